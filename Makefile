@@ -1,0 +1,78 @@
+# The newcomer's two commands: `make demo` and `make test`. Everything they need is set up on the way.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE ?= .cache
+MODEL := $(CACHE)/demo-model
+STORE := $(CACHE)/demo-store
+IMAGE ?= demo/data/images/scene_00.png
+SOURCES := cli.py schemas models store ingest query demo benchmarks tests
+
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help demo test check lint types docs docs-check wheel bench demo-train clean
+
+help:
+	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
+	@echo "make test        environment, the whole test suite"
+	@echo "make check       lint, types, docs, wheel"
+	@echo "make docs        write docs/cli.md from --help"
+	@echo "make bench       benchmarks (see benchmarks/README.md)"
+	@echo "make demo-train  train the demo model's projector again (hours on two cores; needs npm)"
+
+# One environment for everything; pinned to the versions that were tested.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo-train]'
+	touch $@
+
+$(MODEL)/config.json: $(VENV)/.ready demo/data/projector.safetensors $(wildcard demo/*.py)
+	$(BIN)/python -m demo.assemble --out $(MODEL)
+	touch $@
+
+demo: $(MODEL)/config.json
+	$(BIN)/python cli.py ingest --model $(MODEL) --layer 1,2,4,8,12,16,20,24 --store $(STORE) demo/data/corpus.txt.gz
+	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --layer 4,8,16,24
+	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --format json --out $(CACHE)/demo-reading.json
+	@echo "The model is in $(MODEL), the bank in $(STORE), the whole reading in $(CACHE)/demo-reading.json."
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+check: lint types docs-check wheel
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready
+	$(BIN)/python docs/make_cli.py
+
+docs-check: $(VENV)/.ready
+	$(BIN)/python docs/make_cli.py --check
+
+# A wheel that installs in a clean environment and answers from another folder.
+wheel: $(VENV)/.ready
+	rm -rf build dist $(CACHE)/wheel-env
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv $(CACHE)/wheel-env
+	$(CACHE)/wheel-env/bin/python -m pip install --quiet --upgrade pip
+	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
+	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
+	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens"
+	rm -rf $(CACHE)/wheel-env build
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.run
+
+demo-train: $(VENV)/.ready
+	$(BIN)/python -m demo.train
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache $(STORE)

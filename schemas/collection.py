@@ -1,0 +1,176 @@
+"""What makes a bank the bank of one model and one layer, and how it is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from schemas.errors import BankMismatchError
+
+#: Layer 0 is the input embedding, k the output of block k, always before the final norm.
+LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"
+NORMALISATION = "cosine of float32-normalised states"
+RECORD_VERSION = 1
+
+BankState = Literal["building", "complete"]
+
+# What must agree before states of one run may be compared with, or added to, those of another.
+_MODEL_FIELDS = ("weights", "tokenizer", "layer", "dim", "convention", "normalisation")
+_WRITE_FIELDS = (*_MODEL_FIELDS, "compute_dtype", "vector_dtype", "max_contexts", "seed", "special_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class BankIdentity:
+    """Everything that decides what a bank's vectors mean.
+
+    Attributes:
+        model: hub id, or the model directory's name; for people, never compared.
+        revision: hub commit, where known.
+        weights: fingerprint of the language model's weights.
+        tokenizer: fingerprint of the tokenizer.
+        layer: see :data:`LAYER_CONVENTION`.
+        n_layers: number of blocks of the language model.
+        dim: width of a state.
+        compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass.
+        vector_dtype: ``float32`` or ``float16``, as stored.
+        max_contexts: contexts kept per vocabulary token; ``None`` keeps all.
+        seed: of the selection hash.
+        special_tokens: whether the tokenizer's own special tokens (BOS ...) surround a sentence.
+        convention: of the layer numbers.
+        normalisation: of the vectors.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    tokenizer: str
+    layer: int
+    n_layers: int
+    dim: int
+    compute_dtype: str
+    vector_dtype: str
+    max_contexts: int | None
+    seed: int
+    special_tokens: bool = True
+    convention: str = LAYER_CONVENTION
+    normalisation: str = NORMALISATION
+
+    def name(self) -> str:
+        """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``)."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.model.rsplit("/", 1)[-1].lower()).strip("-")[:48]
+        key = json.dumps([self.weights, self.tokenizer, self.layer, self.convention], sort_keys=True)
+        return f"{slug or 'model'}-L{self.layer:02d}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
+
+    def at_layer(self, layer: int) -> BankIdentity:
+        """The same model's bank at another layer."""
+        return replace(self, layer=layer)
+
+    def require_model(self, other: BankIdentity) -> None:
+        """Refuse to search this bank with states of another model.
+
+        Raises:
+            BankMismatchError: naming every field that differs, with both values.
+        """
+        self._require(other, _MODEL_FIELDS, "was made by another model")
+
+    def require_match(self, other: BankIdentity) -> None:
+        """Refuse to add rows that were made or chosen in another way.
+
+        Raises:
+            BankMismatchError: naming every field that differs, with both values.
+        """
+        self._require(other, _WRITE_FIELDS, "was made with other settings")
+
+    def _require(self, other: BankIdentity, names: tuple[str, ...], what: str) -> None:
+        differing = [n for n in names if getattr(self, n) != getattr(other, n)]
+        if differing:
+            seen = "; ".join(f"{n} {getattr(self, n)!r} in the bank, {getattr(other, n)!r} now" for n in differing)
+            raise BankMismatchError(
+                f"Bank {self.name()} ({self.model}) {what}: {seen}.",
+                "Use the model and settings it was made with, or another --store.",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BankIdentity:
+        """Read a stored identity; unknown fields are ignored.
+
+        Raises:
+            KeyError: a field without a default is missing.
+        """
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in data.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRecord:
+    """One corpus that has been written into a bank.
+
+    Attributes:
+        name: as in the payload's ``corpus``.
+        fingerprint: SHA-256 over the sentences read, in order.
+        sentences: sentences read.
+        tokens: tokens read.
+        rows: occurrences kept.
+    """
+
+    name: str
+    fingerprint: str
+    sentences: int
+    tokens: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class BankRecord:
+    """What a store keeps about a bank beside its points.
+
+    Attributes:
+        identity: what its vectors mean.
+        state: ``building`` until the ingest has finished; only ``complete`` banks are searched.
+        source: the ``--model`` that made it, as given (directories absolute), so that it can be
+            left out when querying.
+        corpora: what has been written into it.
+        created: UTC time, ISO 8601.
+        tool: name and version of the program that wrote it.
+    """
+
+    identity: BankIdentity
+    state: BankState
+    source: str
+    corpora: tuple[CorpusRecord, ...]
+    created: str
+    tool: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only, with the record's version."""
+        return {"version": RECORD_VERSION, **asdict(self), "corpora": [asdict(c) for c in self.corpora]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BankRecord:
+        """Read a stored record.
+
+        Raises:
+            BankMismatchError: written by a newer version of the format.
+            KeyError: a field is missing.
+        """
+        if data["version"] > RECORD_VERSION:
+            raise BankMismatchError(
+                f"A bank's record has format version {data['version']}; this program reads up to {RECORD_VERSION}.",
+                "Update lensbank.",
+            )
+        return cls(
+            identity=BankIdentity.from_dict(data["identity"]),
+            state=data["state"],
+            source=data["source"],
+            corpora=tuple(CorpusRecord(**c) for c in data["corpora"]),
+            created=data["created"],
+            tool=data["tool"],
+        )

@@ -1,0 +1,109 @@
+"""Everything that can go wrong, as named exceptions.
+
+The tree::
+
+    LensbankError                  exit code 1: the work failed
+    ├── UsageError                 exit code 2: the command asks for something that cannot be
+    │   ├── FilterError            a --where that names an unknown field or a wrong type
+    │   └── LayerError             a layer the model or the store does not have
+    ├── InputError                 a file the user gave cannot be used
+    │   ├── CorpusError            a corpus: missing, empty, binary, not UTF-8, no such column
+    │   └── ImageError             an image: missing, truncated, not an image, too large
+    ├── ModelError                 a model cannot be loaded or cannot do what was asked
+    │   ├── UnsupportedModelError  its architecture, or its visual tokens, are not known
+    │   └── StateError             a hidden state is NaN, infinite or zero
+    └── StoreError                 the database
+        ├── BankNotFoundError      no such bank
+        ├── BankMismatchError      made by another model, tokenizer or convention
+        ├── BankIncompleteError    an ingest did not finish
+        ├── StoreLockedError       another process is writing
+        └── StoreFullError         no space left, or the folder cannot be written
+
+Each message says what was seen and what was expected; ``hint`` says what to do next.
+``cli.py`` is the one place that turns them into a line on stderr and an exit code.
+"""
+
+from __future__ import annotations
+
+
+class LensbankError(Exception):
+    """The work failed.
+
+    Args:
+        message: what was seen and what was expected, one sentence.
+        hint: what to do next, one sentence; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Keep the message and the hint apart, so that each can be shown on its own."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The message, followed by the hint where there is one."""
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(LensbankError):
+    """The command asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class FilterError(UsageError):
+    """A filter names an unknown field, an operator the field lacks, or a wrong type."""
+
+
+class LayerError(UsageError):
+    """A layer that the model or the store does not have."""
+
+
+class InputError(LensbankError):
+    """A file that the user gave cannot be used."""
+
+
+class CorpusError(InputError):
+    """A corpus is missing, empty, binary, not UTF-8, or lacks the column asked for."""
+
+
+class ImageError(InputError):
+    """An image is missing, truncated, not an image, or too large."""
+
+
+class ModelError(LensbankError):
+    """A model cannot be loaded, or cannot do what was asked of it."""
+
+
+class UnsupportedModelError(ModelError):
+    """An architecture, or its way of placing visual tokens, is not known."""
+
+
+class StateError(ModelError):
+    """A hidden state is NaN, infinite or zero, so no direction can be compared."""
+
+
+class StoreError(LensbankError):
+    """The database cannot do what was asked."""
+
+
+class BankNotFoundError(StoreError):
+    """The store has no such bank."""
+
+
+class BankMismatchError(StoreError):
+    """A bank was made by another model, tokenizer, convention or selection."""
+
+
+class BankIncompleteError(StoreError):
+    """The ingest that makes a bank has not finished."""
+
+
+class StoreLockedError(StoreError):
+    """Another process is writing to the bank."""
+
+
+class StoreFullError(StoreError):
+    """No space left on the device, or the folder cannot be written."""

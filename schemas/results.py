@@ -1,0 +1,197 @@
+"""What a query returns, and its versioned JSON (documented in docs/results.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """One corpus token near a query state.
+
+    Attributes:
+        word: the full word the token belongs to.
+        token: the tokenizer's string.
+        token_id: its vocabulary id.
+        sentence: the sentence it stood in.
+        char_start: first character of the token in ``sentence``.
+        char_end: one past its last character.
+        position: its index in the sentence, special tokens not counted.
+        is_word: whether the token completes its word.
+        score: cosine similarity, -1 to 1.
+        bank_layer: layer of the bank it came from.
+        corpus: name of its corpus.
+        document: file and line it came from.
+        point_id: its id in the collection.
+    """
+
+    word: str
+    token: str
+    token_id: int
+    sentence: str
+    char_start: int
+    char_end: int
+    position: int
+    is_word: bool
+    score: float
+    bank_layer: int
+    corpus: str
+    document: str
+    point_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBox:
+    """A rectangle in pixels of the original image; x to the right, y down, ends exclusive."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReading:
+    """One token and its neighbours at one layer.
+
+    Attributes:
+        index: position in the model's input sequence, padding not counted, from 0.
+        label: ``row,col`` of a visual token, or the text token's own string.
+        view: 0 for the whole image; tiles and frames count up. ``None`` for text.
+        row: row in the view's patch grid, from the top. ``None`` for text.
+        col: column, from the left. ``None`` for text.
+        box: the pixels of the original image that the patch covers. ``None`` for text.
+        norm: L2 norm of the raw state.
+        neighbors: best first.
+    """
+
+    index: int
+    label: str
+    view: int | None
+    row: int | None
+    col: int | None
+    box: PixelBox | None
+    norm: float
+    neighbors: tuple[Neighbor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReading:
+    """All tokens asked about, at one layer of the model.
+
+    Attributes:
+        layer: query layer (0 = input embedding, k = output of block k).
+        tokens: in sequence order.
+    """
+
+    layer: int
+    tokens: tuple[TokenReading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One patch grid of an image.
+
+    Attributes:
+        index: as in :attr:`TokenReading.view`.
+        kind: ``image``, ``tile``, ``thumbnail`` or ``frame``.
+        rows: rows of the grid.
+        cols: columns of the grid.
+        box: the pixels of the original image that the view covers.
+    """
+
+    index: int
+    kind: str
+    rows: int
+    cols: int
+    box: PixelBox
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How the neighbours were found.
+
+    Attributes:
+        top_k: neighbours per token.
+        exact: whether every row was compared.
+        where: the filters as typed.
+        distinct: ``word`` where each neighbour's word must differ, else ``None``.
+        bank_layers: layers searched.
+        recall: share of the exact top-k that an approximate search found on a sample; ``None``
+            for exact search.
+    """
+
+    top_k: int
+    exact: bool
+    where: tuple[str, ...]
+    distinct: str | None
+    bank_layers: tuple[int, ...]
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer to one query: an image, or a text.
+
+    Attributes:
+        kind: ``image`` or ``text``.
+        source: file name of the image, or the text itself.
+        sha256: of the image file's bytes, or of the text in UTF-8.
+        width: of the original image in pixels (EXIF orientation applied); ``None`` for text.
+        height: likewise.
+        prompt: the text that the model saw around the image, image token included.
+        model: identity of the model: id, revision, weights and tokenizer fingerprints, dtype.
+        banks: identity of every bank searched.
+        search: how the neighbours were found.
+        views: the patch grids; empty for text.
+        layers: the readings, by query layer.
+        tool: name and version of the program.
+    """
+
+    kind: str
+    source: str
+    sha256: str
+    width: int | None
+    height: int | None
+    prompt: str
+    model: Mapping[str, Any]
+    banks: tuple[Mapping[str, Any], ...]
+    search: SearchSettings
+    views: tuple[View, ...]
+    layers: tuple[LayerReading, ...]
+    tool: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only, with ``version`` first."""
+        return {"version": RESULT_VERSION, **asdict(self)}
+
+
+def reading_from_dict(data: Mapping[str, Any]) -> Reading:
+    """Read a reading back from its JSON.
+
+    Raises:
+        ValueError: written by another version of the schema.
+        KeyError: a field is missing.
+    """
+    if data["version"] != RESULT_VERSION:
+        raise ValueError(f"result schema version {data['version']}, expected {RESULT_VERSION}")
+    fields = {k: v for k, v in data.items() if k != "version"}
+    search = {**fields["search"]}
+    search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
+    fields["search"] = SearchSettings(**search)
+    fields["banks"] = tuple(fields["banks"])
+    fields["views"] = tuple(View(**{**v, "box": PixelBox(**v["box"])}) for v in fields["views"])
+    fields["layers"] = tuple(
+        LayerReading(layer["layer"], tuple(_token(t) for t in layer["tokens"])) for layer in fields["layers"]
+    )
+    return Reading(**fields)
+
+
+def _token(data: Mapping[str, Any]) -> TokenReading:
+    box = None if data["box"] is None else PixelBox(**data["box"])
+    neighbors = tuple(Neighbor(**n) for n in data["neighbors"])
+    return TokenReading(**{**data, "box": box, "neighbors": neighbors})

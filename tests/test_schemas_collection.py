@@ -1,0 +1,76 @@
+"""Identities, names and records of banks; payloads and point ids."""
+
+import dataclasses
+import json
+import uuid
+
+import pytest
+
+from schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from schemas.errors import BankMismatchError
+from schemas.payload import FIELD_KINDS, INDEXED_FIELDS, TokenPayload, prefix_ids
+
+IDENTITY = BankIdentity(
+    model="org/Some_Model-1B",
+    revision="abc",
+    weights="w1",
+    tokenizer="t1",
+    layer=8,
+    n_layers=30,
+    dim=576,
+    compute_dtype="float32",
+    vector_dtype="float32",
+    max_contexts=20,
+    seed=0,
+)
+
+
+def change(**kwargs):
+    return dataclasses.replace(IDENTITY, **kwargs)
+
+
+def test_name_is_readable_and_stable():
+    assert IDENTITY.name().startswith("some-model-1b-L08-")
+    assert IDENTITY.name() == change(revision="other", seed=1, compute_dtype="bfloat16").name()
+    assert len({IDENTITY.name(), change(layer=9).name(), change(weights="w2").name(), change(tokenizer="t2").name()}) == 4
+
+
+@pytest.mark.parametrize("field", ["weights", "tokenizer", "layer", "dim", "convention", "normalisation"])
+def test_another_model_is_refused_with_both_values(field):
+    value = 99 if field in ("layer", "dim") else "different"
+    with pytest.raises(BankMismatchError) as caught:
+        IDENTITY.require_model(change(**{field: value}))
+    assert repr(value) in str(caught.value) and repr(getattr(IDENTITY, field)) in str(caught.value)
+
+
+def test_dtype_and_selection_matter_for_writing_but_not_for_searching():
+    other = change(compute_dtype="bfloat16", seed=3)
+    IDENTITY.require_model(other)
+    with pytest.raises(BankMismatchError, match="seed 0 in the bank, 3 now"):
+        IDENTITY.require_match(other)
+
+
+def test_record_survives_json():
+    record = BankRecord(IDENTITY, "complete", "/m", (CorpusRecord("c", "f", 1, 2, 3),), "2026-01-01T00:00:00Z", "x 1")
+    assert BankRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_a_newer_record_is_refused():
+    record = BankRecord(IDENTITY, "complete", "/m", (), "2026-01-01T00:00:00Z", "x 1")
+    with pytest.raises(BankMismatchError, match="format version 99"):
+        BankRecord.from_dict({**record.to_dict(), "version": 99})
+
+
+def test_equal_prefixes_are_the_same_point():
+    a, b = prefix_ids([1, 5, 7, 9]), prefix_ids([1, 5, 8, 9])
+    assert a[:2] == b[:2] and a[2] != b[2] and a[3] != b[3]
+    assert len(set(a)) == 4
+    assert all(str(uuid.UUID(x)) == x for x in a)
+    assert prefix_ids([257]) != prefix_ids([1, 1])
+
+
+def test_payload_fields_and_kinds_agree():
+    payload = TokenPayload("Ġa", 3, "a", "a b", 0, 0, 1, 2.5, "c", "c.txt:1", True)
+    assert TokenPayload.from_dict({**payload.to_dict(), "later": 1}) == payload
+    assert [f.name for f in dataclasses.fields(TokenPayload)] == list(FIELD_KINDS)
+    assert INDEXED_FIELDS.keys() <= FIELD_KINDS.keys()

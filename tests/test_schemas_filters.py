@@ -1,0 +1,56 @@
+"""The filter language."""
+
+import pytest
+
+from schemas.errors import FilterError
+from schemas.filters import Condition, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("token=Ġdog", Condition("token", "=", ("Ġdog",))),
+        ("word=dog, cat", Condition("word", "=", ("dog", "cat"))),
+        ("word!=the", Condition("word", "!=", ("the",))),
+        ("position>=3", Condition("position", ">=", (3,))),
+        ("position = 0", Condition("position", "=", (0,))),
+        ("norm<2.5", Condition("norm", "<", (2.5,))),
+        ("sentence~fire truck, red", Condition("sentence", "~", ("fire truck, red",))),
+        ("is_word=TRUE", Condition("is_word", "=", (True,))),
+        ("corpus=a,b", Condition("corpus", "=", ("a", "b"))),
+        ("word=,", Condition("word", "=", (",",))),
+        ("token==", Condition("token", "=", ("=",))),
+    ],
+)
+def test_reads(text, expected):
+    assert parse([text]) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("wrod=dog", "unknown field 'wrod'"),
+        ("dog", "FIELD OPERATOR VALUE"),
+        ("position=three", "position is integer"),
+        ("is_word=yes", "true or false"),
+        ("word>3", "cannot be compared with '>'"),
+        ("sentence=dog", "cannot be compared with '='"),
+        ("norm=1.0", "cannot be compared with '='"),
+        ("word=", "no value"),
+    ],
+)
+def test_refuses_and_says_why(text, part):
+    with pytest.raises(FilterError, match=part) as caught:
+        parse([text])
+    assert caught.value.exit_code == 2
+
+
+def test_unknown_field_lists_what_exists():
+    with pytest.raises(FilterError) as caught:
+        parse(["wrod=dog"])
+    assert "word (keyword)" in str(caught.value) and "position (integer)" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["word!=a,b", "position>=3", "is_word=true", "sentence~fire truck"])
+def test_a_condition_prints_as_it_is_typed(text):
+    assert str(parse([text])[0]) == text
