@@ -1,0 +1,97 @@
+"""Hidden states of chosen layers, taken with hooks: the only place that registers any.
+
+Layer 0 is what enters the first block; layer k is the output of block k, before the final norm.
+(The last entry of transformers' ``hidden_states`` is after the final norm, hence the hooks.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.layers import LanguageModel, check_layers
+from schemas.errors import ModelError
+
+
+class _StopForwardError(BaseException):
+    """Leaves the forward pass; a ``BaseException`` so that no model code swallows it."""
+
+
+@contextmanager
+def capture_hidden_states(
+    lm: LanguageModel, layers: Iterable[int], stop_early: bool = True
+) -> Iterator[dict[int, Tensor]]:
+    """Record hidden states while one forward pass runs in the ``with`` body.
+
+    The body must hold the forward call and nothing after it: with ``stop_early`` the pass is left
+    by an exception as soon as the deepest layer is there, so deeper blocks and the LM head never
+    run and the call returns nothing::
+
+        with torch.inference_mode(), capture_hidden_states(lm, [4, 8]) as states:
+            lm.module(input_ids=ids, attention_mask=mask, use_cache=False)
+        states[8]  # [batch, seq, dim]
+
+    Args:
+        lm: the language model, alone or inside a VLM whose forward is called.
+        layers: layer numbers, 0 to ``lm.n_layers``.
+        stop_early: leave the forward pass after the deepest layer.
+
+    Yields:
+        Filled during the pass: layer → ``[batch, seq, dim]`` as the block emitted it: on the
+        model's device, in its dtype, detached, padding included.
+
+    Raises:
+        LayerError: a layer that does not exist.
+        ModelError: a layer that did not fire, or fired twice.
+    """
+    wanted = check_layers(layers, lm.n_layers)
+    states: dict[int, Tensor] = {}
+    stop = _StopForwardError()
+
+    def record(layer: int, value: object) -> None:
+        if layer in states:
+            raise ModelError(f"Layer {layer} ran twice; expected one forward pass inside the capture.")
+        states[layer] = _as_states(layer, value).detach()
+        if stop_early and layer == wanted[-1]:
+            raise stop
+
+    handles = [_hook(lm.blocks, layer, record) for layer in wanted]
+    try:
+        yield states
+    except _StopForwardError as signal:
+        # Another capture's signal is not ours to swallow.
+        if signal is not stop:
+            raise
+    finally:
+        for handle in handles:
+            handle.remove()
+    missing = [layer for layer in wanted if layer not in states]
+    if missing:
+        raise ModelError(
+            f"Layer {', '.join(map(str, missing))} did not run; expected one forward pass of the model.",
+            "The model skips blocks or runs them elsewhere: it is not supported.",
+        )
+
+
+def _hook(blocks: nn.ModuleList, layer: int, record: Callable[[int, object], None]) -> Any:
+    """Hook block ``layer``'s output, or for layer 0 the first block's input."""
+    if layer > 0:
+        return blocks[layer - 1].register_forward_hook(lambda _module, _args, output: record(layer, output))
+
+    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        record(0, args[0] if args else kwargs.get("hidden_states"))
+
+    return blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _as_states(layer: int, value: object) -> Tensor:
+    """The hidden states in a block's output: a tensor, or the first entry of a tuple."""
+    if isinstance(value, tuple | list) and value:
+        value = value[0]
+    if not isinstance(value, Tensor) or value.ndim != 3:
+        seen = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ModelError(f"Layer {layer} gave {seen}; expected hidden states [batch, seq, dim].")
+    return value

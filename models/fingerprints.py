@@ -1,0 +1,70 @@
+"""What tells two models or two tokenizers apart, whatever they are called and however they were loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.layers import LanguageModel
+
+#: Values read from each tensor: enough to notice any retraining, few enough to take a second at 7 B.
+SAMPLES = 4096
+
+
+def weights_fingerprint(lm: LanguageModel) -> str:
+    """Fingerprint of a language model's weights.
+
+    Values are rounded to bfloat16 first, so float32 and bfloat16 loads agree (a float16 load may
+    not: it has rounded before). Names are relative to the language model, so a text LLM and a VLM
+    that holds the same language model agree.
+
+    Returns:
+        64 hexadecimal digits: SHA-256 over the name, shape and up to :data:`SAMPLES` values of
+        every tensor of the decoder stack and the unembedding.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in _tensors(lm):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(_sample(tensor))
+    return digest.hexdigest()
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Fingerprint of a fast tokenizer: everything that decides a text's token ids.
+
+    Padding and truncation are left out: they are state, and padding side must not matter.
+
+    Returns:
+        64 hexadecimal digits: SHA-256 of the tokenizer's own JSON.
+    """
+    data = json.loads(tokenizer.backend_tokenizer.to_str())
+    data["padding"] = data["truncation"] = None
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:
+    """Named tensors in a fixed order. A tied unembedding is listed like an untied equal one."""
+    yield from sorted(lm.module.state_dict().items())
+    for name, tensor in sorted(lm.unembed.state_dict().items()):
+        yield f"unembed.{name}", tensor
+
+
+def _sample(tensor: Tensor) -> bytes:
+    """The bytes of evenly spread values; floating point as bfloat16.
+
+    The spots shift a little from one to the next: a plain stride that is a multiple of the row
+    length would read a single column.
+    """
+    flat = tensor.detach().reshape(-1)
+    if flat.numel() > SAMPLES:
+        spots = torch.arange(SAMPLES, dtype=torch.int64)
+        gap = flat.numel() // SAMPLES
+        flat = flat[(spots * flat.numel() // SAMPLES + spots * 7919 % gap).to(flat.device)]
+    if flat.is_floating_point():
+        return flat.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes()
+    return flat.cpu().numpy().tobytes()

@@ -1,0 +1,236 @@
+"""Load a text LLM or a VLM, from a directory or the hub, and say exactly what was loaded."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+)
+
+from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
+from models.layers import LanguageModel, find_language_model
+from models.loading_errors import check_source, quiet, translated
+from models.verification import verify_language_model
+from schemas.collection import BankIdentity
+from schemas.errors import ModelError, UsageError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to read states from, in evaluation mode and without gradients.
+
+    Attributes:
+        model: the transformers model, LM head included.
+        tokenizer: a fast tokenizer (character offsets need one).
+        processor: the VLM's processor; ``None`` for a text LLM.
+        lm: the language model inside.
+        device: where it is.
+        dtype: of its weights.
+        source: as given by the user; directories absolute.
+        name: hub id, or the directory's name.
+        revision: hub commit, where known.
+        weights: fingerprint of the language model's weights.
+        tokenizer_fingerprint: fingerprint of the tokenizer.
+        is_vlm: whether it can be shown images.
+    """
+
+    model: Any
+    tokenizer: Any
+    processor: Any | None
+    lm: LanguageModel
+    device: torch.device
+    dtype: torch.dtype
+    source: str
+    name: str
+    revision: str | None
+    weights: str
+    tokenizer_fingerprint: str
+    is_vlm: bool
+
+    @property
+    def dtype_name(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def max_positions(self) -> int | None:
+        """The longest sequence the language model was made for; ``None`` where it does not say."""
+        limit = getattr(self.lm.module.config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    def identity(self, layer: int, *, vector_dtype: str, max_contexts: int | None, seed: int) -> BankIdentity:
+        """The identity of a bank that this model fills at a layer."""
+        return BankIdentity(
+            model=self.name,
+            revision=self.revision,
+            weights=self.weights,
+            tokenizer=self.tokenizer_fingerprint,
+            layer=layer,
+            n_layers=self.lm.n_layers,
+            dim=self.lm.dim,
+            compute_dtype=self.dtype_name,
+            vector_dtype=vector_dtype,
+            max_contexts=max_contexts,
+            seed=seed,
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """Everything about the model that a reader needs to repeat a result; JSON types only."""
+        return {
+            "id": self.name,
+            "revision": self.revision,
+            "weights": self.weights,
+            "tokenizer": self.tokenizer_fingerprint,
+            "dtype": self.dtype_name,
+            "device": self.device.type,
+            "class": type(self.model).__name__,
+            "language_model": type(self.lm.module).__name__,
+            "n_layers": self.lm.n_layers,
+            "dim": self.lm.dim,
+            "libraries": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        }
+
+
+def load_model(
+    source: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    need_vision: bool = False,
+) -> LoadedModel:
+    """Load a model for reading hidden states. Weights must be safetensors; pickles are refused.
+
+    Args:
+        source: a model directory or a hub id.
+        device: ``auto`` (CUDA where there is one), or a torch device.
+        dtype: ``auto`` (bfloat16 where the hardware computes it natively, else float32),
+            ``float32``, ``bfloat16`` or ``float16``.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: run code that comes with the model.
+        need_vision: refuse a model that cannot be shown images.
+
+    Raises:
+        UsageError: an unknown device or dtype.
+        ModelError: nothing there, unreachable, no safetensors, incomplete weights, no fast
+            tokenizer, remote code that was not allowed, or text-only where vision is needed.
+        UnsupportedModelError: its architecture is not known.
+    """
+    where = _device(device)
+    precision = _dtype(dtype, where)
+    directory = check_source(source)
+    place = str(directory) if directory else source
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    with quiet():
+        with translated(source, "configuration"):
+            config = AutoConfig.from_pretrained(place, **options)
+        is_vlm = _is_vlm(config)
+        if need_vision and not is_vlm:
+            raise ModelError(
+                f"{source} is a text-only model ({config.model_type}); expected one that can be shown images.",
+                "Give a vision-language model, or ask about text with --text.",
+            )
+        # Pin every file to the commit that the configuration came from.
+        revision = getattr(config, "_commit_hash", None) or revision
+        options["revision"] = revision
+        with translated(source, "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        _require_fast(source, tokenizer)
+        processor = None
+        if is_vlm:
+            with translated(source, "processor"):
+                auto_processor: Any = AutoProcessor
+                processor = auto_processor.from_pretrained(place, **options)
+        model = _load_weights(source, place, config, is_vlm, precision, options)
+    model = model.to(where).eval().requires_grad_(False)
+    lm = find_language_model(model)
+    verify_language_model(lm)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        processor=processor,
+        lm=lm,
+        device=where,
+        dtype=precision,
+        source=place,
+        name=directory.name if directory else source,
+        revision=None if directory else revision,
+        weights=weights_fingerprint(lm),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+        is_vlm=is_vlm,
+    )
+
+
+def _load_weights(
+    source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
+) -> Any:
+    """Read the weights; refuse a model of which a part would be left at random values."""
+    factory: Any = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
+    with translated(source, "weights"):
+        model, report = factory.from_pretrained(
+            place, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **options
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"The weights of {source} are incomplete: {len(missing)} tensors are missing, {missing[0]} first.",
+            "They would be random; fetch or convert the model again.",
+        )
+    return model
+
+
+def _is_vlm(config: Any) -> bool:
+    """Whether transformers has an image-text-to-text class for it and it has an image side."""
+    has_images = any(getattr(config, name, None) is not None for name in ("vision_config", "image_token_id"))
+    remote = getattr(config, "auto_map", None) or {}
+    return has_images and (
+        type(config) in AutoModelForImageTextToText._model_mapping or "AutoModelForImageTextToText" in remote
+    )
+
+
+def _require_fast(source: str, tokenizer: Any) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"The tokenizer of {source} ({type(tokenizer).__name__}) is slow; expected a fast one, with offsets.",
+            "Add a tokenizer.json to the model.",
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"The device {name!r} cannot be used here.", "Try cpu, cuda or cuda:0.") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if _has_native_bfloat16(device) else torch.float32
+    if name not in _DTYPES:
+        raise UsageError(f"The dtype {name!r} is not known.", f"It is auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[name]
+
+
+def _has_native_bfloat16(device: torch.device) -> bool:
+    """Where bfloat16 is emulated it is slower than float32, so only native support counts."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)

@@ -1,0 +1,138 @@
+"""From the many ways in which loading fails to one clear sentence each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers.utils import logging
+
+from schemas.errors import ModelError
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own reports and progress bars off the terminal; ours say what matters."""
+    reports: Any = logging
+    verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    reports.set_verbosity(reports.CRITICAL)
+    reports.disable_progress_bar()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(verbosity)
+        if bars:
+            reports.enable_progress_bar()
+
+
+def check_source(source: str) -> Path | None:
+    """Tell a model directory from a hub id, and see that a directory holds a model.
+
+    Returns:
+        The directory, absolute; ``None`` for a hub id.
+
+    Raises:
+        ModelError: neither, or a directory without configuration or safetensors weights.
+    """
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        if path.is_file():
+            raise ModelError(f"{source} is a file; expected a model directory or a hub id.")
+        if _HUB_ID.fullmatch(source) is None or source.startswith("."):
+            raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
+        return None
+    path = path.resolve()
+    if not (path / "config.json").is_file():
+        raise ModelError(
+            f"The directory {source} has no config.json; expected a Hugging Face model directory.",
+            "Save one with save_pretrained(), or give a hub id.",
+        )
+    if not any(path.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise _pickles_only(source, pickles[0])
+        raise ModelError(f"The directory {source} has no weights (*.safetensors).", "Fetch the model again.")
+    return path
+
+
+@contextmanager
+def translated(source: str, part: str) -> Iterator[None]:
+    """Turn any failure to load one part of a model into a :class:`ModelError`.
+
+    Args:
+        source: as the user gave it.
+        part: ``configuration``, ``tokenizer``, ``processor`` or ``weights``.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    # Whatever a file can make transformers raise is, for the user, one thing: it did not load.
+    except Exception as error:
+        raise _explain(source, part, error) from error
+
+
+def _explain(source: str, part: str, error: Exception) -> ModelError:
+    causes = list(_chain(error))
+    text = "\n".join(str(cause) for cause in causes)
+    if "trust_remote_code" in text or "custom code" in text:
+        return ModelError(
+            f"{source} comes with its own code, which is not run unless you ask for it.",
+            "Read that code, then allow it with --trust-remote-code.",
+        )
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return ModelError(
+            f"Access to {source} on the hub is restricted.", "Accept its terms there, then `hf auth login`."
+        )
+    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
+        return ModelError(f"{source} has no such revision on the hub.", "Check --revision.")
+    if any(isinstance(cause, OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError) for cause in causes):
+        return ModelError(
+            f"{source} is no directory here, and the hub cannot be reached to fetch it (its {part}).",
+            "Give a model directory, or go online once to fill the cache.",
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return ModelError(f"{source} is neither a directory nor a model on the hub.", "Check its spelling.")
+    if part == "weights" and "safetensors" in text and "does not appear to have" in text:
+        return _pickles_only(source, "no *.safetensors")
+    return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])
+
+
+_HINTS = {
+    "configuration": "Check config.json, or update transformers.",
+    "tokenizer": "The model needs a tokenizer.json; save the tokenizer beside the weights.",
+    "processor": "A vision-language model needs its processor's files; save the processor beside the weights.",
+    "weights": "Fetch the model again; a file may be incomplete.",
+}
+
+
+def _pickles_only(source: str, seen: str) -> ModelError:
+    return ModelError(
+        f"{source} has only pickled weights ({seen}), which can run any code; expected *.safetensors.",
+        "Convert them with save_pretrained(), where you trust them.",
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return line if line.endswith((".", "!", "?")) else f"{line}."

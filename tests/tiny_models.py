@@ -1,0 +1,153 @@
+"""Tiny models with random weights, and their tokenizer: for shapes, geometry and bookkeeping only."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    EfficientNetConfig,
+    FastVlmConfig,
+    FastVlmForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
+
+N_LAYERS = 3
+DIM = 32
+VOCAB = 400
+SENTENCES = [
+    "A small red fire truck stands in front of the old brick house.",
+    "Two dogs and a cat sleep under the kitchen table.",
+    "The giraffe's neck is longer than the acacia tree is tall.",
+    "Où est la bibliothèque ? 猫が好きです 🐈",
+]
+# Like SmolLM2's, and with typed content parts as vision-language models have them.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tiny_tokenizer(bos=True):
+    """A byte-level BPE tokenizer of at most `VOCAB` tokens; `bos` makes it put <s> in front."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<s>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES * 4, trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+
+
+def llama_config(**overrides):
+    settings = dict(
+        hidden_size=DIM,
+        intermediate_size=48,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=VOCAB,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        eos_token_id=3,
+        pad_token_id=1,
+    )
+    return LlamaConfig(**{**settings, **overrides})
+
+
+def save_text_model(folder: Path, seed=0, bos=True, **overrides) -> Path:
+    torch.manual_seed(seed)
+    LlamaForCausalLM(llama_config(**overrides)).save_pretrained(folder)
+    tiny_tokenizer(bos).save_pretrained(folder)
+    return folder
+
+
+def fastvlm_config(**overrides):
+    """An EfficientNet tower with a total stride of 32, as the projector's input."""
+    vision = EfficientNetConfig(
+        width_coefficient=0.25,
+        depth_coefficient=0.1,
+        hidden_act="relu6",
+        hidden_dim=64,
+        image_size=96,
+        dropout_rate=0.0,
+        drop_connect_rate=0.0,
+    )
+    vision.hidden_size = 64
+    return FastVlmConfig(vision_config=vision, text_config=llama_config(), image_token_index=4, **overrides)
+
+
+def save_fastvlm(folder: Path, seed=0, size=None, chat_template=CHAT_TEMPLATE, image_processor=None) -> Path:
+    """A FastVLM directory; `size` is the pixels that images are resized to (96 x 96: a 3 x 3 grid)."""
+    torch.manual_seed(seed)
+    model = FastVlmForConditionalGeneration(fastvlm_config())
+    _wake(model.model.vision_tower)
+    model.save_pretrained(folder)
+    processor = LlavaProcessor(
+        image_processor=image_processor or EfficientNetImageProcessorPil(size=size or {"height": 96, "width": 96}),
+        tokenizer=tiny_tokenizer(),
+        patch_size=32,
+        vision_feature_select_strategy="full",
+        num_additional_image_tokens=0,
+        chat_template=chat_template,
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_llava(folder: Path, seed=0, chat_template=None, image_processor=None, **vision) -> Path:
+    """A LLaVA directory with a CLIP tower: 32 px, patches of 8, resized by the shortest edge and centre-cropped."""
+    torch.manual_seed(seed)
+    settings = dict(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=8,
+        projection_dim=32,
+    )
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**{**settings, **vision}), text_config=llama_config(), image_token_index=4
+    )
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    processor = LlavaProcessor(
+        image_processor=image_processor
+        or CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        tokenizer=tiny_tokenizer(),
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=chat_template,
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _wake(tower):
+    """Give a random tower signals of a useful size: its own initialisation fades to nothing."""
+    for module in tower.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
