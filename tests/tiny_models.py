@@ -87,7 +87,7 @@ def save_text_model(folder: Path, seed=0, bos=True, **overrides) -> Path:
 def fastvlm_config(**overrides):
     """An EfficientNet tower with a total stride of 32, as the projector's input."""
     vision = EfficientNetConfig(
-        width_coefficient=0.25,
+        width_coefficient=0.05,
         depth_coefficient=0.1,
         hidden_act="relu6",
         hidden_dim=64,
@@ -103,7 +103,7 @@ def save_fastvlm(folder: Path, seed=0, size=None, chat_template=CHAT_TEMPLATE, i
     """A FastVLM directory; `size` is the pixels that images are resized to (96 x 96: a 3 x 3 grid)."""
     torch.manual_seed(seed)
     model = FastVlmForConditionalGeneration(fastvlm_config())
-    _wake(model.model.vision_tower)
+    _wake(model.model)
     model.save_pretrained(folder)
     processor = LlavaProcessor(
         image_processor=image_processor or EfficientNetImageProcessorPil(size=size or {"height": 96, "width": 96}),
@@ -146,8 +146,12 @@ def save_llava(folder: Path, seed=0, chat_template=None, image_processor=None, *
     return folder
 
 
-def _wake(tower):
-    """Give a random tower signals of a useful size: its own initialisation fades to nothing."""
-    for module in tower.modules():
+def _wake(model):
+    """Give a random vision side signals of a useful size: its own initialisation fades to nothing."""
+    for module in model.vision_tower.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    for linear in (model.multi_modal_projector.linear_1, model.multi_modal_projector.linear_2):
+        torch.nn.init.kaiming_normal_(linear.weight)

@@ -1,0 +1,83 @@
+"""The text that a VLM sees around an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import TemplateError
+
+from models.loading import LoadedModel
+from schemas.errors import ModelError, UsageError
+
+#: Asked where the user gives no prompt: the visual tokens come first, so it cannot influence them.
+DEFAULT_QUESTION = "What is in this image?"
+
+
+def image_prompt(loaded: LoadedModel, prompt: str | None) -> str:
+    """Put a prompt, with the image in front of it, through the model's chat template.
+
+    Without a chat template the text is the image token, followed by the prompt; a prompt that
+    places the image token itself is then taken as it is.
+
+    Args:
+        loaded: a VLM.
+        prompt: what to ask; ``None`` asks :data:`DEFAULT_QUESTION`, or nothing where there is no
+            template.
+
+    Returns:
+        The text, with the image token once.
+
+    Raises:
+        UsageError: the prompt contains the image token.
+        ModelError: the chat template does not place the image.
+    """
+    processor: Any = loaded.processor
+    token = _image_token(processor)
+    template = getattr(processor, "chat_template", None) or getattr(loaded.tokenizer, "chat_template", None)
+    mentions = 0 if prompt is None else prompt.count(token)
+    if template is None:
+        if prompt is None:
+            return token
+        if mentions == 0:
+            return f"{token}\n{prompt}"
+        if mentions == 1:
+            return prompt
+    if mentions:
+        raise UsageError(
+            f"The prompt contains the model's image token {token} {mentions} times; it is placed for you.",
+            "Leave it out.",
+        )
+    return _from_template(loaded, template, token, DEFAULT_QUESTION if prompt is None else prompt)
+
+
+def _from_template(loaded: LoadedModel, template: Any, token: str, question: str) -> str:
+    """Try typed content parts first, then plain text, which templates of text LLMs expect."""
+    contents: tuple[Any, ...] = (
+        [{"type": "image"}, {"type": "text", "text": question}],
+        f"{token}\n{question}",
+    )
+    for content in contents:
+        text = _render(loaded, template, content)
+        if text.count(token) == 1:
+            return text
+    raise ModelError(
+        f"The chat template of {loaded.name} does not place the image token {token}.",
+        "Correct chat_template.jinja in the model's directory.",
+    )
+
+
+def _render(loaded: LoadedModel, template: Any, content: Any) -> str:
+    """The rendered conversation; empty where the template cannot take this kind of content."""
+    chosen = template.get("default") if isinstance(template, dict) else template
+    try:
+        text = loaded.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], chat_template=chosen, tokenize=False, add_generation_prompt=True
+        )
+    except (TemplateError, TypeError):
+        return ""
+    return str(text)
+
+
+def _image_token(processor: Any) -> str:
+    token = getattr(processor, "image_token", None)
+    return str(getattr(token, "content", token)) if token is not None else "<image>"
