@@ -32,7 +32,9 @@ def change(**kwargs):
 def test_name_is_readable_and_stable():
     assert IDENTITY.name().startswith("some-model-1b-L08-")
     assert IDENTITY.name() == change(revision="other", seed=1, compute_dtype="bfloat16").name()
-    assert len({IDENTITY.name(), change(layer=9).name(), change(weights="w2").name(), change(tokenizer="t2").name()}) == 4
+    assert (
+        len({IDENTITY.name(), change(layer=9).name(), change(weights="w2").name(), change(tokenizer="t2").name()}) == 4
+    )
 
 
 @pytest.mark.parametrize("field", ["weights", "tokenizer", "layer", "dim", "convention", "normalisation"])

@@ -1,0 +1,265 @@
+"""The command line: options, progress, error to exit code. No logic.
+
+Heavy libraries are loaded inside the commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli_terminal import (
+    TerminalProgress,
+    parse_contexts,
+    parse_layers,
+    parse_patches,
+    reported,
+    table_width,
+    write_result,
+)
+from schemas import filters
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from models.loading import LoadedModel
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORE = "lensbank-store"
+
+
+def model_options(required: bool) -> Callable[[Command], Command]:
+    """The options that choose and load a model."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(
+            [
+                click.option("--model", required=required, help="Hub id, or a model directory." + _optional(required)),
+                click.option("--revision", help="Branch, tag or commit on the hub."),
+                click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps ..."),
+                click.option(
+                    "--dtype",
+                    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+                    default="auto",
+                    show_default=True,
+                    help="Of the forward pass. auto: bfloat16 where the hardware has it, else float32.",
+                ),
+                click.option(
+                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Off: it never runs."
+                ),
+            ]
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _optional(required: bool) -> str:
+    return "" if required else " May be left out where the store holds one model."
+
+
+def shared_options(command: Command) -> Command:
+    """The options of every command that uses a store."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--silent", is_flag=True, help="No progress on stderr."),
+        click.option(
+            "--store",
+            "store_target",
+            default=DEFAULT_STORE,
+            show_default=True,
+            envvar="LENSBANK_STORE",
+            help="Folder of the embedded engine, or URL of a Qdrant server. [env: LENSBANK_STORE]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
+    """Load a model with the options of :func:`model_options`."""
+    from models.loading import load_model
+
+    return load_model(
+        source,
+        device=options["device"],
+        dtype=options["dtype"],
+        revision=options["revision"],
+        trust_remote_code=options["trust_remote_code"],
+        need_vision=need_vision,
+    )
+
+
+@click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lensbank", prog_name="lensbank")
+def main_group() -> None:
+    r"""What do the visual tokens of a vision-language model mean to its language model?
+
+    LatentLens on Qdrant: keep the hidden state of every token of a text corpus (ingest), then
+    read an image's visual tokens by their nearest neighbours among them (query).
+
+    \b
+    Example:
+      lensbank ingest --model llava-hf/llava-1.5-7b-hf --layer 2,8,16 captions.txt
+      lensbank query photo.jpg --layer 8,16
+    """
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+@main_group.command()
+@click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    help="Layers to keep, e.g. 1,2,4 or all; repeatable. 0 is the input embedding, k the output of block k "
+    "(before the final norm). Default: the paper's 1, 2, 4, 8, 16, 24, N-2, N-1.",
+)
+@model_options(required=True)
+@click.option("--text-field", help="Column (csv) or key (jsonl) that holds the text.")
+@click.option("--split/--no-split", default=False, help="Split free text into sentences.  [default: no-split]")
+@click.option("--language", default="en", show_default=True, help="For --split, as an ISO 639-1 code.")
+@click.option("--name", help="Name of the corpus in the payload. Default: each file's own.")
+@click.option(
+    "--max-contexts",
+    default="20",
+    show_default=True,
+    help="Contexts kept per vocabulary token (the paper: 20), or all.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the choice of contexts.")
+@click.option(
+    "--vector-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="As stored. float16 halves the disk.",
+)
+@click.option("--batch-tokens", default=4096, show_default=True, help="Tokens per forward pass.")
+@shared_options
+def ingest(corpora: tuple[str, ...], **options: Any) -> None:
+    r"""Write the hidden state of each chosen corpus token into one collection per layer.
+
+    The corpus is one sentence per line (txt), or rows of csv or jsonl, each also compressed; - is
+    standard input. It is read twice: first to choose at most --max-contexts sentences for every
+    vocabulary token, then to run only those through the language model. An interrupted run goes
+    on where it stopped when the same command is given again.
+
+    \b
+    Example:
+      lensbank ingest --model HuggingFaceTB/SmolLM2-135M --layer 4,8,16 captions.txt.gz
+      lensbank ingest --model ./my-vlm --layer all --text-field phrase phrases.jsonl
+      zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
+    """
+    with reported(options["debug"]):
+        from ingest.pipeline import IngestOptions, default_layers, run
+
+        from ingest.corpus import read_corpora
+        from models.layers import check_layers
+        from store.base import open_store
+
+        chosen = parse_layers(options["layers"])
+        contexts = parse_contexts(options["max_contexts"])
+        progress = TerminalProgress(options["silent"])
+        reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
+        with read_corpora(corpora, **reading) as corpus, open_store(options["store_target"], create=True) as store:
+            loaded = _load(options["model"], options)
+            depth = loaded.lm.n_layers
+            layers = default_layers(depth) if chosen is None else range(1, depth + 1) if chosen == "all" else chosen
+            settings = IngestOptions(
+                layers=check_layers(layers, depth),
+                max_contexts=contexts,
+                seed=options["seed"],
+                vector_dtype=options["vector_dtype"],
+                batch_tokens=options["batch_tokens"],
+            )
+            summary = run(loaded, corpus, store, settings, progress)
+        for line in summary.lines():
+            click.echo(line)
+        click.echo(f"Next: lensbank query IMAGE --store {options['store_target']}")
+
+
+@main_group.command()
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option("--text", "texts", multiple=True, help="Ask about the tokens of a text instead of an image; repeatable.")
+@click.option("--layer", "layers", multiple=True, help="Layers to read, e.g. 0,8,16 or all. Default: 0 and the bank's.")
+@click.option("--bank-layer", "bank_layers", multiple=True, help="Bank layers to search. Default: all there are.")
+@model_options(required=False)
+@click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Neighbours per token.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only neighbours that meet this; repeatable (and). word=dog,cat  word!=the  position>=3  "
+    "is_word=true  'sentence~fire truck'  corpus=a,b",
+)
+@click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's neighbours.")
+@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
+@click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
+@click.option(
+    "--exact/--approximate",
+    default=True,
+    help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
+@shared_options
+def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
+    r"""Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
+
+    The model sees the image once; the hidden states of its visual tokens at each --layer are
+    compared with those of the bank's tokens at every --bank-layer, and the nearest of all
+    layers are shown: word, sentence, cosine and bank layer.
+
+    \b
+    Example:
+      lensbank query photo.jpg --layer 8,16
+      lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
+      lensbank query *.jpg --format json --out readings.json
+      lensbank query --text "a dog on a red sofa" --layer 8
+    """
+    with reported(options["debug"]):
+        if bool(images) == bool(texts):
+            raise UsageError("Give one or more images, or --text; not both and not neither.")
+        from query.pipeline import QueryOptions, QuerySession, model_source
+        from query.render import to_json, to_table
+
+        from store.base import open_store
+
+        layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
+        settings = QueryOptions(
+            layers=layers,
+            bank_layers=None if bank_layers == "all" else bank_layers,
+            top_k=options["top_k"],
+            where=filters.parse(options["where"]),
+            distinct=options["distinct"],
+            patches=parse_patches(options["patches"]),
+            prompt=options["prompt"],
+            exact=options["exact"],
+        )
+        progress = TerminalProgress(options["silent"])
+        with open_store(options["store_target"]) as store:
+            source = options["model"] or model_source(store)
+            loaded = _load(source, options, need_vision=bool(images))
+            with QuerySession(store, loaded, settings, progress) as session:
+                readings = [session.image(path) for path in images] + [session.text(text) for text in texts]
+        if options["form"] == "json":
+            shown = to_json(readings)
+        else:
+            to_terminal = options["out"] is None and sys.stdout.isatty()
+            shown = to_table(readings, width=table_width(), color=to_terminal)
+        write_result(shown, options["out"])
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    main_group()
+
+
+if __name__ == "__main__":
+    main()

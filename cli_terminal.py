@@ -1,0 +1,166 @@
+"""What the command line needs beside click: reading option values, progress, errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import LensbankError, UsageError
+
+INTERRUPTED = 130
+
+
+def parse_layers(texts: tuple[str, ...]) -> tuple[int, ...] | str | None:
+    """``("1,2", "4")`` → ``(1, 2, 4)``; ``("all",)`` → ``"all"``; nothing → ``None``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    if not parts:
+        return None
+    if "all" in parts:
+        if len(parts) > 1:
+            raise UsageError("--layer all stands alone; other layers were given beside it.")
+        return "all"
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--layer takes numbers, lists like 1,2,4, or all; got {','.join(parts)!r}.")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """``("2,3",)`` → ``((2, 3),)``: row from the top, column from the left, both from 0.
+
+    Raises:
+        UsageError: not two numbers.
+    """
+    patches = []
+    for text in texts:
+        row, _, col = text.partition(",")
+        if not (row.strip().isdecimal() and col.strip().isdecimal()):
+            raise UsageError(
+                f"--patch takes ROW,COL (from the top left, from 0); got {text!r}.", "Example: --patch 2,3"
+            )
+        patches.append((int(row), int(col)))
+    return tuple(patches)
+
+
+def parse_contexts(text: str) -> int | None:
+    """``"20"`` → 20; ``"all"`` → ``None``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"--max-contexts takes a number from 1, or all; got {text!r}.")
+    return int(text)
+
+
+def table_width() -> int:
+    """Columns of the terminal, 60 to 140; 100 where there is none."""
+    return min(140, max(60, shutil.get_terminal_size((100, 24)).columns))
+
+
+def write_result(text: str, out: Path | None) -> None:
+    """To stdout, or whole to a file: an interrupted write leaves no half of it."""
+    if out is None:
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        return
+    part = out.with_name(out.name + ".part")
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def reported(debug: bool) -> Iterator[None]:
+    """The one place that turns what went wrong into a line on stderr and an exit code."""
+    try:
+        yield
+    except LensbankError as error:
+        _fail(f"Error: {error}", error.exit_code, debug)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", INTERRUPTED, debug)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("Error: out of memory. Use fewer --layer, --dtype bfloat16 or a smaller --batch-tokens.", 1, debug)
+    except OSError as error:
+        _fail(f"Error: {error}", 1, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    _say(message)
+    sys.exit(code)
+
+
+class TerminalProgress:
+    """Progress on stderr: a bar with rate and time left; a line now and then where nobody watches."""
+
+    def __init__(self, silent: bool) -> None:
+        """Silent shows nothing but notes."""
+        self.silent = silent
+        self._bar: Any = None
+
+    def plan(self, plan: Any) -> None:
+        """Say what is about to be done."""
+        for line in plan.lines():
+            self.note(line)
+
+    def start(self, phase: str, total: int | None, unit: str) -> None:
+        """Begin a phase; ``total`` is None where it is not known."""
+        from tqdm import tqdm
+
+        self.finish()
+        watched = sys.stderr.isatty()
+        self._bar = tqdm(
+            desc=phase,
+            total=total,
+            unit=f" {unit}",
+            unit_scale=True,
+            file=sys.stderr,
+            disable=self.silent,
+            mininterval=0.2 if watched else 10.0,
+            dynamic_ncols=watched,
+            leave=True,
+        )
+
+    def advance(self, count: int) -> None:
+        """Some more is done."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def note(self, text: str) -> None:
+        """A line for the user."""
+        if self._bar is not None and not self.silent:
+            self._bar.clear()
+        _say(text)
+
+    def finish(self) -> None:
+        """End the phase."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _say(text: str) -> None:
+    """A line on stderr, whatever its encoding can show."""
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stderr.flush()
