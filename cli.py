@@ -99,7 +99,7 @@ def _load(source: str, options: dict[str, Any], need_vision: bool = False) -> Lo
 @click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lensbank", prog_name="lensbank")
 def main_group() -> None:
-    r"""What do the visual tokens of a vision-language model mean to its language model?
+    """What do the visual tokens of a vision-language model mean to its language model?
 
     LatentLens on Qdrant: keep the hidden state of every token of a text corpus (ingest), then
     read an image's visual tokens by their nearest neighbours among them (query).
@@ -108,7 +108,7 @@ def main_group() -> None:
     Example:
       lensbank ingest --model llava-hf/llava-1.5-7b-hf --layer 2,8,16 captions.txt
       lensbank query photo.jpg --layer 8,16
-    """
+    """  # noqa: D301 - click needs the \b character
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
@@ -143,7 +143,7 @@ def main_group() -> None:
 @click.option("--batch-tokens", default=4096, show_default=True, help="Tokens per forward pass.")
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
-    r"""Write the hidden state of each chosen corpus token into one collection per layer.
+    """Write the hidden state of each chosen corpus token into one collection per layer.
 
     The corpus is one sentence per line (txt), or rows of csv or jsonl, each also compressed; - is
     standard input. It is read twice: first to choose at most --max-contexts sentences for every
@@ -155,7 +155,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
       lensbank ingest --model HuggingFaceTB/SmolLM2-135M --layer 4,8,16 captions.txt.gz
       lensbank ingest --model ./my-vlm --layer all --text-field phrase phrases.jsonl
       zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
-    """
+    """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
         from ingest.pipeline import IngestOptions, default_layers, run
 
@@ -210,7 +210,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
-    r"""Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
+    """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
 
     The model sees the image once; the hidden states of its visual tokens at each --layer are
     compared with those of the bank's tokens at every --bank-layer, and the nearest of all
@@ -222,7 +222,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
-    """
+    """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
