@@ -1,0 +1,111 @@
+"""Lenses: ways to say in words what a hidden state means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from query.search import Distinct, Found, sample_recall, search_banks
+from schemas.filters import Condition
+from schemas.payload import TokenPayload
+from schemas.results import Neighbor
+from store.base import Bank
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LensAnswer:
+    """What a lens sees in hidden states.
+
+    Attributes:
+        neighbors: layer → the neighbours of each state, in the order of the states.
+        recall: of an approximate search, on a sample; ``None`` where nothing was approximated.
+    """
+
+    neighbors: Mapping[int, Sequence[tuple[Neighbor, ...]]]
+    recall: float | None
+
+
+class Lens(Protocol):
+    """Anything that turns hidden states into neighbours."""
+
+    name: str
+
+    def read(self, states: Mapping[int, Floats]) -> LensAnswer:
+        """Describe states.
+
+        Args:
+            states: layer → ``[n, dim]`` raw states, float32.
+        """
+        ...
+
+
+class LatentLens:
+    """Nearest text states in context (Krojer et al., arXiv 2602.00462, section 3)."""
+
+    name = "latent"
+
+    def __init__(
+        self,
+        banks: Sequence[Bank],
+        top_k: int,
+        where: Sequence[Condition] = (),
+        distinct: Distinct | None = None,
+        exact: bool = True,
+    ) -> None:
+        """Read through open banks; see :func:`query.search.search_banks`."""
+        self._banks = banks
+        self._top_k = top_k
+        self._where = where
+        self._distinct = distinct
+        self._exact = exact
+
+    def read(self, states: Mapping[int, Floats]) -> LensAnswer:
+        """Search every bank for the states of all layers at once.
+
+        Args:
+            states: layer → ``[n, dim]`` raw states, float32.
+
+        Raises:
+            StateError: a state is NaN, infinite or zero.
+            StoreError: the database failed.
+        """
+        import numpy as np
+
+        stacked = np.concatenate(list(states.values()))
+        settings = (self._top_k, self._where, self._distinct)
+        found = search_banks(self._banks, stacked, *settings, self._exact)
+        recall = None if self._exact else sample_recall(self._banks, stacked, found, *settings)
+        neighbors: dict[int, list[tuple[Neighbor, ...]]] = {}
+        start = 0
+        for layer, rows in states.items():
+            end = start + len(rows)
+            neighbors[layer] = [tuple(as_neighbor(f) for f in best) for best in found[start:end]]
+            start = end
+        return LensAnswer(neighbors, recall)
+
+
+def as_neighbor(found: Found) -> Neighbor:
+    """A row of a bank as a query returns it."""
+    payload = TokenPayload.from_dict(found.hit.payload)
+    return Neighbor(
+        word=payload.word,
+        token=payload.token,
+        token_id=payload.token_id,
+        sentence=payload.sentence,
+        char_start=payload.char_start,
+        char_end=payload.char_end,
+        position=payload.position,
+        is_word=payload.is_word,
+        score=max(-1.0, min(1.0, found.hit.score)),  # rounding can lead beyond a cosine's range
+        bank_layer=found.layer,
+        corpus=payload.corpus,
+        document=payload.document,
+        point_id=found.hit.id,
+    )

@@ -1,0 +1,210 @@
+"""The nearest rows of several banks as one list: batched top-k per bank, then one global top-k.
+
+The paper does the same (section 3): every context layer gives its own top-k, and the best of all
+of them describe the visual token, whichever layer they came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from schemas.filters import Condition
+from store.base import Bank, Hit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+Distinct = Literal["word"]
+
+#: Queries whose exact answer an approximate search is compared with.
+RECALL_SAMPLE = 32
+#: Scores closer than this count as tied where recall is measured: rounding, not rank.
+TIE = 1e-6
+# Rows asked for at once, at most: hits with payload take about a kilobyte each.
+_ROWS_AT_ONCE = 20_000
+# A longer list of one bank is not fetched; words already seen are filtered away instead.
+_DEEPEST = 512
+_GROWTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row and the layer of the bank it was found in."""
+
+    layer: int
+    hit: Hit
+
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        """Sorts best first; ties by layer, then id, so that the order never varies."""
+        return (-self.hit.score, self.layer, self.hit.id)
+
+
+class _Merge:
+    """The best rows so far of one query, and how far each bank has been read."""
+
+    def __init__(self, n_banks: int, k: int, distinct: Distinct | None) -> None:
+        self.best: list[Found] = []
+        self._k = k
+        self._distinct = distinct
+        # What a bank has not yet shown scores at most this; -inf where it has shown everything.
+        self._frontier = [math.inf] * n_banks
+
+    def add(self, bank: int, layer: int, hits: Sequence[Hit], asked: int) -> None:
+        """Take in a bank's best rows, of which ``asked`` were wanted."""
+        self._frontier[bank] = min(h.score for h in hits) if len(hits) >= asked else -math.inf
+        ranked = sorted([*self.best, *(Found(layer, hit) for hit in hits)], key=lambda found: found.rank)
+        self.best = []
+        rows: set[tuple[int, str]] = set()
+        words: set[str] = set()
+        for found in ranked:
+            row, word = (found.layer, found.hit.id), folded_word(found.hit)
+            # The same row can come twice: asked again, or from two banks of the same layer.
+            if row in rows or (self._distinct and word in words):
+                continue
+            rows.add(row)
+            words.add(word)
+            self.best.append(found)
+            if len(self.best) == self._k:
+                break
+
+    def is_open(self, bank: int) -> bool:
+        """Whether a row that the bank has not shown could still belong to the answer."""
+        frontier = self._frontier[bank]
+        if frontier == -math.inf:
+            return False
+        return len(self.best) < self._k or frontier >= self.best[-1].hit.score
+
+
+def folded_word(hit: Hit) -> str:
+    """The hit's word, alike for all its spellings in upper and lower case."""
+    return str(hit.payload.get("word", "")).casefold()
+
+
+def search_banks(
+    banks: Sequence[Bank],
+    states: Floats,
+    k: int,
+    where: Sequence[Condition] = (),
+    distinct: Distinct | None = None,
+    exact: bool = True,
+) -> list[list[Found]]:
+    """The ``k`` nearest rows of all banks together, for each state.
+
+    A bank is asked for more rows only where its unseen ones could still count: words repeat
+    (``distinct``), or rows tie at the end of its list.
+
+    Args:
+        banks: open banks of one model.
+        states: ``[n, dim]``, any norm.
+        k: rows per state; fewer come back where fewer rows meet the conditions.
+        where: conditions, all of which must hold.
+        distinct: ``word`` keeps the best row of each word, whatever its case.
+        exact: compare with every row; see :meth:`store.base.Bank.search`.
+
+    Returns:
+        One list per state, best first; ties by layer, then id. Where hundreds of rows of one bank
+        tie at the end of a list, which of them are in it is the database's choice.
+
+    Raises:
+        StateError: a state is NaN, infinite or zero.
+        FilterError: a condition the database cannot express.
+        StoreError: the database failed.
+    """
+    merges = [_Merge(len(banks), k, distinct) for _ in range(len(states))]
+    # One more than needed shows whether the list ends in a tie.
+    depth = _GROWTH * k if distinct else k + 1
+    deepest = max(depth, _DEEPEST)
+    while depth <= deepest and _round(banks, states, merges, where, exact, depth):
+        depth *= _GROWTH
+    if distinct:
+        for index, merge in enumerate(merges):
+            for number, bank in enumerate(banks):
+                _skip_seen_words(merge, number, bank, states[index : index + 1], where, exact)
+    return [merge.best for merge in merges]
+
+
+def _round(
+    banks: Sequence[Bank],
+    states: Floats,
+    merges: Sequence[_Merge],
+    where: Sequence[Condition],
+    exact: bool,
+    depth: int,
+) -> bool:
+    """Ask every bank that is still open for ``depth`` rows; false where none was."""
+    asked = False
+    size = max(1, _ROWS_AT_ONCE // depth)
+    for number, bank in enumerate(banks):
+        pending = [i for i, merge in enumerate(merges) if merge.is_open(number)]
+        asked = asked or bool(pending)
+        for start in range(0, len(pending), size):
+            chunk = pending[start : start + size]
+            answers = bank.search(states[chunk], depth, where, exact)
+            for i, hits in zip(chunk, answers, strict=True):
+                merges[i].add(number, bank.record.identity.layer, hits, depth)
+    return asked
+
+
+def _skip_seen_words(
+    merge: _Merge, number: int, bank: Bank, state: Floats, where: Sequence[Condition], exact: bool
+) -> None:
+    """Go on in a bank whose nearest rows are all of a few words, with those words filtered away.
+
+    Only words that this bank has shown are left out: its rows come best first, so none of theirs
+    can be better than what was shown.
+    """
+    seen: set[str] = set()
+    while merge.is_open(number):
+        unseen = [Condition("word", "!=", tuple(sorted(seen)))] if seen else []
+        hits = bank.search(state, _DEEPEST, (*where, *unseen), exact)[0]
+        merge.add(number, bank.record.identity.layer, hits, _DEEPEST)
+        new = {str(hit.payload.get("word", "")) for hit in hits} - seen
+        if not new:
+            return
+        seen |= new
+
+
+def sample_recall(
+    banks: Sequence[Bank],
+    states: Floats,
+    found: Sequence[Sequence[Found]],
+    k: int,
+    where: Sequence[Condition] = (),
+    distinct: Distinct | None = None,
+) -> float | None:
+    """How much of the exact answer an approximate search found.
+
+    Args:
+        banks: as searched.
+        states: as searched, ``[n, dim]``.
+        found: the approximate answer for each state.
+        k: as searched.
+        where: as searched.
+        distinct: as searched.
+
+    Returns:
+        The share of exact neighbours found, over at most :data:`RECALL_SAMPLE` evenly spread
+        states, each compared with all banks; rows that tie with the last exact one count as found.
+        ``None`` where nothing could be found.
+    """
+    step = max(1, math.ceil(len(states) / RECALL_SAMPLE))
+    sample = list(range(0, len(states), step))
+    wanted = got = 0
+    for i, truth in zip(sample, search_banks(banks, states[sample], k, where, distinct), strict=True):
+        if truth:
+            wanted += len(truth)
+            got += min(len(truth), _count_found(truth, found[i]))
+    return got / wanted if wanted else None
+
+
+def _count_found(truth: Sequence[Found], found: Iterable[Found]) -> int:
+    rows = {(f.layer, f.hit.id) for f in truth}
+    last = truth[-1].hit.score - TIE
+    return sum(1 for f in found if (f.layer, f.hit.id) in rows or f.hit.score >= last)
