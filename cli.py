@@ -19,6 +19,7 @@ from cli_terminal import (
     parse_layers,
     parse_patches,
     reported,
+    summary_lines,
     table_width,
     write_result,
 )
@@ -140,7 +141,7 @@ def main_group() -> None:
     show_default=True,
     help="As stored. float16 halves the disk.",
 )
-@click.option("--batch-tokens", default=4096, show_default=True, help="Tokens per forward pass.")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: by device.")
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     """Write the hidden state of each chosen corpus token into one collection per layer.
@@ -157,9 +158,10 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
       zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
-        from ingest.pipeline import IngestOptions, default_layers, run
+        from ingest.pipeline import default_layers, run
 
         from ingest.corpus import read_corpora
+        from ingest.progress import IngestOptions
         from models.layers import check_layers
         from store.base import open_store
 
@@ -179,7 +181,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
                 batch_tokens=options["batch_tokens"],
             )
             summary = run(loaded, corpus, store, settings, progress)
-        for line in summary.lines():
+        for line in summary_lines(summary):
             click.echo(line)
         click.echo(f"Next: lensbank query IMAGE --store {options['store_target']}")
 

@@ -1,0 +1,90 @@
+"""Option values, results on disk, and errors as exit codes."""
+
+import io
+import sys
+
+import pytest
+
+from cli_terminal import TerminalProgress, parse_contexts, parse_layers, parse_patches, reported, write_result
+from schemas.errors import CorpusError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((), None), (("4",), (4,)), (("1,2", "4", "2"), (1, 2, 4)), (("all",), "all"), ((" 3 , 1 ",), (1, 3))],
+)
+def test_layers(given, expected):
+    assert parse_layers(given) == expected
+
+
+@pytest.mark.parametrize("given", [("x",), ("-1",), ("1.5",), ("all", "3"), ("all,3",)])
+def test_layers_that_are_none(given):
+    with pytest.raises(UsageError, match="--layer"):
+        parse_layers(given)
+
+
+def test_patches_are_row_then_column():
+    assert parse_patches(("2,3", " 0 , 6 ")) == ((2, 3), (0, 6))
+    for wrong in ("2", "2,", "a,b", "-1,0", "1,2,3"):
+        with pytest.raises(UsageError, match="ROW,COL"):
+            parse_patches((wrong,))
+
+
+def test_contexts():
+    assert parse_contexts("20") == 20
+    assert parse_contexts("all") is None
+    for wrong in ("0", "-3", "many"):
+        with pytest.raises(UsageError, match="--max-contexts"):
+            parse_contexts(wrong)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("seen, expected.", "Do this."), 2, "Error: seen, expected. Do this.\n"),
+        (CorpusError("no such file."), 1, "Error: no such file.\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+        (OSError(28, "No space left on device"), 1, "Error: [Errno 28] No space left on device\n"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(capsys, error, code, said):
+    with pytest.raises(SystemExit) as caught, reported(debug=False):
+        raise error
+    assert caught.value.code == code
+    assert capsys.readouterr().err == said
+
+
+def test_debug_shows_where_it_happened(capsys):
+    with pytest.raises(SystemExit), reported(debug=True):
+        raise CorpusError("no such file.")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_result_file_is_whole_or_not_there(tmp_path):
+    out = tmp_path / "reading.json"
+    write_result("{}", out)
+    assert out.read_text() == "{}\n"
+    with pytest.raises(OSError):
+        write_result("{}", tmp_path / "missing" / "reading.json")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_progress_goes_to_stderr_only(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", shown := io.StringIO())
+    progress = TerminalProgress(silent=False)
+    progress.start("encode", 10, "tokens")
+    progress.advance(10)
+    progress.note("a note")
+    progress.finish()
+    assert "encode" in shown.getvalue() and "a note" in shown.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_silent_progress_still_passes_notes_on(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", shown := io.StringIO())
+    progress = TerminalProgress(silent=True)
+    progress.start("encode", 10, "tokens")
+    progress.advance(10)
+    progress.note("3 sentences were cut")
+    progress.finish()
+    assert shown.getvalue() == "3 sentences were cut\n"
