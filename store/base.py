@@ -1,0 +1,307 @@
+"""The interface of a store of banks: a folder of embedded shards, or a Qdrant server.
+
+Layers of one model are written together (:class:`BankWriter`), since one forward pass gives all
+of them, and read one by one (:class:`Bank`), since each is a collection of its own.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from schemas.filters import Condition
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+#: Called with rows indexed so far and rows in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row near a query vector.
+
+    Attributes:
+        id: point id, a UUID string.
+        score: cosine similarity of the float32-normalised query and the stored vector, -1 to 1.
+        payload: the fields of :class:`schemas.payload.TokenPayload`; empty where not asked for.
+    """
+
+    id: str
+    score: float
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BankInfo:
+    """One bank of a store, without opening it.
+
+    Attributes:
+        name: collection name.
+        record: what the store keeps about it; ``record.state`` says whether it can be searched.
+        rows: rows at the last flush.
+        disk_bytes: bytes allocated on disk; ``None`` where the server does not say.
+    """
+
+    name: str
+    record: BankRecord
+    rows: int
+    disk_bytes: int | None
+
+
+#: Inside a class with a method ``list``, the type's own name is taken.
+BankInfos = list[BankInfo]
+
+
+class Bank(abc.ABC):
+    """One collection, open for reading."""
+
+    name: str
+    record: BankRecord
+
+    @abc.abstractmethod
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """Exact number of rows that meet all conditions."""
+
+    @abc.abstractmethod
+    def search(
+        self,
+        vectors: Floats,
+        k: int,
+        where: Sequence[Condition] = (),
+        exact: bool = True,
+        with_payload: bool = True,
+    ) -> list[list[Hit]]:
+        """The ``k`` rows with the highest cosine, for each query vector.
+
+        Args:
+            vectors: ``[n, dim]``, any norm.
+            k: rows per query; fewer come back where fewer rows meet the conditions.
+            where: conditions, all of which must hold.
+            exact: compare with every row's own vector. Otherwise quantised vectors (and the graph,
+                where there is one) choose candidates that are then scored exactly.
+            with_payload: whether hits carry their payload.
+
+        Returns:
+            One list per query, best first. Rows of equal score come in no particular order.
+
+        Raises:
+            StateError: a query vector is NaN, infinite or zero.
+            ValueError: ``vectors`` is not ``[n, dim]`` or ``k`` is negative.
+            FilterError: a condition the database cannot express.
+            StoreError: the database failed.
+        """
+
+    @abc.abstractmethod
+    def scroll(
+        self, limit: int, offset: str | None = None, with_vectors: bool = False
+    ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
+        """Rows in id order, a page at a time.
+
+        Args:
+            limit: rows per page.
+            offset: the ``next_offset`` of the page before; ``None`` starts.
+            with_vectors: whether rows carry their unit vector, float32 ``[dim]``.
+
+        Returns:
+            ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end).
+        """
+
+    @abc.abstractmethod
+    def disk_bytes(self) -> int | None:
+        """Bytes allocated on disk; ``None`` where the server does not say."""
+
+    @abc.abstractmethod
+    def is_indexed(self) -> bool:
+        """Whether an approximate search has an index to use (else it compares every row, too)."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of the bank; harmless when repeated."""
+
+    def __enter__(self) -> Self:
+        """The bank itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+
+class BankWriter(abc.ABC):
+    """Writes rows into the banks of several layers at once. For one thread at a time.
+
+    A bank is in state ``building`` from the moment its writer exists until :meth:`finish` has
+    returned. Leaving the ``with`` block by an exception is :meth:`abort`, else :meth:`close`.
+    """
+
+    @abc.abstractmethod
+    def put(
+        self,
+        ids: Sequence[str],
+        payloads: Sequence[Mapping[str, Any]],
+        vectors: Mapping[int, Floats],
+        norms: Mapping[int, Floats],
+    ) -> None:
+        """Hand over rows; may return before they are stored, and waits where storing is behind.
+
+        Args:
+            ids: point ids (:func:`schemas.payload.prefix_ids`); a stored id is replaced.
+            payloads: the same for every layer; ``norm`` is filled in. Lone surrogates, which no
+                database can store, become U+FFFD.
+            vectors: per layer ``[n, dim]`` float32 or float16, any norm. The data is copied.
+            norms: per layer ``[n]``, the norms of the raw states.
+
+        Raises:
+            StateError: a vector or norm is NaN, infinite or zero; none of these rows is taken.
+            ValueError: lengths, layers or shapes do not fit.
+            StoreError: storing these rows or earlier ones failed.
+        """
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Return when everything put so far would survive a power failure.
+
+        Raises:
+            StoreError: storing failed; what earlier flushes acknowledged is safe.
+        """
+
+    @abc.abstractmethod
+    def finish(
+        self,
+        corpora: CorpusRecord | Sequence[CorpusRecord],
+        index: bool = True,
+        progress: Progress | None = None,
+        graph: bool | None = None,
+    ) -> None:
+        """Flush, build the index, mark the banks ``complete`` and close.
+
+        Args:
+            corpora: what has been written; added to the record where not yet in it.
+            index: build quantised vectors for approximate search (small banks need none).
+            progress: called as banks are done.
+            graph: build an HNSW graph, too: much slower to build, faster to search. ``None``
+                builds it for banks of more than some 300,000 rows.
+
+        Raises:
+            StoreError: as :meth:`flush`; the banks stay ``building``.
+        """
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Stop at once: rows since the last flush may be lost, the banks stay ``building``."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Store what was put, and stop; the banks stay ``building`` unless finished. Repeatable."""
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close, or abort after an exception."""
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class Store(abc.ABC):
+    """A place that holds banks."""
+
+    @abc.abstractmethod
+    def list(self) -> BankInfos:
+        """Every bank, complete or not, by name.
+
+        Raises:
+            StoreError: the store or a bank's record cannot be read.
+        """
+
+    @abc.abstractmethod
+    def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:
+        """Open a bank for reading. Readers do not hinder each other; a writer excludes them.
+
+        Args:
+            bank: its name, or the identity of the model and layer that will be compared with it.
+            allow_incomplete: also open a bank whose ingest has not finished.
+
+        Raises:
+            BankNotFoundError: there is none of that name; the message lists those there are.
+            BankMismatchError: another model's, or written by a newer version.
+            BankIncompleteError: its ingest has not finished.
+            StoreLockedError: it is being written.
+            StoreError: it cannot be read.
+        """
+
+    @abc.abstractmethod
+    def writer(
+        self, identities: Sequence[BankIdentity], source: str, *, expected_rows: int | None = None
+    ) -> BankWriter:
+        """Open banks for writing, creating those that do not exist.
+
+        Args:
+            identities: one per layer, of one model.
+            source: how the model was named, for the record.
+            expected_rows: rows that will be put per bank, where known; lets the store shape its
+                segments so that a search uses all cores.
+
+        Raises:
+            BankMismatchError: a bank exists that was made by another model or other settings.
+            StoreLockedError: a bank is being read or written.
+            StoreFullError: too little space, or the folder cannot be written.
+            StoreError: the database cannot be started.
+        """
+
+    @abc.abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete a bank.
+
+        Raises:
+            BankNotFoundError: there is none of that name.
+            StoreLockedError: it is being read or written.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of the store; banks opened from it stay open."""
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+
+def open_store(target: str | Path, *, create: bool = False) -> Store:
+    """A store by its address.
+
+    Args:
+        target: ``http://`` or ``https://`` URL of a Qdrant server (its key is read from
+            ``QDRANT_API_KEY``), else a folder for the embedded engine.
+        create: make the folder where it does not exist.
+
+    Raises:
+        BankNotFoundError: there is no such folder, and ``create`` is false.
+        StoreError: it is no folder, or cannot be made; the server cannot be reached.
+    """
+    if str(target).startswith(("http://", "https://")):
+        from store.server import ServerStore
+
+        return ServerStore.connect(str(target))
+    from store.embedded import EmbeddedStore
+
+    return EmbeddedStore.at(Path(target), create=create)

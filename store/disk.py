@@ -1,0 +1,87 @@
+"""Full and read-only disks: found early, and told in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from schemas.errors import StoreError, StoreFullError, StoreLockedError
+
+_FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "quota exceeded", errno.EFBIG: "File too large"}
+_DENIED = {errno.EACCES: "Permission denied", errno.EROFS: "Read-only file system", errno.EPERM: "not permitted"}
+_FREE_HINT = "Free some space or use another --store, then run the same command again: it goes on where it stopped."
+
+
+def require_free(path: Path, needed: int) -> None:
+    """Refuse to go on when the disk is about to be full.
+
+    The engine writes through memory maps, where a full disk kills the process instead of giving
+    an error, so it must not get that far.
+
+    Raises:
+        StoreFullError: fewer than ``needed`` bytes are free where ``path`` is.
+    """
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise StoreFullError(
+            f"{path} has {show_bytes(free)} of free space; {show_bytes(needed)} are needed.", _FREE_HINT
+        )
+
+
+def store_error(error: BaseException, path: Path) -> StoreError:
+    """What a failed file operation or engine call means to a user.
+
+    The engine raises bare exceptions whose message ends with the system's own, so they are told
+    apart by it.
+    """
+    if isinstance(error, StoreError):
+        return error
+    code = error.errno if isinstance(error, OSError) else None
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    if code in _FULL or any(_says(text, number, words) for number, words in _FULL.items()):
+        return StoreFullError(f"{path} cannot take more data ({_short(text)}).", _FREE_HINT)
+    if code in _DENIED or any(_says(text, number, words) for number, words in _DENIED.items()):
+        return StoreFullError(
+            f"{path} cannot be written ({_short(text)}).", "Use another --store, or change the folder's permissions."
+        )
+    if "WouldBlock" in text:
+        return StoreLockedError(f"{path} is in use by another process.", "Wait until it has finished.")
+    if isinstance(error, OSError):
+        return StoreError(f"{path} cannot be used: {_short(text)}.", "Use another folder as --store.")
+    return StoreError(
+        f"The embedded engine failed on {path}: {_short(text)}",
+        "Run the command again; if it fails again, delete that bank's folder and ingest again.",
+    )
+
+
+def _says(text: str, number: int, words: str) -> bool:
+    return words.lower() in text.lower() or f"os error {number})" in text
+
+
+def _short(text: str) -> str:
+    """The first line: the engine appends back traces."""
+    return (text.strip().splitlines() or ["no message"])[0][:300]
+
+
+def disk_bytes(folder: Path) -> int:
+    """Bytes allocated below ``folder`` (the engine's files are sparse); 0 where there is none."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(parent, name))
+            except FileNotFoundError:
+                continue  # a writer replaced it meanwhile
+            total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
+    return total
+
+
+def show_bytes(count: float) -> str:
+    """A size for people, ``1.5 GB``."""
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

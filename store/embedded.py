@@ -1,0 +1,237 @@
+"""A folder of banks, each a shard of the embedded Qdrant engine with its record beside it.
+
+``<store>/<bank>/``: ``lensbank.json`` (the record), ``shard/`` (the engine's files), ``.lock``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from schemas.collection import BankIdentity
+from schemas.errors import BankNotFoundError, StoreError
+from schemas.filters import Condition
+from store import engine
+from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
+from store.disk import disk_bytes, store_error
+from store.engine import EngineSettings
+from store.filters import edge_filter
+from store.locks import BankLock
+from store.records import SHARD_DIR, Sidecar, read_sidecar, require_complete, sync_folder
+from store.rows import unit_queries
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+    from store.base import Floats
+
+T = TypeVar("T")
+#: Queries per engine call: enough to score together, few enough to bound the answers in memory.
+QUERY_CHUNK = 256
+_DROPPED = ".dropped-"
+
+
+class EmbeddedBank(Bank):
+    """A shard open in this process, under a shared lock."""
+
+    def __init__(self, folder: Path, sidecar: Sidecar, lock: BankLock) -> None:
+        """Load the shard.
+
+        Raises:
+            StoreError: the engine cannot read it.
+        """
+        self.name = folder.name
+        self.record = sidecar.record
+        self._folder = folder
+        self._index = sidecar.index
+        self._lock = lock
+        self._shard: qdrant_edge.EdgeShard | None = None
+        self._shard = self._call(lambda: engine.load_shard(folder / SHARD_DIR))
+        self._rows = self._call(lambda: engine.count_rows(self._open()))
+
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """See :meth:`Bank.count`."""
+        condition = edge_filter(where)
+        shard = self._open()
+        return self._rows if condition is None else self._call(lambda: engine.count_rows(shard, condition))
+
+    def search(
+        self,
+        vectors: Floats,
+        k: int,
+        where: Sequence[Condition] = (),
+        exact: bool = True,
+        with_payload: bool = True,
+    ) -> list[list[Hit]]:
+        """See :meth:`Bank.search`."""
+        queries = unit_queries(vectors, self.record.identity.dim, k)
+        condition = edge_filter(where)
+        shard = self._open()
+        limit = min(k, self._rows)
+        if limit == 0:
+            return [[] for _ in queries]
+        found: list[list[Hit]] = []
+        for start in range(0, len(queries), QUERY_CHUNK):
+            chunk = queries[start : start + QUERY_CHUNK].tolist()
+            # Bound here: the engine's answer of one chunk is turned into hits before the next.
+            answers = self._call(lambda c=chunk: engine.query(shard, c, limit, condition, exact, with_payload))  # type: ignore[misc]
+            found += [[Hit(str(p.id), p.score, p.payload or {}) for p in points] for points in answers]
+        return found
+
+    def scroll(
+        self, limit: int, offset: str | None = None, with_vectors: bool = False
+    ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
+        """See :meth:`Bank.scroll`."""
+        shard = self._open()
+        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
+        rows = [
+            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, dict(r.payload or {}))
+            for r in records
+        ]
+        return rows, following
+
+    def disk_bytes(self) -> int:
+        """See :meth:`Bank.disk_bytes`."""
+        return disk_bytes(self._folder)
+
+    def is_indexed(self) -> bool:
+        """See :meth:`Bank.is_indexed`."""
+        return self._index != "none"
+
+    def close(self) -> None:
+        """See :meth:`Bank.close`."""
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            with suppress(Exception):  # nothing was written, so nothing can be lost
+                shard.close()
+        self._lock.release()
+
+    def _open(self) -> qdrant_edge.EdgeShard:
+        if self._shard is None:
+            raise StoreError(f"Bank {self.name} is closed.", "Open it again.")
+        return self._shard
+
+    def _call(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            raise store_error(error, self._folder) from error
+
+
+class EmbeddedStore(Store):
+    """A folder of banks."""
+
+    def __init__(self, root: Path, settings: EngineSettings | None = None) -> None:
+        """A store in the existing folder ``root``; see :meth:`at` for one that may not exist."""
+        self._root = root
+        self._settings = settings or EngineSettings()
+
+    @classmethod
+    def at(cls, root: Path, *, create: bool = False) -> EmbeddedStore:
+        """See :func:`store.base.open_store`.
+
+        Raises:
+            BankNotFoundError: there is no such folder, and ``create`` is false.
+            StoreError: it is no folder, or cannot be made.
+        """
+        root = root.expanduser().absolute()
+        try:
+            if create:
+                root.mkdir(parents=True, exist_ok=True)
+            if root.is_dir():
+                return cls(root)
+            missing = not root.exists()
+        except (FileExistsError, NotADirectoryError):
+            missing = False
+        except OSError as error:
+            raise store_error(error, root) from error
+        if missing:
+            raise BankNotFoundError(f"There is no store at {root}.", "Make one with `lensbank ingest --store`.")
+        raise StoreError(f"The store {root} is not a folder.", "Give a folder as --store.")
+
+    def list(self) -> BankInfos:
+        """See :meth:`Store.list`."""
+        banks = []
+        for folder in self._folders():
+            sidecar = read_sidecar(folder)
+            if sidecar is not None:
+                banks.append(BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder)))
+        return banks
+
+    def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> EmbeddedBank:
+        """See :meth:`Store.open`."""
+        folder = self._find(bank if isinstance(bank, str) else bank.name())
+        try:
+            lock = BankLock(folder, exclusive=False)
+        except OSError as error:
+            raise store_error(error, folder) from error
+        try:
+            sidecar = read_sidecar(folder)  # under the lock: a writer may just have finished
+            if sidecar is None:
+                raise self._not_found(folder.name)
+            if isinstance(bank, BankIdentity):
+                sidecar.record.identity.require_model(bank)
+            if not allow_incomplete:
+                require_complete(folder.name, sidecar.record, str(self._root))
+            return EmbeddedBank(folder, sidecar, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def writer(
+        self, identities: Sequence[BankIdentity], source: str, *, expected_rows: int | None = None
+    ) -> BankWriter:
+        """See :meth:`Store.writer`. Writing happens in a process of its own (:mod:`store.writer`)."""
+        from store.writer import EmbeddedWriter
+
+        self._sweep()
+        return EmbeddedWriter(self._root, identities, source, expected_rows, self._settings)
+
+    def drop(self, name: str) -> None:
+        """See :meth:`Store.drop`."""
+        folder = self._find(name)
+        try:
+            lock = BankLock(folder, exclusive=True)
+        except OSError as error:
+            raise store_error(error, folder) from error
+        try:
+            # Renamed first: a bank that is half deleted must not look whole.
+            grave = folder.with_name(f"{_DROPPED}{name}-{os.getpid()}")
+            folder.rename(grave)
+            sync_folder(self._root)
+            shutil.rmtree(grave, ignore_errors=True)  # what is left, the next writer removes
+        except OSError as error:
+            raise store_error(error, folder) from error
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """See :meth:`Store.close`."""
+
+    def _folders(self) -> Iterable[Path]:
+        try:
+            return sorted(p for p in self._root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        except OSError as error:
+            raise store_error(error, self._root) from error
+
+    def _find(self, name: str) -> Path:
+        folder = self._root / name
+        if name in ("", ".", "..") or "\0" in name or folder.parent != self._root or read_sidecar(folder) is None:
+            raise self._not_found(name)
+        return folder
+
+    def _not_found(self, name: str) -> BankNotFoundError:
+        names = [info.name for info in self.list()]
+        there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
+        return BankNotFoundError(f"The store {self._root} has no bank {name!r}.", there)
+
+    def _sweep(self) -> None:
+        """Remove what an interrupted drop left."""
+        for grave in self._root.glob(_DROPPED + "*"):
+            shutil.rmtree(grave, ignore_errors=True)

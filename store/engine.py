@@ -1,0 +1,168 @@
+"""The embedded Qdrant engine (``qdrant-edge-py``): the one file that knows how its shards are set up.
+
+Everything it raises is a bare exception; :func:`store.disk.store_error` reads them. It holds
+Python's global lock during every call, which is why writing lives in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import qdrant_edge as edge
+
+from schemas.collection import BankIdentity
+from schemas.payload import INDEXED_FIELDS, FieldKind
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How banks are written and indexed.
+
+    Attributes:
+        batch_rows: rows per upsert.
+        slots: batches that may wait for the writing process.
+        slot_bytes: bytes of vectors per waiting batch; fewer rows go into one where they are wide.
+        index_from_kb: segments of fewer kilobytes of vectors are not indexed: a scan is as fast.
+        segment_rows: rows below which a segment is not worth a core of its own.
+        optimize_rows: rows after which to index when it is not known how many will come.
+        graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
+        reserve_bytes: free disk space to leave.
+    """
+
+    batch_rows: int = 1000
+    slots: int = 4
+    slot_bytes: int = 24 << 20
+    index_from_kb: int = 1000
+    segment_rows: int = 10_000
+    optimize_rows: int = 100_000
+    graph_from_rows: int = 300_000
+    reserve_bytes: int = 128 << 20
+
+    def segments(self, expected_rows: int | None) -> int:
+        """Indexed segments to aim for: a query batch uses one core per segment."""
+        cores = min(os.cpu_count() or 1, 16)
+        if expected_rows is None:
+            return cores
+        return max(1, min(cores, expected_rows // self.segment_rows))
+
+
+def _config(identity: BankIdentity, settings: EngineSettings, segments: int, graph: bool) -> edge.EdgeConfig:
+    half = identity.vector_dtype == "float16"
+    datatype = edge.VectorStorageDatatype.Float16 if half else edge.VectorStorageDatatype.Float32
+    return edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(
+            size=identity.dim, distance=edge.Distance.Cosine, datatype=datatype, memory=edge.Memory.Cached
+        ),
+        hnsw_config=edge.HnswIndexConfig(m=16 if graph else 0, ef_construct=100, full_scan_threshold=1000),
+        quantization_config=edge.TurboQuantQuantizationConfig(
+            bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned
+        ),
+        optimizers=edge.EdgeOptimizersConfig(
+            indexing_threshold=settings.index_from_kb,
+            default_segment_number=segments + 1,  # the one that takes new rows counts, too
+            max_segment_size=200_000_000,
+        ),
+        payload_memory=edge.Memory.Cold,
+        wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too
+    )
+
+
+def create_shard(folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int) -> edge.EdgeShard:
+    """A new shard with its payload indexes (made first: the engine fills them as rows come)."""
+    shard = edge.EdgeShard.create(str(folder), _config(identity, settings, segments, graph=False))
+    for name, kind in INDEXED_FIELDS.items():
+        shard.update(edge.UpdateOperation.create_field_index(name, _index(kind)))
+    return shard
+
+
+def _index(kind: FieldKind) -> Any:
+    if kind == "keyword":
+        return edge.KeywordIndexParams(prefix=True)
+    if kind == "integer":
+        return edge.IntegerIndexParams(lookup=True, range=True)
+    if kind == "float":
+        return edge.FloatIndexParams()
+    if kind == "bool":
+        return edge.BoolIndexParams()
+    return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True)
+
+
+def load_shard(folder: Path) -> edge.EdgeShard:
+    """An existing shard as it was left."""
+    return edge.EdgeShard.load(str(folder))
+
+
+def reload_shard(
+    folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int, graph: bool
+) -> edge.EdgeShard:
+    """An existing shard with other index settings; the next ``optimize()`` acts on them."""
+    return edge.EdgeShard.load(str(folder), _config(identity, settings, segments, graph))
+
+
+def upsert(
+    shard: edge.EdgeShard,
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    vectors: memoryview,
+    norms: memoryview[float],
+    dim: int,
+) -> None:
+    """Store one batch.
+
+    Args:
+        shard: where to.
+        rows: id and payload of each row.
+        vectors: float32 bytes of ``[n, dim]``.
+        norms: float32 items of ``[n]``.
+        dim: numbers per vector.
+    """
+    width = 4 * dim
+    points = []
+    for i, (name, payload) in enumerate(rows):
+        # The cheapest way in: no Python float per number. The engine takes any sequence.
+        vector = cast("list[float]", array("f", vectors[i * width : (i + 1) * width].tobytes()))
+        points.append(edge.Point(name, vector, {**payload, "norm": norms[i]}))
+    shard.update(edge.UpdateOperation.upsert_points(points))
+
+
+def count_rows(shard: edge.EdgeShard, where: edge.Filter | None = None) -> int:
+    """Exact number of rows."""
+    return shard.count(edge.CountRequest(exact=True, filter=where))
+
+
+def query(
+    shard: edge.EdgeShard,
+    vectors: Iterable[list[float]],
+    limit: int,
+    where: edge.Filter | None,
+    exact: bool,
+    with_payload: bool,
+) -> list[list[edge.ScoredPoint]]:
+    """The nearest rows of each vector; one batch, scored together segment by segment."""
+    # exact=True goes past graph and quantised vectors to the rows themselves.
+    params = edge.SearchParams(
+        exact=exact,
+        hnsw_ef=None if exact else 128,
+        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=4.0),
+    )
+    requests = [
+        edge.QueryRequest(
+            limit=limit, query=edge.Query.Nearest(vector), filter=where, params=params, with_payload=with_payload
+        )
+        for vector in vectors
+    ]
+    return shard.query_batch(edge.QueryBatchRequest(requests))
+
+
+def scroll(
+    shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool
+) -> tuple[list[edge.Record], str | None]:
+    """A page of rows in id order, and where the next one starts."""
+    records, following = shard.scroll(
+        edge.ScrollRequest(limit=limit, offset=offset, with_payload=True, with_vector=with_vectors)
+    )
+    return records, None if following is None else str(following)

@@ -1,0 +1,109 @@
+"""Conditions of the filter language as Qdrant's, for both engines.
+
+Their classes differ in how they are called, not in what they mean, so the meaning is decided
+once (:func:`split`) and spelled twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from schemas.errors import FilterError
+from schemas.filters import Condition, Value
+from store.rows import clean_text
+
+if TYPE_CHECKING:
+    import qdrant_edge
+    from qdrant_client import models
+
+_RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One engine condition: ``value``, ``any``, ``text`` or a bound of a range on ``field``."""
+
+    field: str
+    kind: Literal["value", "any", "text", "gt", "gte", "lt", "lte"]
+    value: Any
+
+
+def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
+    """Clauses that must hold, and clauses that must not.
+
+    Raises:
+        FilterError: a number the database cannot hold.
+    """
+    must: list[Clause] = []
+    must_not: list[Clause] = []
+    for condition in where:
+        values = list(dict.fromkeys(_checked(condition, value) for value in condition.values))
+        if condition.op in _RANGES:
+            must += [Clause(condition.field, _RANGES[condition.op], value) for value in values]  # type: ignore[arg-type]
+        elif condition.op == "~":
+            must += [Clause(condition.field, "text", str(value)) for value in values]
+        elif condition.op == "!=":
+            must_not += [Clause(condition.field, "value", value) for value in values]
+        elif len(values) == 1:
+            must.append(Clause(condition.field, "value", values[0]))
+        elif set(values) != {True, False}:  # either of both is no condition
+            must.append(Clause(condition.field, "any", values))
+    return must, must_not
+
+
+def _checked(condition: Condition, value: Value) -> Value:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float) and value != value:
+        raise FilterError(f"The filter {condition} compares with NaN.", "Use a number.")
+    if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
+        raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
+    return value
+
+
+def edge_filter(where: Sequence[Condition]) -> qdrant_edge.Filter | None:
+    """The conditions for the embedded engine; ``None`` where there are none.
+
+    Raises:
+        FilterError: a number the database cannot hold.
+    """
+    import qdrant_edge as edge
+
+    def spell(clause: Clause) -> edge.FieldCondition:
+        if clause.kind == "value":
+            return edge.FieldCondition(clause.field, match=edge.MatchValue(clause.value))
+        if clause.kind == "any":
+            return edge.FieldCondition(clause.field, match=edge.MatchAny(clause.value))
+        if clause.kind == "text":
+            return edge.FieldCondition(clause.field, match=edge.MatchText(clause.value))
+        return edge.FieldCondition(clause.field, range=edge.RangeFloat(**{clause.kind: float(clause.value)}))
+
+    must, must_not = split(where)
+    if not must and not must_not:
+        return None
+    return edge.Filter(must=[spell(c) for c in must], must_not=[spell(c) for c in must_not])
+
+
+def server_filter(where: Sequence[Condition]) -> models.Filter | None:
+    """The conditions for a server; ``None`` where there are none.
+
+    Raises:
+        FilterError: a number the database cannot hold.
+    """
+    from qdrant_client import models
+
+    def spell(clause: Clause) -> models.FieldCondition:
+        if clause.kind == "value":
+            return models.FieldCondition(key=clause.field, match=models.MatchValue(value=clause.value))
+        if clause.kind == "any":
+            return models.FieldCondition(key=clause.field, match=models.MatchAny(any=clause.value))
+        if clause.kind == "text":
+            return models.FieldCondition(key=clause.field, match=models.MatchText(text=clause.value))
+        return models.FieldCondition(key=clause.field, range=models.Range(**{clause.kind: float(clause.value)}))
+
+    must, must_not = split(where)
+    if not must and not must_not:
+        return None
+    return models.Filter(must=[spell(c) for c in must] or None, must_not=[spell(c) for c in must_not] or None)

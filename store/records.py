@@ -1,0 +1,116 @@
+"""Records of banks: how they begin and grow, and the file beside an embedded shard that holds one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from schemas.errors import BankIncompleteError, StoreError
+
+RECORD_FILE = "lensbank.json"
+SHARD_DIR = "shard"
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The record and what the embedded engine needs to know besides.
+
+    Attributes:
+        record: the bank's record.
+        rows: rows at the last flush; 0 where nothing was ever flushed.
+        index: what approximate search uses: ``none``, ``quantized`` or ``graph``.
+    """
+
+    record: BankRecord
+    rows: int = 0
+    index: str = "none"
+
+
+def read_sidecar(folder: Path) -> Sidecar | None:
+    """The record of the bank in ``folder``; ``None`` where there is none.
+
+    Raises:
+        BankMismatchError: written by a newer version.
+        StoreError: it cannot be read or is not a record.
+    """
+    path = folder / RECORD_FILE
+    try:
+        data = json.loads(path.read_bytes())
+        return Sidecar(BankRecord.from_dict(data), int(data["rows"]), str(data["index"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path} is not a bank's record ({type(error).__name__}: {error}).",
+            f"If nothing else uses {folder}, delete that folder and ingest again.",
+        ) from error
+
+
+def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
+    """Write the record so that a crash at any moment leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = {**sidecar.record.to_dict(), "rows": sidecar.rows, "index": sidecar.index}
+    temporary = folder / f".{RECORD_FILE}.new"
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, ensure_ascii=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / RECORD_FILE)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new files in ``folder`` durable.
+
+    Raises:
+        OSError: the device failed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def new_record(identity: BankIdentity, source: str) -> BankRecord:
+    """The record of a bank that is about to be written for the first time."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return BankRecord(identity, "building", source, (), now, tool_version())
+
+
+def tool_version() -> str:
+    """Name and version of this program, for records."""
+    try:
+        return f"lensbank {version('lensbank')}"
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "lensbank (unversioned)"
+
+
+def with_corpora(record: BankRecord, corpora: Sequence[CorpusRecord]) -> tuple[CorpusRecord, ...]:
+    """The record's corpora and the new ones, each once: a repeated ingest adds nothing."""
+    return tuple(dict.fromkeys((*record.corpora, *corpora)))
+
+
+def require_complete(name: str, record: BankRecord, where: str) -> None:
+    """Refuse to search what an ingest has not finished.
+
+    Raises:
+        BankIncompleteError: the record says ``building``.
+    """
+    if record.state != "complete":
+        raise BankIncompleteError(
+            f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running.",
+            f"Run the same ingest command again (--model {record.source}): it goes on where it stopped.",
+        )

@@ -1,0 +1,268 @@
+"""The writing process: owns the shards of the banks being written, and does as it is told.
+
+It is spawned, never forked, and imports neither torch nor numpy. Ctrl-C in a terminal reaches it,
+too; it ignores that and finishes what it was given, since its parent decides. When its parent is
+gone it ends. Whatever ends it, what the last acknowledged flush covered is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.collection import BankIdentity, CorpusRecord
+from schemas.errors import LensbankError, StoreError
+from store import engine
+from store.channel import WriterTask
+from store.disk import require_free, store_error
+from store.locks import LOCK_FILE, BankLock
+from store.records import (
+    SHARD_DIR,
+    Sidecar,
+    new_record,
+    read_sidecar,
+    sync_folder,
+    tool_version,
+    with_corpora,
+    write_sidecar,
+)
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+_PARENT_CHECK_SECONDS = 2.0
+
+
+def run(pipe: Connection, block: Any, task: WriterTask) -> None:
+    """Entry of the writing process.
+
+    Args:
+        pipe: messages from and to the parent.
+        block: shared memory laid out as ``task.layout``.
+        task: what to write.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    worker = Worker(pipe, memoryview(block).cast("B"), task)
+    try:
+        worker.start()
+        worker.serve()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone; nobody is left to tell
+    except BaseException as error:  # the engine's panics are no Exception
+        told = error if isinstance(error, LensbankError) else store_error(error, Path(task.root))
+        with suppress(OSError):
+            pipe.send(("error", type(told).__name__, told.message, told.hint))
+    finally:
+        worker.close()
+
+
+class OpenBank:
+    """One bank under an exclusive lock.
+
+    Raises:
+        StoreLockedError: another process has it.
+        StoreError: its folder is not a bank's.
+        BankMismatchError: it was made in another way.
+        OSError: its folder cannot be made.
+    """
+
+    def __init__(self, root: Path, identity: BankIdentity, task: WriterTask) -> None:
+        """Lock and check, changing nothing that exists."""
+        self.identity = identity
+        self.folder = root / identity.name()
+        self.shard: qdrant_edge.EdgeShard | None = None
+        self.waiting = 0  # rows put since the last optimise
+        self.fresh = not self.folder.exists()
+        self.folder.mkdir(exist_ok=True)
+        self.lock = BankLock(self.folder, exclusive=True, owner=task.owner)
+        try:
+            found = read_sidecar(self.folder)
+            if found is not None:
+                found.record.identity.require_match(identity)
+            elif set(os.listdir(self.folder)) - {LOCK_FILE}:
+                raise StoreError(
+                    f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
+                )
+            self.fresh = found is None
+            self.sidecar = found or Sidecar(new_record(identity, task.source))
+        except BaseException:
+            self.release()
+            raise
+
+    def open(self, task: WriterTask, segments: int) -> None:
+        """Mark the bank ``building``, then open its shard."""
+        graph = self.sidecar.index == "graph"
+        self.note(replace(self.sidecar, record=replace(self.sidecar.record, state="building")))
+        path = self.folder / SHARD_DIR
+        if self.sidecar.rows:
+            self.shard = engine.reload_shard(path, self.identity, task.settings, segments, graph)
+        else:  # nothing was ever flushed: whatever is there is the beginning of a shard at most
+            shutil.rmtree(path, ignore_errors=True)
+            self.shard = engine.create_shard(path, self.identity, task.settings, segments)
+            sync_folder(self.folder)
+
+    def note(self, sidecar: Sidecar) -> None:
+        """Write the record."""
+        self.sidecar = sidecar
+        write_sidecar(self.folder, sidecar)
+
+    def need(self) -> qdrant_edge.EdgeShard:
+        """The shard, which is open."""
+        assert self.shard is not None
+        return self.shard
+
+    def flush(self) -> None:
+        """Make everything durable, the record last."""
+        self.need().flush()
+        rows = engine.count_rows(self.need())
+        if rows != self.sidecar.rows:
+            self.note(replace(self.sidecar, rows=rows))
+
+    def release(self) -> None:
+        """Close the shard and let go; what was never begun leaves no trace."""
+        shard, self.shard = self.shard, None
+        if shard is not None:
+            with suppress(Exception):
+                shard.close()
+        if self.fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
+
+
+class Worker:
+    """The loop of the writing process."""
+
+    def __init__(self, pipe: Connection, block: memoryview, task: WriterTask) -> None:
+        """Nothing is touched yet."""
+        self._pipe = pipe
+        self._block = block
+        self._task = task
+        self._root = Path(task.root)
+        self._banks: list[OpenBank] = []
+        settings = task.settings
+        self._segments = settings.segments(task.expected_rows)
+        expected = task.expected_rows
+        self._optimize_every = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
+        self._row_bytes = task.layout.dim * 4 + 2048
+
+    def start(self) -> None:
+        """Lock all banks, then open them, then tell the parent."""
+        self._require_free(0)
+        for identity in self._task.identities:
+            self._banks.append(OpenBank(self._root, identity, self._task))
+        for bank in self._banks:
+            bank.open(self._task, self._segments)
+        sync_folder(self._root)
+        for bank in self._banks:
+            bank.fresh = False
+        self._pipe.send(("ready",))
+
+    def serve(self) -> None:
+        """Do what the parent says until it says close, or is gone."""
+        while True:
+            while not self._pipe.poll(_PARENT_CHECK_SECONDS):
+                # A pipe end that another child of the parent inherited would hide its death.
+                if os.getppid() != self._task.owner:
+                    return
+            kind, *arguments = self._pipe.recv()
+            if kind == "put":
+                self._put(*arguments)
+            elif kind == "flush":
+                self._flush()
+                self._pipe.send(("done", *arguments))
+            elif kind == "finish":
+                number, *rest = arguments
+                self._finish(*rest)
+                self._pipe.send(("done", number))
+            else:
+                self._flush()
+                self.close()
+                self._pipe.send(("done", *arguments))
+                return
+
+    def close(self) -> None:
+        """Let go of all banks; harmless when repeated."""
+        while self._banks:
+            self._banks.pop().release()
+
+    def _put(self, slot: int, count: int, blob: int | bytes) -> None:
+        layout = self._task.layout
+        self._require_free(2 * count * self._row_bytes * len(self._banks))
+        rows = pickle.loads(blob if isinstance(blob, bytes) else layout.blob(self._block, slot)[:blob])
+        for index, bank in enumerate(self._banks):
+            vectors = layout.vectors(self._block, slot, index)
+            norms = layout.norms(self._block, slot, index).cast("f")
+            try:
+                engine.upsert(bank.need(), rows, vectors, norms, layout.dim)
+            except Exception as error:
+                raise store_error(error, bank.folder) from error
+            bank.waiting += count
+        self._pipe.send(("free", slot))
+        for bank in self._banks:
+            if bank.waiting >= self._optimize_every:
+                self._optimize(bank)
+
+    def _optimize(self, bank: OpenBank) -> None:
+        # Indexing copies a segment before it lets go of the old one.
+        self._require_free(2 * bank.waiting * self._row_bytes)
+        try:
+            bank.need().optimize()
+        except Exception as error:
+            raise store_error(error, bank.folder) from error
+        bank.waiting = 0
+
+    def _flush(self) -> None:
+        for bank in self._banks:
+            try:
+                bank.flush()
+            except Exception as error:
+                raise store_error(error, bank.folder) from error
+
+    def _finish(self, corpora: Sequence[CorpusRecord], index: bool, graph: bool | None) -> None:
+        self._flush()
+        total = sum(bank.sidecar.rows for bank in self._banks)
+        done = 0
+        for bank in self._banks:
+            if index:
+                try:
+                    self._index(
+                        bank, bank.sidecar.rows >= self._task.settings.graph_from_rows if graph is None else graph
+                    )
+                except Exception as error:
+                    raise store_error(error, bank.folder) from error
+            done += bank.sidecar.rows
+            self._pipe.send(("progress", done, total))
+        # Records last and together: an interruption leaves all banks building, not some.
+        for bank in self._banks:
+            record = bank.sidecar.record
+            record = replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version())
+            try:
+                bank.note(replace(bank.sidecar, record=record))
+            except OSError as error:
+                raise store_error(error, bank.folder) from error
+
+    def _index(self, bank: OpenBank, graph: bool) -> None:
+        had_graph = bank.sidecar.index == "graph"
+        if graph != had_graph:
+            bank.need().close()
+            bank.shard = engine.reload_shard(
+                bank.folder / SHARD_DIR, bank.identity, self._task.settings, self._segments, graph
+            )
+            bank.waiting = bank.sidecar.rows
+        self._optimize(bank)
+        bank.need().flush()
+        indexed = bank.need().info().indexed_vectors_count > 0
+        bank.note(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
+
+    def _require_free(self, needed: int) -> None:
+        require_free(self._root, needed + self._task.settings.reserve_bytes)
