@@ -1,0 +1,195 @@
+"""Image files as the model's processor wants them: upright, RGB, one frame, and of bearable size."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, ImageOps
+
+from query.pixels import UnclearPixels, to_rgb
+from schemas.errors import ImageError
+
+#: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
+MAX_PIXELS = 1024**3 // 6
+#: Bytes of an image file, at most: more is no picture, or one that cannot be decoded in memory.
+MAX_BYTES = 1 << 30
+
+# Others are left out on purpose: Pillow hands EPS files to Ghostscript, for one.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+_READABLE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+# MPO is left out: the other pictures in such a JPEG are previews or the second eye's.
+_FRAMES = {"GIF": "frame", "WEBP": "frame", "PNG": "frame", "AVIF": "frame", "TIFF": "page"}
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image that can be shown to a model.
+
+    Attributes:
+        image: RGB, upright.
+        name: the file's name; ``-`` for standard input.
+        sha256: of the file's bytes.
+        width: in pixels, upright.
+        height: in pixels, upright.
+        notes: what was done to it that a reader should know.
+    """
+
+    image: Image.Image
+    name: str
+    sha256: str
+    width: int
+    height: int
+    notes: tuple[str, ...]
+
+
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
+    """Read an image file.
+
+    EXIF orientation is applied, transparency laid on white, CMYK and 16-bit channels brought to
+    8-bit RGB; of several frames the first is taken.
+
+    Args:
+        path: a file, or ``-`` for standard input.
+        max_pixels: refuse more than this before decoding.
+
+    Raises:
+        ImageError: missing, a folder, unreadable, empty, truncated, not an image, or too large.
+    """
+    data = _read(path)
+    name = _name(path)
+    with _unwarned(max_pixels):
+        # Decoders fail on damaged files in every way there is; all of them mean the same to a user.
+        try:
+            image = Image.open(BytesIO(data), formats=_formats())
+            _require_size(path, image, max_pixels)
+            frames = _frames(image)
+            image.load()
+            upright, turned = _upright(image)
+            rgb = to_rgb(upright)
+        except ImageError:
+            raise
+        except (Image.UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise _refusal(path, data, error) from error
+        except UnclearPixels as error:
+            raise ImageError(f"The image {path} {error}.", "Convert it to 8-bit RGB, as PNG or JPEG.") from error
+        except MemoryError as error:
+            raise ImageError(f"The image {path} does not fit in memory.", "Scale it down.") from error
+        except Exception as error:
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise ImageError(
+                f"The image {path} is truncated or damaged: {reason}.", "Get it again, or save it anew."
+            ) from error
+    notes = [f"The image has {frames[0]} {frames[1]}s; the first one is read."] if frames else []
+    if not turned:
+        notes.append("The image's EXIF data is damaged; it is read as if it were upright.")
+    return OpenedImage(rgb, name, hashlib.sha256(data).hexdigest(), rgb.width, rgb.height, tuple(notes))
+
+
+def check_images(paths: Iterable[str | Path], max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a bad image before anything slow starts. Standard input is passed over.
+
+    Raises:
+        ImageError: see :func:`open_image`.
+    """
+    for path in paths:
+        if str(path) != "-":
+            open_image(path, max_pixels)
+
+
+def _name(path: str | Path) -> str:
+    """The file's name; bytes of it that are no UTF-8 become U+FFFD."""
+    name = "-" if str(path) == "-" else Path(path).name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _read(path: str | Path) -> bytes:
+    if str(path) == "-":
+        data = _bounded(path, sys.stdin.buffer)
+    else:
+        file = Path(path).expanduser()
+        try:
+            with file.open("rb") as stream:
+                data = _bounded(path, stream)
+        except IsADirectoryError as error:
+            raise ImageError(f"{path} is a folder; expected an image file.", "Name the files in it.") from error
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
+            raise ImageError(f"There is no image {str(path)!r}.", "Check the path.") from error
+        except OSError as error:
+            raise ImageError(f"The image {path} cannot be read: {error.strerror or error}.") from error
+    if not data:
+        raise ImageError(f"The image {path} is empty (0 bytes).", "Get it again.")
+    return data
+
+
+def _bounded(path: str | Path, stream: BinaryIO) -> bytes:
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{path} holds more than {MAX_BYTES >> 20} MiB; expected an image.", "Scale it down.")
+    return data
+
+
+@contextmanager
+def _unwarned(max_pixels: int) -> Iterator[None]:
+    """Pillow's size limit at ours, and its warnings (large, odd metadata) off: we raise or note instead."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]  # some need libraries Pillow may lack
+
+
+def _require_size(path: str | Path, image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"The image {path} has {width} x {height} pixels ({width * height / 1e6:,.0f} million); "
+            f"up to {max_pixels / 1e6:,.0f} million are read.",
+            "Scale it down, or raise the limit with --max-pixels if you trust the file.",
+        )
+
+
+def _refusal(path: str | Path, data: bytes, error: Exception) -> ImageError:
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"The image {path} is too large: {error}", "Scale it down, or raise --max-pixels.")
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
+        return ImageError(f"The image {path} is HEIC; expected {_READABLE}.", "Convert it to JPEG.")
+    return ImageError(f"{path} is not an image that can be read; expected {_READABLE}.", "Convert it to PNG or JPEG.")
+
+
+def _frames(image: Image.Image) -> tuple[int, str] | None:
+    """How many frames or pages there are, where there are several."""
+    kind = _FRAMES.get(image.format or "")
+    if kind is None:
+        return None
+    try:
+        count = int(getattr(image, "n_frames", 1))
+    except Exception:  # a damaged later frame does not spoil the first
+        return None
+    finally:
+        image.seek(0)
+    return (count, kind) if count > 1 else None
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The image turned as its EXIF data says, and whether that could be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged note about a picture is no damaged picture
+        return image, False
+    return (ImageOps.exif_transpose(image), True) if orientation in range(2, 9) else (image, True)
