@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schemas.collection import BankIdentity, BankRecord, CorpusRecord
@@ -50,7 +51,7 @@ class ServerWriter(BankWriter):
             name = self._identities[layer].name()
             if record is None:
                 self._records[layer] = new_record(self._identities[layer], source)
-                connection.call(lambda c, n=layer: self._create(c, n))  # type: ignore[misc]
+                connection.call(partial(self._create, layer))
             else:
                 self._records[layer] = write_record(connection, name, record, state="building")
 
@@ -72,14 +73,15 @@ class ServerWriter(BankWriter):
             for layer, rows in vectors.items()
         }
         for layer, identity in self._identities.items():
+            name, rows, sizes = identity.name(), units[layer], norms[layer]
             for start in range(0, len(ids), BATCH_ROWS):
                 points = [
                     models.PointStruct(
-                        id=ids[i], vector=units[layer][i].tolist(), payload={**clean[i], "norm": float(norms[layer][i])}
+                        id=ids[i], vector=rows[i].tolist(), payload={**clean[i], "norm": float(sizes[i])}
                     )
                     for i in range(start, min(start + BATCH_ROWS, len(ids)))
                 ]
-                self._connection.call(lambda c, n=identity.name(), p=points: c.upsert(n, points=p, wait=True))  # type: ignore[misc]
+                self._connection.call(partial(_upsert, name, points))
 
     def flush(self) -> None:
         """See :meth:`store.base.BankWriter.flush`; the server's own log has every acknowledged row."""
@@ -96,10 +98,7 @@ class ServerWriter(BankWriter):
         self._require_open()
         new = (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora)
         names = {layer: identity.name() for layer, identity in self._identities.items()}
-        rows = {
-            layer: self._connection.call(lambda c, n=name: c.count(n, exact=True)).count
-            for layer, name in names.items()
-        }  # type: ignore[misc]
+        rows = {layer: self._connection.call(partial(_count, name)) for layer, name in names.items()}
         done = 0
         for layer, name in names.items():
             if index:
@@ -137,7 +136,7 @@ class ServerWriter(BankWriter):
             )
         return record
 
-    def _create(self, client: QdrantClient, layer: int) -> None:
+    def _create(self, layer: int, client: QdrantClient) -> None:
         from qdrant_client import models
 
         identity = self._identities[layer]
@@ -166,6 +165,14 @@ class ServerWriter(BankWriter):
             self._connection.call(lambda c: c.update_collection(name, hnsw_config=config))
         while self._connection.call(lambda c: c.get_collection(name)).status == models.CollectionStatus.YELLOW:
             time.sleep(_POLL_SECONDS)
+
+
+def _upsert(name: str, points: list[models.PointStruct], client: QdrantClient) -> None:
+    client.upsert(name, points=points, wait=True)
+
+
+def _count(name: str, client: QdrantClient) -> int:
+    return client.count(name, exact=True).count
 
 
 def _index(kind: FieldKind) -> models.PayloadSchemaType | models.TextIndexParams:
