@@ -57,14 +57,14 @@ def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:
 def _sample(tensor: Tensor) -> bytes:
     """The bytes of evenly spread values; floating point as bfloat16.
 
-    The spots shift a little from one to the next: a plain stride that is a multiple of the row
-    length would read a single column.
+    Each spot is scrambled within its stride (Knuth's multiplicative hash): a plain stride that
+    divides, or is a multiple of, the row length would read a few columns only.
     """
     flat = tensor.detach().reshape(-1)
     if flat.numel() > SAMPLES:
         spots = torch.arange(SAMPLES, dtype=torch.int64)
-        gap = flat.numel() // SAMPLES
-        flat = flat[(spots * flat.numel() // SAMPLES + spots * 7919 % gap).to(flat.device)]
+        scrambled = (spots * 2654435761 % 2**32) * (flat.numel() // SAMPLES) >> 32
+        flat = flat[(spots * flat.numel() // SAMPLES + scrambled).to(flat.device)]
     if flat.is_floating_point():
         return flat.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes()
     return flat.cpu().numpy().tobytes()

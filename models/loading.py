@@ -16,11 +16,11 @@ from transformers import (
 )
 
 from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
-from models.layers import LanguageModel, find_language_model
+from models.layers import LanguageModel, find_language_model, require_decoder_only
 from models.loading_errors import check_source, quiet, translated
 from models.verification import verify_language_model
 from schemas.collection import BankIdentity
-from schemas.errors import ModelError, UsageError
+from schemas.errors import ModelError, UnsupportedModelError, UsageError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,7 +32,8 @@ class LoadedModel:
     Attributes:
         model: the transformers model, LM head included.
         tokenizer: a fast tokenizer (character offsets need one).
-        processor: the VLM's processor; ``None`` for a text LLM.
+        processor: the VLM's processor; ``None`` for a text LLM, or where its files are missing and
+            vision was not needed.
         lm: the language model inside.
         device: where it is.
         dtype: of its weights.
@@ -147,11 +148,7 @@ def load_model(
         with translated(source, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
         _require_fast(source, tokenizer)
-        processor = None
-        if is_vlm:
-            with translated(source, "processor"):
-                auto_processor: Any = AutoProcessor
-                processor = auto_processor.from_pretrained(place, **options)
+        processor = _processor(source, place, options, need_vision) if is_vlm else None
         model = _load_weights(source, place, config, is_vlm, precision, options)
     model = model.to(where).eval().requires_grad_(False)
     lm = find_language_model(model)
@@ -172,11 +169,29 @@ def load_model(
     )
 
 
+def _processor(source: str, place: str, options: dict[str, Any], need_vision: bool) -> Any | None:
+    """The VLM's processor; its absence matters only where images will be shown."""
+    factory: Any = AutoProcessor
+    try:
+        with translated(source, "processor"):
+            return factory.from_pretrained(place, **options)
+    except ModelError:
+        if need_vision:
+            raise
+        return None
+
+
 def _load_weights(
     source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
 ) -> Any:
     """Read the weights; refuse a model of which a part would be left at random values."""
+    require_decoder_only(config)
     factory: Any = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
+    if type(config) not in factory._model_mapping and not getattr(config, "auto_map", None):
+        raise UnsupportedModelError(
+            f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
+            "Use a causal language model, or a VLM built on one.",
+        )
     with translated(source, "weights"):
         model, report = factory.from_pretrained(
             place, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **options

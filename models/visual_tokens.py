@@ -64,9 +64,10 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     """
     processor: Any = loaded.processor
     if processor is None:
+        lack = "was loaded without its processor" if loaded.is_vlm else "is a text-only model"
         raise ModelError(
-            f"{loaded.name} is a text-only model; expected one that can be shown images.",
-            "Give a vision-language model, or ask about text with --text.",
+            f"{loaded.name} {lack}; expected a model that can be shown images.",
+            "Give a vision-language model with its processor, or ask about text with --text.",
         )
     text = image_prompt(loaded, prompt)
     bos = loaded.tokenizer.bos_token

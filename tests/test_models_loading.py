@@ -1,0 +1,229 @@
+import json
+import shutil
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
+from transformers import LlamaForCausalLM
+from transformers.utils import logging
+
+from models.loading import load_model
+from schemas.errors import ModelError, UnsupportedModelError, UsageError
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory):
+    return save_text_model(tmp_path_factory.mktemp("models") / "tiny-text")
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory):
+    return save_fastvlm(tmp_path_factory.mktemp("models") / "tiny-vlm")
+
+
+@pytest.fixture
+def broken(text_model, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(text_model, tmp_path / "broken")
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_text_model(text_model):
+    loaded = load_model(str(text_model), device="cpu", dtype="float32")
+    assert isinstance(loaded.model, LlamaForCausalLM)
+    assert not loaded.is_vlm
+    assert loaded.processor is None
+    assert (loaded.name, loaded.source, loaded.revision) == ("tiny-text", str(text_model), None)
+    assert (loaded.lm.n_layers, loaded.lm.dim, loaded.max_positions) == (N_LAYERS, DIM, 128)
+    assert not loaded.model.training
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+
+
+def test_a_vlm(vlm):
+    loaded = load_model(str(vlm), dtype="float32", need_vision=True)
+    assert loaded.is_vlm
+    assert type(loaded.model).__name__ == "FastVlmForConditionalGeneration"
+    assert type(loaded.processor).__name__ == "LlavaProcessor"
+    assert type(loaded.lm.module).__name__ == "LlamaModel"
+    assert loaded.lm.unembed is loaded.model.lm_head
+
+
+def test_relative_directories_become_absolute(text_model, monkeypatch):
+    monkeypatch.chdir(text_model.parent)
+    loaded = load_model("./tiny-text", dtype="float32")
+    assert (loaded.source, loaded.name) == (str(text_model), "tiny-text")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_asked_dtype(text_model, dtype):
+    loaded = load_model(str(text_model), dtype=dtype)
+    assert loaded.dtype_name == dtype
+    assert {p.dtype for p in loaded.model.parameters()} == {getattr(torch, dtype)}
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_dtype_is_bfloat16_only_where_the_cpu_computes_it(text_model, monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert load_model(str(text_model), device="cpu").dtype_name == expected
+
+
+@pytest.mark.parametrize("options", [{"dtype": "float8"}, {"device": "abacus"}, {"device": "cuda:99"}])
+def test_unknown_settings_are_usage_errors(text_model, options):
+    with pytest.raises(UsageError, match=next(iter(options.values()))):
+        load_model(str(text_model), **options)
+
+
+def test_identity_and_provenance_say_what_was_loaded(text_model):
+    loaded = load_model(str(text_model), dtype="bfloat16")
+    identity = loaded.identity(2, vector_dtype="float16", max_contexts=20, seed=7)
+    assert (identity.layer, identity.n_layers, identity.dim) == (2, N_LAYERS, DIM)
+    assert (identity.compute_dtype, identity.vector_dtype) == ("bfloat16", "float16")
+    assert (identity.max_contexts, identity.seed) == (20, 7)
+    assert (identity.model, identity.weights, identity.tokenizer) == (
+        "tiny-text",
+        loaded.weights,
+        loaded.tokenizer_fingerprint,
+    )
+    told = json.loads(json.dumps(loaded.provenance()))
+    assert told["id"] == "tiny-text"
+    assert told["dtype"] == "bfloat16"
+    assert told["class"] == "LlamaForCausalLM"
+    assert told["libraries"]["torch"] == torch.__version__
+
+
+def test_loading_is_silent_and_leaves_the_settings_of_transformers_alone(text_model, capfd):
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    try:
+        load_model(str(text_model))
+        assert logging.get_verbosity() == logging.INFO
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity_warning()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_text_only_model_asked_for_vision(text_model):
+    with pytest.raises(ModelError, match=r"text-only model \(llama\).*images.*--text"):
+        load_model(str(text_model), need_vision=True)
+
+
+def test_a_vlm_without_processor_still_reads_text(vlm, tmp_path):
+    folder = shutil.copytree(vlm, tmp_path / "vlm")
+    (folder / "processor_config.json").unlink()
+    assert load_model(str(folder)).processor is None
+    with pytest.raises(ModelError, match="processor of .* cannot be loaded.*save the processor"):
+        load_model(str(folder), need_vision=True)
+
+
+@pytest.mark.parametrize("source", ["/no/such/model", "./nothing", "~/nothing-here", "a/b/c", "two words"])
+def test_no_such_directory(source):
+    with pytest.raises(ModelError, match="There is no model directory .*hub id"):
+        load_model(source)
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match="is a file; expected a model directory"):
+        load_model(str(tmp_path / "model.safetensors"))
+
+
+def test_the_hub_is_out_of_reach(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError) as caught:
+        load_model("nobody/no-such-model")
+    assert "nobody/no-such-model is no directory here, and the hub cannot be reached" in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_no_configuration(broken):
+    (broken / "config.json").unlink()
+    with pytest.raises(ModelError, match="has no config.json"):
+        load_model(str(broken))
+
+
+def test_no_weights(broken):
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no weights \(\*.safetensors\)"):
+        load_model(str(broken))
+
+
+def test_pickled_weights_are_refused(broken):
+    weights = load_file(broken / "model.safetensors")
+    (broken / "model.safetensors").unlink()
+    torch.save(weights, broken / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only pickled weights \(pytorch_model.bin\).*any code"):
+        load_model(str(broken))
+
+
+def test_truncated_weights(broken):
+    data = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match="weights of .* cannot be loaded.*incomplete") as caught:
+        load_model(str(broken))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_tensor_is_never_filled_with_random_values(broken):
+    weights = load_file(broken / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="1 tensors are missing, model.layers.1.mlp.up_proj.weight first"):
+        load_model(str(broken))
+
+
+def test_weights_of_another_shape(broken):
+    edit_json(broken / "config.json", intermediate_size=64)
+    with pytest.raises(ModelError, match="weights of .* cannot be loaded") as caught:
+        load_model(str(broken))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_tokenizer(broken):
+    (broken / "tokenizer.json").unlink()
+    (broken / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelError, match="tokenizer of .* cannot be loaded.*tokenizer.json") as caught:
+        load_model(str(broken))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slow_tokenizer_is_refused(broken):
+    (broken / "tokenizer.json").unlink()
+    edit_json(broken / "tokenizer_config.json", tokenizer_class="CTRLTokenizer")
+    (broken / "vocab.json").write_text('{"<unk>": 0, "a": 1}')
+    (broken / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(ModelError, match=r"CTRLTokenizer\) is slow; expected a fast one"):
+        load_model(str(broken))
+
+
+def test_code_in_the_model_is_not_run(broken, tmp_path):
+    edit_json(broken / "config.json", model_type="homemade", auto_map={"AutoConfig": "code.Config"})
+    (broken / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    with pytest.raises(ModelError, match="comes with its own code.*--trust-remote-code"):
+        load_model(str(broken))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_unknown_model_type(broken):
+    edit_json(broken / "config.json", model_type="homemade")
+    with pytest.raises(ModelError, match="configuration of .* cannot be loaded.*homemade"):
+        load_model(str(broken))
+
+
+def test_an_encoder_decoder_is_refused(broken):
+    edit_json(broken / "config.json", model_type="t5")
+    with pytest.raises(UnsupportedModelError, match="'t5' is an encoder-decoder"):
+        load_model(str(broken))
+
+
+def test_a_model_that_is_no_language_model_is_refused(broken):
+    edit_json(broken / "config.json", model_type="clip_vision_model")
+    with pytest.raises(UnsupportedModelError, match=r"\(clip_vision_model\) is no language model"):
+        load_model(str(broken))
