@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from query.pixels import UnclearPixels, to_rgb
 from schemas.errors import ImageError
@@ -76,7 +76,7 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
             rgb = to_rgb(upright)
         except ImageError:
             raise
-        except (Image.UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise _refusal(path, data, error) from error
         except UnclearPixels as error:
             raise ImageError(f"The image {path} {error}.", "Convert it to 8-bit RGB, as PNG or JPEG.") from error

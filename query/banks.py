@@ -1,0 +1,105 @@
+"""Which banks of a store belong to a model, and which model to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.loading import LoadedModel
+from schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
+from store.base import BankInfo, Store, require_complete
+
+
+def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None) -> tuple[BankInfo, ...]:
+    """The complete banks of a model, by layer and name; none is opened.
+
+    Args:
+        store: where to look.
+        loaded: the model whose states will be compared with theirs.
+        bank_layers: layers to keep; ``None`` for all.
+
+    Raises:
+        BankNotFoundError: the store holds no banks.
+        BankMismatchError: it holds only other models' banks.
+        LayerError: it lacks a bank layer asked for.
+        BankIncompleteError: the ingest of a bank asked for, or of all, has not finished.
+    """
+    infos = store.list()
+    if not infos:
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    ours = [info for info in infos if _is_of(info, loaded)]
+    if not ours:
+        _refuse_others(infos, loaded)
+    ours.sort(key=lambda info: (info.record.identity.layer, info.name))
+    if bank_layers is not None:
+        ours = _at_layers(ours, bank_layers)
+    complete = [info for info in ours if info.record.state == "complete"]
+    unfinished = [info for info in ours if info.record.state != "complete"]
+    if unfinished and (bank_layers is not None or not complete):
+        require_complete(unfinished[0].name, unfinished[0].record, "the store")
+    return tuple(complete)
+
+
+def model_source(store: Store) -> str:
+    """The model to query a store with, where none is named: the one that made its banks.
+
+    Raises:
+        BankNotFoundError: the store holds no banks.
+        BankIncompleteError: none of them is complete.
+        UsageError: several models made them.
+    """
+    infos = store.list()
+    if not infos:
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    complete = [info for info in infos if info.record.state == "complete"]
+    if not complete:
+        require_complete(infos[0].name, infos[0].record, "the store")
+    sources = sorted({info.record.source for info in complete})
+    if len(sources) > 1:
+        raise UsageError(
+            f"The store holds banks of {len(sources)} models: {', '.join(sources)}.", "Name one by --model."
+        )
+    return sources[0]
+
+
+def _is_of(info: BankInfo, loaded: LoadedModel) -> bool:
+    try:
+        require_model(info, loaded)
+    except BankMismatchError:
+        return False
+    return True
+
+
+def require_model(info: BankInfo, loaded: LoadedModel) -> None:
+    """Refuse a bank that another model made.
+
+    Raises:
+        BankMismatchError: naming every field that differs, with both values.
+    """
+    bank = info.record.identity
+    now = loaded.identity(bank.layer, vector_dtype=bank.vector_dtype, max_contexts=bank.max_contexts, seed=bank.seed)
+    bank.require_model(now)
+
+
+def _refuse_others(infos: Sequence[BankInfo], loaded: LoadedModel) -> None:
+    """Say how the first bank differs, and whose banks there are."""
+    models = sorted({info.record.identity.model for info in infos})
+    try:
+        require_model(infos[0], loaded)
+    except BankMismatchError as error:
+        error.hint = (
+            f"The store holds banks of {', '.join(models)}; query it with that model, "
+            f"or ingest a corpus with {loaded.name}."
+        )
+        raise
+
+
+def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInfo]:
+    there = sorted({info.record.identity.layer for info in infos})
+    missing = [layer for layer in dict.fromkeys(layers) if layer not in there]
+    if missing or not layers:
+        asked = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
+        raise LayerError(
+            f"The store {asked} for this model.",
+            f"It has layers {', '.join(map(str, there))}; ingest adds others.",
+        )
+    return [info for info in infos if info.record.identity.layer in layers]

@@ -1,0 +1,79 @@
+"""What a query asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from query.images import MAX_PIXELS
+from query.search import Distinct
+from schemas.errors import UsageError
+from schemas.filters import Condition
+from schemas.results import View
+
+#: More neighbours than this are a different question (scroll the bank instead).
+MAX_TOP_K = 1000
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """Settings of a query.
+
+    Attributes:
+        layers: query layers; ``None`` for those of the banks, and layer 0.
+        bank_layers: bank layers to search; ``None`` for all.
+        top_k: neighbours per token, 1 to :data:`MAX_TOP_K`.
+        where: conditions that neighbours meet, all of them.
+        distinct: ``word`` for neighbours that are all of different words.
+        patches: ``(row, col)`` of the patches to read; empty for all.
+        prompt: what the model is asked about the image; ``None`` for its default.
+        exact: compare with every row of a bank, not with what its index proposes.
+        max_pixels: images larger than this are refused.
+
+    Raises:
+        UsageError: a number out of range, or an unknown ``distinct``.
+    """
+
+    layers: tuple[int, ...] | None = None
+    bank_layers: tuple[int, ...] | None = None
+    top_k: int = 5
+    where: tuple[Condition, ...] = ()
+    distinct: Distinct | None = None
+    patches: tuple[tuple[int, int], ...] = ()
+    prompt: str | None = None
+    exact: bool = True
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        """Check what needs neither model nor store."""
+        if not 1 <= self.top_k <= MAX_TOP_K:
+            raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
+        if self.distinct not in (None, "word"):
+            raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
+        if self.max_pixels < 1:
+            raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.", "Change --max-pixels.")
+
+
+def check_patches(
+    patches: Iterable[tuple[int, int]], cells: Iterable[tuple[int, int]], views: Iterable[View]
+) -> frozenset[tuple[int, int]]:
+    """The patches to read; a patch is read in every view that has it.
+
+    Args:
+        patches: ``(row, col)`` as asked for.
+        cells: ``(row, col)`` of the visual tokens there are.
+        views: the patch grids.
+
+    Raises:
+        UsageError: outside of every grid, or in one but seeing only padding.
+    """
+    chosen = frozenset(patches)
+    missing = sorted(chosen - frozenset(cells))
+    if missing:
+        row, col = missing[0]
+        sizes = sorted({(view.rows, view.cols) for view in views})
+        grids = " or ".join(f"{rows} x {cols} (rows 0 to {rows - 1}, columns 0 to {cols - 1})" for rows, cols in sizes)
+        if any(0 <= row < rows and 0 <= col < cols for rows, cols in sizes):
+            raise UsageError(f"Patch {row},{col} sees only padding, nothing of the image.", "Choose another --patch.")
+        raise UsageError(f"Patch {row},{col} is outside of the image's grid: it is {grids}.", "Choose another --patch.")
+    return chosen
