@@ -1,0 +1,285 @@
+"""A corpus into banks: plan, encode while earlier rows are stored, index; and go on after an interruption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingest.corpus import Corpus
+from ingest.encoding import Encoder, batches, default_batch_tokens
+from ingest.interrupts import Interruption
+from ingest.journal import Entry, Journal, journal_folder
+from ingest.planning import Selection, Texts, collect, corpus_records, fingerprint, select
+from ingest.progress import IngestOptions, IngestPlan, IngestSummary, Progress, SilentProgress
+from ingest.rows import BatchRows
+from ingest.tokens import BulkTokenizer
+from models.layers import check_layers
+from schemas.collection import BankIdentity
+from schemas.errors import BankIncompleteError
+from store.base import BankInfo, BankWriter, Store
+
+if TYPE_CHECKING:
+    from models.loading import LoadedModel
+
+__all__ = ["IngestOptions", "default_layers", "run"]
+
+#: Share of the time that making rows durable may take; it happens less often where it is slow.
+_FLUSH_SHARE = 0.05
+#: Payload and its indexes, per row; an estimate.
+_PAYLOAD_BYTES = 500
+
+
+def default_layers(n_layers: int) -> tuple[int, ...]:
+    """The paper's layers (section 4): 1, 2, 4, 8, 16, 24, N-2, N-1, of those that exist."""
+    wanted = {1, 2, 4, 8, 16, 24, n_layers - 2, n_layers - 1}
+    return tuple(sorted(layer for layer in wanted if 1 <= layer < n_layers)) or (n_layers,)
+
+
+def run(
+    loaded: LoadedModel,
+    corpus: Corpus,
+    store: Store,
+    options: IngestOptions,
+    progress: Progress | None = None,
+    *,
+    journal: Path | None = None,
+) -> IngestSummary:
+    """Write the hidden states of a corpus into one bank per layer.
+
+    Interrupted at any moment, also by ``kill -9``, the same call goes on and ends with the same
+    rows as one that was not; what the banks already hold in full is not computed again.
+
+    Args:
+        loaded: the model; of a VLM, its language model reads the text alone.
+        corpus: what to read; it is read twice, or once more to find that nothing is to be done.
+        store: where to.
+        options: layers, selection, precision.
+        progress: told what happens.
+        journal: folder of the resume journal; default beside the store.
+
+    Raises:
+        LayerError: a layer that does not exist.
+        CorpusError: the corpus cannot be read, is empty, or changed meanwhile.
+        StateError: a hidden state is NaN, infinite or zero; the message holds its sentence.
+        BankMismatchError: a bank exists that was made by another model or other settings.
+        BankIncompleteError: a bank waits for the end of the ingest of another corpus.
+        StoreError: storing failed; what was stored before stays.
+        KeyboardInterrupt: Ctrl-C, after what was in hand has been stored.
+    """
+    check_layers(options.layers, loaded.lm.n_layers)
+    return _Ingest(loaded, corpus, store, options, progress or SilentProgress(), journal).run()
+
+
+class _Ingest:
+    """One run."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        corpus: Corpus,
+        store: Store,
+        options: IngestOptions,
+        progress: Progress,
+        journal: Path | None,
+    ) -> None:
+        self._loaded = loaded
+        self._corpus = corpus
+        self._store = store
+        self._options = options
+        self._progress = progress
+        self._journal = Journal(journal or journal_folder(store))
+        self._seconds: dict[str, float] = {}
+        embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
+        self._tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
+        self._rows = self._tokens = 0
+
+    def run(self) -> IngestSummary:
+        wanted = self._identities()
+        existing = {info.name: info for info in self._store.list()}
+        for identity in wanted:
+            if identity.name() in existing:
+                existing[identity.name()].record.identity.require_match(identity)
+        missing = self._without_complete(wanted, existing)
+        plan = self._write(missing, existing) if missing else None
+        names = tuple(identity.name() for identity in wanted)
+        done = tuple(identity.name() for identity in wanted if identity not in missing)
+        return IngestSummary(names, done, plan, self._rows, self._tokens, self._seconds, self._disk_bytes(names))
+
+    def _identities(self) -> list[BankIdentity]:
+        options = self._options
+        return [
+            self._loaded.identity(
+                layer, vector_dtype=options.vector_dtype, max_contexts=options.max_contexts, seed=options.seed
+            )
+            for layer in sorted(set(options.layers))
+        ]
+
+    def _without_complete(self, wanted: list[BankIdentity], existing: Mapping[str, BankInfo]) -> list[BankIdentity]:
+        """The banks that do not hold the whole corpus yet."""
+        names = set(self._corpus.names)
+        candidates = []
+        for identity in wanted:
+            info = existing.get(identity.name())
+            if info and info.record.state == "complete" and names <= {c.name for c in info.record.corpora}:
+                candidates.append(identity.name())
+        if not candidates:
+            return wanted
+        with self._timed("read"):
+            prints = set(fingerprint(self._corpus, self._progress).items())
+        holding = {
+            name for name in candidates if prints <= {(c.name, c.fingerprint) for c in existing[name].record.corpora}
+        }
+        return [identity for identity in wanted if identity.name() not in holding]
+
+    def _write(self, identities: list[BankIdentity], existing: Mapping[str, BankInfo]) -> IngestPlan:
+        options, names = self._options, [identity.name() for identity in identities]
+        with self._timed("read"):
+            selection = select(
+                self._corpus,
+                self._tokenizer,
+                options.max_contexts,
+                options.seed,
+                self._loaded.max_positions,
+                self._progress,
+            )
+        # Only an unfinished bank has a journal; another one's is left over from a bank that was dropped.
+        building = [n for n in names if n in existing and existing[n].record.state == "building"]
+        self._journal.remove([name for name in names if name not in building])
+        start = self._resume_at(names, selection)
+        with self._timed("collect"):
+            texts = collect(self._corpus, selection, options.seed, self._progress)
+        with texts:
+            plan = self._plan(names, selection, start)
+            self._progress.plan(plan)
+            with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows) as writer:
+                self._note_done(names, selection, start)
+                with self._timed("encode"):
+                    layers = [identity.layer for identity in identities]
+                    self._encode(writer, layers, names, selection, texts, start)
+                with self._timed("index"):
+                    self._finish(writer, names, selection, texts)
+        self._journal.remove(names)
+        return plan
+
+    def _resume_at(self, names: Sequence[str], selection: Selection) -> int:
+        """The first sentence, in encoding order, that some bank still lacks.
+
+        Raises:
+            BankIncompleteError: an unfinished bank holds rows of another ingest.
+        """
+        key, done = selection.key, []
+        for name in names:
+            entry = self._journal.read(name)
+            if entry is not None and entry.plan != key and entry.done:
+                raise BankIncompleteError(
+                    f"Bank {name} holds a part of another ingest (corpus {', '.join(entry.corpora)}; "
+                    f"{entry.done:,} of {entry.total:,} sentences) that was interrupted.",
+                    "Run that command again to finish it first, or delete the bank, or use another --store.",
+                )
+            done.append(entry.done if entry is not None and entry.plan == key else 0)
+        return min(done)
+
+    def _plan(self, names: Sequence[str], selection: Selection, start: int) -> IngestPlan:
+        dim = self._loaded.lm.dim
+        width = dim * (2 if self._options.vector_dtype == "float16" else 4)
+        quantised = dim // 2 if self._options.index else 0
+        rows, tokens = len(selection.kept), selection.tokens()
+        return IngestPlan(
+            banks=tuple(names),
+            corpora=tuple(selection.tally.sentences),
+            sentences=sum(selection.tally.sentences.values()),
+            tokens=sum(selection.tally.tokens.values()),
+            rows=rows,
+            distinct_tokens=len(np.unique(selection.kept.token)),
+            sentences_to_encode=len(selection.hashes),
+            tokens_to_encode=tokens,
+            tokens_done=tokens - selection.tokens(start),
+            truncated=selection.truncated,
+            disk_bytes=len(names) * rows * (width + quantised + _PAYLOAD_BYTES),
+        )
+
+    def _encode(
+        self,
+        writer: BankWriter,
+        layers: Sequence[int],
+        names: Sequence[str],
+        selection: Selection,
+        texts: Texts,
+        start: int,
+    ) -> None:
+        options = self._options
+        encoder = Encoder(self._loaded, layers, options.vector_dtype)
+        budget = options.batch_tokens or default_batch_tokens(self._loaded.device)
+        self._progress.start("Encoding", selection.tokens(start), "tokens")
+        done, flushed, pause = start, time.monotonic(), options.flush_seconds
+        with Interruption() as interruption:
+            for first, end in batches(selection.lengths, budget, start):
+                self._encode_batch(writer, encoder, BatchRows(selection, texts, self._tokenizer, first, end))
+                done, tokens = end, int(selection.lengths[first:end].sum())
+                self._tokens += tokens
+                self._progress.advance(tokens)
+                if interruption.requested or time.monotonic() - flushed >= pause:
+                    began = time.monotonic()
+                    writer.flush()
+                    self._note_done(names, selection, done)
+                    flushed = time.monotonic()
+                    pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
+                if interruption.requested:
+                    self._stop(done, len(selection.hashes))
+            writer.flush()
+            self._note_done(names, selection, done)
+        self._progress.finish()
+
+    def _encode_batch(self, writer: BankWriter, encoder: Encoder, rows: BatchRows) -> None:
+        if not len(rows):
+            return
+        pending = encoder.encode(rows.ids, rows.wanted())
+        ids, payloads = rows.ids_and_payloads()  # while a GPU computes
+        vectors, norms = pending.fetch(rows.describe)
+        writer.put(ids, payloads, vectors, norms)
+        self._rows += len(ids)
+
+    def _stop(self, done: int, total: int) -> None:
+        self._progress.finish()
+        self._progress.note(
+            f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
+        )
+        raise KeyboardInterrupt
+
+    def _note_done(self, names: Sequence[str], selection: Selection, done: int) -> None:
+        entry = Entry(selection.key, tuple(selection.tally.sentences), done, len(selection.hashes))
+        self._journal.write(names, entry)
+
+    def _finish(self, writer: BankWriter, names: Sequence[str], selection: Selection, texts: Texts) -> None:
+        total, shown = len(selection.kept) * len(names), 0
+
+        def advanced(rows: int, _: int) -> None:
+            nonlocal shown
+            self._progress.advance(rows - shown)
+            shown = rows
+
+        self._progress.start("Indexing", total, "rows")
+        try:
+            writer.finish(corpus_records(selection, texts), self._options.index, advanced, graph=self._options.graph)
+        except KeyboardInterrupt:
+            self._progress.finish()
+            self._progress.note("Interrupted: every row is stored. The same command builds the index.")
+            raise
+        self._progress.finish()
+
+    def _disk_bytes(self, names: Sequence[str]) -> int | None:
+        sizes = [info.disk_bytes for info in self._store.list() if info.name in names]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + time.monotonic() - began

@@ -1,0 +1,283 @@
+"""The two passes over a corpus that come before any state: choose occurrences, collect their sentences."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from ingest.corpus import Corpus, Sentence
+from ingest.progress import Progress
+from ingest.selection import Occurrences, Selector, prefix_hashes, sentence_hash
+from ingest.tokens import BulkTokenizer
+from schemas.collection import CorpusRecord
+from schemas.errors import CorpusError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+#: Sentences, and characters, that are tokenised or looked up at once.
+CHUNK_SENTENCES = 4096
+CHUNK_CHARACTERS = 1 << 20
+
+
+class Tally:
+    """Counts and fingerprints of the corpora that a stream of sentences belongs to."""
+
+    def __init__(self) -> None:
+        """Nothing seen."""
+        self.sentences: dict[str, int] = {}
+        self.tokens: dict[str, int] = {}
+        self._digests: dict[str, hashlib._Hash] = {}
+
+    def add(self, sentence: Sentence) -> None:
+        """Count one sentence."""
+        name = sentence.corpus
+        if name not in self._digests:
+            self._digests[name] = hashlib.sha256()
+            self.sentences[name] = self.tokens[name] = 0
+        self._digests[name].update(sentence.text.encode() + b"\n")
+        self.sentences[name] += 1
+
+    def fingerprints(self) -> dict[str, str]:
+        """Corpus name → SHA-256 over its sentences, in order."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+
+def fingerprint(corpus: Corpus, progress: Progress) -> dict[str, str]:
+    """Corpus name → SHA-256 over its sentences: one pass, no tokenizer."""
+    tally = Tally()
+    progress.start("Comparing", None, "sentences")
+    for chunk in chunks(corpus):
+        for sentence in chunk:
+            tally.add(sentence)
+        progress.advance(len(chunk))
+    progress.finish()
+    return tally.fingerprints()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, in the order in which it will be encoded: longest sentences first.
+
+    Attributes:
+        hashes: ``[sentences]`` hashes of the sentences that hold kept occurrences.
+        lengths: ``[sentences]`` tokens up to the last kept one, special tokens included.
+        first: ``[sentences + 1]``, where each sentence's occurrences start in ``kept``.
+        kept: the occurrences, by sentence in that order, then by index.
+        tally: of everything that was read.
+        truncated: sentences longer than the model can read.
+    """
+
+    hashes: NDArray[np.uint64]
+    lengths: NDArray[np.int32]
+    first: NDArray[np.int64]
+    kept: Occurrences
+    tally: Tally
+    truncated: int
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that decides which rows are written, in which order."""
+        digest = hashlib.sha256(repr(sorted(self.tally.fingerprints().items())).encode())
+        for array in (self.hashes, self.lengths, self.first, self.kept.token, self.kept.index):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def tokens(self, start: int = 0) -> int:
+        """Tokens to encode from a sentence on."""
+        return int(self.lengths[start:].sum(dtype=np.int64))
+
+
+def select(
+    corpus: Corpus,
+    tokenizer: BulkTokenizer,
+    max_contexts: int | None,
+    seed: int,
+    max_positions: int | None,
+    progress: Progress,
+) -> Selection:
+    """First pass: tokenise everything and choose.
+
+    Args:
+        corpus: what to read.
+        tokenizer: the model's.
+        max_contexts: per vocabulary token; ``None`` keeps every distinct prefix.
+        seed: of the choice.
+        max_positions: tokens that the model can read; nothing beyond is chosen.
+        progress: counts sentences.
+
+    Raises:
+        CorpusError: the corpus cannot be read, or holds nothing to keep.
+        ModelError: the tokenizer does not belong to the model.
+    """
+    selector = Selector(tokenizer.vocabulary, max_contexts)
+    tally, truncated = Tally(), 0
+    progress.start("Reading", None, "sentences")
+    for chunk in chunks(corpus):
+        table = tokenizer.table([sentence.text for sentence in chunk])
+        for sentence, count in zip(chunk, table.contents().tolist(), strict=True):
+            tally.add(sentence)
+            tally.tokens[sentence.corpus] += count
+        hashes = np.fromiter((sentence_hash(seed, s.text) for s in chunk), np.uint64, len(chunk))
+        prefix, index = prefix_hashes(table.ids, table.starts, table.lengths)
+        which = tokenizer.keepable(table)
+        if max_positions is not None:
+            which &= index < max_positions
+            truncated += int((table.lengths > max_positions).sum())
+        selector.add(Occurrences(table.ids, np.repeat(hashes, table.lengths), index, prefix).take(which))
+        progress.advance(len(chunk))
+    progress.finish()
+    kept = selector.kept()
+    if not len(kept):
+        raise CorpusError(
+            "The corpus holds no token worth keeping: only special tokens and white space were found.",
+            "Give a corpus with words in it.",
+        )
+    return _in_encoding_order(kept, tally, truncated)
+
+
+def _in_encoding_order(kept: Occurrences, tally: Tally, truncated: int) -> Selection:
+    hashes, sentence = np.unique(kept.sentence, return_inverse=True)
+    lengths = np.zeros(len(hashes), np.int32)
+    np.maximum.at(lengths, sentence, kept.index + 1)
+    # Longest first: a batch that does not fit into memory fails at once, not after hours.
+    order = np.lexsort((hashes, -lengths))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    place = place[sentence]
+    counts = np.bincount(place, minlength=len(order))
+    return Selection(
+        hashes=hashes[order],
+        lengths=lengths[order],
+        first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        kept=kept.take(np.lexsort((kept.index, place))),
+        tally=tally,
+        truncated=truncated,
+    )
+
+
+class Texts:
+    """The selected sentences, in an unnamed temporary file, so that memory does not grow with them.
+
+    Where a sentence occurs more than once, the first place by corpus, file and line counts.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Room for ``size`` sentences."""
+        self._file: BinaryIO = tempfile.TemporaryFile(prefix="lensbank-")  # noqa: SIM115 - closed in close()
+        self._end = 0
+        self._at = np.full(size, -1, np.int64)
+        self._bytes = np.zeros(size, np.int32)
+        self._line = np.zeros(size, np.int64)
+        self._source = np.zeros(size, np.int32)
+        self._sources: list[tuple[str, str]] = []
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def put(self, place: int, sentence: Sentence) -> None:
+        """Record one sentence that was found."""
+        source = (sentence.corpus, sentence.file)
+        if self._at[place] >= 0:
+            if (*source, sentence.line) >= (*self._sources[self._source[place]], int(self._line[place])):
+                return
+        else:
+            data = sentence.text.encode()
+            self._file.write(data)
+            self._at[place], self._bytes[place] = self._end, len(data)
+            self._end += len(data)
+        if source not in self._numbers:
+            self._numbers[source] = len(self._sources)
+            self._sources.append(source)
+        self._source[place], self._line[place] = self._numbers[source], sentence.line
+
+    def get(self, place: int) -> Sentence:
+        """The sentence at a place in the encoding order."""
+        self._file.seek(int(self._at[place]))
+        text = self._file.read(int(self._bytes[place])).decode()
+        corpus, file = self._sources[self._source[place]]
+        return Sentence(text, corpus, file, int(self._line[place]))
+
+    def missing(self) -> int:
+        """Sentences that were not found."""
+        return int((self._at < 0).sum())
+
+    def rows(self, selection: Selection) -> dict[str, int]:
+        """Corpus name → kept occurrences."""
+        counts = np.bincount(self._source, np.diff(selection.first), len(self._sources))
+        found = dict.fromkeys(selection.tally.sentences, 0)
+        for (corpus, _), count in zip(self._sources, counts.tolist(), strict=True):
+            found[corpus] += int(count)
+        return found
+
+    def close(self) -> None:
+        """Let go of the temporary file; harmless when repeated."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """The texts themselves."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+
+def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress) -> Texts:
+    """Second pass: find the sentences that hold selected occurrences.
+
+    Raises:
+        CorpusError: the corpus is no longer what the first pass has read.
+    """
+    by_hash = np.argsort(selection.hashes)
+    sorted_hashes = selection.hashes[by_hash]
+    tally, texts = Tally(), Texts(len(selection.hashes))
+    try:
+        progress.start("Collecting", sum(selection.tally.sentences.values()), "sentences")
+        for chunk in chunks(corpus):
+            hashes = np.fromiter((sentence_hash(seed, s.text) for s in chunk), np.uint64, len(chunk))
+            spots = np.minimum(np.searchsorted(sorted_hashes, hashes), len(sorted_hashes) - 1)
+            for i in np.flatnonzero(sorted_hashes[spots] == hashes).tolist():
+                texts.put(int(by_hash[spots[i]]), chunk[i])
+            for sentence in chunk:
+                tally.add(sentence)
+            progress.advance(len(chunk))
+        progress.finish()
+        if texts.missing() or tally.fingerprints() != selection.tally.fingerprints():
+            raise CorpusError(
+                "The corpus changed while it was being read.", "Run the command again when it is no longer written to."
+            )
+    except BaseException:
+        texts.close()
+        raise
+    return texts
+
+
+def corpus_records(selection: Selection, texts: Texts) -> list[CorpusRecord]:
+    """What goes into the banks' records, one per corpus."""
+    prints, rows = selection.tally.fingerprints(), texts.rows(selection)
+    return [
+        CorpusRecord(name, prints[name], count, selection.tally.tokens[name], rows[name])
+        for name, count in selection.tally.sentences.items()
+    ]
+
+
+def chunks(sentences: Iterable[Sentence]) -> Iterator[Sequence[Sentence]]:
+    """Sentences in groups that are worth a call and fit into memory."""
+    chunk: list[Sentence] = []
+    size = 0
+    for sentence in sentences:
+        chunk.append(sentence)
+        size += len(sentence.text)
+        if len(chunk) == CHUNK_SENTENCES or size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,193 @@
+"""What an ingest is asked to do, what it says while it works, and what it has done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How a corpus is turned into banks.
+
+    Attributes:
+        layers: one bank each; 0 is the input embedding, k the output of block k.
+        max_contexts: contexts kept per vocabulary token; ``None`` keeps every distinct prefix.
+        seed: another one chooses other contexts.
+        vector_dtype: of the stored directions; float16 halves the disk space and costs up to 1 %
+            of recall where some dimensions are outliers.
+        batch_tokens: tokens per forward pass, padding included; default by device.
+        flush_seconds: how often rows are made durable, which is what an interruption can cost.
+        index: build quantised vectors for approximate search.
+        graph: build an HNSW graph, too; ``None`` leaves it to the store.
+    """
+
+    layers: tuple[int, ...]
+    max_contexts: int | None = 20
+    seed: int = 0
+    vector_dtype: Literal["float32", "float16"] = "float32"
+    batch_tokens: int | None = None
+    flush_seconds: float = 30.0
+    index: bool = True
+    graph: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check what types cannot.
+
+        Raises:
+            ValueError: a number that is out of range, or an unknown dtype.
+        """
+        if self.max_contexts is not None and self.max_contexts < 1:
+            raise ValueError(f"max_contexts is {self.max_contexts}, expected 1 or more, or None")
+        if self.vector_dtype not in ("float32", "float16"):
+            raise ValueError(f"vector_dtype is {self.vector_dtype!r}, expected float32 or float16")
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise ValueError(f"batch_tokens is {self.batch_tokens}, expected 1 or more, or None")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestPlan:
+    """What is about to happen.
+
+    Attributes:
+        banks: names of the collections that will be written.
+        corpora: names of the corpora.
+        sentences: sentences read.
+        tokens: tokens read.
+        rows: occurrences kept, each a row in every bank.
+        distinct_tokens: different vocabulary tokens among them.
+        sentences_to_encode: sentences that hold kept occurrences.
+        tokens_to_encode: tokens of those, each sentence up to its last kept one.
+        tokens_done: of those, already stored by an interrupted run.
+        truncated: sentences longer than the model can read; their rest is left out.
+        disk_bytes: estimate for all banks together.
+    """
+
+    banks: tuple[str, ...]
+    corpora: tuple[str, ...]
+    sentences: int
+    tokens: int
+    rows: int
+    distinct_tokens: int
+    sentences_to_encode: int
+    tokens_to_encode: int
+    tokens_done: int
+    truncated: int
+    disk_bytes: int
+
+    def lines(self) -> list[str]:
+        """The plan for people."""
+        banks = f"{len(self.banks)} bank{'s' if len(self.banks) != 1 else ''}"
+        lines = [
+            f"Corpus {', '.join(self.corpora)}: {self.sentences:,} sentences, {self.tokens:,} tokens.",
+            f"Keeping {self.rows:,} occurrences of {self.distinct_tokens:,} tokens in {banks}, "
+            f"about {show_bytes(self.disk_bytes)} on disk.",
+            f"Encoding {self.tokens_to_encode:,} tokens of {self.sentences_to_encode:,} sentences.",
+        ]
+        if self.tokens_done:
+            lines.append(f"Going on where an earlier run stopped: {self.tokens_done:,} tokens are stored already.")
+        if self.truncated:
+            lines.append(f"{self.truncated:,} sentences are longer than the model can read; their ends are left out.")
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """What has happened.
+
+    Attributes:
+        banks: names of the banks of all layers asked for.
+        already_complete: of those, the ones that held the corpus before.
+        plan: what was planned; ``None`` where there was nothing to do.
+        rows: rows written to each bank by this run.
+        tokens: tokens encoded by this run.
+        seconds: per phase: ``read``, ``collect``, ``encode`` (storing goes on beside it), ``index``.
+        disk_bytes: of all banks together; ``None`` where the store does not say.
+    """
+
+    banks: tuple[str, ...]
+    already_complete: tuple[str, ...]
+    plan: IngestPlan | None
+    rows: int
+    tokens: int
+    seconds: Mapping[str, float]
+    disk_bytes: int | None
+
+    def lines(self) -> list[str]:
+        """The summary for people."""
+        lines = []
+        if self.already_complete:
+            lines.append(f"Complete already, nothing to do: {', '.join(self.already_complete)}.")
+        written = [name for name in self.banks if name not in self.already_complete]
+        if self.plan is not None:
+            lines.append(
+                f"{self.plan.rows:,} rows of {self.plan.distinct_tokens:,} tokens in each of {', '.join(written)}."
+            )
+            took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self.seconds.items())
+            lines.append(f"{self.tokens_per_second:,.0f} tokens/s, {self.rows_per_second:,.0f} rows/s; {took}.")
+        if self.disk_bytes is not None:
+            lines.append(f"{show_bytes(self.disk_bytes)} on disk.")
+        return lines
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Encoded tokens per second, storing included; 0 where nothing was encoded."""
+        return _rate(self.tokens, self.seconds)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows per second and bank, storing included; 0 where nothing was encoded."""
+        return _rate(self.rows, self.seconds)
+
+
+def _rate(count: int, seconds: Mapping[str, float]) -> float:
+    took = seconds.get("encode", 0.0)
+    return count / took if took > 0 else 0.0
+
+
+def show_bytes(count: float) -> str:
+    """A size for people, ``1.5 GB``."""
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+class Progress(Protocol):
+    """Where an ingest reports to. Phases come one after the other."""
+
+    def plan(self, plan: IngestPlan) -> None:
+        """Called once, before the model runs."""
+
+    def start(self, phase: str, total: int | None, unit: str) -> None:
+        """A phase begins; ``total`` is ``None`` where it is not known."""
+
+    def advance(self, count: int) -> None:
+        """So many more units are done."""
+
+    def finish(self) -> None:
+        """The phase has ended."""
+
+    def note(self, text: str) -> None:
+        """Something a user should know."""
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def plan(self, plan: IngestPlan) -> None:
+        """See :class:`Progress`."""
+
+    def start(self, phase: str, total: int | None, unit: str) -> None:
+        """See :class:`Progress`."""
+
+    def advance(self, count: int) -> None:
+        """See :class:`Progress`."""
+
+    def finish(self) -> None:
+        """See :class:`Progress`."""
+
+    def note(self, text: str) -> None:
+        """See :class:`Progress`."""

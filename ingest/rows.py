@@ -1,0 +1,145 @@
+"""Kept occurrences to the rows of a bank: where they are in their sentence, ids and payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ingest.corpus import Sentence
+from ingest.encoding import Rows
+from ingest.planning import Selection, Texts
+from ingest.tokens import BulkTokenizer
+from schemas.errors import ModelError
+from schemas.payload import TokenPayload, prefix_ids
+from schemas.words import is_word, visible_span, word_span
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One kept token in its batch.
+
+    Attributes:
+        sentence: place of the sentence in the batch.
+        index: place of the token in the sentence, special tokens counted.
+        start: its first visible character.
+        end: one past its last.
+    """
+
+    sentence: int
+    index: int
+    start: int
+    end: int
+
+
+class Tokens(NamedTuple):
+    """One sentence's tokens as plain lists (the tokenizers library makes new ones at every access)."""
+
+    ids: list[int]
+    names: list[str]
+    offsets: list[tuple[int, int]]
+    special: list[int]
+
+
+class BatchRows:
+    """The rows that one batch of sentences gives.
+
+    Args:
+        selection: what was chosen.
+        texts: the sentences.
+        tokenizer: the model's.
+        first: place of the batch's first sentence in the encoding order.
+        end: one past its last.
+
+    Raises:
+        ModelError: the tokenizer no longer gives what was selected.
+    """
+
+    def __init__(self, selection: Selection, texts: Texts, tokenizer: BulkTokenizer, first: int, end: int) -> None:
+        """Tokenise again, now with offsets, and find every kept token."""
+        self._sentences = [texts.get(place) for place in range(first, end)]
+        encodings = tokenizer.with_offsets([s.text for s in self._sentences])
+        self._tokens = [Tokens(e.ids, e.tokens, e.offsets, e.special_tokens_mask) for e in encodings]
+        lengths = selection.lengths[first:end].tolist()
+        #: Token ids of every sentence, special tokens included, up to the last kept one.
+        self.ids = [tokens.ids[:n] for tokens, n in zip(self._tokens, lengths, strict=True)]
+        self._places = self._find(selection, first, end)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._places)
+
+    def wanted(self) -> Rows:
+        """The states to pick, in the order of :meth:`ids_and_payloads`."""
+        return Rows(
+            np.array([place.sentence for place in self._places], np.int64),
+            np.array([place.index for place in self._places], np.int64),
+        )
+
+    def describe(self, row: int) -> str:
+        """A row for an error message."""
+        place = self._places[row]
+        sentence = self._sentences[place.sentence]
+        text = sentence.text if len(sentence.text) <= 200 else sentence.text[:200] + " ..."
+        return f"the token {self._tokens[place.sentence].names[place.index]!r} in {text!r} ({sentence.document})"
+
+    def ids_and_payloads(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """Point ids, and payloads whose ``norm`` the store fills in."""
+        ids, payloads = [], []
+        at, names, positions = -1, [""], [0]
+        for place in self._places:
+            if place.sentence != at:
+                at = place.sentence
+                names = prefix_ids(self.ids[at])
+                positions = _positions(self._tokens[at].special)
+            ids.append(names[place.index])
+            payloads.append(_payload(self._sentences[at], self._tokens[at], place, positions[place.index]))
+        return ids, payloads
+
+    def _find(self, selection: Selection, first: int, end: int) -> list[Place]:
+        places = []
+        bounds = selection.first[first : end + 1].tolist()
+        for at, (tokens, sentence) in enumerate(zip(self._tokens, self._sentences, strict=True)):
+            kept = slice(bounds[at], bounds[at + 1])
+            ids = self.ids[at]
+            for index, token in zip(
+                selection.kept.index[kept].tolist(), selection.kept.token[kept].tolist(), strict=True
+            ):
+                if index >= len(ids) or ids[index] != token:
+                    raise ModelError(
+                        f"The tokenizer gave other tokens the second time it read {sentence.text[:200]!r}.",
+                        "A tokenizer with random sampling (subword regularisation) cannot be used.",
+                    )
+                start, stop = visible_span(sentence.text, *tokens.offsets[index])
+                if start < stop:
+                    places.append(Place(at, index, start, stop))
+        return places
+
+
+def _positions(special: Sequence[int]) -> list[int]:
+    """Per token: how many tokens before it the tokenizer did not add itself."""
+    counts = np.cumsum(1 - np.asarray(special, np.int64))
+    return [0, *counts[:-1].tolist()]
+
+
+def _payload(sentence: Sentence, tokens: Tokens, place: Place, position: int) -> dict[str, Any]:
+    text = sentence.text
+    following = place.index + 1
+    next_start = None
+    if following < len(tokens.ids) and not tokens.special[following]:
+        next_start = visible_span(text, *tokens.offsets[following])[0]
+    return TokenPayload(
+        token=tokens.names[place.index],
+        token_id=tokens.ids[place.index],
+        word=text[slice(*word_span(text, place.start, place.end))],
+        sentence=text,
+        position=position,
+        char_start=place.start,
+        char_end=place.end,
+        norm=0.0,
+        corpus=sentence.corpus,
+        document=sentence.document,
+        is_word=is_word(text, place.start, place.end, next_start),
+    ).to_dict()

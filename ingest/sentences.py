@@ -1,0 +1,138 @@
+"""Free text to sentences, with the place of each sentence in its source.
+
+The rules are those of the sentence-splitter package (Koehn and Schroeder's Europarl splitter). It
+returns sentences only; their places are recovered here, so that a payload can name the line.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from schemas.errors import UsageError
+
+#: Characters handed to the splitter at once. Its cost grows with the square of the text, and a
+#: book may come as a single paragraph; the last sentence of a window waits for the next one.
+WINDOW = 20_000
+
+
+class Splitter:
+    """Splits text of one language.
+
+    Args:
+        language: ISO 639-1 code (``en``, ``de`` ...).
+
+    Raises:
+        UsageError: no rules for that language; the message lists those there are.
+    """
+
+    def __init__(self, language: str = "en") -> None:
+        """Load the language's list of abbreviations."""
+        import sentence_splitter
+
+        try:
+            self._splitter = sentence_splitter.SentenceSplitter(language=language)
+        except sentence_splitter.SentenceSplitterException as error:
+            known = ", ".join(languages())
+            raise UsageError(
+                f"There are no sentence rules for the language {language!r}.", f"There are some for {known}."
+            ) from error
+
+    def split(self, text: str) -> list[tuple[int, int]]:
+        """The sentences of a text.
+
+        Args:
+            text: any text; white space of every kind separates words, and nothing else.
+
+        Returns:
+            ``(start, end)`` of each sentence in ``text``: in order, without overlap, no white space
+            at either end, and together all that is visible.
+        """
+        words = _words(text)
+        # Single spaces only: the splitter changes no other characters, so counting words is enough.
+        sentences = self._splitter.split(" ".join(text[start:end] for start, end in words)) if words else []
+        spans, first = [], 0
+        for sentence in sentences:
+            count = len(sentence.split())
+            if count:
+                spans.append((words[first][0], words[first + count - 1][1]))
+                first += count
+        return spans
+
+    def split_lines(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        """Sentences of a text that comes line by line; a blank line ends a paragraph.
+
+        Args:
+            lines: line number and text.
+
+        Yields:
+            The number of the line where a sentence starts, and the sentence.
+        """
+        held = _Paragraph()
+        for number, line in lines:
+            if not line.strip():
+                yield from held.take(self, everything=True)
+                continue
+            for piece in _pieces(line):
+                held.add(number, piece)
+                if held.size >= WINDOW:
+                    yield from held.take(self, everything=False)
+        yield from held.take(self, everything=True)
+
+
+class _Paragraph:
+    """Lines that are not yet split: their text, and where each of them starts in it."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._starts: list[int] = []
+        self._numbers: list[int] = []
+        self.size = 0
+
+    def add(self, number: int, text: str) -> None:
+        self._parts.append(text)
+        self._starts.append(self.size)
+        self._numbers.append(number)
+        self.size += len(text) + 1
+
+    def take(self, splitter: Splitter, *, everything: bool) -> list[tuple[int, str]]:
+        """Split what is held; unless ``everything``, the last sentence stays, being perhaps unfinished."""
+        if not self.size:
+            return []
+        text, starts, numbers = "\n".join(self._parts), self._starts, self._numbers
+        self.__init__()  # type: ignore[misc]
+        spans = splitter.split(text)
+        found = [(numbers[bisect_right(starts, start) - 1], text[start:end]) for start, end in spans]
+        # A window with one sentence alone has no end to wait for: it would only grow.
+        if not everything and len(found) > 1:
+            self.add(*found.pop())
+        return found
+
+
+def languages() -> list[str]:
+    """Codes of the languages that have rules."""
+    from importlib.resources import files
+
+    folder = files("sentence_splitter") / "non_breaking_prefixes"
+    return sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir() if entry.name.endswith(".txt"))
+
+
+def _words(text: str) -> list[tuple[int, int]]:
+    """Spans of the white-space separated words, as ``str.split`` sees them."""
+    spans, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        spans.append((at, at + len(word)))
+        at += len(word)
+    return spans
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """A line in pieces of at most a window, broken at white space where there is some."""
+    while len(line) > WINDOW:
+        cut = line.rfind(" ", WINDOW // 2, WINDOW)
+        cut = WINDOW if cut < 0 else cut
+        yield line[:cut]
+        line = line[cut:]
+    if line.strip():
+        yield line
