@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.loading import LoadedModel
+from schemas.collection import BankIdentity
 from schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
-from store.base import BankInfo, Store, require_complete
+from store.base import BankInfo, Store
+from store.records import require_complete
 
 
 def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None) -> tuple[BankInfo, ...]:
@@ -26,9 +28,14 @@ def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] |
     infos = store.list()
     if not infos:
         raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
-    ours = [info for info in infos if _is_of(info, loaded)]
+    differences = [_difference(info, loaded) for info in infos]
+    ours = [info for info, difference in zip(infos, differences, strict=True) if difference is None]
     if not ours:
-        _refuse_others(infos, loaded)
+        models = ", ".join(sorted({info.record.identity.model for info in infos}))
+        raise BankMismatchError(
+            differences[0].message if differences[0] else "",
+            f"The store holds banks of {models}: query it with that model, or ingest a corpus with {loaded.name}.",
+        )
     ours.sort(key=lambda info: (info.record.identity.layer, info.name))
     if bank_layers is not None:
         ours = _at_layers(ours, bank_layers)
@@ -61,36 +68,22 @@ def model_source(store: Store) -> str:
     return sources[0]
 
 
-def _is_of(info: BankInfo, loaded: LoadedModel) -> bool:
+def _difference(info: BankInfo, loaded: LoadedModel) -> BankMismatchError | None:
     try:
-        require_model(info, loaded)
-    except BankMismatchError:
-        return False
-    return True
+        require_model(info.record.identity, loaded)
+    except BankMismatchError as error:
+        return error
+    return None
 
 
-def require_model(info: BankInfo, loaded: LoadedModel) -> None:
+def require_model(bank: BankIdentity, loaded: LoadedModel) -> None:
     """Refuse a bank that another model made.
 
     Raises:
         BankMismatchError: naming every field that differs, with both values.
     """
-    bank = info.record.identity
     now = loaded.identity(bank.layer, vector_dtype=bank.vector_dtype, max_contexts=bank.max_contexts, seed=bank.seed)
     bank.require_model(now)
-
-
-def _refuse_others(infos: Sequence[BankInfo], loaded: LoadedModel) -> None:
-    """Say how the first bank differs, and whose banks there are."""
-    models = sorted({info.record.identity.model for info in infos})
-    try:
-        require_model(infos[0], loaded)
-    except BankMismatchError as error:
-        error.hint = (
-            f"The store holds banks of {', '.join(models)}; query it with that model, "
-            f"or ingest a corpus with {loaded.name}."
-        )
-        raise
 
 
 def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInfo]:

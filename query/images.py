@@ -160,13 +160,13 @@ def _require_size(path: str | Path, image: Image.Image, max_pixels: int) -> None
         raise ImageError(
             f"The image {path} has {width} x {height} pixels ({width * height / 1e6:,.0f} million); "
             f"up to {max_pixels / 1e6:,.0f} million are read.",
-            "Scale it down, or raise the limit with --max-pixels if you trust the file.",
+            "Scale it down.",
         )
 
 
 def _refusal(path: str | Path, data: bytes, error: Exception) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):
-        return ImageError(f"The image {path} is too large: {error}", "Scale it down, or raise --max-pixels.")
+        return ImageError(f"The image {path} is too large: {error}", "Scale it down.")
     if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
         return ImageError(f"The image {path} is HEIC; expected {_READABLE}.", "Convert it to JPEG.")
     return ImageError(f"{path} is not an image that can be read; expected {_READABLE}.", "Convert it to PNG or JPEG.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,6 +58,7 @@ class LatentLens:
         where: Sequence[Condition] = (),
         distinct: Distinct | None = None,
         exact: bool = True,
+        advance: Callable[[int], None] | None = None,
     ) -> None:
         """Read through open banks; see :func:`query.search.search_banks`."""
         self._banks = banks
@@ -65,6 +66,7 @@ class LatentLens:
         self._where = where
         self._distinct = distinct
         self._exact = exact
+        self._advance = advance
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """Search every bank for the states of all layers at once.
@@ -80,7 +82,7 @@ class LatentLens:
 
         stacked = np.concatenate(list(states.values()))
         settings = (self._top_k, self._where, self._distinct)
-        found = search_banks(self._banks, stacked, *settings, self._exact)
+        found = search_banks(self._banks, stacked, *settings, self._exact, self._advance)
         recall = None if self._exact else sample_recall(self._banks, stacked, found, *settings)
         neighbors: dict[int, list[tuple[Neighbor, ...]]] = {}
         start = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from query.images import MAX_PIXELS
 from query.search import Distinct
@@ -20,7 +21,7 @@ class QueryOptions:
     """Settings of a query.
 
     Attributes:
-        layers: query layers; ``None`` for those of the banks, and layer 0.
+        layers: query layers; ``None`` for those of the banks, and layer 0; ``all`` for every one.
         bank_layers: bank layers to search; ``None`` for all.
         top_k: neighbours per token, 1 to :data:`MAX_TOP_K`.
         where: conditions that neighbours meet, all of them.
@@ -34,7 +35,7 @@ class QueryOptions:
         UsageError: a number out of range, or an unknown ``distinct``.
     """
 
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | Literal["all"] | None = None
     bank_layers: tuple[int, ...] | None = None
     top_k: int = 5
     where: tuple[Condition, ...] = ()
@@ -51,7 +52,7 @@ class QueryOptions:
         if self.distinct not in (None, "word"):
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
         if self.max_pixels < 1:
-            raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.", "Change --max-pixels.")
+            raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.")
 
 
 def check_patches(

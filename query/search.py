@@ -7,7 +7,7 @@ of them describe the visual token, whichever layer they came from.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,6 +94,7 @@ def search_banks(
     where: Sequence[Condition] = (),
     distinct: Distinct | None = None,
     exact: bool = True,
+    advance: Callable[[int], None] | None = None,
 ) -> list[list[Found]]:
     """The ``k`` nearest rows of all banks together, for each state.
 
@@ -107,6 +108,7 @@ def search_banks(
         where: conditions, all of which must hold.
         distinct: ``word`` keeps the best row of each word, whatever its case.
         exact: compare with every row; see :meth:`store.base.Bank.search`.
+        advance: called as each bank has answered for some states, with their number.
 
     Returns:
         One list per state, best first; ties by layer, then id. Where hundreds of rows of one bank
@@ -121,8 +123,9 @@ def search_banks(
     # One more than needed shows whether the list ends in a tie.
     depth = _GROWTH * k if distinct else k + 1
     deepest = max(depth, _DEEPEST)
-    while depth <= deepest and _round(banks, states, merges, where, exact, depth):
+    while depth <= deepest and _round(banks, states, merges, where, exact, depth, advance):
         depth *= _GROWTH
+        advance = None  # asking again is rare, and no progress that a user waits for
     if distinct:
         for index, merge in enumerate(merges):
             for number, bank in enumerate(banks):
@@ -137,6 +140,7 @@ def _round(
     where: Sequence[Condition],
     exact: bool,
     depth: int,
+    advance: Callable[[int], None] | None,
 ) -> bool:
     """Ask every bank that is still open for ``depth`` rows; false where none was."""
     asked = False
@@ -149,6 +153,8 @@ def _round(
             answers = bank.search(states[chunk], depth, where, exact)
             for i, hits in zip(chunk, answers, strict=True):
                 merges[i].add(number, bank.record.identity.layer, hits, depth)
+            if advance is not None:
+                advance(len(chunk))
     return asked
 
 

@@ -123,6 +123,7 @@ class SearchSettings:
         bank_layers: layers searched.
         recall: share of the exact top-k that an approximate search found on a sample; ``None``
             for exact search.
+        patches: ``(row, col)`` asked for; empty where all were read.
     """
 
     top_k: int
@@ -131,6 +132,7 @@ class SearchSettings:
     distinct: str | None
     bank_layers: tuple[int, ...]
     recall: float | None
+    patches: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Reading:
         views: the patch grids; empty for text.
         layers: the readings, by query layer.
         tool: name and version of the program.
+        notes: what a reader should know, one sentence each.
     """
 
     kind: str
@@ -164,6 +167,7 @@ class Reading:
     views: tuple[View, ...]
     layers: tuple[LayerReading, ...]
     tool: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with ``version`` first."""
@@ -182,7 +186,9 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     fields = {k: v for k, v in data.items() if k != "version"}
     search = {**fields["search"]}
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
+    search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
     fields["search"] = SearchSettings(**search)
+    fields["notes"] = tuple(fields.get("notes", ()))
     fields["banks"] = tuple(fields["banks"])
     fields["views"] = tuple(View(**{**v, "box": PixelBox(**v["box"])}) for v in fields["views"])
     fields["layers"] = tuple(
