@@ -24,10 +24,11 @@ from store.base import Bank, Store
 from store.records import tool_version
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-    from typing_extensions import Self
 
     Floats = NDArray[np.floating[Any]]
 
