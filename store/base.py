@@ -219,7 +219,13 @@ class BankWriter(abc.ABC):
 
 
 class Store(abc.ABC):
-    """A place that holds banks."""
+    """A place that holds banks.
+
+    Attributes:
+        address: the folder, or the server's URL without credentials; for messages and records.
+    """
+
+    address: str
 
     @abc.abstractmethod
     def list(self) -> BankInfos:

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
 
 from schemas.collection import BankIdentity
 from store.engine import EngineSettings
@@ -110,14 +108,16 @@ def uninterrupted() -> Iterator[None]:
     Blocking the signal would not do: the kernel gives it to another of the process's threads, and
     Python raises in the main one all the same.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if in_main else None
+    if before is None:  # another thread hears no Ctrl-C; a handler set outside of Python stays
         yield
         return
-    caught: list[tuple[int, FrameType | None]] = []
-    before: Any = signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    caught: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if caught and callable(before):
-            before(*caught[0])
+        if caught:
+            signal.raise_signal(signal.SIGINT)

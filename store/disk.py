@@ -9,8 +9,12 @@ from pathlib import Path
 
 from schemas.errors import StoreError, StoreFullError, StoreLockedError
 
-_FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "quota exceeded", errno.EFBIG: "File too large"}
-_DENIED = {errno.EACCES: "Permission denied", errno.EROFS: "Read-only file system", errno.EPERM: "not permitted"}
+_FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
+_DENIED = {
+    errno.EACCES: "Permission denied",
+    errno.EROFS: "Read-only file system",
+    errno.EPERM: "Operation not permitted",
+}
 _FREE_HINT = "Free some space or use another --store, then run the same command again: it goes on where it stopped."
 
 
@@ -40,11 +44,12 @@ def store_error(error: BaseException, path: Path) -> StoreError:
         return error
     code = error.errno if isinstance(error, OSError) else None
     text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    if code in _FULL or any(_says(text, number, words) for number, words in _FULL.items()):
-        return StoreFullError(f"{path} cannot take more data ({_short(text)}).", _FREE_HINT)
-    if code in _DENIED or any(_says(text, number, words) for number, words in _DENIED.items()):
+    full, denied = _named(code, text, _FULL), _named(code, text, _DENIED)
+    if full:
+        return StoreFullError(f"{path} cannot take more data: {full}.", _FREE_HINT)
+    if denied:
         return StoreFullError(
-            f"{path} cannot be written ({_short(text)}).", "Use another --store, or change the folder's permissions."
+            f"{path} cannot be written: {denied}.", "Use another --store, or change the folder's permissions."
         )
     if "WouldBlock" in text:
         return StoreLockedError(f"{path} is in use by another process.", "Wait until it has finished.")
@@ -56,8 +61,12 @@ def store_error(error: BaseException, path: Path) -> StoreError:
     )
 
 
-def _says(text: str, number: int, words: str) -> bool:
-    return words.lower() in text.lower() or f"os error {number})" in text
+def _named(code: int | None, text: str, table: dict[int, str]) -> str | None:
+    """The table's words for an error number, or for a message that ends with it or with the words."""
+    for number, words in table.items():
+        if code == number or f"os error {number})" in text or words.lower() in text.lower():
+            return words
+    return None
 
 
 def _short(text: str) -> str:

@@ -129,7 +129,8 @@ class EmbeddedStore(Store):
 
     def __init__(self, root: Path, settings: EngineSettings | None = None) -> None:
         """A store in the existing folder ``root``; see :meth:`at` for one that may not exist."""
-        self._root = root
+        self.root = root
+        self.address = str(root)
         self._settings = settings or EngineSettings()
 
     @classmethod
@@ -178,7 +179,7 @@ class EmbeddedStore(Store):
             if isinstance(bank, BankIdentity):
                 sidecar.record.identity.require_model(bank)
             if not allow_incomplete:
-                require_complete(folder.name, sidecar.record, str(self._root))
+                require_complete(folder.name, sidecar.record, str(self.root))
             return EmbeddedBank(folder, sidecar, lock)
         except BaseException:
             lock.release()
@@ -191,7 +192,7 @@ class EmbeddedStore(Store):
         from store.writer import EmbeddedWriter
 
         self._sweep()
-        return EmbeddedWriter(self._root, identities, source, expected_rows, self._settings)
+        return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`."""
@@ -204,7 +205,7 @@ class EmbeddedStore(Store):
             # Renamed first: a bank that is half deleted must not look whole.
             grave = folder.with_name(f"{_DROPPED}{name}-{os.getpid()}")
             folder.rename(grave)
-            sync_folder(self._root)
+            sync_folder(self.root)
             shutil.rmtree(grave, ignore_errors=True)  # what is left, the next writer removes
         except OSError as error:
             raise store_error(error, folder) from error
@@ -216,22 +217,22 @@ class EmbeddedStore(Store):
 
     def _folders(self) -> Iterable[Path]:
         try:
-            return sorted(p for p in self._root.iterdir() if p.is_dir() and not p.name.startswith("."))
+            return sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
         except OSError as error:
-            raise store_error(error, self._root) from error
+            raise store_error(error, self.root) from error
 
     def _find(self, name: str) -> Path:
-        folder = self._root / name
-        if name in ("", ".", "..") or "\0" in name or folder.parent != self._root or read_sidecar(folder) is None:
+        folder = self.root / name
+        if name in ("", ".", "..") or "\0" in name or folder.parent != self.root or read_sidecar(folder) is None:
             raise self._not_found(name)
         return folder
 
     def _not_found(self, name: str) -> BankNotFoundError:
         names = [info.name for info in self.list()]
         there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
-        return BankNotFoundError(f"The store {self._root} has no bank {name!r}.", there)
+        return BankNotFoundError(f"The store {self.root} has no bank {name!r}.", there)
 
     def _sweep(self) -> None:
         """Remove what an interrupted drop left."""
-        for grave in self._root.glob(_DROPPED + "*"):
+        for grave in self.root.glob(_DROPPED + "*"):
             shutil.rmtree(grave, ignore_errors=True)

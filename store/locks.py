@@ -87,6 +87,10 @@ class BankLock:
             os.close(self._file)
             self._file = None
 
+    def __del__(self) -> None:
+        """A bank that nobody closed must not stay locked."""
+        self.release()
+
 
 def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
     # Only a writer leaves its process id; a reader's shared lock shows that no writer is there.

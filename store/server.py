@@ -150,6 +150,7 @@ class ServerStore(Store):
 
     def __init__(self, client: QdrantClient, address: str) -> None:
         """Use a client that is there; see :meth:`connect`."""
+        self.address = address
         self._connection = Connection(client, address)
 
     @classmethod

@@ -153,7 +153,7 @@ class Worker:
         self._segments = settings.segments(task.expected_rows)
         expected = task.expected_rows
         self._optimize_every = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
-        self._row_bytes = task.layout.dim * 4 + 2048
+        self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
 
     def start(self) -> None:
         """Lock all banks, then open them, then tell the parent."""
@@ -197,7 +197,7 @@ class Worker:
 
     def _put(self, slot: int, count: int, blob: int | bytes) -> None:
         layout = self._task.layout
-        self._require_free(2 * count * self._row_bytes * len(self._banks))
+        self._require_free(count * self._row_bytes * len(self._banks))
         rows = pickle.loads(blob if isinstance(blob, bytes) else layout.blob(self._block, slot)[:blob])
         for index, bank in enumerate(self._banks):
             vectors = layout.vectors(self._block, slot, index)
@@ -214,7 +214,7 @@ class Worker:
 
     def _optimize(self, bank: OpenBank) -> None:
         # Indexing copies a segment before it lets go of the old one.
-        self._require_free(2 * bank.waiting * self._row_bytes)
+        self._require_free(bank.waiting * self._row_bytes * 5 // 4)
         try:
             bank.need().optimize()
         except Exception as error:

@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,13 +30,14 @@ from schemas.errors import StoreError, StoreFullError
 from store import worker
 from store.base import BankWriter, Progress
 from store.channel import SlotLayout, WriterTask, uninterrupted
-from store.disk import require_free
+from store.disk import require_free, store_error
 from store.engine import EngineSettings
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 
 if TYPE_CHECKING:
     from store.base import Floats
 
+_CLEANUP_SECONDS = 10
 _AGAIN = "Run the same command again: it goes on from what was stored last."
 _START_LOCK = threading.Lock()
 
@@ -65,7 +67,10 @@ class EmbeddedWriter(BankWriter):
         self._layout = SlotLayout.fitting(len(identities), self._dim, settings)
         require_free(root, settings.reserve_bytes)
         context = get_context("spawn")
-        block = context.RawArray(ctypes.c_ubyte, self._layout.total_bytes)
+        try:
+            block = context.RawArray(ctypes.c_ubyte, self._layout.total_bytes)
+        except OSError as error:
+            raise store_error(error, Path(tempfile.gettempdir())) from error
         self._block = memoryview(block).cast("B")
         self._pipe, theirs = context.Pipe()
         task = WriterTask(str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid())
@@ -140,7 +145,9 @@ class EmbeddedWriter(BankWriter):
     def abort(self) -> None:
         """See :meth:`store.base.BankWriter.abort`. Killing the child is safe: no row is acknowledged before a flush."""
         self._closed = True
-        if self._process.pid is not None and self._process.is_alive():
+        if self._process.pid is not None:
+            if self._failure is not None:
+                self._process.join(_CLEANUP_SECONDS)  # it has given up by itself, and tidies
             self._process.kill()
         self._let_go()
 
@@ -276,6 +283,10 @@ def _spawning() -> Iterator[None]:
     starting all over.
     """
     mask = getattr(signal, "pthread_sigmask", None)
+    if mask:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # starting it on the way would unblock the signal
     with _START_LOCK:
         main = sys.modules["__main__"]
         before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
