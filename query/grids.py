@@ -1,0 +1,82 @@
+"""Many tokens at a glance: the grid of an image's patches, the lines of a text, and what prevails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from query.display import clean, columns, cut, fit, wrap
+from schemas.results import Neighbor, TokenReading, View
+
+# Narrower cells hold no word that could be read; wider grids continue below.
+_MIN_CELL = 8
+_MAX_CELL = 16
+_FREQUENT = 8
+NOTHING = "·"
+
+
+def shown_word(neighbor: Neighbor) -> str:
+    """The neighbour's word, or its token where the word is empty."""
+    return clean(neighbor.word).strip() or clean(neighbor.token).strip() or NOTHING
+
+
+def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int) -> list[str]:
+    """Each patch's nearest word where the patch is; grids too wide for the page go on below."""
+    lines: list[str] = []
+    for view in views:
+        cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
+        if len(views) > 1:
+            lines.append(f"  view {view.index} ({view.kind}, {view.rows} x {view.cols})")
+        rows = columns(str(view.rows - 1)) + 3
+        fitting = max(1, (width - rows) // _MIN_CELL)
+        blocks = -(-view.cols // fitting)
+        per_block = -(-view.cols // blocks)
+        cell = min(_MAX_CELL, (width - rows) // per_block)
+        for first in range(0, view.cols, per_block):
+            block = range(first, min(first + per_block, view.cols))
+            lines.append(" " * rows + "".join(fit(str(col), cell) for col in block))
+            for row in range(view.rows):
+                words = [_cell(cells.get((row, col)), cell) for col in block]
+                lines.append(f"{row:>{rows - 1}} " + "".join(words))
+    return lines
+
+
+def _cell(token: TokenReading | None, width: int) -> str:
+    """A patch's nearest word; blank where the patch sees only padding."""
+    if token is None:
+        return " " * width
+    word = shown_word(token.neighbors[0]) if token.neighbors else NOTHING
+    return fit(cut(word, width - 1), width)
+
+
+def token_lines(tokens: Sequence[TokenReading], width: int) -> list[str]:
+    """Each text token with its neighbours' words on one line."""
+    labels = [clean(token.label) for token in tokens]
+    wide = min(max(map(columns, labels), default=1), width // 4)
+    lines = []
+    for token, label in zip(tokens, labels, strict=True):
+        found = "  ".join(f"{shown_word(n)} {n.score:.2f}" for n in token.neighbors) or NOTHING
+        lines.append(cut(f"  {fit(label, wide)}  {found}", width))
+    return lines
+
+
+def summary_lines(tokens: Sequence[TokenReading], width: int) -> list[str]:
+    """The words that most tokens have among their neighbours, and the bank layers they came from."""
+    layers = Counter(n.bank_layer for token in tokens for n in token.neighbors)
+    if not layers:
+        return ["  no neighbours"]
+    spelled: dict[str, str] = {}
+    words: Counter[str] = Counter()
+    for token in tokens:
+        for word in dict.fromkeys(shown_word(n) for n in token.neighbors):
+            spelled.setdefault(word.casefold(), word)
+        words.update({shown_word(n).casefold() for n in token.neighbors})
+    # Equal counts in alphabetical order: sets have none of their own.
+    frequent = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_FREQUENT]
+    named = ", ".join(f"{cut(spelled[word], 24)} {count}" for word, count in frequent)
+    total = sum(layers.values())
+    shares = ", ".join(f"{layer} ({count / total:.0%})" for layer, count in layers.most_common())
+    return [
+        *wrap(f"  most frequent of {len(tokens)}: {named}", width, "    "),
+        *wrap(f"  from bank layers {shares}", width, "    "),
+    ]

@@ -1,0 +1,125 @@
+"""Readings for a person (a table) and for programs (JSON; see docs/results.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from query.display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
+from query.grids import grid_lines, summary_lines, token_lines
+from schemas.results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading
+from schemas.words import word_span
+
+#: Fewer columns than this cannot hold a sentence beside its word; the table is then wider.
+MIN_WIDTH = 60
+#: With more tokens than this, a layer is summed up, unless patches were asked for by name.
+FULL_TOKENS = 8
+
+# Legal in JSON, but not harmless on a terminal: control characters above ASCII, line separators,
+# bidirectional controls, and lone surrogates, which cannot be written as UTF-8 at all.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def to_json(readings: Sequence[Reading]) -> str:
+    """One reading as an object; several (or none) as ``{"version": 1, "readings": [...]}``.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    dicts = [reading.to_dict() for reading in readings]
+    data = dicts[0] if len(dicts) == 1 else {"version": RESULT_VERSION, "readings": dicts}
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def to_table(readings: Sequence[Reading], width: int = 100, color: bool = False) -> str:
+    """Readings as lines of at most ``width`` columns, by layer.
+
+    Up to :data:`FULL_TOKENS` tokens, and patches that were asked for, are shown with all their
+    neighbours and sentences. Larger images are shown as the grid of each patch's nearest word,
+    larger texts as one line per token.
+
+    Args:
+        readings: at least one.
+        width: columns; at least :data:`MIN_WIDTH` are used.
+        color: mark words with terminal styles instead of brackets.
+    """
+    width = max(width, MIN_WIDTH)
+    lines: list[str] = []
+    for reading in readings:
+        lines += [*([""] if lines else []), *_header(reading, width, color)]
+        for layer in reading.layers:
+            lines += ["", *_layer(reading, layer, width, color)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _header(reading: Reading, width: int, color: bool) -> list[str]:
+    name = cut(clean(reading.source) or "(no text)", width)
+    facts = []
+    if reading.width is not None:
+        facts.append(f"{reading.width} x {reading.height} px")
+    facts += [f"{view.rows} x {view.cols} patches ({view.kind})" for view in reading.views[:3]]
+    if len(reading.views) > 3:
+        facts.append(f"{len(reading.views)} views in all")
+    facts.append(f"model {clean(str(reading.model.get('id')))} in {clean(str(reading.model.get('dtype')))}")
+    search = reading.search
+    how = "exact" if search.exact else "approximate"
+    if search.recall is not None:
+        how += f", recall {search.recall:.3f} on a sample"
+    asked = [f"top {search.top_k}", how, f"bank layers {', '.join(map(str, search.bank_layers))}"]
+    asked += [f"distinct {clean(search.distinct)}"] if search.distinct else []
+    asked += [f"where {clean(' and '.join(search.where))}"] if search.where else []
+    lines = [_bold(name, color)]
+    lines += wrap(" · ".join(facts), width, "  ")
+    lines += wrap(" · ".join(asked), width, "  ")
+    for note in reading.notes:
+        lines += wrap(f"Note: {clean(note)}", width, "  ")
+    return lines
+
+
+def _bold(text: str, color: bool) -> str:
+    return f"{BOLD}{text}{RESET}" if color else text
+
+
+def _layer(reading: Reading, layer: LayerReading, width: int, color: bool) -> list[str]:
+    title = f"Layer {layer.layer}" + (" (input embedding)" if layer.layer == 0 else "")
+    lines = [_bold(title, color)]
+    if len(layer.tokens) <= FULL_TOKENS or reading.search.patches:
+        for token in layer.tokens:
+            lines += _token(reading, token, width, color)
+        return lines
+    if reading.kind == "image":
+        lines += grid_lines(reading.views, layer.tokens, width)
+    else:
+        lines += token_lines(layer.tokens, width)
+    return lines + summary_lines(layer.tokens, width)
+
+
+def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> list[str]:
+    """One token with all its neighbours."""
+    if token.row is None:
+        title = f"token {token.index} {clean(token.label)}"
+    else:
+        title = f"patch {token.row},{token.col}"
+        if len(reading.views) > 1:
+            title += f" of view {token.view}"
+        if token.box is not None:
+            title += f" · {_pixels(token.box)}"
+    lines = [cut(f"  {title} · norm {token.norm:.1f}", width)]
+    if not token.neighbors:
+        return [*lines, "    no neighbours"]
+    # A column of words as wide as its longest, within reason.
+    longest = max(columns(clean(neighbor.word)) for neighbor in token.neighbors)
+    words = min(max(longest, 6), width // 5)
+    return lines + [_neighbor(neighbor, words, width, color) for neighbor in token.neighbors]
+
+
+def _neighbor(neighbor: Neighbor, words: int, width: int, color: bool) -> str:
+    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}  L{neighbor.bank_layer:<2}  "
+    start, end = word_span(neighbor.sentence, neighbor.char_start, neighbor.char_end)
+    return head + marked(neighbor.sentence, start, end, width - columns(head), color)
+
+
+def _pixels(box: PixelBox) -> str:
+    return f"x {box.x0:.0f}-{box.x1:.0f}, y {box.y0:.0f}-{box.y1:.0f} px"
