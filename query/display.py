@@ -112,21 +112,21 @@ def fit(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Words in lines of at most ``width`` columns; all but the first line begin with ``indent``."""
+    """Words in lines of at most ``width`` columns, each beginning with ``indent``."""
     lines: list[str] = []
     line = ""
-    for word in text.split(" "):
-        if line.strip() and columns(line) + 1 + columns(word) > width:
+    room = width - columns(indent)
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if columns(joined) > room and line:
             lines.append(line)
-            line = indent
-        line += word if not line or line == indent else " " + word
-        while columns(line) > width:  # a word longer than a line
-            head = _take(line, width)
-            if len(head) <= len(indent):
-                break
+            joined = word
+        line = joined
+        while columns(line) > room:  # a word longer than a line
+            head = _take(line, room)
             lines.append(head)
-            line = indent + line[len(head) :]
-    return [*lines, line]
+            line = line[len(head) :]
+    return [indent + shown for shown in (*lines, line)]
 
 
 def marked(sentence: str, start: int, end: int, width: int, color: bool = False) -> str:

@@ -77,6 +77,6 @@ def summary_lines(tokens: Sequence[TokenReading], width: int) -> list[str]:
     total = sum(layers.values())
     shares = ", ".join(f"{layer} ({count / total:.0%})" for layer, count in layers.most_common())
     return [
-        *wrap(f"  most frequent of {len(tokens)}: {named}", width, "    "),
-        *wrap(f"  from bank layers {shares}", width, "    "),
+        *wrap(f"most frequent of {len(tokens)}: {named}", width, "  "),
+        *wrap(f"from bank layers {shares}", width, "  "),
     ]
