@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
 from schemas.errors import ModelError
@@ -25,14 +26,17 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' own reports and progress bars off the terminal; ours say what matters."""
+    """Keep the libraries' own reports and progress bars off the terminal; ours say what matters."""
     reports: Any = logging
+    hub = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(reports.CRITICAL)
     verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
     reports.set_verbosity(reports.CRITICAL)
     reports.disable_progress_bar()
     try:
         yield
     finally:
+        hub_logging.set_verbosity(hub)
         reports.set_verbosity(verbosity)
         if bars:
             reports.enable_progress_bar()

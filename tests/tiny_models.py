@@ -18,6 +18,7 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+from transformers.models.efficientnet.modeling_efficientnet import EfficientNetSqueezeExciteLayer
 from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
 
 N_LAYERS = 3
@@ -147,11 +148,24 @@ def save_llava(folder: Path, seed=0, chat_template=None, image_processor=None, *
 
 
 def _wake(model):
-    """Give a random vision side signals of a useful size: its own initialisation fades to nothing."""
+    """Give a random vision side signals of a useful size, each token from its own patch alone.
+
+    As transformers initialises it, the tower's output fades to nothing, and a random convolution
+    spreads what little there is over the whole picture. So: norms that keep the scale, kernels that
+    look at the 2 x 2 (or the 1) pixels under their output, and no global gates.
+    """
     for module in model.vision_tower.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
+            size, stride = module.kernel_size[0], module.stride[0]
+            if size > 1:
+                first = size // 2 - 1 if stride == 2 else size // 2
+                kept = module.weight[..., first : first + stride, first : first + stride].detach().clone()
+                torch.nn.init.zeros_(module.weight)
+                module.weight.data[..., first : first + stride, first : first + stride] = 3 * kept
         elif isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)
+        elif isinstance(module, EfficientNetSqueezeExciteLayer):
+            torch.nn.init.constant_(module.expand.bias, 50.0)
     for linear in (model.multi_modal_projector.linear_1, model.multi_modal_projector.linear_2):
         torch.nn.init.kaiming_normal_(linear.weight)

@@ -1,0 +1,67 @@
+import shutil
+
+import pytest
+from tiny_models import CHAT_TEMPLATE, save_fastvlm
+
+from models.loading import load_model
+from models.prompting import DEFAULT_QUESTION, image_prompt
+from schemas.errors import ModelError, UsageError
+
+TEXT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_fastvlm(tmp_path_factory.mktemp("models") / "vlm", chat_template=None)
+
+
+def with_template(folder, tmp_path, template):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "chat_template.jinja").write_text(template)
+    return load_model(str(copy), dtype="float32")
+
+
+@pytest.mark.parametrize("template", [CHAT_TEMPLATE])
+def test_a_chat_template_gets_the_image_first(folder, tmp_path, template):
+    loaded = with_template(folder, tmp_path, template)
+    assert image_prompt(loaded, "Is it a dog?") == (
+        "<|im_start|>user\n<image>Is it a dog?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert f"<image>{DEFAULT_QUESTION}<|im_end|>" in image_prompt(loaded, None)
+
+
+def test_a_template_for_plain_text_gets_the_image_token_as_text(folder, tmp_path):
+    loaded = with_template(folder, tmp_path, TEXT_TEMPLATE)
+    assert image_prompt(loaded, "Is it a dog?") == (
+        "<|im_start|>user\n<image>\nIs it a dog?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_template_in_the_tokenizer_is_used_where_the_processor_has_none(folder):
+    loaded = load_model(str(folder), dtype="float32")
+    loaded.tokenizer.chat_template = TEXT_TEMPLATE
+    assert image_prompt(loaded, "Dog?").startswith("<|im_start|>user\n<image>\nDog?")
+
+
+def test_a_template_that_forgets_the_image(folder, tmp_path):
+    loaded = with_template(folder, tmp_path, "{% for m in messages %}{{ m['role'] }}{% endfor %}")
+    with pytest.raises(ModelError, match="does not place the image token <image>.*chat_template.jinja"):
+        image_prompt(loaded, "Is it a dog?")
+
+
+def test_without_a_template(folder):
+    loaded = load_model(str(folder), dtype="float32")
+    assert image_prompt(loaded, None) == "<image>"
+    assert image_prompt(loaded, "Is it a dog?") == "<image>\nIs it a dog?"
+    assert image_prompt(loaded, "USER: <image> Is it? ASSISTANT:") == "USER: <image> Is it? ASSISTANT:"
+
+
+def test_an_image_token_in_the_prompt_is_refused(folder, tmp_path):
+    plain = load_model(str(folder), dtype="float32")
+    with pytest.raises(UsageError, match="image token <image> 2 times"):
+        image_prompt(plain, "<image> and <image>")
+    with pytest.raises(UsageError, match="image token <image> 1 times"):
+        image_prompt(with_template(folder, tmp_path, CHAT_TEMPLATE), "what is <image>?")

@@ -1,0 +1,262 @@
+import dataclasses
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import CHAT_TEMPLATE, DIM, N_LAYERS, save_fastvlm, save_llava, save_text_model
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from models.families import generic
+from models.loading import load_model
+from models.patches import image_features
+from models.visual_tokens import VisualInput, prepare_image, visual_states
+from schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
+from schemas.results import PixelBox, View
+
+WIDTH, HEIGHT = 200, 120
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """One model per family; FastVLM with a grid of 3 rows and 5 columns."""
+    folder = tmp_path_factory.mktemp("models")
+    save_fastvlm(folder / "fastvlm", size={"height": 96, "width": 160})
+    save_llava(folder / "llava")
+    return {name: load_model(str(folder / name), dtype="float32", need_vision=True) for name in ("fastvlm", "llava")}
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Not square, and different everywhere."""
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def features(loaded, pixels):
+    """The connector's outputs, `[n_visual, dim]`, from the model's own vision side."""
+    inputs = prepare_image(loaded, Image.fromarray(pixels)).inputs
+    pooled = image_features(loaded, inputs).pooler_output
+    return torch.cat(list(pooled)) if isinstance(pooled, list | tuple) else pooled[0]
+
+
+@pytest.mark.parametrize(("family", "grid"), [("fastvlm", (3, 5)), ("llava", (4, 4))])
+def test_pixels_under_a_patch_move_its_own_token_most(models, picture, family, grid):
+    """Geometry by intervention: change what a box covers, and see which token notices."""
+    loaded = models[family]
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    assert [(token.row, token.col) for token in visual.tokens] == list(np.ndindex(grid))
+    before = features(loaded, picture)
+    for number, token in enumerate(visual.tokens):
+        x0, y0, x1, y1 = (round(value) for value in dataclasses.astuple(token.box))
+        changed = picture.copy()
+        changed[y0:y1, x0:x1] = 255 - changed[y0:y1, x0:x1]
+        moved = (features(loaded, changed) - before).norm(dim=-1)
+        assert int(moved.argmax()) == number, f"box of {token} moved token {int(moved.argmax())}"
+
+
+@pytest.mark.parametrize("family", ["fastvlm", "llava"])
+@pytest.mark.parametrize(("right", "bottom"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_marked_corner_lands_in_its_corner_of_the_grid(models, family, right, bottom):
+    loaded = models[family]
+    grey = np.full((HEIGHT, WIDTH, 3), 128, dtype=np.uint8)
+    visual = prepare_image(loaded, Image.fromarray(grey))
+    view = visual.views[0]
+    # The corner of what the model sees: LLaVA's processor crops the sides away.
+    x = round(view.box.x1) - 14 if right else round(view.box.x0)
+    y = round(view.box.y1) - 14 if bottom else round(view.box.y0)
+    marked = grey.copy()
+    marked[y : y + 14, x : x + 14] = (255, 0, 0)
+    moved = (features(loaded, marked) - features(loaded, grey)).norm(dim=-1)
+    token = visual.tokens[int(moved.argmax())]
+    assert (token.row, token.col) == (view.rows - 1 if bottom else 0, view.cols - 1 if right else 0)
+    assert token.box.x0 <= x + 7 < token.box.x1
+    assert token.box.y0 <= y + 7 < token.box.y1
+
+
+def test_fastvlm_sees_the_whole_image(models, picture):
+    visual = prepare_image(models["fastvlm"], Image.fromarray(picture))
+    assert visual.views == (View(0, "image", 3, 5, PixelBox(0, 0, WIDTH, HEIGHT)),)
+    assert visual.tokens[0].box == PixelBox(0, 0, 40, 40)
+    assert visual.tokens[-1].box == PixelBox(160, 80, 200, 120)
+    assert visual.notes == ()
+
+
+def test_boxes_account_for_a_crop(models, picture):
+    """200 x 120 becomes 53 x 32, of which columns 10 to 41 are kept."""
+    visual = prepare_image(models["llava"], Image.fromarray(picture))
+    box = visual.views[0].box
+    assert (box.x0, box.x1) == (pytest.approx(10 * WIDTH / 53), pytest.approx(42 * WIDTH / 53))
+    assert (box.y0, box.y1) == (0, HEIGHT)
+    assert visual.tokens[0].box.x0 == box.x0
+    assert visual.tokens[-1].box.x1 == box.x1
+    assert visual.notes == ("The model's processor crops the image: 60% of it is seen.",)
+
+
+@pytest.mark.parametrize("family", ["fastvlm", "llava"])
+def test_layer_zero_is_the_connector_s_output_in_grid_order(models, picture, family):
+    loaded = models[family]
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    states = visual_states(loaded, visual, [0])
+    torch.testing.assert_close(states[0], features(loaded, picture))
+
+
+@pytest.mark.parametrize("family", ["fastvlm", "llava"])
+def test_states_are_those_of_the_model_s_own_forward_pass(models, picture, family):
+    loaded = models[family]
+    visual = prepare_image(loaded, Image.fromarray(picture), "Is it a dog?")
+    states = visual_states(loaded, visual, range(N_LAYERS + 1))
+    with torch.inference_mode():
+        expected = loaded.model(**visual.inputs, output_hidden_states=True).hidden_states
+    rows = (visual.inputs["input_ids"][0] == 4).nonzero().flatten()
+    assert [token.index for token in visual.tokens] == rows.tolist()
+    for layer in range(N_LAYERS):
+        assert states[layer].shape == (len(visual.tokens), DIM)
+        torch.testing.assert_close(states[layer], expected[layer][0, rows])
+    torch.testing.assert_close(loaded.lm.final_norm(states[N_LAYERS]), expected[N_LAYERS][0, rows])
+
+
+def test_padding_on_the_left_changes_neither_indices_nor_states(models, picture):
+    loaded = models["fastvlm"]
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    expected = visual_states(loaded, visual, [0, 2])
+    inputs = dict(visual.inputs)
+    inputs["input_ids"] = torch.cat([torch.ones(1, 3, dtype=torch.long), inputs["input_ids"]], dim=1)
+    inputs["attention_mask"] = torch.cat([torch.zeros(1, 3, dtype=torch.long), inputs["attention_mask"]], dim=1)
+    padded = VisualInput(inputs, visual.tokens, visual.views, visual.prompt, visual.notes)
+    states = visual_states(loaded, padded, [0, 2])
+    torch.testing.assert_close(states[0], expected[0])
+    torch.testing.assert_close(states[2], expected[2], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_asked_after_the_image_does_not_change_its_tokens(models, picture):
+    loaded = models["fastvlm"]
+    one, other = (prepare_image(loaded, Image.fromarray(picture), text) for text in ("A dog?", "Two cats and a tree."))
+    assert one.prompt != other.prompt
+    first, second = (visual_states(loaded, visual, [3])[3] for visual in (one, other))
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["fastvlm", "llava"])
+@pytest.mark.parametrize("prompt", [None, "Is it a dog?"])
+def test_the_prompt_is_what_the_model_saw(models, picture, family, prompt):
+    loaded = models[family]
+    visual = prepare_image(loaded, Image.fromarray(picture), prompt)
+    seen = loaded.tokenizer.decode(visual.inputs["input_ids"][0])
+    assert re.sub(r"(<image>)+", "<image>", seen) == "<s>" + visual.prompt
+    assert seen.count("<image>") == len(visual.tokens)
+
+
+def test_a_template_that_writes_the_bos_token_gets_no_second_one(models, picture, tmp_path):
+    folder = shutil.copytree(models["fastvlm"].source, tmp_path / "bos")
+    (folder / "chat_template.jinja").write_text("{{ bos_token }}" + CHAT_TEMPLATE)
+    loaded = load_model(str(folder), dtype="float32")
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    assert visual.prompt.startswith("<s><|im_start|>")
+    assert (visual.inputs["input_ids"][0] == 0).sum() == 1
+
+
+@pytest.mark.parametrize("family", ["fastvlm", "llava"])
+def test_bfloat16_states_come_back_as_float32(models, picture, family):
+    exact = models[family]
+    loaded = load_model(exact.source, dtype="bfloat16")
+    image = Image.fromarray(picture)
+    states = visual_states(loaded, prepare_image(loaded, image), [1])[1]
+    assert states.dtype == torch.float32
+    expected = visual_states(exact, prepare_image(exact, image), [1])[1]
+    assert torch.cosine_similarity(states, expected).min() > 0.99
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_other_colour_modes_are_converted(models, picture, mode):
+    visual = prepare_image(models["fastvlm"], Image.fromarray(picture).convert(mode))
+    assert visual.inputs["pixel_values"].shape == (1, 3, 96, 160)
+
+
+def test_patches_of_padding_are_left_out(picture, tmp_path):
+    """LLaVA's processor can pad to a square: rows above and below a wide image hold no picture."""
+    processor = LlavaImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_pad=True, do_center_crop=True
+    )
+    loaded = load_model(str(save_llava(tmp_path / "padded", image_processor=processor)), dtype="float32")
+    visual = prepare_image(loaded, Image.fromarray(picture[:90, :]))
+    assert [token.row for token in visual.tokens] == [1] * 4 + [2] * 4
+    assert [token.index for token in visual.tokens] == list(range(5, 13))
+    assert visual.tokens[0].box == PixelBox(0, 0, 50, 45)
+    assert visual.notes == ("8 of 16 visual tokens see only padding and are left out.",)
+    states = visual_states(loaded, visual, [0])[0]
+    torch.testing.assert_close(states, features(loaded, picture[:90, :])[4:12])
+
+
+def test_a_text_only_model_is_refused(tmp_path):
+    loaded = load_model(str(save_text_model(tmp_path / "text")), dtype="float32")
+    with pytest.raises(ModelError, match="text is a text-only model; expected a model that can be shown images"):
+        prepare_image(loaded, Image.new("RGB", (10, 10)))
+
+
+def test_counts_that_differ_are_an_error_with_both(models, picture, tmp_path):
+    folder = shutil.copytree(models["fastvlm"].source, tmp_path / "wrong")
+    settings = folder / "processor_config.json"
+    settings.write_text(settings.read_text().replace('"patch_size": 32', '"patch_size": 16'))
+    loaded = load_model(str(folder), dtype="float32")
+    with pytest.raises(UnsupportedModelError, match="placed 60 visual tokens, but the model made 15 image features"):
+        prepare_image(loaded, Image.fromarray(picture))
+
+
+def test_a_count_that_is_no_grid_is_refused(tmp_path, picture):
+    """With the class token kept there are 17 features: which one is the first patch?"""
+    folder = save_llava(tmp_path / "class")
+    for name in ("config.json", "processor_config.json"):
+        path = folder / name
+        text = path.read_text()
+        path.write_text(text.replace('select_strategy": "default"', 'select_strategy": "full"'))
+    loaded = load_model(str(folder), dtype="float32")
+    with pytest.raises(
+        UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid.*families"
+    ):
+        prepare_image(loaded, Image.fromarray(picture))
+
+
+def test_tiles_are_refused(models):
+    inputs = {"input_ids": torch.full((1, 16), 4), "pixel_values": torch.zeros(1, 4, 3, 32, 32)}
+    with pytest.raises(UnsupportedModelError, match=r"one picture.*shape \(1, 4, 3, 32, 32\).*models/families"):
+        generic.place(models["llava"], inputs, (64, 64))
+
+
+def test_a_family_without_a_test_says_so(models, picture, monkeypatch):
+    monkeypatch.setattr(generic, "_MEASURED", ())
+    visual = prepare_image(models["llava"], Image.fromarray(picture))
+    assert visual.notes[0] == "The grid of 'llava' is assumed to run row by row; no test covers it."
+
+
+def test_a_layer_that_does_not_exist(models, picture):
+    visual = prepare_image(models["fastvlm"], Image.fromarray(picture))
+    with pytest.raises(LayerError, match=r"Layer 4 does not exist.*0 .* to 3"):
+        visual_states(models["fastvlm"], visual, [0, 4])
+
+
+def test_a_prompt_beyond_the_model_s_length(models, picture):
+    with pytest.raises(UsageError, match=r"tokens long; fastvlm takes up to 128"):
+        prepare_image(models["fastvlm"], Image.fromarray(picture), "dogs " * 200)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_states_are_an_error(models, picture, value):
+    loaded = load_model(models["fastvlm"].source, dtype="bfloat16")
+    with torch.no_grad():
+        loaded.lm.blocks[1].mlp.down_proj.weight[0, 0] = value
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    assert visual_states(loaded, visual, [0, 1]).keys() == {0, 1}
+    with pytest.raises(StateError, match=r"patch 0,0 at layer 2 is NaN.*15 of 15.*bfloat16.*--dtype float32"):
+        visual_states(loaded, visual, [1, 2])
+
+
+def test_states_of_zero_are_an_error(models, picture):
+    loaded = load_model(models["fastvlm"].source, dtype="float32")
+    with torch.no_grad():
+        for parameter in loaded.model.model.multi_modal_projector.parameters():
+            parameter.zero_()
+    visual = prepare_image(loaded, Image.fromarray(picture))
+    with pytest.raises(StateError, match="at layer 0 is NaN, infinite or zero"):
+        visual_states(loaded, visual, [0])
