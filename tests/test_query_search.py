@@ -1,0 +1,202 @@
+"""One list from several banks: held to brute force, with the real engine."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from query_banks import identity, payload, row_id, write_rows
+
+from query import search
+from query.search import Found, sample_recall, search_banks
+from schemas.errors import StateError
+from schemas.filters import parse
+from store.base import Hit, open_store
+
+DIM, ROWS, LAYERS = 16, 600, (1, 2, 5)
+# Few words, unevenly spread and in both cases: the first ones fill any short list.
+WORDS = ["cat"] * 300 + ["Cat"] * 100 + ["dog"] * 120 + [f"word{n % 30}" for n in range(80)]
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    vectors = {layer: rng.normal(size=(ROWS, DIM)).astype(np.float32) for layer in LAYERS}
+    for rows in vectors.values():
+        rows[:400] += 2.5  # cats stick together
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("store")
+    identities = [identity(layer, DIM) for layer in LAYERS]
+    rows = [payload(word, position=n % 9) for n, word in enumerate(WORDS)]
+    with open_store(folder, create=True) as store:
+        write_rows(store, identities, [row_id(n) for n in range(ROWS)], rows, data)
+        opened = [store.open(one.name()) for one in identities]
+    yield opened
+    for bank in opened:
+        bank.close()
+
+
+@pytest.fixture(scope="module")
+def queries():
+    rng = np.random.default_rng(1)
+    near_cats = rng.normal(size=(10, DIM)) + 2.5
+    return np.concatenate([near_cats, rng.normal(size=(10, DIM))]).astype(np.float32)
+
+
+def brute_force(data, query, k, keep=lambda n: True, distinct=False):
+    """(layer, id, score), best first; numpy only."""
+    found = []
+    for layer, rows in data.items():
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for n, score in enumerate(unit @ (query / np.linalg.norm(query))):
+            if keep(n):
+                found.append((-float(score), layer, n))
+    chosen, words = [], set()
+    for score, layer, n in sorted(found):
+        if distinct and WORDS[n].casefold() in words:
+            continue
+        words.add(WORDS[n].casefold())
+        chosen.append((layer, row_id(n), -score))
+    return chosen[:k]
+
+
+def assert_same(found, expected):
+    assert [(f.layer, f.hit.id) for f in found] == [(layer, name) for layer, name, _ in expected]
+    assert [f.hit.score for f in found] == pytest.approx([score for _, _, score in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_merge_agrees_with_brute_force(banks, data, queries, k):
+    answers = search_banks(banks, queries, k)
+    assert len(answers) == len(queries)
+    for query, found in zip(queries, answers, strict=True):
+        assert_same(found, brute_force(data, query, k))
+    assert len({f.layer for found in answers for f in found}) == len(LAYERS)
+
+
+@pytest.mark.parametrize("k", [1, 4, 12, 32])
+def test_distinct_words_agree_with_brute_force(banks, data, queries, k):
+    for query, found in zip(queries, search_banks(banks, queries, k, distinct="word"), strict=True):
+        assert_same(found, brute_force(data, query, k, distinct=True))
+        words = [f.hit.payload["word"].casefold() for f in found]
+        assert len(set(words)) == len(words) == k  # there are 32 different ones
+
+
+def test_distinct_words_beyond_the_deepest_list(banks, data, queries, monkeypatch):
+    """Where hundreds of rows of one word come first, the words seen are filtered away."""
+    monkeypatch.setattr(search, "_DEEPEST", 8)
+    for query, found in zip(queries, search_banks(banks, queries, 2, distinct="word"), strict=True):
+        assert_same(found, brute_force(data, query, 2, distinct=True))
+    for query, found in zip(queries[:3], search_banks(banks, queries[:3], 40, distinct="word"), strict=True):
+        assert_same(found, brute_force(data, query, 32, distinct=True))
+
+
+def test_small_requests_agree_with_large_ones(banks, queries, monkeypatch):
+    whole = search_banks(banks, queries, 7, distinct="word")
+    monkeypatch.setattr(search, "_ROWS_AT_ONCE", 30)
+    assert search_banks(banks, queries, 7, distinct="word") == whole
+
+
+@pytest.mark.parametrize(
+    ("where", "keep"),
+    [
+        (["word=dog"], lambda n: WORDS[n] == "dog"),
+        (["word!=cat,Cat", "position>=4"], lambda n: WORDS[n].casefold() != "cat" and n % 9 >= 4),
+        (["is_word=false"], lambda n: not WORDS[n].isalpha()),
+        (["sentence~the word3"], lambda n: WORDS[n] == "word3"),
+    ],
+)
+@pytest.mark.parametrize("distinct", [None, "word"])
+def test_filters_agree_with_brute_force(banks, data, queries, where, keep, distinct):
+    for query, found in zip(queries, search_banks(banks, queries, 5, parse(where), distinct), strict=True):
+        assert_same(found, brute_force(data, query, 5, keep, distinct is not None))
+
+
+def test_fewer_rows_than_asked_for(banks, queries):
+    found = search_banks(banks, queries[:1], 50, parse(["word=word3"]))[0]
+    assert len(found) == WORDS.count("word3") * len(LAYERS)
+    assert len(search_banks(banks, queries[:1], 50, parse(["word=word3"]), "word")[0]) == 1
+
+
+def test_nothing_to_find(banks, queries):
+    assert search_banks(banks, queries, 5, parse(["word=zebra"])) == [[]] * len(queries)
+    assert search_banks([], queries, 5) == [[]] * len(queries)
+    assert search_banks(banks, queries[:0], 5) == []
+
+
+def test_norm_of_a_query_does_not_matter(banks, queries):
+    plain = search_banks(banks, queries, 5)
+    scaled = search_banks(banks, queries * 1e4, 5)
+    assert [[f.hit.id for f in found] for found in plain] == [[f.hit.id for f in found] for found in scaled]
+
+
+def test_states_without_direction_are_refused(banks):
+    with pytest.raises(StateError):
+        search_banks(banks, np.full((1, DIM), np.nan, np.float32), 5)
+
+
+def test_ties_are_ordered_by_layer_and_id(tmp_path):
+    """Equal states, as layer 0 has them for every context of a token: one list, always the same."""
+    count = 40
+    vectors = {layer: np.tile(np.arange(1, 5, dtype=np.float32), (count, 1)) for layer in (0, 3)}
+    shuffled = np.random.default_rng(2).permutation(count)
+    identities = [identity(layer, 4) for layer in (0, 3)]
+    with open_store(tmp_path, create=True) as store:
+        rows = [payload("same") for _ in range(count)]
+        write_rows(store, identities, [row_id(int(n)) for n in shuffled], rows, vectors)
+        with store.open(identities[1].name()) as later, store.open(identities[0].name()) as first:
+            found = search_banks([later, first], np.ones((1, 4), np.float32), 45)[0]
+            short = search_banks([later, first], np.ones((1, 4), np.float32), 3)[0]
+    expected = [(0, row_id(n)) for n in range(count)] + [(3, row_id(n)) for n in range(5)]
+    assert [(f.layer, f.hit.id) for f in found] == expected
+    assert [(f.layer, f.hit.id) for f in short] == expected[:3]
+
+
+def test_a_row_in_two_banks_of_one_layer_counts_once(tmp_path):
+    """A text model's bank and that of the VLM around it can stand side by side in a store."""
+    vectors = {1: np.eye(4, dtype=np.float32)}
+    one, two = identity(1, 4), replace(identity(1, 4), model="wrapped")
+    with open_store(tmp_path, create=True) as store:
+        for each in (one, two):
+            write_rows(store, [each], [row_id(n) for n in range(4)], [payload(w) for w in "abcd"], vectors)
+        with store.open(one.name()) as a, store.open(two.name()) as b:
+            found = search_banks([a, b], np.ones((1, 4), np.float32), 3)[0]
+    assert [f.hit.id for f in found] == [row_id(0), row_id(1), row_id(2)]
+
+
+def test_progress_counts_every_query_of_every_bank(banks, queries):
+    counts = []
+    search_banks(banks, queries, 3, distinct="word", advance=counts.append)
+    assert sum(counts) == len(queries) * len(banks)
+
+
+def test_approximate_search_reports_its_recall(banks, queries):
+    found = search_banks(banks, queries, 5, exact=False)
+    assert sample_recall(banks, queries, found, 5) == 1.0  # no index in so small a bank
+
+
+def test_recall_counts_what_was_missed(banks, queries):
+    truth = search_banks(banks, queries, 5)
+    stranger = Found(1, Hit("nowhere", -1.0, {}))
+    assert sample_recall(banks, queries, [[*found[:3], stranger, stranger] for found in truth], 5) == pytest.approx(0.6)
+    assert sample_recall(banks, queries, [[] for _ in truth], 5) == 0.0
+
+
+def test_recall_takes_ties_as_found(banks, queries):
+    truth = search_banks(banks, queries, 5)
+    twins = [[*found[:4], Found(9, Hit("twin", found[4].hit.score, {}))] for found in truth]
+    assert sample_recall(banks, queries, twins, 5) == 1.0
+
+
+def test_recall_of_nothing_is_none(banks, queries):
+    assert sample_recall(banks, queries, [[] for _ in queries], 5, parse(["word=zebra"])) is None
+
+
+def test_recall_is_measured_on_a_sample(banks, queries):
+    many = np.concatenate([queries] * 5)  # 100 states: every fourth is compared
+    truth = search_banks(banks, many, 5)
+    spoilt = [[] if n % 4 else found for n, found in enumerate(truth)]
+    assert sample_recall(banks, many, spoilt, 5) == 1.0
