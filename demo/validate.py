@@ -159,15 +159,15 @@ def placed_words(things: tuple[Placed, ...]) -> list[str]:
 
 
 def bank_sentences() -> list[str]:
-    """A few sentences for every concept: a small stand-in for the demo corpus."""
+    """A few sentences of the demo corpus for every concept."""
     from demo.corpus import sentences
 
-    wanted = {name for concept in load_concepts() for name in names_of(concept)}
+    wanted = {concept.word for concept in load_concepts()}
     counts: dict[str, int] = {}
     kept = []
     for sentence in sentences():
         found = set(re.findall(r"[a-z]+", sentence.lower())) & wanted
-        if any(counts.get(word, 0) < 8 for word in found):
+        if any(counts.get(word, 0) < 6 for word in found):
             kept.append(sentence)
             for word in found:
                 counts[word] = counts.get(word, 0) + 1
