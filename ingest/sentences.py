@@ -66,15 +66,17 @@ class Splitter:
             lines: line number and text.
 
         Yields:
-            The number of the line where a sentence starts, and the sentence.
+            The number of the line where a sentence starts, and the sentence, its white space untouched.
         """
         held = _Paragraph()
         for number, line in lines:
             if not line.strip():
                 yield from held.take(self, everything=True)
                 continue
+            before = "\n"
             for piece in _pieces(line):
-                held.add(number, piece)
+                held.add(number, piece, before)
+                before = ""
                 if held.size >= WINDOW:
                     yield from held.take(self, everything=False)
         yield from held.take(self, everything=True)
@@ -89,17 +91,18 @@ class _Paragraph:
         self._numbers: list[int] = []
         self.size = 0
 
-    def add(self, number: int, text: str) -> None:
-        self._parts.append(text)
-        self._starts.append(self.size)
+    def add(self, number: int, text: str, before: str = "") -> None:
+        """Hold some text of a line, after what separates it from what is held."""
+        self._parts.append(before + text)
+        self._starts.append(self.size + len(before))
         self._numbers.append(number)
-        self.size += len(text) + 1
+        self.size += len(before) + len(text)
 
     def take(self, splitter: Splitter, *, everything: bool) -> list[tuple[int, str]]:
         """Split what is held; unless ``everything``, the last sentence stays, being perhaps unfinished."""
         if not self.size:
             return []
-        text, starts, numbers = "\n".join(self._parts), self._starts, self._numbers
+        text, starts, numbers = "".join(self._parts), self._starts, self._numbers
         self.__init__()  # type: ignore[misc]
         spans = splitter.split(text)
         found = [(numbers[bisect_right(starts, start) - 1], text[start:end]) for start, end in spans]

@@ -1,0 +1,257 @@
+import gzip
+import io
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ingest.corpus import read_corpora
+from schemas.errors import CorpusError, UsageError
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def texts(*paths, **options):
+    with read_corpora(paths, **options) as corpus:
+        first = [(s.text, s.document) for s in corpus]
+        assert [(s.text, s.document) for s in corpus] == first  # every pass reads from the start
+        return first
+
+
+def refused(*paths, **options):
+    with pytest.raises(CorpusError) as caught, read_corpora(paths, **options) as corpus:
+        list(corpus)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_plain_text_is_one_sentence_per_line(tmp_path):
+    path = write(tmp_path / "a.txt", "A cat.\n\n  Two\tdogs \u3000 run. \n   \nlast line without end")
+    assert texts(path) == [("A cat.", "a.txt:1"), ("Two dogs run.", "a.txt:3"), ("last line without end", "a.txt:5")]
+
+
+def test_windows_files_lose_their_mark_and_carriage_returns(tmp_path):
+    path = write(tmp_path / "w.txt", b"\xef\xbb\xbfOne.\r\nTwo.\r\n")
+    assert texts(path) == [("One.", "w.txt:1"), ("Two.", "w.txt:2")]
+
+
+def test_csv_names_its_field_and_keeps_line_numbers_over_quoted_breaks(tmp_path):
+    path = write(tmp_path / "c.csv", 'id,text\n1,"A cat, asleep"\n2,"two\nlines ""quoted"""\n\n3,\n4,end\n')
+    assert texts(path) == [("A cat, asleep", "c.csv:2"), ('two lines "quoted"', "c.csv:3"), ("end", "c.csv:7")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_separators(tmp_path, delimiter):
+    rows = [("region", "phrase"), ("1", "red bus"), ("2", "a dog")]
+    path = write(tmp_path / "c.csv", "\r\n".join(delimiter.join(row) for row in rows))
+    assert texts(path, text_field="phrase") == [("red bus", "c.csv:2"), ("a dog", "c.csv:3")]
+
+
+def test_csv_with_one_column_needs_no_field(tmp_path):
+    assert texts(write(tmp_path / "c.csv", "phrase\nred bus\n")) == [("red bus", "c.csv:2")]
+
+
+def test_csv_fields_may_be_long(tmp_path):
+    long = "word " * 40_000
+    assert texts(write(tmp_path / "c.csv", f"text,id\n{long},1\n"))[0][0] == long.strip()
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("id,phrase\n1,x\n", {"text_field": "text"}, ["no field 'text'", "id, phrase"]),
+        ("id,phrase\n1,x\n", {}, ["not clear", "id, phrase", "--text-field"]),
+        ("id,text\n1,red, white\n", {}, ["line 2", "3 columns", "has 2"]),
+        ("id,text\n\n1\n", {}, ["line 3", "1 columns", "has 2"]),
+        ('id,text\n1,ok\n2,"never closed\n', {}, ["line 3", "not CSV"]),
+        ("id,text\n", {}, ["no sentences"]),
+        ("\n\n", {}, ["no sentences"]),
+    ],
+)
+def test_bad_csv_is_refused(tmp_path, content, options, says):
+    message = refused(write(tmp_path / "c.csv", content), **options)
+    assert all(part in message for part in ["c.csv", *says]), message
+
+
+def test_json_lines(tmp_path):
+    rows = [{"id": 1, "text": "A cat."}, {"id": 2, "text": None}, {"text": "日本語", "id": 3}]
+    path = write(tmp_path / "j.jsonl", "\n".join(map(json.dumps, rows[:2])) + "\n\n" + json.dumps(rows[2]))
+    assert texts(path) == [("A cat.", "j.jsonl:1"), ("日本語", "j.jsonl:4")]
+
+
+def test_json_lines_of_plain_strings_and_of_one_text_field(tmp_path):
+    assert texts(write(tmp_path / "s.jsonl", '"A cat."\n')) == [("A cat.", "s.jsonl:1")]
+    assert texts(write(tmp_path / "k.jsonl", '{"n": 3, "phrase": "A cat."}\n')) == [("A cat.", "k.jsonl:1")]
+
+
+def test_lone_surrogates_that_json_can_spell_become_replacement_characters(tmp_path):
+    assert texts(write(tmp_path / "j.jsonl", r'{"text": "a \ud83d b \ud83d\udc08"}'))[0][0] == "a \ufffd b 🐈"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ('{"a": "x", "b": "y"}\n', {}, ["not clear", "a, b"]),
+        ('{"a": "x"}\n{"b": "y"}\n', {}, ["line 2", "no field 'a'", "b"]),
+        ('{"a": "x"}\n', {"text_field": "t"}, ["no field 't'", "a"]),
+        ('{"text": "x"}\n{"text": 3}\n', {}, ["line 2", "found int"]),
+        ('{"text": "x"}\n[1, 2]\n', {}, ["line 2", "found list"]),
+        ('{"text": "x"}\n{"text": \n', {}, ["line 2", "not JSON"]),
+    ],
+)
+def test_bad_json_lines_are_refused(tmp_path, content, options, says):
+    message = refused(write(tmp_path / "j.jsonl", content), **options)
+    assert all(part in message for part in ["j.jsonl", *says]), message
+
+
+def test_a_json_document_is_refused_with_the_way_to_convert_it(tmp_path):
+    assert "jq" in refused(write(tmp_path / "a.json", "[]"))
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.csv.gz", "a.jsonl.gz", "plain"])
+def test_gzip_is_told_by_its_content(tmp_path, name):
+    content = {"csv": "text\nA cat.\n", "jsonl": '{"text": "A cat."}\n'}.get(
+        name.split(".")[1:2][0] if "." in name else ""
+    )
+    path = write(tmp_path / name, gzip.compress((content or "A cat.\n").encode()))
+    assert texts(path)[0][0] == "A cat."
+
+
+def test_damaged_gzip_is_refused(tmp_path):
+    whole = gzip.compress(os.urandom(2000).hex().encode())
+    assert "cut short" in refused(write(tmp_path / "cut.txt.gz", whole[:-100]))
+    broken = whole[:200] + b"\xff" * 50 + whole[250:]
+    assert "damaged" in refused(write(tmp_path / "broken.txt.gz", broken))
+
+
+def test_zstandard_is_read_or_the_missing_package_named(tmp_path):
+    try:
+        import zstandard
+    except ImportError:
+        path = write(tmp_path / "a.txt.zst", b"\x28\xb5\x2f\xfd" + b"rest")
+        assert "lensbank[zst]" in refused(path)
+    else:
+        packed = zstandard.ZstdCompressor().compress(b"A cat.\n")
+        assert texts(write(tmp_path / "a.txt.zst", packed)) == [("A cat.", "a.txt.zst:1")]
+        assert "damaged" in refused(write(tmp_path / "b.txt.zst", packed[:6] + b"\xff" * 9))
+
+
+def test_text_that_is_not_utf8_names_file_line_and_byte(tmp_path):
+    message = refused(write(tmp_path / "latin.txt", "fine\nça va\nna\u00efve\n".encode("latin-1")))
+    assert "latin.txt, line 2," in message and "0xe7" in message and "column 1" in message
+
+
+def test_utf16_and_binary_files_are_named_for_what_they_are(tmp_path):
+    assert "UTF-16" in refused(write(tmp_path / "u.txt", "A cat.".encode("utf-16")))
+    message = refused(write(tmp_path / "b.txt", b"text\n\x00\x01\x02"))
+    assert "binary" in message and "line 2" in message
+
+
+@pytest.mark.parametrize("content", ["", "\n \n\t\n"])
+def test_empty_and_blank_files_are_refused(tmp_path, content):
+    assert "empty or blank" in refused(write(tmp_path / "e.txt", content))
+
+
+def test_one_empty_file_among_others_is_named(tmp_path):
+    full, empty = write(tmp_path / "f.txt", "A cat."), write(tmp_path / "e.txt", "")
+    assert "e.txt" in refused(full, empty)
+
+
+def test_missing_files_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(CorpusError, match="no file"):
+        read_corpora([write(tmp_path / "a.txt", "A cat."), tmp_path / "missing.txt"])
+    with pytest.raises(CorpusError, match="No corpus"):
+        read_corpora([])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_without_permission_are_refused(tmp_path):
+    path = write(tmp_path / "a.txt", "A cat.")
+    path.chmod(0)
+    assert "Permission denied" in refused(path)
+
+
+def test_lines_beyond_the_limit_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.readers.MAX_LINE_BYTES", 1000)
+    assert "Line 2" in refused(write(tmp_path / "a.txt", "ok\n" + "x" * 1000 + "\n"))
+    assert len(texts(write(tmp_path / "b.txt", "ok\n" + "x" * 999 + "\n"))) == 2
+
+
+def test_folders_are_read_in_order_with_all_that_is_below_them(tmp_path):
+    folder = tmp_path / "words"
+    write(folder / "b.txt", "B.")
+    write(folder / "a" / "z.txt.gz", gzip.compress(b"Z."))
+    write(folder / "c.jsonl", '{"text": "C."}')
+    for ignored in (".hidden.txt", ".git/x.txt", "photo.jpg", "README.md"):
+        write(folder / ignored, "no")
+    with read_corpora([folder]) as corpus:
+        assert [(s.text, s.file, s.corpus) for s in corpus] == [
+            ("Z.", "a/z.txt.gz", "words"),
+            ("B.", "b.txt", "words"),
+            ("C.", "c.jsonl", "words"),
+        ]
+
+
+def test_a_folder_without_corpus_files_is_refused(tmp_path):
+    write(tmp_path / "d" / "photo.jpg", "no")
+    assert "no corpus files" in refused(tmp_path / "d")
+
+
+def test_each_path_is_a_corpus_unless_one_name_is_given(tmp_path):
+    paths = [write(tmp_path / "coco.v2.txt.gz", "A."), write(tmp_path / "vg.csv", "text\nB.")]
+    with read_corpora(paths) as corpus:
+        assert corpus.names == ("coco.v2", "vg")
+        assert [s.corpus for s in corpus] == ["coco.v2", "vg"]
+    with read_corpora(paths, name="both") as corpus:
+        assert corpus.names == ("both",)
+
+
+def test_standard_input_is_kept_for_the_second_pass():
+    assert texts("-", stdin=io.BytesIO(b"A cat.\nA dog.\n")) == [("A cat.", "stdin:1"), ("A dog.", "stdin:2")]
+    assert texts("-", stdin=io.BytesIO(gzip.compress(b"A cat.\n"))) == [("A cat.", "stdin:1")]
+
+
+@pytest.mark.parametrize("content", ['{"t": "A cat."}\n', "id,t\n1,A cat.\n"])
+def test_standard_input_with_a_field_is_json_lines_or_csv(content):
+    assert [text for text, _ in texts("-", stdin=io.BytesIO(content.encode()), text_field="t")] == ["A cat."]
+
+
+def test_standard_input_twice_or_empty_is_refused():
+    assert "twice" in str(pytest.raises(CorpusError, read_corpora, ["-", "-"], stdin=io.BytesIO(b"x")).value)
+    assert "standard input" in refused("-", stdin=io.BytesIO(b""))
+
+
+def test_a_named_pipe_can_be_read_like_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes(b"A cat.\n"))
+    feeder.start()
+    assert texts(pipe) == [("A cat.", "pipe:1")]
+    feeder.join()
+
+
+def test_split_finds_sentences_and_their_lines_in_wrapped_text(tmp_path):
+    text = "Dr. Smith has a cat. It\nsleeps on the\nsofa. It purrs!\n\nA new paragraph\n\nAnd one more."
+    assert texts(write(tmp_path / "b.txt", text), split=True) == [
+        ("Dr. Smith has a cat.", "b.txt:1"),
+        ("It sleeps on the sofa.", "b.txt:1"),
+        ("It purrs!", "b.txt:3"),
+        ("A new paragraph", "b.txt:5"),
+        ("And one more.", "b.txt:7"),
+    ]
+
+
+def test_split_treats_each_row_as_a_text_of_its_own(tmp_path):
+    path = write(tmp_path / "c.csv", 'text\n"A cat. A\ndog"\nruns away.\n')
+    assert texts(path, split=True) == [("A cat.", "c.csv:2"), ("A dog", "c.csv:2"), ("runs away.", "c.csv:4")]
+
+
+def test_an_unknown_language_lists_the_known_ones(tmp_path):
+    with pytest.raises(UsageError, match=r"'xx'.*de, .*en"):
+        read_corpora([write(tmp_path / "a.txt", "A.")], split=True, language="xx")
