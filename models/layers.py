@@ -45,7 +45,8 @@ _LLAMA_LIKE_TYPES = (
 # fmt: on
 
 #: By the decoder's ``model_type``. Every entry is compared with the architecture's own forward pass
-#: in tests; others are discovered, and compared when they are loaded.
+#: in tests; others are discovered. `models.verification` checks either when
+#: a model is loaded.
 LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(_LLAMA_LIKE_TYPES, _LLAMA_LIKE),
     "phi": Layout("layers", ("final_layernorm",)),
@@ -71,7 +72,6 @@ class LanguageModel:
         vocab_size: rows of the unembedding.
         logit_scale: factor on the logits (Cohere, Granite); 1 elsewhere.
         logit_softcap: ``cap * tanh(logits / cap)`` (Gemma 2); ``None`` elsewhere.
-        verified: whether the architecture is in :data:`LAYOUTS`, and not merely discovered.
     """
 
     module: nn.Module
@@ -84,7 +84,6 @@ class LanguageModel:
     vocab_size: int
     logit_scale: float
     logit_softcap: float | None
-    verified: bool
 
     def logits(self, states: Tensor) -> Tensor:
         """What the model would predict from hidden states (Logit lens).
@@ -153,7 +152,6 @@ def find_language_model(model: Any) -> LanguageModel:
     module = _decoder(model)
     config = module.config
     layout = LAYOUTS.get(config.model_type)
-    verified = layout is not None
     if layout is None:
         layout = _discover(module, kind)
     blocks = getattr(module, layout.blocks)
@@ -171,7 +169,6 @@ def find_language_model(model: Any) -> LanguageModel:
         vocab_size=int(unembed.weight.shape[0]),
         logit_scale=_logit_scale(config),
         logit_softcap=getattr(config, "final_logit_softcapping", None),
-        verified=verified,
     )
 
 

@@ -1,47 +1,56 @@
-"""Check by experiment what a table cannot promise: a language model found by discovery."""
+"""Check by experiment what neither a table nor a configuration can promise about a language model."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.capture import capture_hidden_states
 from models.layers import LanguageModel
 from schemas.errors import UnsupportedModelError
 
+# Relative to the norm: the same sums in another order differ by less, even in bfloat16.
+_TOLERANCE = 0.02
+
 
 def verify_language_model(lm: LanguageModel) -> None:
-    """Run a few tokens through a discovered architecture; known ones are trusted.
+    """Run two short sequences through a model (milliseconds; a second at 7 B on a CPU).
 
     Two things must hold, or banks would be wrong without anyone noticing: the final norm applied
     to the last block's output gives the model's own last hidden state, and a token's state depends
-    on nothing that follows it (point ids identify a state with its prefix).
+    on nothing that follows it (point ids identify a state with its prefix; models made for
+    retrieval are often causal ones with the mask taken away).
 
     Raises:
         UnsupportedModelError: one of them does not.
     """
-    if lm.verified:
-        return
     config: Any = lm.module.config
-    kind = config.model_type
-    device = next(lm.embed_tokens.parameters()).device
-    ids = torch.tensor([[3, 1, 4, 1, 5]], device=device) % lm.vocab_size
+    kind, deepest = config.model_type, lm.n_layers
+    ids = torch.tensor([[3, 1, 4, 1, 5]], device=next(lm.embed_tokens.parameters()).device) % lm.vocab_size
     other = ids.clone()
     other[0, -1] = 2 % lm.vocab_size
     with torch.inference_mode():
-        with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
+        with capture_hidden_states(lm, [deepest], stop_early=False) as states:
             last = lm.module(input_ids=ids, use_cache=False).last_hidden_state
-        with capture_hidden_states(lm, [lm.n_layers]) as changed:
+        with capture_hidden_states(lm, [deepest]) as changed:
             lm.module(input_ids=other, use_cache=False)
-        deepest = states[lm.n_layers]
-        if not torch.allclose(lm.final_norm(deepest), last, rtol=1e-2, atol=1e-3):
+        if _differ(lm.final_norm(states[deepest]), last):
             raise UnsupportedModelError(
                 f"The architecture {kind!r} does not end in the norm that was found.",
                 "Add a line for it to LAYOUTS in models/layers.py.",
             )
-        if not torch.allclose(deepest[:, :-1], changed[lm.n_layers][:, :-1], rtol=1e-2, atol=1e-3):
+        if _differ(states[deepest][:, :-1], changed[deepest][:, :-1]):
             raise UnsupportedModelError(
-                f"The architecture {kind!r} is not causal: a token's state depends on what follows it.",
+                f"This {kind!r} model is not causal: a token's state depends on what follows it.",
                 "Use a decoder-only (causal) language model.",
             )
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are apart. NaN counts as equal: broken states have their own error."""
+    if one.shape != other.shape:
+        return True
+    gap = torch.linalg.vector_norm(one.float() - other.float())
+    return bool(gap > _TOLERANCE * torch.linalg.vector_norm(other.float()))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
-from transformers import LlamaForCausalLM
+from transformers import BertConfig, BertLMHeadModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 from models.loading import load_model
@@ -227,3 +227,28 @@ def test_a_model_that_is_no_language_model_is_refused(broken):
     edit_json(broken / "config.json", model_type="clip_vision_model")
     with pytest.raises(UnsupportedModelError, match=r"\(clip_vision_model\) is no language model"):
         load_model(str(broken))
+
+
+def test_a_model_that_reads_both_ways_is_refused(tmp_path, text_model):
+    """BERT loads as a causal LM, but its tokens see what follows them."""
+    folder = shutil.copytree(text_model, tmp_path / "bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        initializer_range=0.3,
+    )  # fmt: skip
+    BertLMHeadModel(config).save_pretrained(folder)
+    with pytest.raises(UnsupportedModelError, match="'bert' is not known|'bert' model is not causal"):
+        load_model(str(folder), dtype="float32")
+
+
+def test_a_language_model_with_the_mask_taken_away_is_refused(tmp_path, text_model):
+    folder = shutil.copytree(text_model, tmp_path / "embedder")
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, head_dim=8,
+        num_key_value_heads=2, initializer_range=0.3, use_bidirectional_attention=True,
+    )  # fmt: skip
+    Gemma3ForCausalLM(config).save_pretrained(folder)
+    with pytest.raises(UnsupportedModelError, match="not causal"):
+        load_model(str(folder), dtype="float32")

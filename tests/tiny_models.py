@@ -18,8 +18,8 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
-from transformers.models.efficientnet.modeling_efficientnet import EfficientNetSqueezeExciteLayer
 from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
+from transformers.models.efficientnet.modeling_efficientnet import EfficientNetSqueezeExciteLayer
 
 N_LAYERS = 3
 DIM = 32
