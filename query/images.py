@@ -65,11 +65,12 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
     """
     data = _read(path)
     name = _name(path)
-    with _unwarned(max_pixels):
+    with _unwarned():
         # Decoders fail on damaged files in every way there is; all of them mean the same to a user.
         try:
             image = Image.open(BytesIO(data), formats=_formats())
             _require_size(path, image, max_pixels)
+            Image.MAX_IMAGE_PIXELS = max_pixels  # frames may be larger than what the header says
             frames = _frames(image)
             image.load()
             upright, turned = _upright(image)
@@ -137,10 +138,10 @@ def _bounded(path: str | Path, stream: BinaryIO) -> bytes:
 
 
 @contextmanager
-def _unwarned(max_pixels: int) -> Iterator[None]:
-    """Pillow's size limit at ours, and its warnings (large, odd metadata) off: we raise or note instead."""
+def _unwarned() -> Iterator[None]:
+    """Pillow's size limit and warnings (large, odd metadata) off: we check, raise and note instead."""
     before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels
+    Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -105,7 +105,7 @@ def test_decompression_bomb(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(side, side))
     assert path.stat().st_size < 100
-    with pytest.raises(ImageError, match="bomb.png"):
+    with pytest.raises(ImageError, match=f"{side} x {side} pixels .*up to 179 million"):
         open_image(path)
 
 
