@@ -157,17 +157,15 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
       lensbank ingest --model ./my-vlm --layer all --text-field phrase phrases.jsonl
       zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]):
-        from ingest.pipeline import default_layers, run
-
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ingest.corpus import read_corpora
+        from ingest.pipeline import default_layers, run
         from ingest.progress import IngestOptions
         from models.layers import check_layers
         from store.base import open_store
 
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])
-        progress = TerminalProgress(options["silent"])
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus, open_store(options["store_target"], create=True) as store:
             loaded = _load(options["model"], options)
@@ -183,7 +181,8 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
             summary = run(loaded, corpus, store, settings, progress)
         for line in summary_lines(summary):
             click.echo(line)
-        click.echo(f"Next: lensbank query IMAGE --store {options['store_target']}")
+        what = "IMAGE" if loaded.is_vlm else '--text "..."'
+        click.echo(f"Next: lensbank query {what} --store {options['store_target']}")
 
 
 @main_group.command()
@@ -225,12 +224,11 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]):
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
         from query.pipeline import QueryOptions, QuerySession, model_source
         from query.render import to_json, to_table
-
         from store.base import open_store
 
         layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
@@ -244,7 +242,6 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             prompt=options["prompt"],
             exact=options["exact"],
         )
-        progress = TerminalProgress(options["silent"])
         with open_store(options["store_target"]) as store:
             source = options["model"] or model_source(store)
             loaded = _load(source, options, need_vision=bool(images))

@@ -162,6 +162,14 @@ class TerminalProgress:
         self.silent = silent
         self._bar: Any = None
 
+    def __enter__(self) -> TerminalProgress:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """An error ends the phase: what is said next begins on a line of its own."""
+        self.finish()
+
     def plan(self, plan: IngestPlan) -> None:
         """Say what is about to be done."""
         for line in plan_lines(plan):

@@ -1,0 +1,14 @@
+"""Models that several tests share."""
+
+import pytest
+from tiny_models import save_fastvlm, save_text_model
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory):
+    return save_text_model(tmp_path_factory.mktemp("tiny-llm"))
+
+
+@pytest.fixture(scope="session")
+def tiny_vlm(tmp_path_factory):
+    return save_fastvlm(tmp_path_factory.mktemp("tiny-vlm"))
