@@ -60,11 +60,27 @@ class BankInfo:
     disk_bytes: int | None
 
 
+class Closing(abc.ABC):
+    """Something to close, as a context manager."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go; harmless when repeated."""
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+
 #: Inside a class with a method ``list``, the type's own name is taken.
 BankInfos = list[BankInfo]
 
 
-class Bank(abc.ABC):
+class Bank(Closing):
     """One collection, open for reading."""
 
     name: str
@@ -126,20 +142,8 @@ class Bank(abc.ABC):
     def is_indexed(self) -> bool:
         """Whether an approximate search has an index to use (else it compares every row, too)."""
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Let go of the bank; harmless when repeated."""
 
-    def __enter__(self) -> Self:
-        """The bank itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
-
-
-class BankWriter(abc.ABC):
+class BankWriter(Closing):
     """Writes rows into the banks of several layers at once. For one thread at a time.
 
     A bank is in state ``building`` from the moment its writer exists until :meth:`finish` has
@@ -206,10 +210,6 @@ class BankWriter(abc.ABC):
     def close(self) -> None:
         """Store what was put, and stop; the banks stay ``building`` unless finished. Repeatable."""
 
-    def __enter__(self) -> Self:
-        """The writer itself."""
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close, or abort after an exception."""
         if kind is None:
@@ -218,7 +218,7 @@ class BankWriter(abc.ABC):
             self.abort()
 
 
-class Store(abc.ABC):
+class Store(Closing):
     """A place that holds banks.
 
     Attributes:
@@ -282,14 +282,6 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Let go of the store; banks opened from it stay open."""
-
-    def __enter__(self) -> Self:
-        """The store itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
 
 
 def open_store(target: str | Path, *, create: bool = False) -> Store:

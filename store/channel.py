@@ -6,10 +6,6 @@ either of them ends, and it goes to a temporary file where ``/dev/shm`` is too s
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from schemas.collection import BankIdentity
@@ -99,25 +95,3 @@ class WriterTask:
     settings: EngineSettings
     layout: SlotLayout
     owner: int
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put off Ctrl-C until the block is left, so that no message is sent or read by half.
-
-    Blocking the signal would not do: the kernel gives it to another of the process's threads, and
-    Python raises in the main one all the same.
-    """
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if in_main else None
-    if before is None:  # another thread hears no Ctrl-C; a handler set outside of Python stays
-        yield
-        return
-    caught: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if caught:
-            signal.raise_signal(signal.SIGINT)

@@ -44,6 +44,8 @@ def store_error(error: BaseException, path: Path) -> StoreError:
         return error
     code = error.errno if isinstance(error, OSError) else None
     text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    if "Not enough space" in text:  # the engine's own check before it indexes
+        return StoreFullError(f"{path} cannot be indexed: {_short(text)}", _FREE_HINT)
     full, denied = _named(code, text, _FULL), _named(code, text, _DENIED)
     if full:
         return StoreFullError(f"{path} cannot take more data: {full}.", _FREE_HINT)

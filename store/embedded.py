@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from schemas.collection import BankIdentity
-from schemas.errors import BankNotFoundError, StoreError
+from schemas.errors import BankNotFoundError, StoreError, StoreFullError
 from schemas.filters import Condition
 from store import engine
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
@@ -52,7 +52,13 @@ class EmbeddedBank(Bank):
         self._index = sidecar.index
         self._lock = lock
         self._shard: qdrant_edge.EdgeShard | None = None
-        self._shard = self._call(lambda: engine.load_shard(folder / SHARD_DIR))
+        try:
+            self._shard = self._call(lambda: engine.load_shard(folder / SHARD_DIR))
+        except StoreFullError as error:
+            raise StoreFullError(
+                f"{error.message} The embedded engine opens a bank's files for writing even to read them.",
+                "Copy the store to a folder that you can write, and give that one as --store.",
+            ) from error
         self._rows = self._call(lambda: engine.count_rows(self._open()))
 
     def count(self, where: Sequence[Condition] = ()) -> int:

@@ -69,11 +69,14 @@ def edge_filter(where: Sequence[Condition]) -> qdrant_edge.Filter | None:
     Raises:
         FilterError: a number the database cannot hold.
     """
+    import numpy as np
     import qdrant_edge as edge
 
     def spell(clause: Clause) -> edge.FieldCondition:
         if clause.kind == "value":
-            return edge.FieldCondition(clause.field, match=edge.MatchValue(clause.value))
+            # The engine takes True for the integer 1 (a bool is an int); NumPy's is none.
+            value: Any = np.bool_(clause.value) if isinstance(clause.value, bool) else clause.value
+            return edge.FieldCondition(clause.field, match=edge.MatchValue(value))
         if clause.kind == "any":
             return edge.FieldCondition(clause.field, match=edge.MatchAny(clause.value))
         if clause.kind == "text":

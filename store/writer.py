@@ -12,12 +12,8 @@ import ctypes
 import os
 import pickle
 import signal
-import sys
 import tempfile
-import threading
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +25,10 @@ from schemas.collection import BankIdentity, CorpusRecord
 from schemas.errors import StoreError, StoreFullError
 from store import worker
 from store.base import BankWriter, Progress
-from store.channel import SlotLayout, WriterTask, uninterrupted
+from store.channel import SlotLayout, WriterTask
 from store.disk import require_free, store_error
 from store.engine import EngineSettings
+from store.processes import spawning, uninterrupted
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 
 if TYPE_CHECKING:
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
 
 _CLEANUP_SECONDS = 10
 _AGAIN = "Run the same command again: it goes on from what was stored last."
-_START_LOCK = threading.Lock()
 
 
 class EmbeddedWriter(BankWriter):
@@ -88,7 +84,7 @@ class EmbeddedWriter(BankWriter):
         self._failure: StoreError | None = None
         self._closed = False
         try:
-            with uninterrupted(), _spawning():
+            with uninterrupted(), spawning():
                 self._process.start()
             theirs.close()
             while not self._ready:
@@ -272,29 +268,3 @@ def _told(name: str, message: str, hint: str) -> StoreError:
     kind = getattr(errors, name, StoreError)
     error = kind(message, hint)
     return error if isinstance(error, StoreError) else StoreError(message, hint)
-
-
-@contextmanager
-def _spawning() -> Iterator[None]:
-    """Start a child that neither runs the parent's main module again nor hears an early Ctrl-C.
-
-    Spawned children import the parent's main module in case it defines their entry. Ours is in
-    :mod:`store.worker`, and a user's script may load torch, or lack the guard that keeps it from
-    starting all over.
-    """
-    mask = getattr(signal, "pthread_sigmask", None)
-    if mask:
-        from multiprocessing import resource_tracker
-
-        resource_tracker.ensure_running()  # starting it on the way would unblock the signal
-    with _START_LOCK:
-        main = sys.modules["__main__"]
-        before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-            if mask:
-                with suppress(ValueError):
-                    mask(signal.SIG_SETMASK, before)

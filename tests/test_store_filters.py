@@ -1,0 +1,142 @@
+"""Every filter, on both engines, against a reading of the same rows in plain Python."""
+
+import re
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+from test_store_rows import CORPUS, WORDS, Rows, assert_same_hits
+
+from schemas.errors import FilterError
+from schemas.filters import Condition, parse
+from store.embedded import EmbeddedStore
+from store.filters import split
+from store.server import ServerStore
+
+# The client's local mode stands in for a server; it says what it leaves out.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+]
+FIXED = (
+    "token=Ġdog",
+    "token!=Ġdog",
+    "word=dog,cat",
+    "word!=dog,the,🙂",
+    "word=naïve",
+    "word=消防车",
+    "word=nowhere",
+    "corpus=captions,alt",
+    "document=captions.txt:17",
+    "position=0",
+    "position=0,2",
+    "position!=1",
+    "position!=1,2",
+    "position>=2",
+    "position<1",
+    "token_id>40",
+    "token_id<=5",
+    "token_id=99999999999",
+    "char_end>=5",
+    "norm>12.5",
+    "norm<=11",
+    "is_word=true",
+    "is_word!=true",
+    "is_word=true,false",
+    "is_word!=true,false",
+    "sentence~fire truck",
+    "sentence~TRUCK fire",
+    "sentence~fire zebra",
+    "sentence~!!!",
+)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return Rows(700, layers=(4,))
+
+
+@pytest.fixture(scope="module", params=["embedded", "server"])
+def bank(request, rows, tmp_path_factory):
+    if request.param == "embedded":
+        store = EmbeddedStore.at(tmp_path_factory.mktemp("store"))
+    else:
+        store = ServerStore(QdrantClient(":memory:"), "memory")
+    with store:
+        with store.writer(rows.identities(), "/model") as writer:
+            rows.put(writer)
+            writer.finish(CORPUS)
+        with store.open(rows.identities()[0]) as opened:
+            yield opened
+
+
+def holds(condition, payload):
+    """What schemas.filters says a condition means."""
+    value, values = payload[condition.field], condition.values
+    if condition.op == "=":
+        return value in values
+    if condition.op == "!=":
+        return value not in values
+    if condition.op == "~":
+        words = set(re.findall(r"\w+|🙂", value.lower()))
+        asked = re.findall(r"\w+|🙂", values[0].lower())
+        return bool(asked) and set(asked) <= words
+    compare = {">": value > values[0], ">=": value >= values[0], "<": value < values[0], "<=": value <= values[0]}
+    return compare[condition.op]
+
+
+def check(bank, rows, texts):
+    where = parse(texts)
+    payloads = [{**p, "norm": float(np.float32(n))} for p, n in zip(rows.payloads, rows.norms[4], strict=True)]
+    keep = np.array([all(holds(c, p) for c in where) for p in payloads])
+    queries = np.random.default_rng(len(texts)).standard_normal((3, 16))
+    assert bank.count(where) == keep.sum(), texts
+    hits = bank.search(queries, 7, where)
+    assert_same_hits(hits, rows.nearest(4, queries, 7, keep))
+    by_id = dict(zip(rows.ids, payloads, strict=True))
+    assert all(hit.payload == pytest.approx(by_id[hit.id]) for found in hits for hit in found), texts
+    return int(keep.sum())
+
+
+@pytest.mark.parametrize("text", FIXED)
+def test_filter_means_the_same_on_every_engine(bank, rows, text):
+    check(bank, rows, [text])
+
+
+def test_no_filter_keeps_all(bank, rows):
+    assert check(bank, rows, []) == 700
+
+
+def test_random_combinations_mean_the_same(bank, rows):
+    rng = np.random.default_rng(5)
+    kept = [check(bank, rows, list(rng.choice(FIXED, rng.integers(2, 4), replace=False))) for _ in range(25)]
+    assert sum(n > 0 for n in kept) >= 5, "the combinations must not all be empty"
+
+
+def test_random_words_mean_the_same(bank, rows):
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        chosen = list(rng.choice(WORDS, 2, replace=False))
+        check(bank, rows, [f"word={','.join(chosen)}", f"position>={rng.integers(0, 3)}"])
+        check(bank, rows, [f"word!={','.join(chosen)}"])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_nothing_matches_is_an_empty_answer(bank, exact):
+    assert bank.search(np.ones((2, 16)), 5, parse(["word=nowhere"]), exact=exact) == [[], []]
+
+
+def test_a_surrogate_in_a_filter_is_read_like_one_in_a_payload(bank):
+    assert bank.count((Condition("word", "=", ("\udcff",)),)) == 0
+
+
+@pytest.mark.parametrize("condition", [Condition("norm", ">", (float("nan"),)), Condition("position", "=", (2**70,))])
+def test_numbers_the_database_cannot_hold_are_refused(bank, condition):
+    with pytest.raises(FilterError, match=condition.field):
+        bank.search(np.ones((1, 16)), 5, (condition,))
+
+
+def test_conditions_become_clauses_once():
+    must, must_not = split(parse(["word=a,a", "is_word=true,false", "token!=x,y", "position>=2"]))
+    assert [(c.field, c.kind, c.value) for c in must] == [("word", "value", "a"), ("position", "gte", 2)]
+    assert [(c.field, c.kind, c.value) for c in must_not] == [("token", "value", "x"), ("token", "value", "y")]
