@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.errors import LensbankError, UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def parse_layers(texts: tuple[str, ...]) -> tuple[int, ...] | str | None:
+def parse_layers(texts: tuple[str, ...]) -> tuple[int, ...] | Literal["all"] | None:
     """``("1,2", "4")`` → ``(1, 2, 4)``; ``("all",)`` → ``"all"``; nothing → ``None``.
 
     Raises:
