@@ -68,8 +68,10 @@ wheel: $(VENV)/.ready
 	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens"
 	rm -rf $(CACHE)/wheel-env build
 
-bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.run
+bench: $(MODEL)/config.json
+	$(BIN)/python -m pip install --quiet --no-deps latentlens==0.1.0
+	$(BIN)/python -m benchmarks.compare_official --model $(MODEL)
+	$(BIN)/python -m benchmarks.compare_dtypes --model $(MODEL) demo/data/images/scene_*.png
 
 demo-train: $(VENV)/.ready
 	$(BIN)/python -m demo.train
