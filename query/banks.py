@@ -46,6 +46,12 @@ def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] |
     return tuple(complete)
 
 
+def unfinished_layers(store: Store, loaded: LoadedModel) -> tuple[int, ...]:
+    """Layers at which an ingest with this model has not finished."""
+    ours = [info.record for info in store.list() if _difference(info, loaded) is None]
+    return tuple(sorted({record.identity.layer for record in ours if record.state != "complete"}))
+
+
 def model_source(store: Store) -> str:
     """The model to query a store with, where none is named: the one that made its banks.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from models.layers import check_layers
 from models.loading import LoadedModel
 from models.visual_tokens import prepare_image, text_states, visual_states
-from query.banks import choose_banks, model_source, require_model
+from query.banks import choose_banks, model_source, require_model, unfinished_layers
 from query.filtering import filter_notes
 from query.images import open_image
 from query.lenses import LatentLens
@@ -115,7 +115,8 @@ class QuerySession:
             if asked is None:
                 self._layers = tuple(sorted({0, *self._bank_layers()}))
             self._facts = tuple(_facts(bank) for bank in self._banks)
-            self._notes = (*filter_notes(self._banks, options.where), *self._bank_notes())
+            left_out = unfinished_layers(store, loaded) if options.bank_layers is None else ()
+            self._notes = (*filter_notes(self._banks, options.where), *self._bank_notes(left_out))
             self._opened = opened.pop_all()
 
     def image(self, path: str | Path) -> Reading:
@@ -228,8 +229,10 @@ class QuerySession:
     def _bank_layers(self) -> tuple[int, ...]:
         return tuple(sorted({bank.record.identity.layer for bank in self._banks}))
 
-    def _bank_notes(self) -> list[str]:
+    def _bank_notes(self, left_out: Sequence[int]) -> list[str]:
         notes = []
+        if left_out:
+            notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
         made = sorted({bank.record.identity.compute_dtype for bank in self._banks})
         now = self._loaded.dtype_name
         if made != [now]:

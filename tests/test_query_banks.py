@@ -63,6 +63,15 @@ def test_unfinished_bank_is_refused_only_where_it_was_asked_for(mixed, models):
         choose_banks(mixed, models[0], (1, 3))
 
 
+def test_unfinished_bank_that_was_not_asked_for_is_noted(mixed, models):
+    with QuerySession(mixed, models[0], QueryOptions()) as session:
+        reading = session.text("A cat")
+    assert reading.notes == ("Left out: bank layer 3, whose ingest has not finished.",)
+    assert reading.search.bank_layers == (1, 2)
+    with QuerySession(mixed, models[0], QueryOptions(bank_layers=(1,))) as session:
+        assert session.text("A cat").notes == ()
+
+
 def test_store_of_other_models_says_both_values(mixed, models):
     with pytest.raises(BankMismatchError) as caught:
         choose_banks(mixed, models[2])
