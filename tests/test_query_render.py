@@ -1,0 +1,252 @@
+"""Tables that stay in their columns whatever they show, and JSON that can be read anywhere."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from query.display import BOLD, RESET, columns
+from query.render import to_json, to_table
+from schemas.results import (
+    LayerReading,
+    Neighbor,
+    PixelBox,
+    Reading,
+    SearchSettings,
+    TokenReading,
+    View,
+    reading_from_dict,
+)
+
+NASTY = "evil\x1b[2J\x1b]0;title\x07\u202egnp.exe\n\r\tnew\u2028line \x9b31m \u200b猫" + "x" * 60
+WORDS = ["dog", "hund", "犬", "dog's", "internationalisation", "e\u0301te\u0301", "🐕", NASTY]
+
+
+def neighbor(word, number=0, **changes):
+    before = f"A sentence number {number} that leads to the "
+    fields = dict(
+        word=word,
+        token=f"Ġ{word}",
+        token_id=number,
+        sentence=f"{before}{word} and goes on for quite some while after it.",
+        char_start=len(before),
+        char_end=len(before) + len(word),
+        position=7,
+        is_word=True,
+        score=0.9 - number / 100,
+        bank_layer=(2, 8, 16)[number % 3],
+        corpus="lines.txt",
+        document="lines.txt:1",
+        point_id=f"id-{number}",
+    )
+    return Neighbor(**{**fields, **changes})
+
+
+def image_reading(rows=7, cols=7, layers=(0, 8), words=WORDS, top_k=5, views=None, patches=()):
+    views = views or (View(0, "image", rows, cols, PixelBox(0, 0, 224, 224)),)
+    tokens = tuple(
+        TokenReading(
+            index=5 + number,
+            label=f"{number // view.cols},{number % view.cols}",
+            view=view.index,
+            row=number // view.cols,
+            col=number % view.cols,
+            box=PixelBox(1.5, 2.5, 33.25, 34.0),
+            norm=12.34,
+            neighbors=tuple(neighbor(words[(number + n) % len(words)], n) for n in range(top_k)),
+        )
+        for view in views
+        for number in range(view.rows * view.cols)
+    )
+    if patches:
+        tokens = tuple(t for t in tokens if (t.row, t.col) in patches)
+    return Reading(
+        kind="image",
+        source="photo.png",
+        sha256="0" * 64,
+        width=224,
+        height=224,
+        prompt="<image>",
+        model={"id": "demo-model", "dtype": "bfloat16"},
+        banks=({"name": "bank"},),
+        search=SearchSettings(top_k, True, (), None, (2, 8, 16), None, patches),
+        views=views,
+        layers=tuple(LayerReading(layer, tokens) for layer in layers),
+        tool="lensbank 0",
+        notes=("Something to know.",),
+    )
+
+
+def text_reading(count, words=WORDS):
+    tokens = tuple(
+        TokenReading(n, f"Ġ{words[n % len(words)]}", None, None, None, None, 3.2, (neighbor("dog", n),))
+        for n in range(count)
+    )
+    image = image_reading(1, 1)
+    return replace(image, kind="text", source="a text", width=None, views=(), layers=(LayerReading(4, tokens),))
+
+
+READINGS = {
+    "grid": image_reading(),
+    "patches": image_reading(patches=((0, 0), (3, 4))),
+    "few": image_reading(2, 2),
+    "wide": image_reading(3, 40),
+    "views": image_reading(views=tuple(View(n, "tile", 2, 3 + n, PixelBox(0, 0, 9, 9)) for n in range(5))),
+    "text": text_reading(30),
+    "short text": text_reading(3),
+    "empty": image_reading(3, 3, top_k=0),
+    "hostile": replace(image_reading(2, 2), source=NASTY, notes=(NASTY,), model={"id": NASTY, "dtype": NASTY}),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+@pytest.mark.parametrize("width", [60, 61, 80, 100, 140])
+@pytest.mark.parametrize("color", [False, True])
+def test_lines_stay_in_their_columns(name, width, color):
+    for line in to_table([READINGS[name]], width, color).split("\n"):
+        assert columns(line) <= width, line
+        assert line == line.rstrip()
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_nothing_untrusted_reaches_the_terminal(name):
+    shown = to_table([READINGS[name]])
+    assert not {"\x1b", "\x07", "\r", "\t", "\x9b", "\u202e", "\u2028", "\u200b"} & set(shown)
+    coloured = to_table([READINGS[name]], color=True)
+    for style in ("\x1b[0m", "\x1b[1m", "\x1b[2m"):
+        coloured = coloured.replace(style, "")
+    assert "\x1b" not in coloured
+
+
+def test_narrow_widths_are_raised_to_sixty():
+    assert to_table([READINGS["grid"]], 10) == to_table([READINGS["grid"]], 60)
+
+
+def test_grid_of_an_image():
+    lines = to_table([image_reading(layers=(8,), words=["dog", "cat", "猫"], top_k=2)]).split("\n")
+    assert lines[:4] == [
+        "photo.png",
+        "  224 x 224 px · 7 x 7 patches (image) · model demo-model in bfloat16",
+        "  top 2 · exact · bank layers 2, 8, 16",
+        "  Note: Something to know.",
+    ]
+    assert lines[5] == "Layer 8"
+    assert lines[6].split() == [str(col) for col in range(7)]
+    rows = [line.split() for line in lines[7:14]]
+    assert rows[0] == ["0", "dog", "cat", "猫", "dog", "cat", "猫", "dog"]
+    assert rows[1][:3] == ["1", "cat", "猫"]  # row by row: the eighth patch begins the second row
+    assert lines[14] == "  most frequent of 49: cat 33, dog 33, 猫 32"
+    assert lines[15] == "  from bank layers 2 (50%), 8 (50%)"
+    assert len(lines) == 16
+
+
+def test_columns_of_a_grid_are_aligned():
+    lines = to_table([image_reading(layers=(8,), words=WORDS)]).split("\n")
+    head = next(n for n, line in enumerate(lines) if line.split() == [str(col) for col in range(7)])
+    starts = [lines[head].index(str(col)) for col in range(7)]
+    for row, line in enumerate(lines[head + 1 : head + 8]):
+        for col, start in enumerate(starts):
+            before = next(n for n in range(len(line) + 1) if columns(line[:n]) >= start)
+            assert columns(line[:before]) == start  # no wide character sits across the border
+            assert line[before - 1] == " " and line[before] != " "
+            expected = WORDS[(row * 7 + col) % len(WORDS)]
+            assert line[before] in (expected[0], "é")
+
+
+def test_wide_grid_goes_on_below():
+    shown = to_table([image_reading(3, 40, layers=(8,))], 100)
+    heads = [line.split() for line in shown.split("\n") if line.strip()[:2].isdigit() or line.strip().startswith("0 ")]
+    named = [int(number) for head in heads if all(part.isdigit() for part in head) for number in head]
+    assert named == list(range(40))
+
+
+def test_patches_without_a_token_are_blank_and_without_neighbours_a_dot():
+    reading = image_reading(3, 4, layers=(8,), words=["dog"])
+    tokens = reading.layers[0].tokens[4:]  # the first row sees only padding
+    tokens = (replace(tokens[0], neighbors=()), *tokens[1:])
+    # Nine tokens or more are shown as a grid.
+    views = (replace(reading.views[0], rows=4),)
+    extra = tuple(replace(token, row=3) for token in tokens[:4])
+    lines = to_table([replace(reading, views=views, layers=(LayerReading(8, (*tokens, *extra)),))]).split("\n")
+    rows = {line.split()[0]: line.split()[1:] for line in lines[6:] if line.split() and line.split()[0] in "0123"}
+    assert rows["0"] == []
+    assert rows["1"] == ["·", "dog", "dog", "dog"]
+
+
+@pytest.mark.parametrize("reading", [image_reading(patches=((3, 4), (6, 6))), image_reading(1, 8)])
+def test_few_tokens_are_shown_in_full(reading):
+    shown = to_table([reading])
+    for token in reading.layers[0].tokens:
+        assert f"  patch {token.row},{token.col} · x 2-33, y 2-34 px · norm 12.3" in shown
+    assert shown.count("[hund]") >= 2
+    line = next(line for line in shown.split("\n") if "[hund]" in line)
+    score, layer = line.split()[1:3]
+    assert line.startswith("    hund") and 0.8 < float(score) < 1 and layer in ("L2", "L8", "L16")
+
+
+def test_more_than_eight_chosen_patches_are_still_shown_in_full():
+    patches = tuple((row, col) for row in range(2) for col in range(6))
+    assert to_table([image_reading(patches=patches)]).count("  patch ") == 24  # at two layers
+
+
+def test_word_is_marked_whole_and_bold_in_colour():
+    """A token may be a piece; the reader sees the word."""
+    sentence = "One giraffe drinks."
+    piece = neighbor("giraffe", sentence=sentence, char_start=7, char_end=11)
+    reading = image_reading(1, 1, layers=(8,))
+    token = replace(reading.layers[0].tokens[0], neighbors=(piece,))
+    reading = replace(reading, layers=(LayerReading(8, (token,)),))
+    assert "One [giraffe] drinks." in to_table([reading])
+    assert f"One {BOLD}giraffe{RESET}" in to_table([reading], color=True)
+
+
+def test_text_is_shown_token_by_token():
+    shown = to_table([text_reading(9, words=["dog", "cat"])])
+    assert [line.split()[0] for line in shown.split("\n") if line.startswith("  Ġ")] == ["Ġdog", "Ġcat"] * 4 + ["Ġdog"]
+    assert "dog 0.88" in shown and "most frequent of 9: dog 9" in shown
+    assert "  token 2 Ġdog · norm 3.2" in to_table([text_reading(3, words=["dog", "cat"])])
+
+
+def test_header_names_how_it_was_searched():
+    search = SearchSettings(3, False, ("word!=the", "position>=3"), "word", (1, 2), 0.9876)
+    shown = to_table([replace(image_reading(2, 2), search=search)])
+    assert "top 3 · approximate, recall 0.988 on a sample · bank layers 1, 2" in shown
+    assert "distinct word" in shown and "where word!=the and position>=3" in " ".join(shown.split())
+
+
+def test_nothing_found_is_said():
+    assert "  no neighbours" in to_table([READINGS["empty"]])
+    assert "    no neighbours" in to_table([image_reading(1, 2, top_k=0)])
+
+
+def test_several_readings_follow_each_other():
+    lines = to_table([READINGS["few"], replace(READINGS["few"], source="second.png")]).split("\n")
+    at = lines.index("second.png")
+    assert lines[at - 1] == "" and "photo.png" in lines[:at]
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_json_round_trip(name):
+    text = to_json([READINGS[name]])
+    assert "\n" not in text
+    assert reading_from_dict(json.loads(text)) == READINGS[name]
+    assert not {"\x1b", "\x9b", "\u202e", "\u2028"} & set(text)
+
+
+def test_json_of_several():
+    data = json.loads(to_json([READINGS["few"], READINGS["text"]]))
+    assert list(data) == ["version", "readings"] and data["version"] == 1
+    assert [reading_from_dict(one) for one in data["readings"]] == [READINGS["few"], READINGS["text"]]
+    assert json.loads(to_json([READINGS["few"]]))["version"] == 1
+
+
+def test_json_keeps_letters_and_survives_lone_surrogates():
+    text = to_json([replace(READINGS["few"], source="猫\ud800.png")])
+    assert "猫\\ud800.png" in text
+    text.encode("utf-8")
+
+
+def test_json_refuses_what_json_cannot_say():
+    search = replace(READINGS["few"].search, recall=float("nan"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json([replace(READINGS["few"], search=search)])
