@@ -1,0 +1,49 @@
+"""docs/results.md names what a query returns: every field, and an example that can be read."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from schemas import results
+from schemas.collection import BankIdentity, CorpusRecord
+from schemas.results import reading_from_dict
+
+TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")[1:]}
+CLASSES = ("Reading", "SearchSettings", "View", "LayerReading", "TokenReading", "PixelBox", "Neighbor")
+
+
+def documented(section):
+    """Names in the first column of a section's table."""
+    rows = re.findall(r"^\| (`.*?) \|", SECTIONS[section], re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_field_is_documented_and_no_other(name):
+    extra = ["version"] if name == "Reading" else []
+    assert documented(name) == extra + [field.name for field in fields(getattr(results, name))]
+
+
+def test_every_dataclass_of_the_schema_has_a_section():
+    defined = {name for name, thing in vars(results).items() if getattr(thing, "__module__", "") == "schemas.results"}
+    assert {name for name in defined if name[0].isupper()} == set(CLASSES)
+
+
+def test_facts_about_banks_are_documented():
+    named = set(re.findall(r"`(\w+)`", SECTIONS["Banks"]))
+    facts = {field.name for kind in (BankIdentity, CorpusRecord) for field in fields(kind)}
+    assert facts | {"rows", "corpora", "name"} <= named
+
+
+def test_the_example_is_a_reading():
+    example = json.loads(re.search(r"```json\n(.*?)```", SECTIONS["Example"], re.DOTALL)[1])
+    reading = reading_from_dict(example)
+    assert json.loads(json.dumps(reading.to_dict())) == example
+    assert list(reading.to_dict()) == list(example)
+    neighbor = reading.layers[0].tokens[0].neighbors[0]
+    assert neighbor.sentence[neighbor.char_start : neighbor.char_end] == neighbor.word
+    assert f"version` | integer | of this schema: {results.RESULT_VERSION}" in TEXT
