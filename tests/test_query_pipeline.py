@@ -1,6 +1,8 @@
 """From an image or a text to its reading, with a tiny model and the real engine."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +152,19 @@ def test_several_images_and_texts_in_one_session(ask, photo, tmp_path):
         assert session.image(photo) == readings[0]  # nothing is left behind by the others
     assert [r.source for r in readings] == ["photo.png", "other.png", "A cat"]
     assert readings[0].sha256 != readings[1].sha256
+
+
+def test_facts_about_model_and_banks_are_documented(ask):
+    text = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    with ask() as session:
+        reading = session.text("A cat")
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n## ")}
+    for section, facts in (
+        ("Model", reading.model),
+        ("Banks", reading.banks[0]),
+        ("Banks", reading.banks[0]["corpora"][0]),
+    ):
+        assert {f"`{name}`" for name in facts} <= set(re.findall(r"`\w+`", sections[section]))
 
 
 def test_json_gives_the_reading_back(ask, photo):
