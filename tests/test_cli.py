@@ -260,7 +260,7 @@ def test_no_store_and_no_model(image, tmp_path, corpus, bad):
 
 def test_an_interrupted_ingest_is_not_searched_and_goes_on(tmp_path, tiny_llm):
     corpus = tmp_path / "long.txt"
-    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 60) for b in SENTENCES))
+    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 25) for b in SENTENCES))
     folder = tmp_path / "s"
     args = ["ingest", "--model", tiny_llm, "--layer", "1", "--max-contexts", "all", "--batch-tokens", "20"]
     args += ["--store", folder, corpus]

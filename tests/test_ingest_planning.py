@@ -10,24 +10,7 @@ from ingest.tokens import BulkTokenizer
 from schemas.errors import CorpusError
 
 SILENT = SilentProgress()
-WORDS = [
-    "a",
-    "the",
-    "red",
-    "old",
-    "small",
-    "dog",
-    "cat",
-    "house",
-    "tree",
-    "truck",
-    "sleeps",
-    "stands",
-    "under",
-    "near",
-    "table",
-    "kitchen",
-]
+WORDS = ["a", "the", "red", "old", "small", "dog", "cat", "house", "tree", "truck", "sleeps", "under", "near", "table"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,163 @@
+"""Real processes, really killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+from ingest.corpus import read_corpora
+from ingest.pipeline import IngestOptions, run
+from models.loading import load_model
+from schemas.errors import StoreLockedError
+from store.base import open_store
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = {"layers": (1, 2), "max_contexts": 60, "batch_tokens": 15, "flush_seconds": 0.05}
+# Slowed down, so that there is something to interrupt; says where it is on stdout.
+SCRIPT = f"""
+import sys, time
+from ingest.corpus import read_corpora
+from ingest.pipeline import IngestOptions, run
+from ingest.progress import SilentProgress
+from models.loading import load_model
+from store.base import open_store
+
+class Slow(SilentProgress):
+    def start(self, phase, total, unit):
+        print(phase, flush=True)
+    def advance(self, count):
+        print("+", flush=True)
+        time.sleep(0.04)
+    def note(self, text):
+        print("note:", text, flush=True)
+
+model, corpus, folder = sys.argv[1:]
+loaded = load_model(model, dtype="float32")
+with read_corpora([corpus]) as texts, open_store(folder, create=True) as store:
+    run(loaded, texts, store, IngestOptions(**{SETTINGS!r}), Slow())
+print("done", flush=True)
+"""
+WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    choose = random.Random(0)
+    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(400)]
+    path = tmp_path_factory.mktemp("corpus") / "house.txt"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(model, corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return finish(model, corpus, folder), contents(folder)
+
+
+def finish(model, corpus, folder):
+    loaded = load_model(str(model), dtype="float32")
+    with read_corpora([corpus]) as texts, open_store(folder, create=True) as store:
+        return run(loaded, texts, store, IngestOptions(**SETTINGS))
+
+
+def contents(folder):
+    found = {}
+    with open_store(folder) as store:
+        for info in store.list():
+            assert info.record.state == "complete"
+            with store.open(info.name) as bank:
+                rows, _ = bank.scroll(100_000, with_vectors=True)
+                found[info.name] = {name: (payload, vector.tobytes()) for name, vector, payload in rows}
+    return found
+
+
+def test_the_runs_compared_have_something_to_compare(uninterrupted):
+    summary, banks = uninterrupted
+    assert summary.tokens > 30 * SETTINGS["batch_tokens"]  # enough batches to be killed between
+    for rows in banks.values():
+        assert len({vector for _, vector in rows.values()}) == len(rows) > 300
+
+
+def start(model, corpus, folder):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(model), str(corpus), str(folder)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def read_until(process, phase, steps):
+    """Wait until a phase has advanced so many times."""
+    seen = False
+    for line in process.stdout:
+        seen = seen or line.strip() == phase
+        steps -= seen and line.strip() == "+"
+        if seen and steps <= 0:
+            return
+    raise AssertionError(f"ended before {phase} had {steps} more steps: {ended(process)}")
+
+
+def ended(process):
+    """Everything it still says, and its exit code."""
+    killer = threading.Timer(60, process.kill)
+    killer.start()
+    try:
+        out, err = process.communicate()
+    finally:
+        killer.cancel()
+    return out, err, process.returncode
+
+
+def finish_when_unlocked(model, corpus, folder):
+    """The writing child of a killed process holds the banks until it has noticed."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return finish(model, corpus, folder)
+        except StoreLockedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def test_a_killed_ingest_ends_as_if_it_had_not_been(model, corpus, uninterrupted, tmp_path):
+    whole, expected = uninterrupted
+    at = random.Random().randint(4, 25)
+    process = start(model, corpus, tmp_path)
+    read_until(process, "Encoding", at)
+    os.kill(process.pid, signal.SIGKILL)  # its child notices by itself
+    assert ended(process)[2] == -signal.SIGKILL
+    summary = finish_when_unlocked(model, corpus, tmp_path)
+    assert 0 < summary.tokens < whole.tokens, f"killed after {at} batches"
+    assert contents(tmp_path) == expected, f"killed after {at} batches"
+
+
+def test_ctrl_c_in_a_terminal_leaves_a_bank_that_says_it_is_building(model, corpus, uninterrupted, tmp_path):
+    process = start(model, corpus, tmp_path)
+    read_until(process, "Encoding", 4)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group: the writing process, too
+    out, err, code = ended(process)
+    assert code == -signal.SIGINT and "KeyboardInterrupt" in err, err
+    assert "same command goes on" in out and "done" not in out
+    with open_store(tmp_path) as store:
+        assert {info.record.state for info in store.list()} == {"building"}
+        assert all(info.rows > 0 for info in store.list())
+    summary = finish(model, corpus, tmp_path)
+    assert 0 < summary.tokens < uninterrupted[0].tokens
+    assert contents(tmp_path) == uninterrupted[1]
