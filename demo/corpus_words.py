@@ -7,6 +7,11 @@ its plural, {adj} a fitting adjective, {b} another concept with its article, {pl
 
 from __future__ import annotations
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # Kinds of things: (concepts, adjectives, patterns). A concept belongs to exactly one kind.
 KINDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "animal": (
@@ -405,19 +410,19 @@ PLAIN = (
     "the {colour} wall in {place} is {quality}",
     "{noun}, {noun2} and patience",
 )
-NOUNS = (
-    "freedom truth time silence music courage hope memory history language science justice luck peace anger "
-    "distance speed weight temperature shape number question answer plan idea rule promise mistake reason value "
-    "energy nature culture work sleep health friendship trust knowledge change"
-).split()
-VERBS = (
-    "walked laughed waited listened slept worked argued danced whispered travelled smiled counted cooked sang wrote "
-    "swam jumped cried studied moved stopped returned hesitated agreed shouted"
-).split()
-QUALITIES = (
-    "quiet strange cold warm bright dark empty difficult simple important round heavy soft modern ancient boring "
-    "cheerful expensive possible dangerous clean dirty careful honest nervous proud famous"
-).split()
+NOUNS = _words(
+    "freedom truth time silence music courage hope memory history language science justice luck peace "
+    "anger distance speed weight temperature shape number question answer plan idea rule promise mistake "
+    "reason value energy nature culture work sleep health friendship trust knowledge change"
+)
+VERBS = _words(
+    "walked laughed waited listened slept worked argued danced whispered travelled smiled counted cooked "
+    "sang wrote swam jumped cried studied moved stopped returned hesitated agreed shouted"
+)
+QUALITIES = _words(
+    "quiet strange cold warm bright dark empty difficult simple important round heavy soft modern ancient "
+    "boring cheerful expensive possible dangerous clean dirty careful honest nervous proud famous"
+)
 ADVERBS = (
     "slowly",
     "quickly",

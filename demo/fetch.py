@@ -99,8 +99,7 @@ def _download(wheel: Wheel, folder: Path) -> None:
 
 
 def _check(archive: Path, wheel: Wheel) -> None:
-    with archive.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = hashlib.sha256(archive.read_bytes()).hexdigest()
     if seen != wheel.sha256:
         raise FetchError(
             f"{archive} has sha256 {seen}, expected {wheel.sha256} for {wheel.requirement}. Delete it and run again."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from demo.sprites import Concept
 
@@ -27,7 +27,7 @@ def names_of(concept: Concept) -> frozenset[str]:
     return _names(concept.word, concept.synonyms)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names(word: str, synonyms: tuple[str, ...]) -> frozenset[str]:
     singular = (word, *synonyms)
     return frozenset({*singular, *(plural(name) for name in singular)})

@@ -134,8 +134,11 @@ class Packer:
         row.add(ending, range(start + GRID * GRID, start + GRID * GRID + len(ending)), 0)
 
     def _add_branch(self, row: _Row, scene: Scene, branch: int, ids: list[int], ending: int) -> bool:
-        """Append a caption if it fits. The trunk's last token predicts its first: only one branch
-        can supervise that position, so each branch repeats that token."""
+        """Append a caption if it fits.
+
+        The trunk's last token predicts the caption's first. One position has one label, so each
+        branch begins with a copy of that token.
+        """
         if len(row.ids) + len(ids) > SEQ:
             return False
         trunk_end = len(self.prefix) + GRID * GRID + ending

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from demo.matching import names_of, word_at
 from demo.packing import PREFIX, TAIL, patches_under
 from demo.projector import apply_projector, read_projector
-from demo.scenes import Placed, Scene, compose
+from demo.scenes import Scene, compose
 from demo.sprites import TRAIN_STYLES, VALIDATION_STYLES, load_concepts, load_sprites
 from demo.vision import features, load_vision_tower, preprocess
 
@@ -77,7 +77,9 @@ def build_bank(model: LlamaForCausalLM, tokenizer: Any, sentences: list[str]) ->
 
 
 @torch.inference_mode()
-def visual_states(model: LlamaForCausalLM, tokenizer: Any, tokens: Tensor, layers: tuple[int, ...]) -> dict[int, Tensor]:
+def visual_states(
+    model: LlamaForCausalLM, tokenizer: Any, tokens: Tensor, layers: tuple[int, ...]
+) -> dict[int, Tensor]:
     """States of visual tokens (pictures, 49, dim) behind the chat prefix, per layer."""
     prefix = model.model.embed_tokens(torch.tensor(tokenizer(PREFIX)["input_ids"]))
     embedded = torch.cat([prefix.expand(len(tokens), -1, -1), tokens.to(prefix.dtype)], 1)
@@ -151,11 +153,6 @@ def validate(
     report["norm"] = [round(float(q), 2) for q in torch.quantile(norms.flatten(), torch.tensor([0.01, 0.5, 0.99]))]
     report["examples"] = captions[:3]
     return report
-
-
-def placed_words(things: tuple[Placed, ...]) -> list[str]:
-    """The names of a scene's objects."""
-    return [thing.concept.word for thing in things]
 
 
 def bank_sentences() -> list[str]:
