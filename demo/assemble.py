@@ -93,15 +93,16 @@ def _write(folder: Path, language: Path, vision: Path, projector: Path) -> None:
     from demo.vision import GRID, load_vision_tower
 
     text, tower = load_language_model(language), load_vision_tower(vision)
-    tokenizer = load_tokenizer(language)
+    tokenizer: Any = load_tokenizer(language)
     config = FastVlmConfig(
         text_config=text.config.to_dict(),
         vision_config=tower.config.to_dict(),
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         image_seq_length=GRID * GRID,
         tie_word_embeddings=True,
     )
-    model = FastVlmForConditionalGeneration(config).eval()
+    model: Any = FastVlmForConditionalGeneration(config)
+    model.eval()
     model.model.language_model.load_state_dict(text.model.state_dict())
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.multi_modal_projector.load_state_dict(read_projector(projector))
@@ -128,7 +129,8 @@ def _processor(tokenizer: Any) -> Any:
         image_mean=[PIXEL_MEAN / 255] * 3,
         image_std=[PIXEL_STD / 255] * 3,
     )
-    return LlavaProcessor(
+    factory: Any = LlavaProcessor
+    return factory(
         image_processor=images,
         tokenizer=tokenizer,
         patch_size=IMAGE_SIZE // GRID,

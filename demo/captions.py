@@ -34,7 +34,7 @@ def noun(word: str) -> str:
 def caption(rng: np.random.Generator, scene: Scene) -> str:
     """One caption; the order of the things, the wording and the details vary."""
     objects = list(scene.objects)
-    rng.shuffle(objects)  # type: ignore[arg-type]
+    rng.shuffle(objects)
     kinds = [_listed, _listed, _placed, _placed, _bare, _background, _asked, _answered, _related, _sentence]
     return kinds[int(rng.integers(len(kinds)))](rng, scene, objects)
 

@@ -32,7 +32,8 @@ def write_shard(shard: int, *, count: int, icons: Path, vision: Path, out: Path,
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, shard])
     sprites = load_sprites(icons, TRAIN_STYLES)
-    tower = load_vision_tower(vision).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tower: Any = load_vision_tower(vision)
+    tower.to(memory_format=torch.channels_last)
     partial_file = out / f"features-{shard}.part"
     shape = (count, GRID * GRID, FEATURES)
     table = np.lib.format.open_memmap(partial_file, "w+", dtype=np.float16, shape=shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
@@ -33,9 +34,10 @@ def load_language_model(gguf: Path) -> LlamaForCausalLM:
     settings = source.config.to_dict()
     for key in ("quantization_config", "_name_or_path", "dtype", "transformers_version", "architectures"):
         settings.pop(key, None)
-    model = LlamaForCausalLM(LlamaConfig(**settings)).float()
-    model.load_state_dict(source.state_dict())
-    return model.eval().requires_grad_(False)
+    model: Any = LlamaForCausalLM(LlamaConfig(**settings))
+    model.float().load_state_dict(source.state_dict())
+    frozen: LlamaForCausalLM = model.eval().requires_grad_(False)
+    return frozen
 
 
 def load_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:

@@ -8,6 +8,8 @@ up to bfloat16 rounding (a test compares them).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -25,11 +27,11 @@ class LeanLlama(nn.Module):
     def __init__(self, model: LlamaForCausalLM, dtype: torch.dtype = torch.bfloat16) -> None:
         """Fold and fuse the weights."""
         super().__init__()
-        config = model.config
-        self.heads = config.num_attention_heads
-        self.kv_heads = config.num_key_value_heads
-        self.head_dim = config.hidden_size // self.heads
-        self.eps = config.rms_norm_eps
+        config: Any = model.config
+        self.heads = int(config.num_attention_heads)
+        self.kv_heads = int(config.num_key_value_heads)
+        self.head_dim = int(config.hidden_size) // self.heads
+        self.eps = float(config.rms_norm_eps)
         self.theta = float(config.rope_parameters["rope_theta"])
         self.layers = [_fold(layer, dtype) for layer in model.model.layers]
         self.final_norm = model.model.norm.weight.detach().float()
@@ -73,10 +75,14 @@ def _norm(x: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), eps=eps)
 
 
-def _fold(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _fold(layer: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     attention, mlp = layer.self_attn, layer.mlp
     first, second = layer.input_layernorm.weight.float(), layer.post_attention_layernorm.weight.float()
     qkv = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).float() * first
     gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).float() * second
-    parts = (qkv, attention.o_proj.weight, gate_up, mlp.down_proj.weight)
-    return tuple(p.detach().to(dtype).contiguous() for p in parts)  # type: ignore[return-value]
+    out, down = attention.o_proj.weight, mlp.down_proj.weight
+    return _narrow(qkv, dtype), _narrow(out, dtype), _narrow(gate_up, dtype), _narrow(down, dtype)
+
+
+def _narrow(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    return weight.detach().to(dtype).contiguous()

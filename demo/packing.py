@@ -68,12 +68,16 @@ class Packer:
 
     def __init__(self, tokenizer: Any, scenes: Sequence[Scene], seed: int) -> None:
         """Keep the tokenizer; the generator decides wording, order and what is hidden."""
-        self.encode = lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        self.tokenizer = tokenizer
         self.scenes = scenes
         self.rng = np.random.default_rng(seed)
         self.prefix, self.tail = self.encode(PREFIX), self.encode(TAIL)
         self.newline, self.stop = self.encode("\n"), self.encode("<|im_end|>")
         self.names: dict[str, set[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens only where it spells them out."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def pack(self, regions: bool) -> Batch:
         """One batch of ROWS sequences; `regions` shows one object at a time with its name alone."""

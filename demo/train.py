@@ -152,7 +152,7 @@ class Trainer:
             self.average[name].lerp_(value, 1 - min(AVERAGE, self.progress.step / (self.progress.step + 20)))
         self.progress.step += 1
         self.progress.tokens += int(at.sum())
-        self.progress.pictures += int(batch.visual[:, 2].unique().numel())
+        self.progress.pictures += len(set(batch.visual[:, 2].tolist()))
         self.progress.losses.append(float(losses.detach().mean()))
         named = weight > 1
         accuracy = (logits.detach().argmax(-1) == target)[named].float().mean()

@@ -27,7 +27,8 @@ _OPEN_GATE = 50.0  # sigmoid(50) is 1.0 in float32
 
 def vision_config() -> EfficientNetConfig:
     """The configuration that makes transformers' EfficientNet an EfficientNet-Lite0."""
-    return EfficientNetConfig(
+    factory: Any = EfficientNetConfig  # hidden_size is ours: FastVLM's projector asks for it
+    config: EfficientNetConfig = factory(
         width_coefficient=1.0,
         depth_coefficient=1.0,
         hidden_act="relu6",
@@ -35,6 +36,7 @@ def vision_config() -> EfficientNetConfig:
         image_size=IMAGE_SIZE,
         hidden_size=FEATURES,
     )
+    return config
 
 
 def load_vision_tower(weights: Path) -> EfficientNetModel:
@@ -48,7 +50,8 @@ def load_vision_tower(weights: Path) -> EfficientNetModel:
     """
     published = torch.load(weights, map_location="cpu", weights_only=True)
     groups = _layers_in_order(published)
-    model = EfficientNetModel(vision_config()).eval()
+    model: Any = EfficientNetModel(vision_config())
+    model.eval()
     targets = _targets_in_order(model)
     if len(groups) != len(targets):
         raise ValueError(f"the published weights have {len(groups)} layers, the model {len(targets)}")
@@ -60,7 +63,8 @@ def load_vision_tower(weights: Path) -> EfficientNetModel:
             for name, value in group.items():
                 own[name].copy_(value)
     _open_gates(model)
-    return model
+    tower: EfficientNetModel = model
+    return tower
 
 
 def preprocess(image: Image.Image) -> NDArray[np.float32]:
