@@ -87,11 +87,14 @@ def _refuse_strangers(out: Path) -> None:
 def _write(folder: Path, language: Path, vision: Path, projector: Path) -> None:
     """Write configuration, weights and processor of the whole model into `folder`."""
     from transformers import FastVlmConfig, FastVlmForConditionalGeneration
+    from transformers.utils import logging
 
     from demo.language import IMAGE_TOKEN, load_language_model, load_tokenizer
     from demo.projector import read_projector
     from demo.vision import GRID, load_vision_tower
 
+    logging.set_verbosity_error()  # nothing that a newcomer could act on
+    logging.disable_progress_bar()
     text, tower = load_language_model(language), load_vision_tower(vision)
     tokenizer: Any = load_tokenizer(language)
     config = FastVlmConfig(

@@ -1,12 +1,20 @@
-"""When does a word name an object: its word, a synonym, or a plural of one. Nothing fuzzier."""
+"""When does a word name an object? The one rule that every figure about the demo model uses.
+
+A word names an object if it is the object's name, one of its synonyms (both listed in
+data/concepts.json or a truth.json), or the plural of one of these. Upper and lower case are the
+same; a final 's is taken off. Nothing fuzzier: a fox called a wolf is a miss, and so is a car
+called a vehicle.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from demo.sprites import Concept
 
 _IRREGULAR = {"mouse": "mice", "wolf": "wolves", "knife": "knives", "leaf": "leaves", "sheep": "sheep"}
+_IRREGULAR |= {"woman": "women", "person": "people", "tomato": "tomatoes", "potato": "potatoes", "loaf": "loaves"}
 
 
 def plural(word: str) -> str:
@@ -17,20 +25,29 @@ def plural(word: str) -> str:
         return word + "es"
     if word.endswith("y") and word[-2] not in "aeiou":
         return word[:-1] + "ies"
-    if word in {"tomato", "potato"}:
-        return word + "es"
     return word + "s"
 
 
 def names_of(concept: Concept) -> frozenset[str]:
-    """Lower-case words that name the concept."""
-    return _names(concept.word, concept.synonyms)
+    """Every word that names the concept, folded."""
+    return names(concept.word, concept.synonyms)
 
 
 @cache
-def _names(word: str, synonyms: tuple[str, ...]) -> frozenset[str]:
+def names(word: str, synonyms: tuple[str, ...]) -> frozenset[str]:
+    """Every word that names a thing of this name and these synonyms, folded."""
     singular = (word, *synonyms)
-    return frozenset({*singular, *(plural(name) for name in singular)})
+    return frozenset(folded(name) for name in (*singular, *map(plural, singular)))
+
+
+def folded(word: str) -> str:
+    """The word as it is compared."""
+    return word.casefold().removesuffix("'s").removesuffix("’s")
+
+
+def any_names(words: Iterable[str], accepted: frozenset[str]) -> bool:
+    """Whether one of the words is among the accepted names."""
+    return any(folded(word) in accepted for word in words)
 
 
 def word_at(text: str, start: int, end: int) -> str:
