@@ -106,7 +106,7 @@ def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> li
             title += f" of view {token.view}"
         if token.box is not None:
             title += f" · {_pixels(token.box)}"
-    lines = [cut(f"  {title} · norm {token.norm:.1f}", width)]
+    lines = [cut(f"  {title} · norm {token.norm:.3g}", width)]
     if not token.neighbors:
         return [*lines, "    no neighbours"]
     # A column of words as wide as its longest, within reason.

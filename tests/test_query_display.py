@@ -45,7 +45,17 @@ def test_clean_leaves_no_control_character_of_any_kind():
 
 @pytest.mark.parametrize(
     ("text", "width"),
-    [("", 0), ("cat", 3), ("猫が", 4), ("e\u0301", 1), ("🐈!", 3), (f"{BOLD}cat{RESET}", 3), ("ｶﾅ", 2), ("한글", 4)],
+    [
+        ("", 0),
+        ("cat", 3),
+        ("猫が", 4),
+        ("e\u0301", 1),
+        ("🐈!", 3),
+        (f"{BOLD}cat{RESET}", 3),
+        ("ｶﾅ", 2),
+        ("ＡＢ", 4),
+        ("한글", 4),
+    ],
 )
 def test_columns(text, width):
     assert columns(text) == width

@@ -173,6 +173,16 @@ def test_progress_counts_every_query_of_every_bank(banks, queries):
     assert sum(counts) == len(queries) * len(banks)
 
 
+def test_one_request_per_bank_where_nothing_ties(banks, queries, monkeypatch):
+    """Asking again is for ties and repeated words; an ordinary query must not pay for it."""
+    asked = []
+    for bank in banks:
+        whole = bank.search
+        monkeypatch.setattr(bank, "search", lambda *args, whole=whole: asked.append(args[1]) or whole(*args))
+    search_banks(banks, queries, 5)
+    assert asked == [6] * len(banks)
+
+
 def test_approximate_search_reports_its_recall(banks, queries):
     found = search_banks(banks, queries, 5, exact=False)
     assert sample_recall(banks, queries, found, 5) == 1.0  # no index in so small a bank
