@@ -89,12 +89,14 @@ def _write(folder: Path, language: Path, vision: Path, projector: Path) -> None:
     from transformers import FastVlmConfig, FastVlmForConditionalGeneration
     from transformers.utils import logging
 
+    quiet: Any = logging  # its progress bars and warnings say nothing that a newcomer could act on
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
+
     from demo.language import IMAGE_TOKEN, load_language_model, load_tokenizer
     from demo.projector import read_projector
     from demo.vision import GRID, load_vision_tower
 
-    logging.set_verbosity_error()  # nothing that a newcomer could act on
-    logging.disable_progress_bar()
     text, tower = load_language_model(language), load_vision_tower(vision)
     tokenizer: Any = load_tokenizer(language)
     config = FastVlmConfig(
