@@ -227,6 +227,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
+        from query.images import check_images
         from query.pipeline import QueryOptions, QuerySession, model_source
         from query.render import to_json, to_table
         from store.base import open_store
@@ -242,6 +243,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             prompt=options["prompt"],
             exact=options["exact"],
         )
+        check_images(images, settings.max_pixels)  # before the model takes its time
         with open_store(options["store_target"]) as store:
             source = options["model"] or model_source(store)
             loaded = _load(source, options, need_vision=bool(images))
