@@ -3,6 +3,8 @@
 import pytest
 from tiny_models import save_fastvlm, save_text_model
 
+pytest_plugins = ["demo_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory):
