@@ -51,11 +51,23 @@ def any_names(words: Iterable[str], accepted: frozenset[str]) -> bool:
 
 
 def word_at(text: str, start: int, end: int) -> str:
-    """The whole word around characters start..end (leading blanks of the span are skipped)."""
+    """The whole word around characters start..end (leading blanks of the span are skipped).
+
+    Apostrophes and hyphens between letters belong to a word. A span without letters or digits is
+    a word of its own.
+    """
     while start < end and text[start].isspace():
         start += 1
-    while start > 0 and (text[start - 1].isalnum() or text[start - 1] in "'-"):
+    if not any(character.isalnum() for character in text[start:end]):
+        return text[start:end]
+    while start > 0 and _continues(text, start - 1):
         start -= 1
-    while end < len(text) and (text[end].isalnum() or text[end] in "'-") and text[end - 1 : end].isalnum():
+    while end < len(text) and _continues(text, end):
         end += 1
     return text[start:end]
+
+
+def _continues(text: str, at: int) -> bool:
+    """Whether the character belongs to the word beside it."""
+    inside = 0 < at < len(text) - 1 and text[at - 1].isalnum() and text[at + 1].isalnum()
+    return text[at].isalnum() or (text[at] in "'’-" and inside)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from demo.matching import names_of, word_at
+from demo.matching import any_names, names_of, word_at
 from demo.packing import PREFIX, TAIL, patches_under
 from demo.projector import apply_projector, read_projector
 from demo.scenes import Scene, compose
@@ -103,7 +103,7 @@ def lens_share(words: list[list[list[str]]], scenes: list[Scene], truth: list[Sc
         for number, thing in enumerate(scene.objects):
             accepted = names_of(other.objects[number % len(other.objects)].concept)
             for patch in patches_under(scene, thing):
-                hits += any(word.lower() in accepted for word in found[patch])
+                hits += any_names(found[patch], accepted)
                 total += 1
     return hits / max(1, total)
 
