@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo.captions import QUESTIONS
 from demo.make_images import HELDOUT, IMAGES
 from demo.measures import (
     Count,
@@ -44,7 +45,7 @@ from query.pipeline import QueryOptions, QuerySession
 from store.base import open_store
 
 LAYERS = (1, 4, 8, 12, 16, 20, 24)
-QUESTION = "Describe the picture."
+QUESTION = QUESTIONS[0]  # "Describe the picture."
 CAPTION_TOKENS = 40
 BATCH = 10
 

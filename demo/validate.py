@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from demo.captions import QUESTIONS
 from demo.matching import any_names, names_of, word_at
 from demo.packing import PREFIX, TAIL, patches_under
 from demo.projector import apply_projector, read_projector
@@ -33,7 +34,6 @@ BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
 QUERY_LAYERS = (1, 4, 8, 12, 16, 20, 24, 28)
 SEED = 987_001
 TOP_K = 5
-QUESTION = "\nDescribe the picture."
 
 
 @dataclass
@@ -109,11 +109,11 @@ def lens_share(words: list[list[list[str]]], scenes: list[Scene], truth: list[Sc
 
 
 @torch.inference_mode()
-def greedy_captions(model: LlamaForCausalLM, tokenizer: Any, tokens: Tensor) -> list[str]:
-    """Greedy answers to QUESTION for visual tokens (pictures, 49, dim)."""
+def greedy_captions(model: LlamaForCausalLM, tokenizer: Any, tokens: Tensor, question: str) -> list[str]:
+    """Greedy answers to a question for visual tokens (pictures, 49, dim)."""
     embed = model.model.embed_tokens
     before = embed(torch.tensor(tokenizer(PREFIX)["input_ids"])).expand(len(tokens), -1, -1)
-    after = embed(torch.tensor(tokenizer(QUESTION + TAIL)["input_ids"])).expand(len(tokens), -1, -1)
+    after = embed(torch.tensor(tokenizer("\n" + question + TAIL)["input_ids"])).expand(len(tokens), -1, -1)
     embedded = torch.cat([before, tokens.to(before.dtype), after], 1)
     mask = torch.ones(embedded.shape[:2], dtype=torch.long)
     talker: Any = model  # its own type forbids the call that its documentation shows
@@ -134,7 +134,7 @@ def caption_recall(captions: list[str], truth: list[Scene]) -> float:
 
 
 def validate(
-    model: LlamaForCausalLM, tokenizer: Any, bank: Bank, scenes: list[Scene], visual: Tensor, seen: int
+    model: LlamaForCausalLM, tokenizer: Any, bank: Bank, scenes: list[Scene], visual: Tensor, seen: int, question: str
 ) -> dict[str, Any]:
     """Every figure of one projector: lens shares per query layer, caption recall, norms."""
     groups = {"seen": slice(0, seen), "unseen": slice(seen, None)}
@@ -146,7 +146,7 @@ def validate(
         shares = {name: lens_share(words[part], scenes[part], scenes[part]) for name, part in groups.items()}
         shares["chance"] = lens_share(words, scenes, scenes[1:] + scenes[:1])
         report["lens"][layer] = {name: round(100 * share, 1) for name, share in shares.items()}
-    captions = greedy_captions(model, tokenizer, visual)
+    captions = greedy_captions(model, tokenizer, visual, question)
     for name, part in groups.items():
         report["captions"][name] = round(100 * caption_recall(captions[part], scenes[part]), 1)
     report["captions"]["shuffled"] = round(100 * caption_recall(captions, scenes[1:] + scenes[:1]), 1)
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--seen", type=int, default=60)
     parser.add_argument("--unseen", type=int, default=30)
     parser.add_argument("--follow", type=Path, help="a training folder to watch instead of a list")
+    parser.add_argument("--question", default=QUESTIONS[0], help="for the captions")
     parser.add_argument("projectors", type=Path, nargs="*")
     arguments = parser.parse_args()
     model = LlamaForCausalLM.from_pretrained(arguments.language, dtype=torch.bfloat16)
@@ -193,7 +194,7 @@ def main() -> None:
         for path in [p for p in found if p not in done]:
             done.add(path)
             visual = apply_projector(read_projector(path), table)
-            report = validate(model, tokenizer, bank, scenes, visual, arguments.seen)
+            report = validate(model, tokenizer, bank, scenes, visual, arguments.seen, arguments.question)
             sys.stdout.write(json.dumps({"projector": path.stem, **report}) + "\n")
             sys.stdout.flush()
         if not arguments.follow:
