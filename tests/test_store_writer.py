@@ -43,14 +43,15 @@ def stored(store, rows, layer=4):
 
 
 def gone(pid, seconds=20):
-    """Whether a process ends in time."""
+    """Whether a process ends in time, with all its threads: the last one lets go of its files."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
+                zombie = file.read().rpartition(")")[2].split()[0] == "Z"
+            if zombie and len(os.listdir(f"/proc/{pid}/task")) == 1:
+                return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.02)
     return False
