@@ -44,7 +44,7 @@ from models.loading import LoadedModel, load_model
 from query.pipeline import QueryOptions, QuerySession
 from store.base import open_store
 
-LAYERS = (1, 4, 8, 12, 16, 20, 24)
+LAYERS = (1, 4, 8, 16, 24)
 QUESTION = QUESTIONS[0]  # "Describe the picture."
 CAPTION_TOKENS = 40
 BATCH = 10
