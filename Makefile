@@ -9,6 +9,7 @@ IMAGE ?= demo/data/images/scene_00.png
 SOURCES := cli.py cli_terminal.py docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false
+export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help demo test check lint types docs docs-check wheel bench demo-train clean
