@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 MODEL := $(CACHE)/demo-model
 STORE := $(CACHE)/demo-store
-IMAGE ?= demo/data/images/scene_00.png
+IMAGE ?= demo/data/images/scene_14.png
 SOURCES := cli.py cli_terminal.py docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false

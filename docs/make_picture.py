@@ -80,11 +80,12 @@ def main() -> int:
     pen = ImageDraw.Draw(canvas)
     scale, box = SIDE / image.width, chosen["box"]
     area = [MARGIN + box[name] * scale for name in ("x0", "y0", "x1", "y1")]
+    pen.rectangle(area, outline=PAPER, width=5)
     pen.rectangle(area, outline=ACCENT, width=3)
     title = f"Patch {arguments.patch} at layer {arguments.layer}: nearest text states, each in its sentence"
     pen.text((MARGIN, height + 2 * MARGIN), title, ACCENT, font(18))
     draw_neighbors(canvas, chosen, height + 2 * MARGIN + 32)
-    canvas.save(arguments.out, optimize=True)
+    canvas.quantize(256, method=Image.Quantize.FASTOCTREE, kmeans=3).save(arguments.out, optimize=True)
     return 0
 
 

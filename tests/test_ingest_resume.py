@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+import torch
 
 from ingest.corpus import read_corpora
 from ingest.pipeline import IngestOptions, run
@@ -45,6 +46,15 @@ with read_corpora([corpus]) as texts, open_store(folder, create=True) as store:
 print("done", flush=True)
 """
 WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_many_threads_as_the_killed_processes():
+    """Another number of threads adds in another order: the last bits of a state would differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,32 @@
+"""The documents: links lead somewhere, and what they name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(p for folder in (".", "docs", "demo", "demo/data", "demo/data/images", "demo/data/heldout", "benchmarks")
+               for p in (ROOT / folder).glob("*.md"))  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+://", target):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_and_modules_that_are_named_exist(page):
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {name for name in re.findall(r"(?:^|`|\s{4})make ([a-z-]+)\b", text, re.MULTILINE)}
+    assert named <= targets, f"{page.name}: {sorted(named - targets)}"
+    for module in re.findall(r"python -m ((?:demo|benchmarks)\.[a-z_]+)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), f"{page.name}: {module}"
+
+
+def test_the_front_page_is_among_the_pages_tested():
+    assert ROOT / "README.md" in PAGES
+    assert len(PAGES) >= 8
