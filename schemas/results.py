@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RESULT_VERSION = 1
@@ -45,6 +45,25 @@ class Neighbor:
 
 
 @dataclass(frozen=True, slots=True)
+class VocabularyToken:
+    """One vocabulary entry that LogitLens or EmbeddingLens names.
+
+    Attributes:
+        word: what a person would read: the decoded token without the space around it.
+        token: the tokenizer's own string.
+        token_id: its vocabulary id.
+        score: LogitLens: the logit; EmbeddingLens: the cosine, -1 to 1.
+        probability: LogitLens: softmax over the whole vocabulary; EmbeddingLens: ``None``.
+    """
+
+    word: str
+    token: str
+    token_id: int
+    score: float
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PixelBox:
     """A rectangle in pixels of the original image; x to the right, y down, ends exclusive."""
 
@@ -66,7 +85,8 @@ class TokenReading:
         col: column, from the left. ``None`` for text.
         box: the pixels of the original image that the patch covers. ``None`` for text.
         norm: L2 norm of the raw state.
-        neighbors: best first.
+        neighbors: LatentLens, best first; empty where it was not asked for.
+        vocabulary: ``logit`` and ``embedding``, where asked for → entries, best first.
     """
 
     index: int
@@ -77,6 +97,7 @@ class TokenReading:
     box: PixelBox | None
     norm: float
     neighbors: tuple[Neighbor, ...]
+    vocabulary: Mapping[str, tuple[VocabularyToken, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,7 @@ class SearchSettings:
         recall: share of the exact top-k that an approximate search found on a sample; ``None``
             for exact search.
         patches: ``(row, col)`` asked for; empty where all were read.
+        lenses: ``latent``, ``logit``, ``embedding``: those that were asked for, in that order.
     """
 
     top_k: int
@@ -133,6 +155,7 @@ class SearchSettings:
     bank_layers: tuple[int, ...]
     recall: float | None
     patches: tuple[tuple[int, int], ...] = ()
+    lenses: tuple[str, ...] = ("latent",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +210,7 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     search = {**fields["search"]}
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
     search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
+    search["lenses"] = tuple(search.get("lenses", ("latent",)))
     fields["search"] = SearchSettings(**search)
     fields["notes"] = tuple(fields.get("notes", ()))
     fields["banks"] = tuple(fields["banks"])
@@ -200,4 +224,8 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
 def _token(data: Mapping[str, Any]) -> TokenReading:
     box = None if data["box"] is None else PixelBox(**data["box"])
     neighbors = tuple(Neighbor(**n) for n in data["neighbors"])
-    return TokenReading(**{**data, "box": box, "neighbors": neighbors})
+    vocabulary = {
+        lens: tuple(VocabularyToken(**entry) for entry in entries)
+        for lens, entries in data.get("vocabulary", {}).items()
+    }
+    return TokenReading(**{**data, "box": box, "neighbors": neighbors, "vocabulary": vocabulary})

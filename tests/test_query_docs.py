@@ -13,7 +13,16 @@ from schemas.results import reading_from_dict
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")[1:]}
-CLASSES = ("Reading", "SearchSettings", "View", "LayerReading", "TokenReading", "PixelBox", "Neighbor")
+CLASSES = (
+    "Reading",
+    "SearchSettings",
+    "View",
+    "LayerReading",
+    "TokenReading",
+    "PixelBox",
+    "Neighbor",
+    "VocabularyToken",
+)
 
 
 def documented(section):
@@ -47,3 +56,14 @@ def test_the_example_is_a_reading():
     neighbor = reading.layers[0].tokens[0].neighbors[0]
     assert neighbor.sentence[neighbor.char_start : neighbor.char_end] == neighbor.word
     assert f"version` | integer | of this schema: {results.RESULT_VERSION}" in TEXT
+
+
+def test_a_reading_made_before_there_were_other_lenses_can_be_read():
+    old = json.loads(re.search(r"```json\n(.*?)```", SECTIONS["Example"], re.DOTALL)[1])
+    del old["search"]["lenses"]
+    for layer in old["layers"]:
+        for token in layer["tokens"]:
+            del token["vocabulary"]
+    reading = reading_from_dict(old)
+    assert reading.search.lenses == ("latent",)
+    assert reading.layers[0].tokens[0].vocabulary == {}
