@@ -20,7 +20,6 @@ from cli_terminal import (
     parse_layers,
     parse_patches,
     reported,
-    summary_lines,
     table_width,
     write_result,
 )
@@ -180,7 +179,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
                 batch_tokens=options["batch_tokens"],
             )
             summary = run(loaded, corpus, store, settings, progress)
-        for line in summary_lines(summary):
+        for line in summary.lines():
             click.echo(line)
         what = "IMAGE" if loaded.is_vlm else '--text "..."'
         click.echo(f"Next: lensbank query {what} --store {options['store_target']}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from schemas.errors import LensbankError, UsageError
 
 if TYPE_CHECKING:
-    from ingest.progress import IngestPlan, IngestSummary
+    from ingest.progress import IngestPlan
 
 INTERRUPTED = 130
 
@@ -113,47 +113,6 @@ def _fail(message: str, code: int, debug: bool) -> None:
     sys.exit(code)
 
 
-def plan_lines(plan: IngestPlan) -> list[str]:
-    """What an ingest is about to do, for a person."""
-    lines = [
-        f"Corpus: {', '.join(plan.corpora)}: {plan.sentences:,} sentences, {plan.tokens:,} tokens.",
-        f"Keeping {plan.rows:,} occurrences of {plan.distinct_tokens:,} vocabulary tokens in each of "
-        f"{len(plan.banks)} banks, about {size(plan.disk_bytes)} in all.",
-        f"To encode: {plan.tokens_to_encode:,} tokens of {plan.sentences_to_encode:,} sentences.",
-    ]
-    if plan.tokens_done:
-        lines.append(f"Of these, {plan.tokens_done:,} tokens are stored already: going on from there.")
-    if plan.truncated:
-        lines.append(f"{plan.truncated:,} sentences are longer than the model can read; their rest is left out.")
-    return lines
-
-
-def summary_lines(summary: IngestSummary) -> list[str]:
-    """What an ingest has done, for a person."""
-    if summary.plan is None:
-        return [f"Nothing to do: the corpus is already in {', '.join(summary.banks)}."]
-    seconds = ", ".join(f"{phase} {took:.1f} s" for phase, took in summary.seconds.items())
-    lines = [
-        f"Stored {summary.rows:,} rows in each of {len(summary.banks) - len(summary.already_complete)} banks: "
-        f"{summary.plan.distinct_tokens:,} distinct tokens, {size(summary.disk_bytes)} on disk.",
-        f"{summary.tokens:,} tokens encoded at {summary.tokens_per_second:,.0f} tokens/s, "
-        f"{summary.rows_per_second:,.0f} rows/s per bank ({seconds}).",
-    ]
-    return lines + [f"  {name}" for name in summary.banks]
-
-
-def size(count: int | None) -> str:
-    """Bytes for a person: ``1.2 GB``."""
-    if count is None:
-        return "unknown size"
-    amount = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
 class TerminalProgress:
     """Progress on stderr: a bar with rate and time left; a line now and then where nobody watches."""
 
@@ -172,7 +131,7 @@ class TerminalProgress:
 
     def plan(self, plan: IngestPlan) -> None:
         """Say what is about to be done."""
-        for line in plan_lines(plan):
+        for line in plan.lines():
             self.note(line)
 
     def start(self, phase: str, total: int | None, unit: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from schemas.units import show_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
@@ -78,17 +80,16 @@ class IngestPlan:
 
     def lines(self) -> list[str]:
         """The plan for people."""
-        banks = f"{len(self.banks)} bank{'s' if len(self.banks) != 1 else ''}"
         lines = [
             f"Corpus {', '.join(self.corpora)}: {self.sentences:,} sentences, {self.tokens:,} tokens.",
-            f"Keeping {self.rows:,} occurrences of {self.distinct_tokens:,} tokens in {banks}, "
-            f"about {show_bytes(self.disk_bytes)} on disk.",
-            f"Encoding {self.tokens_to_encode:,} tokens of {self.sentences_to_encode:,} sentences.",
+            f"Keeping {self.rows:,} occurrences of {self.distinct_tokens:,} vocabulary tokens in each of "
+            f"{_banks(len(self.banks))}, about {show_bytes(self.disk_bytes)} in all.",
+            f"To encode: {self.tokens_to_encode:,} tokens of {self.sentences_to_encode:,} sentences.",
         ]
         if self.tokens_done:
-            lines.append(f"Going on where an earlier run stopped: {self.tokens_done:,} tokens are stored already.")
+            lines.append(f"Of these, {self.tokens_done:,} tokens are stored already: going on from there.")
         if self.truncated:
-            lines.append(f"{self.truncated:,} sentences are longer than the model can read; their ends are left out.")
+            lines.append(f"{self.truncated:,} sentences are longer than the model can read; their rest is left out.")
         return lines
 
 
@@ -116,19 +117,18 @@ class IngestSummary:
 
     def lines(self) -> list[str]:
         """The summary for people."""
-        lines = []
+        if self.plan is None:
+            return [f"Nothing to do: the corpus is already in {', '.join(self.banks)}."]
+        took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self.seconds.items())
+        lines = [
+            f"Stored {self.rows:,} rows in each of {_banks(len(self.banks) - len(self.already_complete))}: "
+            f"{self.plan.distinct_tokens:,} distinct tokens, {show_bytes(self.disk_bytes)} on disk.",
+            f"{self.tokens:,} tokens encoded at {self.tokens_per_second:,.0f} tokens/s, "
+            f"{self.rows_per_second:,.0f} rows/s per bank ({took}).",
+        ]
         if self.already_complete:
             lines.append(f"Complete already, nothing to do: {', '.join(self.already_complete)}.")
-        written = [name for name in self.banks if name not in self.already_complete]
-        if self.plan is not None:
-            lines.append(
-                f"{self.plan.rows:,} rows of {self.plan.distinct_tokens:,} tokens in each of {', '.join(written)}."
-            )
-            took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self.seconds.items())
-            lines.append(f"{self.tokens_per_second:,.0f} tokens/s, {self.rows_per_second:,.0f} rows/s; {took}.")
-        if self.disk_bytes is not None:
-            lines.append(f"{show_bytes(self.disk_bytes)} on disk.")
-        return lines
+        return lines + [f"  {name}" for name in self.banks]
 
     @property
     def tokens_per_second(self) -> float:
@@ -146,13 +146,8 @@ def _rate(count: int, seconds: Mapping[str, float]) -> float:
     return count / took if took > 0 else 0.0
 
 
-def show_bytes(count: float) -> str:
-    """A size for people, ``1.5 GB``."""
-    for unit in ("bytes", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+def _banks(count: int) -> str:
+    return f"{count} bank{'s' if count != 1 else ''}"
 
 
 class Progress(Protocol):

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from schemas.errors import StoreError, StoreFullError, StoreLockedError
+from schemas.units import show_bytes
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
 _DENIED = {
@@ -87,12 +88,3 @@ def disk_bytes(folder: Path) -> int:
                 continue  # a writer replaced it meanwhile
             total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
     return total
-
-
-def show_bytes(count: float) -> str:
-    """A size for people, ``1.5 GB``."""
-    for unit in ("bytes", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
