@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
+from cli_options import load, model_options, shared_options
 from cli_terminal import (
     TerminalProgress,
     parse_contexts,
@@ -25,76 +25,6 @@ from cli_terminal import (
 )
 from schemas import filters
 from schemas.errors import UsageError
-
-if TYPE_CHECKING:
-    from models.loading import LoadedModel
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-DEFAULT_STORE = "lensbank-store"
-
-
-def model_options(required: bool) -> Callable[[Command], Command]:
-    """The options that choose and load a model."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(
-            [
-                click.option("--model", required=required, help="Hub id, or a model directory." + _optional(required)),
-                click.option("--revision", help="Branch, tag or commit on the hub."),
-                click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps ..."),
-                click.option(
-                    "--dtype",
-                    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-                    default="auto",
-                    show_default=True,
-                    help="Of the forward pass. auto: bfloat16 where the hardware has it, else float32.",
-                ),
-                click.option(
-                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Off: it never runs."
-                ),
-            ]
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def _optional(required: bool) -> str:
-    return "" if required else " May be left out where the store holds one model."
-
-
-def shared_options(command: Command) -> Command:
-    """The options of every command that uses a store."""
-    for option in (
-        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        click.option("--silent", is_flag=True, help="No progress on stderr."),
-        click.option(
-            "--store",
-            "store_target",
-            default=DEFAULT_STORE,
-            show_default=True,
-            envvar="LENSBANK_STORE",
-            help="Folder of the embedded engine, or URL of a Qdrant server. [env: LENSBANK_STORE]",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
-    """Load a model with the options of :func:`model_options`."""
-    from models.loading import load_model
-
-    return load_model(
-        source,
-        device=options["device"],
-        dtype=options["dtype"],
-        revision=options["revision"],
-        trust_remote_code=options["trust_remote_code"],
-        need_vision=need_vision,
-    )
 
 
 @click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
@@ -168,7 +98,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         contexts = parse_contexts(options["max_contexts"])
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus, open_store(options["store_target"], create=True) as store:
-            loaded = _load(options["model"], options)
+            loaded = load(options["model"], options)
             depth = loaded.lm.n_layers
             layers = default_layers(depth) if chosen is None else range(1, depth + 1) if chosen == "all" else chosen
             settings = IngestOptions(
@@ -246,7 +176,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         check_images(images, settings.max_pixels)  # before the model takes its time
         with open_store(options["store_target"]) as store:
             source = options["model"] or model_source(store)
-            loaded = _load(source, options, need_vision=bool(images))
+            loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
                 readings = [session.image(path) for path in images] + [session.text(text) for text in texts]
         if options["form"] == "json":

@@ -1,0 +1,78 @@
+"""Options that several commands share, and loading a model by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from models.loading import LoadedModel
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORE = "lensbank-store"
+
+
+def model_options(required: bool) -> Callable[[Command], Command]:
+    """The options that choose and load a model."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(
+            [
+                click.option("--model", required=required, help="Hub id, or a model directory." + _optional(required)),
+                click.option("--revision", help="Branch, tag or commit on the hub."),
+                click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps ..."),
+                click.option(
+                    "--dtype",
+                    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+                    default="auto",
+                    show_default=True,
+                    help="Of the forward pass. auto: bfloat16 where the hardware has it, else float32.",
+                ),
+                click.option(
+                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Off: it never runs."
+                ),
+            ]
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _optional(required: bool) -> str:
+    return "" if required else " May be left out where the store holds one model."
+
+
+def shared_options(command: Command) -> Command:
+    """The options of every command that uses a store."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--silent", is_flag=True, help="No progress on stderr."),
+        click.option(
+            "--store",
+            "store_target",
+            default=DEFAULT_STORE,
+            show_default=True,
+            envvar="LENSBANK_STORE",
+            help="Folder of the embedded engine, or URL of a Qdrant server. [env: LENSBANK_STORE]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
+    """Load a model with the options of :func:`model_options`."""
+    from models.loading import load_model
+
+    return load_model(
+        source,
+        device=options["device"],
+        dtype=options["dtype"],
+        revision=options["revision"],
+        trust_remote_code=options["trust_remote_code"],
+        need_vision=need_vision,
+    )
