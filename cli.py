@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cli_terminal import (
     TerminalProgress,
     parse_contexts,
     parse_layers,
+    parse_lenses,
     parse_patches,
     reported,
     table_width,
@@ -130,6 +132,14 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     "is_word=true  'sentence~fire truck'  corpus=a,b",
 )
 @click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's neighbours.")
+@click.option(
+    "--lens",
+    "lenses",
+    multiple=True,
+    metavar="NAME,...",
+    help="latent (nearest corpus tokens), logit (final norm and unembedding), embedding (nearest rows of the input "
+    "embedding); several at once, e.g. latent,logit. Without latent no bank is needed.  [default: latent]",
+)
 @click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
 @click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
 @click.option(
@@ -150,6 +160,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
     \b
     Example:
       lensbank query photo.jpg --layer 8,16
+      lensbank query photo.jpg --layer 8,16 --lens latent,logit,embedding
       lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
@@ -172,10 +183,12 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             patches=parse_patches(options["patches"]),
             prompt=options["prompt"],
             exact=options["exact"],
+            lenses=parse_lenses(options["lenses"]),
         )
         check_images(images, settings.max_pixels)  # before the model takes its time
-        with open_store(options["store_target"]) as store:
-            source = options["model"] or model_source(store)
+        needs_store = "latent" in settings.lenses or options["model"] is None
+        with open_store(options["store_target"]) if needs_store else nullcontext() as store:
+            source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
                 readings = [session.image(path) for path in images] + [session.text(text) for text in texts]

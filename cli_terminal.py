@@ -54,6 +54,12 @@ def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(patches)
 
 
+def parse_lenses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """``("latent,logit",)`` → ``("latent", "logit")``; nothing → ``("latent",)``. The query checks the names."""
+    parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    return tuple(parts) or ("latent",)
+
+
 def parse_contexts(text: str) -> int | None:
     """``"20"`` → 20; ``"all"`` → ``None``.
 

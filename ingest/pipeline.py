@@ -18,7 +18,7 @@ from ingest.planning import Selection, Texts, collect, corpus_records, fingerpri
 from ingest.progress import IngestOptions, IngestPlan, IngestSummary, Progress, SilentProgress
 from ingest.rows import BatchRows
 from ingest.tokens import BulkTokenizer
-from models.layers import check_layers
+from models.layers import check_layers, default_layers
 from schemas.collection import BankIdentity
 from schemas.errors import BankIncompleteError
 from store.base import BankInfo, BankWriter, Store
@@ -32,12 +32,6 @@ __all__ = ["IngestOptions", "default_layers", "run"]
 _FLUSH_SHARE = 0.05
 #: Payload and its indexes, per row; an estimate.
 _PAYLOAD_BYTES = 500
-
-
-def default_layers(n_layers: int) -> tuple[int, ...]:
-    """The paper's layers (section 4): 1, 2, 4, 8, 16, 24, N-2, N-1, of those that exist."""
-    wanted = {1, 2, 4, 8, 16, 24, n_layers - 2, n_layers - 1}
-    return tuple(sorted(layer for layer in wanted if 1 <= layer < n_layers)) or (n_layers,)
 
 
 def run(

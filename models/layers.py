@@ -23,10 +23,12 @@ class Layout:
     Attributes:
         blocks: the ``nn.ModuleList`` of transformer blocks.
         norms: what is applied after the last block, in order; an entry may be ``None`` in a model.
+        entry: what is applied between the embedding and the first block, positions apart; likewise.
     """
 
     blocks: str
     norms: tuple[str, ...]
+    entry: tuple[str, ...] = ()
 
 
 _LLAMA_LIKE = Layout("layers", ("norm",))
@@ -50,9 +52,10 @@ _LLAMA_LIKE_TYPES = (
 LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(_LLAMA_LIKE_TYPES, _LLAMA_LIKE),
     "phi": Layout("layers", ("final_layernorm",)),
-    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "codegen", "falcon", "bloom"), _GPT2_LIKE),
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "codegen", "falcon"), _GPT2_LIKE),
+    "bloom": Layout("h", ("ln_f",), ("word_embeddings_layernorm",)),
     "gpt_neox": Layout("layers", ("final_layer_norm",)),
-    "opt": Layout("layers", ("final_layer_norm", "project_out")),
+    "opt": Layout("layers", ("final_layer_norm", "project_out"), ("project_in",)),
     "mpt": Layout("blocks", ("norm_f",)),
 }
 
@@ -66,6 +69,7 @@ class LanguageModel:
         blocks: its transformer blocks, in order of depth.
         final_norm: what follows the last block (usually one norm).
         embed_tokens: the input embedding.
+        entry: what follows it before the first block (OPT's projection, BLOOM's norm); usually nothing.
         unembed: the LM head (often tied to the input embedding).
         n_layers: number of blocks; layers are numbered 0 ... n_layers.
         dim: width of a hidden state.
@@ -78,6 +82,7 @@ class LanguageModel:
     blocks: nn.ModuleList
     final_norm: nn.Module
     embed_tokens: nn.Module
+    entry: nn.Module
     unembed: nn.Module
     n_layers: int
     dim: int
@@ -99,6 +104,20 @@ class LanguageModel:
         if self.logit_softcap is not None:
             scores = torch.tanh(scores / self.logit_softcap) * self.logit_softcap
         return scores
+
+    def embeddings(self, ids: Tensor) -> Tensor:
+        """What stands for vocabulary entries at layer 0, position embeddings left out (Embedding lens).
+
+        Scaling by one number (Granite) is left out, too: no cosine can show it.
+
+        Args:
+            ids: vocabulary ids, ``[n]``.
+
+        Returns:
+            ``[n, dim]``, in the model's dtype.
+        """
+        rows: Tensor = self.entry(self.embed_tokens(ids))
+        return rows
 
 
 def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
@@ -122,6 +141,12 @@ def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
             f"Layers are 0 (input embedding) to {n_layers} (output of the last block).",
         )
     return wanted
+
+
+def default_layers(n_layers: int) -> tuple[int, ...]:
+    """The paper's layers (section 4): 1, 2, 4, 8, 16, 24, N-2, N-1, of those that exist."""
+    wanted = {1, 2, 4, 8, 16, 24, n_layers - 2, n_layers - 1}
+    return tuple(sorted(layer for layer in wanted if 1 <= layer < n_layers)) or (n_layers,)
 
 
 def require_decoder_only(config: Any) -> None:
@@ -163,6 +188,7 @@ def find_language_model(model: Any) -> LanguageModel:
         blocks=blocks,
         final_norm=_chain([getattr(module, name) for name in layout.norms]),
         embed_tokens=module.get_input_embeddings(),
+        entry=_chain([getattr(module, name) for name in layout.entry]),
         unembed=unembed,
         n_layers=len(blocks),
         dim=int(config.hidden_size),

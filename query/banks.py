@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from models.loading import LoadedModel
 from schemas.collection import BankIdentity
 from schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
-from store.base import BankInfo, Store
+from store.base import Bank, BankInfo, Store
 from store.records import require_complete
 
 
@@ -90,6 +91,42 @@ def require_model(bank: BankIdentity, loaded: LoadedModel) -> None:
     """
     now = loaded.identity(bank.layer, vector_dtype=bank.vector_dtype, max_contexts=bank.max_contexts, seed=bank.seed)
     bank.require_model(now)
+
+
+def bank_layers(banks: Sequence[Bank]) -> tuple[int, ...]:
+    """The layers of open banks, each once, sorted."""
+    return tuple(sorted({bank.record.identity.layer for bank in banks}))
+
+
+def bank_facts(bank: Bank) -> dict[str, Any]:
+    """What a reader needs to know which bank this was; JSON types only."""
+    record = bank.record
+    corpora = [
+        {"name": c.name, "fingerprint": c.fingerprint, "sentences": c.sentences, "tokens": c.tokens, "rows": c.rows}
+        for c in record.corpora
+    ]
+    return {"name": bank.name, **record.identity.to_dict(), "rows": bank.count(), "corpora": corpora}
+
+
+def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out: Sequence[int]) -> list[str]:
+    """What a reader should know about the banks searched, one sentence each.
+
+    Args:
+        banks: open banks of the model.
+        loaded: the model that the query runs with.
+        exact: whether every row is compared.
+        left_out: layers whose ingest has not finished.
+    """
+    notes = []
+    if left_out:
+        notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
+    made = sorted({bank.record.identity.compute_dtype for bank in banks})
+    now = loaded.dtype_name
+    if made != [now]:
+        notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: scores differ slightly.")
+    if not exact and not any(bank.is_indexed() for bank in banks):
+        notes.append("The banks are too small to have an index: the approximate search compared every row.")
+    return notes
 
 
 def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInfo]:

@@ -1,11 +1,35 @@
-"""Filters that leave nothing to find are no mistake, but a user should hear of them."""
+"""Which conditions bind which lens; and what a user should hear of filters that leave nothing to find."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from query.vocabulary import VOCABULARY_FIELDS
+from schemas.errors import FilterError
 from schemas.filters import Condition
 from store.base import Bank
+
+
+def split_conditions(where: Sequence[Condition], lenses: Sequence[str]) -> tuple[list[Condition], list[str]]:
+    """The conditions that a vocabulary entry can meet, and notes on those that bind LatentLens alone.
+
+    Args:
+        where: conditions, all of which must hold.
+        lenses: names of the lenses asked for.
+
+    Raises:
+        FilterError: LatentLens is not asked for, and a condition is about corpus tokens.
+    """
+    on_words = [condition for condition in where if condition.field in VOCABULARY_FIELDS]
+    others = [condition for condition in where if condition.field not in VOCABULARY_FIELDS]
+    if not others or all(lens == "latent" for lens in lenses):
+        return on_words, []
+    if "latent" not in lenses:
+        raise FilterError(
+            f"The filter {others[0]} is about corpus tokens; a vocabulary entry has no {others[0].field}.",
+            f"LogitLens and EmbeddingLens can be filtered by {', '.join(VOCABULARY_FIELDS)}.",
+        )
+    return on_words, [f"The filter {_joined(others)} binds LatentLens alone: vocabulary entries have no such field."]
 
 
 def filter_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from query.display import clean, columns, cut, fit, wrap
-from schemas.results import Neighbor, TokenReading, View
+from schemas.results import Neighbor, TokenReading, View, VocabularyToken
 
 # Narrower cells hold no word that could be read; wider grids continue below.
 _MIN_CELL = 8
@@ -15,13 +15,13 @@ _FREQUENT = 8
 NOTHING = "·"
 
 
-def shown_word(neighbor: Neighbor) -> str:
-    """The neighbour's word, or its token where the word is empty."""
-    return clean(neighbor.word).strip() or clean(neighbor.token).strip() or NOTHING
+def shown_word(found: Neighbor | VocabularyToken) -> str:
+    """The word found, or its token where the word is empty."""
+    return clean(found.word).strip() or clean(found.token).strip() or NOTHING
 
 
-def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int) -> list[str]:
-    """Each patch's nearest word where the patch is; grids too wide for the page go on below."""
+def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+    """Each patch's best word where the patch is; grids too wide for the page go on below."""
     lines: list[str] = []
     for view in views:
         cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
@@ -36,47 +36,55 @@ def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int
             block = range(first, min(first + per_block, view.cols))
             lines.append(" " * rows + "".join(fit(str(col), cell) for col in block))
             for row in range(view.rows):
-                words = [_cell(cells.get((row, col)), cell) for col in block]
+                words = [_cell(cells.get((row, col)), cell, lens) for col in block]
                 lines.append(f"{row:>{rows - 1}} " + "".join(words))
     return lines
 
 
-def _cell(token: TokenReading | None, width: int) -> str:
-    """A patch's nearest word; blank where the patch sees only padding."""
+def _cell(token: TokenReading | None, width: int, lens: str) -> str:
+    """A patch's best word; blank where the patch sees only padding."""
     if token is None:
         return " " * width
-    word = shown_word(token.neighbors[0]) if token.neighbors else NOTHING
+    found = token.found(lens)
+    word = shown_word(found[0]) if found else NOTHING
     return fit(cut(word, width - 1), width)
 
 
-def token_lines(tokens: Sequence[TokenReading], width: int) -> list[str]:
-    """Each text token with its neighbours' words on one line."""
+def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+    """Each text token with the words found for it on one line."""
     labels = [clean(token.label) for token in tokens]
     wide = min(max(map(columns, labels), default=1), width // 4)
     lines = []
     for token, label in zip(tokens, labels, strict=True):
-        found = "  ".join(f"{shown_word(n)} {n.score:.2f}" for n in token.neighbors) or NOTHING
+        found = "  ".join(f"{shown_word(n)} {measure(n)}" for n in token.found(lens)) or NOTHING
         lines.append(cut(f"  {fit(label, wide)}  {found}", width))
     return lines
 
 
-def summary_lines(tokens: Sequence[TokenReading], width: int) -> list[str]:
-    """The words that most tokens have among their neighbours, and the bank layers they came from."""
-    layers = Counter(n.bank_layer for token in tokens for n in token.neighbors)
-    if not layers:
-        return ["  no neighbours"]
+def measure(found: Neighbor | VocabularyToken) -> str:
+    """How near: a cosine, or the probability of a predicted token."""
+    probability = found.probability if isinstance(found, VocabularyToken) else None
+    return f"{found.score:.2f}" if probability is None else f"{probability:.1%}"
+
+
+def summary_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+    """The words that were found for most tokens, and the bank layers they came from."""
+    if not any(token.found(lens) for token in tokens):
+        return ["  no neighbours" if lens == "latent" else "  no entries"]
     spelled: dict[str, str] = {}
     words: Counter[str] = Counter()
     for token in tokens:
-        for word in dict.fromkeys(shown_word(n) for n in token.neighbors):
+        found = [shown_word(n) for n in token.found(lens)]
+        for word in found:
             spelled.setdefault(word.casefold(), word)
-        words.update({shown_word(n).casefold() for n in token.neighbors})
+        words.update({word.casefold() for word in found})
     # Equal counts in alphabetical order: sets have none of their own.
     frequent = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_FREQUENT]
     named = ", ".join(f"{cut(spelled[word], 24)} {count}" for word, count in frequent)
+    lines = wrap(f"most frequent of {len(tokens)}: {named}", width, "  ")
+    if lens != "latent":
+        return lines
+    layers = Counter(n.bank_layer for token in tokens for n in token.neighbors)
     total = sum(layers.values())
     shares = ", ".join(f"{layer} ({count / total:.0%})" for layer, count in layers.most_common())
-    return [
-        *wrap(f"most frequent of {len(tokens)}: {named}", width, "  "),
-        *wrap(f"from bank layers {shares}", width, "  "),
-    ]
+    return [*lines, *wrap(f"from bank layers {shares}", width, "  ")]

@@ -1,15 +1,15 @@
-"""Lenses: ways to say in words what a hidden state means."""
+"""Lenses: ways to say in words what a hidden state means. The other two: :mod:`query.vocabulary_lenses`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from query.search import Distinct, Found, sample_recall, search_banks
 from schemas.filters import Condition
 from schemas.payload import TokenPayload
-from schemas.results import Neighbor
+from schemas.results import Neighbor, VocabularyToken
 from store.base import Bank
 
 if TYPE_CHECKING:
@@ -19,21 +19,28 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 
+#: The paper's three (section 3): how they are asked for, and what they are called.
+LENSES = {"latent": "LatentLens", "logit": "LogitLens", "embedding": "EmbeddingLens"}
+
+T = TypeVar("T")
+Words = Neighbor | VocabularyToken
+
+
 @dataclass(frozen=True, slots=True)
 class LensAnswer:
     """What a lens sees in hidden states.
 
     Attributes:
-        neighbors: layer → the neighbours of each state, in the order of the states.
+        found: layer → for each state, in their order, corpus tokens or vocabulary entries, best first.
         recall: of an approximate search, on a sample; ``None`` where nothing was approximated.
     """
 
-    neighbors: Mapping[int, Sequence[tuple[Neighbor, ...]]]
-    recall: float | None
+    found: Mapping[int, Sequence[tuple[Words, ...]]]
+    recall: float | None = None
 
 
 class Lens(Protocol):
-    """Anything that turns hidden states into neighbours."""
+    """Anything that turns hidden states into words."""
 
     name: str
 
@@ -44,6 +51,15 @@ class Lens(Protocol):
             states: layer → ``[n, dim]`` raw states, float32.
         """
         ...
+
+
+def by_layer(states: Mapping[int, Floats], found: Sequence[T]) -> dict[int, list[T]]:
+    """Deal out what was found for the states of all layers, one after the other, to their layers."""
+    dealt, start = {}, 0
+    for layer, rows in states.items():
+        dealt[layer] = list(found[start : start + len(rows)])
+        start += len(rows)
+    return dealt
 
 
 class LatentLens:
@@ -84,13 +100,7 @@ class LatentLens:
         settings = (self._top_k, self._where, self._distinct)
         found = search_banks(self._banks, stacked, *settings, self._exact, self._advance)
         recall = None if self._exact else sample_recall(self._banks, stacked, found, *settings)
-        neighbors: dict[int, list[tuple[Neighbor, ...]]] = {}
-        start = 0
-        for layer, rows in states.items():
-            end = start + len(rows)
-            neighbors[layer] = [tuple(as_neighbor(f) for f in best) for best in found[start:end]]
-            start = end
-        return LensAnswer(neighbors, recall)
+        return LensAnswer(by_layer(states, [tuple(as_neighbor(f) for f in best) for best in found]), recall)
 
 
 def as_neighbor(found: Found) -> Neighbor:

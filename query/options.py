@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from query.images import MAX_PIXELS
+from query.lenses import LENSES
 from query.search import Distinct
 from schemas.errors import UsageError
 from schemas.filters import Condition
@@ -30,9 +31,10 @@ class QueryOptions:
         prompt: what the model is asked about the image; ``None`` for its default.
         exact: compare with every row of a bank, not with what its index proposes.
         max_pixels: images larger than this are refused.
+        lenses: of :data:`query.lenses.LENSES`, in the order of their results.
 
     Raises:
-        UsageError: a number out of range, or an unknown ``distinct``.
+        UsageError: a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
     """
 
     layers: tuple[int, ...] | Literal["all"] | None = None
@@ -44,6 +46,7 @@ class QueryOptions:
     prompt: str | None = None
     exact: bool = True
     max_pixels: int = MAX_PIXELS
+    lenses: tuple[str, ...] = ("latent",)
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
@@ -53,6 +56,9 @@ class QueryOptions:
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
         if self.max_pixels < 1:
             raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.")
+        if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):
+            asked = ",".join(self.lenses) or "none"
+            raise UsageError(f"The lenses asked for are {asked}; expected each once of {', '.join(LENSES)}.")
 
 
 def check_patches(

@@ -1,25 +1,34 @@
-"""From an image or a text to its reading: states, then their neighbours, then everything on record."""
+"""From an image or a text to its reading: states, then what every lens sees in them, then everything on record."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.layers import check_layers
+from models.layers import check_layers, default_layers
 from models.loading import LoadedModel
-from models.visual_tokens import prepare_image, text_states, visual_states
-from query.banks import choose_banks, model_source, require_model, unfinished_layers
-from query.filtering import filter_notes
-from query.images import open_image
-from query.lenses import LatentLens
-from query.options import QueryOptions, check_patches
+from query.asking import Asked, ask_image, ask_text
+from query.banks import (
+    bank_facts,
+    bank_layers,
+    bank_notes,
+    choose_banks,
+    model_source,
+    require_model,
+    unfinished_layers,
+)
+from query.filtering import filter_notes, split_conditions
+from query.lenses import LatentLens, Lens, LensAnswer, Words
+from query.options import QueryOptions
+from query.vocabulary import Vocabulary
+from query.vocabulary_lenses import EmbeddingLens, LogitLens
 from schemas.errors import UsageError
-from schemas.results import LayerReading, PixelBox, Reading, SearchSettings, TokenReading, View
+from schemas.filters import Condition
+from schemas.results import LayerReading, Reading, SearchSettings, TokenReading
 from store.base import Bank, Store
 from store.records import tool_version
 
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     Floats = NDArray[np.floating[Any]]
 
@@ -59,44 +67,24 @@ class _Silent:
         """See :class:`Progress`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """A token before it has neighbours; fields as in :class:`schemas.results.TokenReading`."""
-
-    index: int
-    label: str
-    view: int | None = None
-    row: int | None = None
-    col: int | None = None
-    box: PixelBox | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked about; fields as in :class:`schemas.results.Reading`."""
-
-    kind: str
-    source: str
-    sha256: str
-    prompt: str
-    width: int | None = None
-    height: int | None = None
-    views: tuple[View, ...] = ()
-    notes: tuple[str, ...] = ()
-    patches: tuple[tuple[int, int], ...] = ()
-
-
 class QuerySession:
-    """A model and its open banks, ready for any number of images and texts."""
+    """A model, its lenses and its open banks, ready for any number of images and texts."""
 
     def __init__(
-        self, store: Store, loaded: LoadedModel, options: QueryOptions, progress: Progress | None = None
+        self, store: Store | None, loaded: LoadedModel, options: QueryOptions, progress: Progress | None = None
     ) -> None:
         """Open the banks and check everything that needs no forward pass.
 
+        Args:
+            store: where the banks are; may be ``None`` where LatentLens is not asked for.
+            loaded: the model.
+            options: what is asked.
+            progress: where to report to.
+
         Raises:
+            UsageError: a bank layer was asked for without LatentLens.
             LayerError: a query layer the model lacks, or a bank layer the store lacks.
-            FilterError: a condition the database cannot express.
+            FilterError: a condition the database cannot express, or that no lens asked for can meet.
             BankNotFoundError, BankMismatchError, BankIncompleteError: see :func:`choose_banks`.
             StoreLockedError: a bank is being written.
             StoreError: a bank cannot be read.
@@ -104,19 +92,21 @@ class QuerySession:
         self._loaded = loaded
         self._options = options
         self._progress = progress or _Silent()
+        self._banks: list[Bank] = []
         asked = options.layers
         if asked is not None:
             self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
-        infos = choose_banks(store, loaded, options.bank_layers)
+        on_words, self._notes = split_conditions(options.where, options.lenses)
         with ExitStack() as opened:
-            self._banks = [opened.enter_context(store.open(info.name)) for info in infos]
-            for bank in self._banks:
-                require_model(bank.record.identity, loaded)  # another may have taken its place since
+            if "latent" in options.lenses:
+                self._open_banks(store, opened)
+            elif options.bank_layers is not None:
+                raise UsageError("Only LatentLens searches banks, and it was not asked for.", "Leave out --bank-layer.")
             if asked is None:
-                self._layers = tuple(sorted({0, *self._bank_layers()}))
-            self._facts = tuple(_facts(bank) for bank in self._banks)
-            left_out = unfinished_layers(store, loaded) if options.bank_layers is None else ()
-            self._notes = (*filter_notes(self._banks, options.where), *self._bank_notes(left_out))
+                depth = loaded.lm.n_layers
+                self._layers = tuple(sorted({0, *(bank_layers(self._banks) or default_layers(depth))}))
+            self._facts = tuple(bank_facts(bank) for bank in self._banks)
+            self._lenses = [self._lens(name, on_words) for name in options.lenses]
             self._opened = opened.pop_all()
 
     def image(self, path: str | Path) -> Reading:
@@ -132,27 +122,15 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        opened = open_image(path, self._options.max_pixels)
-        shown = prepare_image(self._loaded, opened.image, self._options.prompt)
-        cells = [(token.row, token.col) for token in shown.tokens]
-        wanted = check_patches(self._options.patches, cells, shown.views)
-        kept = [i for i, cell in enumerate(cells) if not wanted or cell in wanted]
-        tokens = [
-            _Token(t.index, f"{t.row},{t.col}", t.view, t.row, t.col, t.box) for t in (shown.tokens[i] for i in kept)
-        ]
-        states = _arrays(visual_states(self._loaded, shown, self._layers), kept)
-        asked = _Asked(
-            kind="image",
-            source=opened.name,
-            sha256=opened.sha256,
-            prompt=shown.prompt,
-            width=opened.width,
-            height=opened.height,
-            views=shown.views,
-            notes=(*opened.notes, *shown.notes),
-            patches=tuple(sorted(wanted)),
-        )
-        return self._read(asked, tokens, states)
+        return self.images([path])[0]
+
+    def images(self, paths: Sequence[str | Path]) -> list[Reading]:
+        """Read several images; each is shown to the model once, the lenses read all of them at once.
+
+        Raises:
+            LensbankError: as :meth:`image`.
+        """
+        return self._read([ask_image(self._loaded, path, self._layers, self._options) for path in paths])
 
     def text(self, text: str) -> Reading:
         """Read a text's tokens, special tokens left out.
@@ -162,45 +140,52 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        if self._options.patches or self._options.prompt is not None:
-            named = "--patch" if self._options.patches else "--prompt"
-            raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
-        try:
-            data = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise UsageError("The text to ask about is not UTF-8.", "Check the terminal's encoding.") from error
-        found, spans = text_states(self._loaded, text, self._layers)
-        tokens = [_Token(index, string) for index, string, _, _, _ in spans]
-        asked = _Asked("text", text, hashlib.sha256(data).hexdigest(), text)
-        return self._read(asked, tokens, _arrays(found))
+        return self._read([ask_text(self._loaded, text, self._layers, self._options)])[0]
 
-    def _read(self, asked: _Asked, tokens: Sequence[_Token], states: Mapping[int, Floats]) -> Reading:
-        import numpy as np
+    def vectors(self, states: Mapping[int, Floats]) -> dict[str, LensAnswer]:
+        """What each lens sees in given states.
 
-        options = self._options
-        lens = LatentLens(
-            self._banks, options.top_k, options.where, options.distinct, options.exact, self._progress.advance
-        )
-        self._progress.start("searching", len(self._banks) * len(tokens) * len(states), "states")
+        Args:
+            states: query layer → ``[n, dim]`` raw hidden states, float32. The layer is a label:
+                every lens reads a state alike, whichever layer it came from.
+
+        Returns:
+            Lens name → its answer, in the order that the lenses were asked for.
+
+        Raises:
+            StateError: a state, or a logit of it, is NaN, infinite or zero.
+            StoreError: the database failed.
+        """
+        count = sum(len(rows) for rows in states.values())
+        if not count:
+            return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
+        steps = sum(len(self._banks) if lens.name == "latent" else 1 for lens in self._lenses)
+        self._progress.start("searching", steps * count, "states")
         try:
-            answer = lens.read(states)
+            return {lens.name: lens.read(states) for lens in self._lenses}
         finally:
             self._progress.finish()
-        layers = []
-        for layer, rows in states.items():
-            norms = np.linalg.norm(rows.astype(np.float64), axis=1)
-            layers.append(
-                LayerReading(
-                    layer,
-                    tuple(
-                        TokenReading(t.index, t.label, t.view, t.row, t.col, t.box, float(norm), neighbors)
-                        for t, norm, neighbors in zip(tokens, norms, answer.neighbors[layer], strict=True)
-                    ),
-                )
-            )
-        return self._reading(asked, tuple(layers), answer.recall)
 
-    def _reading(self, asked: _Asked, layers: tuple[LayerReading, ...], recall: float | None) -> Reading:
+    def _read(self, asked: Sequence[Asked]) -> list[Reading]:
+        import numpy as np
+
+        stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in self._layers}
+        answers = self.vectors(stacked)
+        readings, start = [], 0
+        for one in asked:
+            end = start + len(one.tokens)
+            found = {
+                layer: {name: answer.found[layer][start:end] for name, answer in answers.items()}
+                for layer in self._layers
+            }
+            recall = answers["latent"].recall if "latent" in answers else None
+            readings.append(
+                self._reading(one, tuple(_layer(one, layer, found[layer]) for layer in self._layers), recall)
+            )
+            start = end
+        return readings
+
+    def _reading(self, asked: Asked, layers: tuple[LayerReading, ...], recall: float | None) -> Reading:
         options = self._options
         return Reading(
             kind=asked.kind,
@@ -216,9 +201,10 @@ class QuerySession:
                 exact=options.exact,
                 where=tuple(str(condition) for condition in options.where),
                 distinct=options.distinct,
-                bank_layers=self._bank_layers(),
+                bank_layers=bank_layers(self._banks),
                 recall=recall,
                 patches=asked.patches,
+                lenses=options.lenses,
             ),
             views=asked.views,
             layers=layers,
@@ -226,20 +212,30 @@ class QuerySession:
             notes=(*asked.notes, *self._notes),
         )
 
-    def _bank_layers(self) -> tuple[int, ...]:
-        return tuple(sorted({bank.record.identity.layer for bank in self._banks}))
+    def _open_banks(self, store: Store | None, opened: ExitStack) -> None:
+        if store is None:
+            raise UsageError("LatentLens needs a store with banks; none was given.")
+        options, loaded = self._options, self._loaded
+        infos = choose_banks(store, loaded, options.bank_layers)
+        self._banks = [opened.enter_context(store.open(info.name)) for info in infos]
+        for bank in self._banks:
+            require_model(bank.record.identity, loaded)  # another may have taken its place since
+        left_out = unfinished_layers(store, loaded) if options.bank_layers is None else ()
+        self._notes += filter_notes(self._banks, options.where)
+        self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
 
-    def _bank_notes(self, left_out: Sequence[int]) -> list[str]:
-        notes = []
-        if left_out:
-            notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
-        made = sorted({bank.record.identity.compute_dtype for bank in self._banks})
-        now = self._loaded.dtype_name
-        if made != [now]:
-            notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: scores differ slightly.")
-        if not self._options.exact and not any(bank.is_indexed() for bank in self._banks):
-            notes.append("The banks are too small to have an index: the approximate search compared every row.")
-        return notes
+    def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
+        options, advance = self._options, self._progress.advance
+        if name == "latent":
+            return LatentLens(self._banks, options.top_k, options.where, options.distinct, options.exact, advance)
+        kind = LogitLens if name == "logit" else EmbeddingLens
+        return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        lm = self._loaded.lm
+        weight: Any = lm.embed_tokens.weight
+        return Vocabulary(self._loaded.tokenizer, max(lm.vocab_size, int(weight.shape[0])))
 
     def close(self) -> None:
         """Let go of the banks; harmless when repeated."""
@@ -254,17 +250,14 @@ class QuerySession:
         self.close()
 
 
-def _facts(bank: Bank) -> dict[str, Any]:
-    """What a reader needs to know which bank this was; JSON types only."""
-    record = bank.record
-    corpora = [
-        {"name": c.name, "fingerprint": c.fingerprint, "sentences": c.sentences, "tokens": c.tokens, "rows": c.rows}
-        for c in record.corpora
-    ]
-    return {"name": bank.name, **record.identity.to_dict(), "rows": bank.count(), "corpora": corpora}
+def _layer(asked: Asked, layer: int, found: Mapping[str, Sequence[tuple[Words, ...]]]) -> LayerReading:
+    """What the lenses found at one layer, token by token."""
+    import numpy as np
 
-
-def _arrays(states: Mapping[int, Tensor], kept: Sequence[int] | None = None) -> dict[int, Floats]:
-    """Layer → float32 ``[n, dim]`` in memory, by layer; ``kept`` selects rows."""
-    arrays = {layer: states[layer].cpu().numpy() for layer in sorted(states)}
-    return arrays if kept is None else {layer: rows[list(kept)] for layer, rows in arrays.items()}
+    norms = np.linalg.norm(asked.states[layer].astype(np.float64), axis=1)
+    tokens = []
+    for i, (t, norm) in enumerate(zip(asked.tokens, norms, strict=True)):
+        words: dict[str, Any] = {name: rows[i] for name, rows in found.items()}
+        neighbors = words.pop("latent", ())
+        tokens.append(TokenReading(t.index, t.label, t.view, t.row, t.col, t.box, float(norm), neighbors, words))
+    return LayerReading(layer, tuple(tokens))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from query.display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
-from query.grids import grid_lines, summary_lines, token_lines
+from query.grids import grid_lines, measure, shown_word, summary_lines, token_lines
+from query.lenses import LENSES
 from schemas.results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading
 from schemas.words import word_span
 
@@ -67,7 +68,9 @@ def _header(reading: Reading, width: int, color: bool) -> list[str]:
     how = "exact" if search.exact else "approximate"
     if search.recall is not None:
         how += f", recall {search.recall:.3f} on a sample"
-    asked = [f"top {search.top_k}", how, f"bank layers {', '.join(map(str, search.bank_layers))}"]
+    asked = [f"top {search.top_k}"]
+    asked += [how, f"bank layers {', '.join(map(str, search.bank_layers))}"] if "latent" in search.lenses else []
+    asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []
     asked += [f"distinct {clean(search.distinct)}"] if search.distinct else []
     asked += [f"where {clean(' and '.join(search.where))}"] if search.where else []
     lines = [_bold(name, color)]
@@ -89,15 +92,22 @@ def _layer(reading: Reading, layer: LayerReading, width: int, color: bool) -> li
         for token in layer.tokens:
             lines += _token(reading, token, width, color)
         return lines
-    if reading.kind == "image":
-        lines += grid_lines(reading.views, layer.tokens, width)
-    else:
-        lines += token_lines(layer.tokens, width)
-    return lines + summary_lines(layer.tokens, width)
+    for lens in reading.search.lenses:
+        lines += [f"  {_lens_name(lens)}"] if len(reading.search.lenses) > 1 else []
+        if reading.kind == "image":
+            lines += grid_lines(reading.views, layer.tokens, width, lens)
+        else:
+            lines += token_lines(layer.tokens, width, lens)
+        lines += summary_lines(layer.tokens, width, lens)
+    return lines
+
+
+def _lens_name(lens: str) -> str:
+    return LENSES.get(lens, clean(lens))
 
 
 def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> list[str]:
-    """One token with all its neighbours."""
+    """One token with all that was found for it."""
     if token.row is None:
         title = f"token {token.index} {clean(token.label)}"
     else:
@@ -107,12 +117,25 @@ def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> li
         if token.box is not None:
             title += f" · {_pixels(token.box)}"
     lines = [cut(f"  {title} · norm {token.norm:.3g}", width)]
+    for lens in reading.search.lenses:
+        lines += _neighbors(token, width, color) if lens == "latent" else _entries(token, lens, width)
+    return lines
+
+
+def _neighbors(token: TokenReading, width: int, color: bool) -> list[str]:
+    """LatentLens: a line for each neighbour, with its sentence."""
     if not token.neighbors:
-        return [*lines, "    no neighbours"]
+        return ["    no neighbours"]
     # A column of words as wide as its longest, within reason.
     longest = max(columns(clean(neighbor.word)) for neighbor in token.neighbors)
     words = min(max(longest, 6), width // 5)
-    return lines + [_neighbor(neighbor, words, width, color) for neighbor in token.neighbors]
+    return [_neighbor(neighbor, words, width, color) for neighbor in token.neighbors]
+
+
+def _entries(token: TokenReading, lens: str, width: int) -> list[str]:
+    """The other lenses: their words on as few lines as they take."""
+    found = ", ".join(f"{cut(shown_word(entry), width // 3)} {measure(entry)}" for entry in token.found(lens))
+    return wrap(f"{_lens_name(lens)}: {found or 'no entries'}", width, "    ")
 
 
 def _neighbor(neighbor: Neighbor, words: int, width: int, color: bool) -> str:

@@ -99,6 +99,10 @@ class TokenReading:
     neighbors: tuple[Neighbor, ...]
     vocabulary: Mapping[str, tuple[VocabularyToken, ...]] = field(default_factory=dict)
 
+    def found(self, lens: str) -> tuple[Neighbor, ...] | tuple[VocabularyToken, ...]:
+        """What a lens found, best first: ``neighbors`` of ``latent``, else the lens's vocabulary entries."""
+        return self.neighbors if lens == "latent" else self.vocabulary.get(lens, ())
+
 
 @dataclass(frozen=True, slots=True)
 class LayerReading:

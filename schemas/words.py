@@ -87,3 +87,16 @@ def is_word(sentence: str, start: int, end: int, next_start: int | None = None) 
     if not any(unicodedata.category(char)[0] == "L" for char in word):
         return False
     return end == word_span(sentence, start, end)[1] and (next_start is None or next_start >= end)
+
+
+def stands_alone(text: str) -> bool:
+    """Whether a text is one word: letters (at least one), marks, digits; inside also apostrophes, hyphens."""
+    kinds = [_kind(char) for char in text]
+    if not kinds or "other" in kinds or "joiner" in (kinds[0], kinds[-1]):
+        return False
+    return any(unicodedata.category(char)[0] == "L" for char in text)
+
+
+def is_unspaced(char: str) -> bool:
+    """Whether the character belongs to a script that is written without spaces between words."""
+    return _kind(char) == "unspaced"

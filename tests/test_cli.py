@@ -126,6 +126,28 @@ def test_filters_distinct_and_bank_layers_hold(store, image):
     assert reading["search"]["where"] == ["is_word=true", "word!=the", "position>=1"]
 
 
+def test_lenses_side_by_side(store, image, tiny_vlm):
+    reading = answer(store, image, "--layer", "1,3", "--lens", "logit,latent", "--lens", "embedding", "--patch", "1,1")
+    assert reading["search"]["lenses"] == ["logit", "latent", "embedding"]
+    for layer in reading["layers"]:
+        (token,) = layer["tokens"]
+        assert (
+            len(token["neighbors"]) == len(token["vocabulary"]["logit"]) == len(token["vocabulary"]["embedding"]) == 5
+        )
+    # Without LatentLens there need be no store.
+    alone = answer("no-such-store", image, "--model", tiny_vlm, "--layer", "3", "--lens", "logit", "--patch", "1,1")
+    (other,) = alone["layers"][0]["tokens"]
+    assert [e["token_id"] for e in other["vocabulary"]["logit"]] == [
+        e["token_id"] for e in token["vocabulary"]["logit"]
+    ]
+    assert other["neighbors"] == [] and alone["banks"] == []
+
+
+def test_a_lens_that_there_is_not(store, image):
+    done = query(store, image, "--lens", "tuned")
+    assert done.exit_code == 2 and "each once of latent, logit, embedding" in done.stderr
+
+
 def test_approximate_search_reports_its_recall(store, image):
     search = answer(store, image, "--layer", "1", "--approximate")["search"]
     assert search["exact"] is False and 0 <= search["recall"] <= 1

@@ -223,8 +223,8 @@ def refuse_forward(monkeypatch):
     def fail(*_, **__):
         pytest.fail("the model was run before everything was checked")
 
-    monkeypatch.setattr("query.pipeline.visual_states", fail)
-    monkeypatch.setattr("query.pipeline.text_states", fail)
+    monkeypatch.setattr("query.asking.visual_states", fail)
+    monkeypatch.setattr("query.asking.text_states", fail)
 
 
 @pytest.mark.parametrize(

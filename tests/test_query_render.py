@@ -15,6 +15,7 @@ from schemas.results import (
     SearchSettings,
     TokenReading,
     View,
+    VocabularyToken,
     reading_from_dict,
 )
 
@@ -86,6 +87,20 @@ def text_reading(count, words=WORDS):
     return replace(image, kind="text", source="a text", width=None, views=(), layers=(LayerReading(4, tokens),))
 
 
+def with_lenses(reading, *lenses):
+    """The same tokens, read by other lenses, too."""
+    entries = {
+        "logit": (VocabularyToken("rose", "Ġrose", 7, 11.5, 0.0345), VocabularyToken("", "Ġ", 8, 1.0, 0.001)),
+        "embedding": (VocabularyToken(NASTY, NASTY, 9, 0.25, None), VocabularyToken("bed", "Ġbed", 3, 0.2, None)),
+    }
+    read = {lens: entries[lens] for lens in lenses if lens != "latent"}
+    changes = {"vocabulary": read} if "latent" in lenses else {"vocabulary": read, "neighbors": ()}
+    layers = tuple(
+        replace(layer, tokens=tuple(replace(token, **changes) for token in layer.tokens)) for layer in reading.layers
+    )
+    return replace(reading, layers=layers, search=replace(reading.search, lenses=lenses))
+
+
 READINGS = {
     "grid": image_reading(),
     "patches": image_reading(patches=((0, 0), (3, 4))),
@@ -95,6 +110,10 @@ READINGS = {
     "text": text_reading(30),
     "short text": text_reading(3),
     "empty": image_reading(3, 3, top_k=0),
+    "lenses": with_lenses(image_reading(), "embedding", "latent", "logit"),
+    "lenses in full": with_lenses(image_reading(1, 2), "latent", "logit", "embedding"),
+    "logit lens": with_lenses(image_reading(), "logit"),
+    "lenses on a text": with_lenses(text_reading(12), "logit", "embedding"),
     "hostile": replace(image_reading(2, 2), source=NASTY, notes=(NASTY,), model={"id": NASTY, "dtype": NASTY}),
 }
 
@@ -212,6 +231,25 @@ def test_header_names_how_it_was_searched():
     shown = to_table([replace(image_reading(2, 2), search=search)])
     assert "top 3 · approximate, recall 0.988 on a sample · bank layers 1, 2" in shown
     assert "distinct word" in shown and "where word!=the and position>=3" in " ".join(shown.split())
+
+
+def test_each_lens_has_its_grid():
+    lines = to_table([with_lenses(image_reading(2, 5, layers=(8,), words=["dog"]), "latent", "logit")]).split("\n")
+    assert "lenses latent, logit" in lines[2]
+    latent, logit = lines.index("  LatentLens"), lines.index("  LogitLens")
+    assert lines[latent + 2].split() == ["0", *["dog"] * 5] and lines[logit + 2].split() == ["0", *["rose"] * 5]
+    assert "from bank layers" in lines[logit - 1] and "  most frequent of 10: rose 10, Ġ 10" in lines
+    (lonely,) = [to_table([with_lenses(image_reading(2, 5, layers=(8,)), "logit")])]
+    assert "LogitLens" not in lonely and "lenses logit" in lonely and "bank layers" not in lonely
+
+
+def test_each_lens_has_its_line_below_a_token():
+    shown = to_table([with_lenses(image_reading(1, 1, layers=(8,)), "latent", "logit", "embedding")])
+    assert "    LogitLens: rose 3.5%, Ġ 0.1%" in shown
+    assert "bed 0.20" in shown and "EmbeddingLens: " in shown and "[hund]" in shown
+    assert "LogitLens: no entries" in to_table(
+        [replace(READINGS["few"], search=replace(READINGS["few"].search, lenses=("logit",)))]
+    )
 
 
 def test_nothing_found_is_said():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.words import is_word, visible_span, word_span
+from schemas.words import is_unspaced, is_word, stands_alone, visible_span, word_span
 
 
 def span_of(sentence, piece, occurrence=0):
@@ -69,3 +69,17 @@ def test_is_word(sentence, piece, expected):
 def test_one_character_over_several_tokens_counts_once():
     sentence = "我"  # a byte-level tokenizer may use three tokens, each with the span (0, 1)
     assert [is_word(sentence, 0, 1, nxt) for nxt in (0, 0, None)] == [False, False, True]
+
+
+@pytest.mark.parametrize("text", ["dog", "Don't", "fire-truck", "où", "3D", "猫", "हिन्दी"])
+def test_words_that_stand_alone(text):
+    assert stands_alone(text)
+
+
+@pytest.mark.parametrize("text", ["", "dog,", "two dogs", "-dog", "dog'", "42", "...", "<s>", "a.b", "\ufffd"])
+def test_what_is_no_word_by_itself(text):
+    assert not stands_alone(text)
+
+
+def test_scripts_without_spaces():
+    assert [is_unspaced(char) for char in "猫のก日a가 "] == [True, True, True, True, False, False, False]

@@ -1,0 +1,115 @@
+"""What is asked about: an image's visual tokens or a text's tokens, with their hidden states."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.loading import LoadedModel
+from models.visual_tokens import prepare_image, text_states, visual_states
+from query.images import open_image
+from query.options import QueryOptions, check_patches
+from schemas.errors import UsageError
+from schemas.results import PixelBox, View
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToken:
+    """A token before it has been read; fields as in :class:`schemas.results.TokenReading`."""
+
+    index: int
+    label: str
+    view: int | None = None
+    row: int | None = None
+    col: int | None = None
+    box: PixelBox | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An image or a text; fields as in :class:`schemas.results.Reading`, and beside them:
+
+    Attributes:
+        tokens: in sequence order.
+        states: layer → ``[len(tokens), dim]`` raw states, float32, by layer.
+        patches: the patches that were asked for; empty for all.
+    """  # noqa: D415 - a list follows
+
+    kind: str
+    source: str
+    sha256: str
+    prompt: str
+    tokens: tuple[AskedToken, ...]
+    states: Mapping[int, Floats]
+    width: int | None = None
+    height: int | None = None
+    views: tuple[View, ...] = ()
+    notes: tuple[str, ...] = ()
+    patches: tuple[tuple[int, int], ...] = ()
+
+
+def ask_image(loaded: LoadedModel, path: str | Path, layers: Sequence[int], options: QueryOptions) -> Asked:
+    """Show an image to the model, once, and take its visual tokens' states.
+
+    Raises:
+        ImageError: see :func:`query.images.open_image`.
+        ModelError: a text-only model, or one whose visual tokens cannot be located.
+        UsageError: a patch outside of the grid; a prompt the model cannot take.
+        StateError: a hidden state is NaN, infinite or zero.
+    """
+    opened = open_image(path, options.max_pixels)
+    shown = prepare_image(loaded, opened.image, options.prompt)
+    cells = [(token.row, token.col) for token in shown.tokens]
+    wanted = check_patches(options.patches, cells, shown.views)
+    kept = [i for i, cell in enumerate(cells) if not wanted or cell in wanted]
+    tokens = tuple(
+        AskedToken(t.index, f"{t.row},{t.col}", t.view, t.row, t.col, t.box) for t in (shown.tokens[i] for i in kept)
+    )
+    return Asked(
+        kind="image",
+        source=opened.name,
+        sha256=opened.sha256,
+        prompt=shown.prompt,
+        tokens=tokens,
+        states=_arrays(visual_states(loaded, shown, layers), kept),
+        width=opened.width,
+        height=opened.height,
+        views=shown.views,
+        notes=(*opened.notes, *shown.notes),
+        patches=tuple(sorted(wanted)),
+    )
+
+
+def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: QueryOptions) -> Asked:
+    """Let the language model read a text alone, and take its tokens' states, special tokens left out.
+
+    Raises:
+        UsageError: no token, too long for the model, not UTF-8; or a patch or prompt was given.
+        StateError: a hidden state is NaN, infinite or zero.
+    """
+    if options.patches or options.prompt is not None:
+        named = "--patch" if options.patches else "--prompt"
+        raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError("The text to ask about is not UTF-8.", "Check the terminal's encoding.") from error
+    found, spans = text_states(loaded, text, layers)
+    tokens = tuple(AskedToken(index, string) for index, string, _, _, _ in spans)
+    return Asked("text", text, hashlib.sha256(data).hexdigest(), text, tokens, _arrays(found))
+
+
+def _arrays(states: Mapping[int, Tensor], kept: Sequence[int] | None = None) -> dict[int, Floats]:
+    """Layer → float32 ``[n, dim]`` in memory, by layer; ``kept`` selects rows."""
+    arrays = {layer: states[layer].cpu().numpy() for layer in sorted(states)}
+    return arrays if kept is None else {layer: rows[list(kept)] for layer, rows in arrays.items()}
