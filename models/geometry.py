@@ -1,23 +1,16 @@
 """From a processed image's pixels back to the original's: undo a processor's resize, crop and pad.
 
 The steps are read from the image processor's settings and worked out in exact fractions, so that
-the boxes of a grid share their edges and tile the image without gaps. :func:`verify_steps` then
-runs the processor on test pictures whose colours *are* coordinates: a processor that does
-something else is found out before it can shift a box.
+the boxes of a grid share their edges. `models.tracing` then holds what was worked out against
+what the processor does to pictures whose colours *are* coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
-from weakref import WeakSet
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.image_utils import get_image_size_for_max_height_width
 
@@ -26,11 +19,8 @@ from schemas.results import PixelBox
 
 #: Largest picture that a processor may make on the way: more is a very long thin image.
 MAX_RESIZED_PIXELS = 2**28
-# Mean error allowed between the read and the measured coordinates, as a share of the side. Wrong
-# crops and swapped axes are off by several per cent; colour rounding and resampling by half of one.
-_TOLERANCE = 0.015
-_PROBES = ((160, 96), (96, 160))
-_verified: WeakSet[Any] = WeakSet()
+#: From one edge to another, in pixels: edge 0 is before the first pixel.
+Span = tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True)
@@ -57,10 +47,10 @@ class Axis:
         """After cutting ``size`` pixels out from ``start`` (negative: padding in front)."""
         return replace(self, size=size, offset=self.offset + start * self.scale)
 
-    def edges(self, cells: int) -> list[float]:
-        """The ``cells + 1`` edges of equal cells, in original pixels, kept inside the image."""
-        at = (self.offset + self.scale * self.size * Fraction(i, cells) for i in range(cells + 1))
-        return [float(min(max(x, Fraction(0)), Fraction(self.original))) for x in at]
+    def clipped(self, span: Span) -> Span:
+        """A span of processed pixels, in original pixels, kept inside the image."""
+        start, end = (min(max(self.offset + self.scale * at, Fraction(0)), Fraction(self.original)) for at in span)
+        return start, end
 
 
 @dataclass(frozen=True)
@@ -70,18 +60,38 @@ class PixelMap:
     x: Axis
     y: Axis
 
-    def boxes(self, rows: int, cols: int) -> Iterator[tuple[int, int, PixelBox | None]]:
-        """``(row, col, box)`` of every cell, row by row; no box where a cell is padding only."""
-        xs, ys = self.x.edges(cols), self.y.edges(rows)
-        for row in range(rows):
-            for col in range(cols):
-                empty = xs[col] == xs[col + 1] or ys[row] == ys[row + 1]
-                yield row, col, None if empty else PixelBox(xs[col], ys[row], xs[col + 1], ys[row + 1])
+    def box(self, row: Span, col: Span) -> PixelBox | None:
+        """What of the original image lies under part of the processed one; ``None`` where it is padding only."""
+        (x0, x1), (y0, y1) = self.x.clipped(col), self.y.clipped(row)
+        return None if x0 == x1 or y0 == y1 else PixelBox(float(x0), float(y0), float(x1), float(y1))
 
     def visible(self) -> PixelBox:
         """The part of the original image that the processor keeps."""
-        (x0, x1), (y0, y1) = self.x.edges(1), self.y.edges(1)
-        return PixelBox(x0, y0, x1, y1)
+        (x0, x1), (y0, y1) = (axis.clipped((Fraction(0), Fraction(axis.size))) for axis in (self.x, self.y))
+        return PixelBox(float(x0), float(y0), float(x1), float(y1))
+
+    def resized(self, height: int, width: int) -> PixelMap:
+        """After resampling."""
+        return PixelMap(self.x.resized(width), self.y.resized(height))
+
+    def windowed(self, top: int, left: int, height: int, width: int) -> PixelMap:
+        """After cutting a window out (negative ``top`` and ``left``: padding in front)."""
+        return PixelMap(self.x.windowed(left, width), self.y.windowed(top, height))
+
+
+def unprocessed(width: int, height: int) -> PixelMap:
+    """The original image itself."""
+    return PixelMap(Axis(width, width), Axis(height, height))
+
+
+def even(count: int, size: int | Fraction) -> tuple[Span, ...]:
+    """``count`` equal parts of ``size`` pixels."""
+    return tuple((Fraction(size) * i / count, Fraction(size) * (i + 1) / count) for i in range(count))
+
+
+def cells_of(count: int, pixels: int) -> tuple[Span, ...]:
+    """``count`` parts of ``pixels`` each, from the first pixel on."""
+    return even(count, count * pixels)
 
 
 def pixel_map(image_processor: Any, width: int, height: int) -> PixelMap:
@@ -118,33 +128,6 @@ def pixel_map(image_processor: Any, width: int, height: int) -> PixelMap:
     return PixelMap(x, y)
 
 
-def verify_steps(image_processor: Any) -> None:
-    """Check :func:`pixel_map` against what the processor does to two small test pictures.
-
-    Raises:
-        UnsupportedModelError: they disagree.
-    """
-    if image_processor in _verified:
-        return
-    for width, height in _PROBES:
-        _verify_one(image_processor, width, height)
-    _verified.add(image_processor)
-
-
-def processed_size(pixel_values: Tensor, image_processor: Any, mapped: PixelMap) -> tuple[int, int]:
-    """Height and width of the one processed image.
-
-    Raises:
-        UnsupportedModelError: not one picture, or another size than the settings promise.
-    """
-    if pixel_values.ndim != 4 or pixel_values.shape[0] != 1:
-        raise _unlike(image_processor, f"it gave pixels of shape {tuple(pixel_values.shape)}, not one picture")
-    height, width = int(pixel_values.shape[2]), int(pixel_values.shape[3])
-    if (height, width) != (mapped.y.size, mapped.x.size):
-        raise _unlike(image_processor, f"it gave {width} x {height} pixels, not {mapped.x.size} x {mapped.y.size}")
-    return height, width
-
-
 def _on(image_processor: Any, setting: str) -> bool:
     return bool(getattr(image_processor, setting, False))
 
@@ -173,37 +156,8 @@ def _crop_start(size: int, crop: int, torchvision: bool) -> int:
     return (size - crop) // 2
 
 
-def _verify_one(image_processor: Any, width: int, height: int) -> None:
-    """Colours as coordinates: red grows to the right, green downwards; black and white calibrate."""
-    ramp = np.zeros((height, width, 3), dtype=np.uint8)
-    ramp[..., 0] = (255 * (np.arange(width) + 0.5) / width).round()[None, :]
-    ramp[..., 1] = (255 * (np.arange(height) + 0.5) / height).round()[:, None]
-    black, seen, white = (
-        _pixels(image_processor, picture) for picture in (np.zeros_like(ramp), ramp, np.full_like(ramp, 255))
-    )
-    mapped = pixel_map(image_processor, width, height)
-    processed_size(seen, image_processor, mapped)
-    share = ((seen - black) / (white - black))[0]
-    for axis, values in ((mapped.x, share[0]), (mapped.y, share[1].T)):
-        centres = float(axis.offset) + float(axis.scale) * (torch.arange(axis.size) + 0.5)
-        other = mapped.y if axis is mapped.x else mapped.x
-        across = float(other.offset) + float(other.scale) * (torch.arange(other.size) + 0.5)
-        inside = (centres > 0) & (centres < axis.original)
-        measured = values[(across > 0) & (across < other.original)][:, inside] * axis.original
-        error = (measured - centres[inside]).abs().mean() / axis.original
-        if not error < _TOLERANCE:  # NaN, too: padding where the image should be
-            raise _unlike(image_processor, "a test picture came out elsewhere than its settings say")
-
-
-def _pixels(image_processor: Any, picture: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-    pixels: Tensor = image_processor(images=Image.fromarray(picture), return_tensors="pt")["pixel_values"]
-    if pixels.ndim != 4 or pixels.shape[:2] != (1, 3):
-        raise _unlike(image_processor, f"it gave pixels of shape {tuple(pixels.shape)}, not one picture")
-    return pixels.float()
-
-
 def _unlike(image_processor: Any, why: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"Pixels cannot be traced back through {type(image_processor).__name__}: {why}.",
-        "Add a file for this model family to models/families/ and register it in models/visual_tokens.py.",
+        "Add a file for this model family to models/families/: docs/adding-a-model.md says how.",
     )

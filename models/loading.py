@@ -11,13 +11,13 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoProcessor,
     AutoTokenizer,
 )
 
 from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
 from models.layers import LanguageModel, find_language_model, require_decoder_only
 from models.loading_errors import check_source, quiet, translated
+from models.processors import load_processor
 from models.verification import verify_language_model
 from schemas.collection import BankIdentity
 from schemas.errors import ModelError, UnsupportedModelError, UsageError
@@ -148,7 +148,7 @@ def load_model(
         with translated(source, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
         _require_fast(source, tokenizer)
-        processor = _processor(source, place, options, need_vision) if is_vlm else None
+        processor = _processor(source, place, config, options, need_vision) if is_vlm else None
         model = _load_weights(source, place, config, is_vlm, precision, options)
     model = model.to(where).eval().requires_grad_(False)
     lm = find_language_model(model)
@@ -169,12 +169,10 @@ def load_model(
     )
 
 
-def _processor(source: str, place: str, options: dict[str, Any], need_vision: bool) -> Any | None:
+def _processor(source: str, place: str, config: Any, options: dict[str, Any], need_vision: bool) -> Any | None:
     """The VLM's processor; its absence matters only where images will be shown."""
-    factory: Any = AutoProcessor
     try:
-        with translated(source, "processor"):
-            return factory.from_pretrained(place, **options)
+        return load_processor(source, place, config, options)
     except ModelError:
         if need_vision:
             raise

@@ -110,6 +110,11 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return ModelError(f"{source} is neither a directory nor a model on the hub.", "Check its spelling.")
+    if part == "processor" and "torchvision" in text:
+        return ModelError(
+            f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
+            "Install the torchvision that belongs to your torch.",
+        )
     if part == "weights" and "safetensors" in text and "does not appear to have" in text:
         return _pickles_only(source, "no *.safetensors")
     return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])

@@ -1,16 +1,21 @@
-"""Which visual token is which patch of the image: the types, and what all families share."""
+"""Which visual token is which patch of the image: the types, and what all families share.
+
+A family's file says, for one image, which grids of patches the model sees and in which order their
+patches (and the layout tokens between them) enter the language model: a :class:`Plan`. Everything
+else is common: finding the positions in the input, boxes, padding, notes.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.geometry import PixelMap, pixel_map, processed_size, verify_steps
+from models.geometry import PixelMap, Span, pixel_map
 from models.loading import LoadedModel
 from schemas.errors import UnsupportedModelError
 from schemas.results import PixelBox, View
@@ -35,19 +40,152 @@ class VisualToken:
     box: PixelBox
 
 
+@dataclass(frozen=True, slots=True)
+class LayoutToken:
+    """A token that is no patch but says how patches lie: end of a row, start of an image.
+
+    Attributes:
+        index: as in :class:`VisualToken`.
+        kind: ``newline``, ``start``, ``end``, ``tile`` or ``padding`` (a patch without image under it).
+    """
+
+    index: int
+    kind: str
+
+
+#: A patch: number of its grid, row, column.
+Cell = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One patch grid over a processed picture.
+
+    Attributes:
+        kind: as in :attr:`schemas.results.View.kind`.
+        mapped: where the picture's pixels come from.
+        rows: what each row covers, in the picture's pixels.
+        cols: what each column covers.
+        pixels: the picture, ``[3, height, width]``; NaN where it is not known. Only tests of the
+            geometry read it.
+    """
+
+    kind: str
+    mapped: PixelMap
+    rows: tuple[Span, ...]
+    cols: tuple[Span, ...]
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one image enters the language model.
+
+    Attributes:
+        grids: the first covers the whole image wherever there is such a grid.
+        cells: what stands at each of the image's positions, in sequence order: a patch, or the kind
+            of a :class:`LayoutToken`.
+    """
+
+    grids: tuple[Grid, ...]
+    cells: Sequence[Cell | str]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known about a family of VLMs.
+
+    Attributes:
+        types: ``model_type`` of the configurations it answers for.
+        plan: ``(loaded, inputs, number of the image in them, (width, height) of its original)``.
+        markers: tokens of their own that lay out an image: string → kind of layout token.
+        layer_zero: what layer 0 is for a visual token.
+        notes: what a reader of any result of this family should know, one sentence each.
+        bounded: raises where an image would become unbearably large; called before processing.
+        separator: between image token and question where there is no chat template.
+    """
+
+    types: tuple[str, ...]
+    plan: Callable[[LoadedModel, Mapping[str, Tensor], int, tuple[int, int]], Plan]
+    markers: Mapping[str, str] = field(default_factory=dict)
+    layer_zero: str = "the connector's output"
+    notes: tuple[str, ...] = ()
+    bounded: Callable[[Any, int, int], object] | None = pixel_map
+    separator: str = "\n"
+
+
 @dataclass(frozen=True)
 class Placement:
-    """A family's answer: where each visual token looks.
+    """Where each visual token of one image looks.
 
     Attributes:
         tokens: in sequence order; those that only see padding are left out.
         views: the patch grids.
+        layout: positions of the image that are no patch.
         notes: what a reader of the result should know, one sentence each.
     """
 
     tokens: tuple[VisualToken, ...]
     views: tuple[View, ...]
+    layout: tuple[LayoutToken, ...]
     notes: tuple[str, ...]
+
+
+def row_by_row(grid: int, rows: int, cols: int) -> Iterator[Cell]:
+    """The cells of a grid as most models order them."""
+    return ((grid, row, col) for row in range(rows) for col in range(cols))
+
+
+def placed(plan: Plan, positions: Sequence[int], first_view: int = 0) -> Placement:
+    """Give every position of an image its patch.
+
+    Args:
+        plan: of the image.
+        positions: as many as the plan has cells.
+        first_view: number of the image's first view.
+    """
+    tokens, layout, padding = [], [], 0
+    for index, cell in zip(positions, plan.cells, strict=True):
+        if isinstance(cell, str):
+            layout.append(LayoutToken(index, cell))
+            continue
+        number, row, col = cell
+        grid = plan.grids[number]
+        box = grid.mapped.box(grid.rows[row], grid.cols[col])
+        if box is None:
+            padding += 1
+            layout.append(LayoutToken(index, "padding"))
+        else:
+            tokens.append(VisualToken(index, first_view + number, row, col, box))
+    views = tuple(_view(first_view + number, grid) for number, grid in enumerate(plan.grids))
+    notes = [f"{padding} of {len(plan.cells)} visual tokens see only padding and are left out."] if padding else []
+    return Placement(tuple(tokens), views, tuple(layout), (*notes, *_unseen(plan.grids[0])))
+
+
+def _view(index: int, grid: Grid) -> View:
+    whole = grid.mapped.box((grid.rows[0][0], grid.rows[-1][1]), (grid.cols[0][0], grid.cols[-1][1]))
+    if whole is None:
+        raise ValueError(f"view {index} lies outside of the image")
+    return View(index, grid.kind, len(grid.rows), len(grid.cols), whole)
+
+
+def _unseen(grid: Grid) -> list[str]:
+    """What the grid over the whole image leaves out."""
+    mapped, kept, view = grid.mapped, grid.mapped.visible(), _view(0, grid).box
+    whole = mapped.x.original * mapped.y.original
+    notes = []
+    if (share := _area(kept) / whole) < 1:
+        notes.append(f"The model's processor crops the image: {share:.0%} of it is seen.")
+    if _area(view) < _area(kept):
+        notes.append(
+            f"The patches end before the picture does: {1 - _area(view) / _area(kept):.1%} of it, "
+            "at the right and the bottom, is in no patch."
+        )
+    return notes
+
+
+def _area(box: PixelBox) -> float:
+    return (box.x1 - box.x0) * (box.y1 - box.y0)
 
 
 def image_features(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> Any:
@@ -67,35 +205,26 @@ def image_features(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> Any:
         return method(**{name: value for name, value in inputs.items() if name in known})
 
 
-def feature_count(features: Any) -> int:
-    """How many feature vectors the connector made."""
-    pooled = getattr(features, "pooler_output", features)
-    parts = pooled if isinstance(pooled, list | tuple) else [pooled]
-    return sum(part.numel() // part.shape[-1] for part in parts)
+def token_positions(loaded: LoadedModel, inputs: Mapping[str, Tensor], sample: int = 0) -> list[int]:
+    """Positions of a sample's visual tokens in its unpadded sequence, found by their token id."""
+    ids = inputs["input_ids"][sample][unpadded(inputs, sample)]
+    found: list[int] = (ids == image_token_id(loaded)).nonzero().flatten().tolist()
+    return found
 
 
-def token_positions(loaded: LoadedModel, inputs: Mapping[str, Tensor], n_features: int) -> list[int]:
-    """Positions of the visual tokens in the unpadded sequence, found by their token id.
-
-    Raises:
-        UnsupportedModelError: not as many as the model has image features.
-    """
-    mask = unpadded(inputs)
-    ids = inputs["input_ids"][0][mask]
-    positions: list[int] = (ids == image_token_id(loaded)).nonzero().flatten().tolist()
-    if len(positions) != n_features:
-        raise unsupported(
-            loaded,
-            f"the processor placed {len(positions)} visual tokens, but the model made {n_features} image features",
-            "The processor's patch_size or token settings do not fit the model; correct them.",
-        )
-    return positions
+def marker_tokens(loaded: LoadedModel, inputs: Mapping[str, Tensor], markers: Mapping[str, str]) -> list[LayoutToken]:
+    """Tokens of their own that lay out the images of the first sample."""
+    kinds = {loaded.tokenizer.convert_tokens_to_ids(token): kind for token, kind in markers.items()}
+    ids = inputs["input_ids"][0][unpadded(inputs)].tolist()
+    return [LayoutToken(index, kinds[token]) for index, token in enumerate(ids) if token in kinds]
 
 
-def unpadded(inputs: Mapping[str, Tensor]) -> Tensor:
-    """Boolean ``[seq]``: which tokens of the one sequence are not padding."""
+def unpadded(inputs: Mapping[str, Tensor], sample: int = 0) -> Tensor:
+    """Boolean ``[seq]``: which tokens of a sample are not padding."""
     mask = inputs.get("attention_mask")
-    return torch.ones_like(inputs["input_ids"][0], dtype=torch.bool) if mask is None else mask[0].bool()
+    if mask is None:
+        return torch.ones_like(inputs["input_ids"][sample], dtype=torch.bool)
+    return mask[sample].bool()
 
 
 def image_token_id(loaded: LoadedModel) -> int:
@@ -112,37 +241,21 @@ def image_token_id(loaded: LoadedModel) -> int:
     raise unsupported(loaded, "its configuration names no image_token_id")
 
 
-def trace_pixels(loaded: LoadedModel, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> PixelMap:
-    """How the processed image's pixels go back to the original of ``(width, height)``.
+def vision_config(loaded: LoadedModel) -> Any:
+    """The configuration of the vision tower.
 
     Raises:
-        UnsupportedModelError: the processor does something that cannot be traced.
+        UnsupportedModelError: there is none.
     """
-    processor: Any = loaded.processor
-    image_processor = processor.image_processor
-    verify_steps(image_processor)
-    mapped = pixel_map(image_processor, *size)
-    processed_size(inputs["pixel_values"], image_processor, mapped)
-    return mapped
-
-
-def place_grid(mapped: PixelMap, rows: int, cols: int, positions: list[int], notes: tuple[str, ...] = ()) -> Placement:
-    """One view of ``rows`` × ``cols`` patches, in row-major order, over the whole processed image."""
-    cells = [(index, row, col, box) for index, (row, col, box) in zip(positions, mapped.boxes(rows, cols), strict=True)]
-    tokens = tuple(VisualToken(index, 0, row, col, box) for index, row, col, box in cells if box is not None)
-    padding = len(cells) - len(tokens)
-    seen = mapped.visible()
-    area = (seen.x1 - seen.x0) * (seen.y1 - seen.y0) / (mapped.x.original * mapped.y.original)
-    if padding:
-        notes += (f"{padding} of {len(cells)} visual tokens see only padding and are left out.",)
-    if area < 1:
-        notes += (f"The model's processor crops the image: {area:.0%} of it is seen.",)
-    return Placement(tokens, (View(0, "image", rows, cols, seen),), notes)
+    config = getattr(loaded.model.config, "vision_config", None)
+    if config is None:
+        raise unsupported(loaded, "its configuration has no vision_config")
+    return config
 
 
 def unsupported(loaded: LoadedModel, why: str, hint: str = "") -> UnsupportedModelError:
     """The refusal to guess, with what to do about it."""
     return UnsupportedModelError(
         f"The visual tokens of {loaded.name} ({loaded.model.config.model_type}) cannot be located: {why}.",
-        hint or "Add a file for this model family to models/families/ and register it in models/visual_tokens.py.",
+        hint or "Add a file for this model family to models/families/: docs/adding-a-model.md says how.",
     )

@@ -13,7 +13,7 @@ from schemas.errors import ModelError, UsageError
 DEFAULT_QUESTION = "What is in this image?"
 
 
-def image_prompt(loaded: LoadedModel, prompt: str | None) -> str:
+def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n") -> str:
     """Put a prompt, with the image in front of it, through the model's chat template.
 
     Without a chat template the text is the image token, followed by the prompt; a prompt that
@@ -23,6 +23,7 @@ def image_prompt(loaded: LoadedModel, prompt: str | None) -> str:
         loaded: a VLM.
         prompt: what to ask; ``None`` asks :data:`DEFAULT_QUESTION`, or nothing where there is no
             template.
+        separator: between image token and prompt where there is no template.
 
     Returns:
         The text, with the image token once.
@@ -39,7 +40,7 @@ def image_prompt(loaded: LoadedModel, prompt: str | None) -> str:
         if prompt is None:
             return token
         if mentions == 0:
-            return f"{token}\n{prompt}"
+            return f"{token}{separator}{prompt}"
         if mentions == 1:
             return prompt
     if mentions:

@@ -1,33 +1,47 @@
 """From an image to the hidden states of its visual tokens, each with its patch of the image.
 
-To add a VLM family: write ``models/families/<name>.py`` with a ``place`` function like the two
-there, and register it in :data:`FAMILIES` under the ``model_type`` of the VLM's configuration.
+Each family of VLMs has a file in `models.families`; docs/adding-a-model.md says how to write one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from models.capture import capture_hidden_states
-from models.families import fastvlm, generic
+from models.families import fastvlm, generic, llava, qwen_vl
 from models.loading import LoadedModel
-from models.patches import Placement, VisualToken, unpadded, unsupported
+from models.patches import (
+    Family,
+    Grid,
+    LayoutToken,
+    Placement,
+    VisualToken,
+    marker_tokens,
+    placed,
+    token_positions,
+    unpadded,
+    unsupported,
+)
 from models.prompting import image_prompt
+from models.tracing import verify_grids
 from schemas.errors import ModelError, StateError, UsageError
 from schemas.results import View
 from schemas.words import visible_span
 
-__all__ = ["VisualInput", "VisualToken", "prepare_image", "text_states", "visual_states"]
+__all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image", "text_states", "visual_states"]
 
-FAMILIES: dict[str, Callable[[LoadedModel, Mapping[str, Tensor], tuple[int, int]], Placement]] = {
-    "fast_vlm": fastvlm.place,
+#: By the ``model_type`` of the VLM's configuration.
+FAMILIES: dict[str, Family] = {
+    model_type: module.FAMILY for module in (fastvlm, llava, qwen_vl) for model_type in module.FAMILY.types
 }
+_traced: WeakSet[Any] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,7 @@ class VisualInput:
         inputs: the model's keyword arguments, on its device.
         tokens: the visual tokens, in sequence order.
         views: the patch grids.
+        layout: tokens that say how the patches lie, in sequence order.
         prompt: the text that the model sees, with the image token once.
         notes: what a reader of the result should know.
     """
@@ -45,8 +60,14 @@ class VisualInput:
     inputs: dict[str, Tensor]
     tokens: tuple[VisualToken, ...]
     views: tuple[View, ...]
+    layout: tuple[LayoutToken, ...]
     prompt: str
     notes: tuple[str, ...]
+
+
+def family_of(loaded: LoadedModel) -> Family:
+    """The file that knows this model; the generic one where there is none."""
+    return FAMILIES.get(loaded.model.config.model_type, generic.FAMILY)
 
 
 def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = None) -> VisualInput:
@@ -61,6 +82,7 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
         ModelError: a text-only model, or a processor that fails.
         UnsupportedModelError: its visual tokens cannot be located with certainty.
         UsageError: the prompt holds the image token, or is too long for the model.
+        ImageError: the model's processor would make the image unbearably large.
     """
     processor: Any = loaded.processor
     if processor is None:
@@ -69,23 +91,106 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
             f"{loaded.name} {lack}; expected a model that can be shown images.",
             "Give a vision-language model with its processor, or ask about text with --text.",
         )
-    text = image_prompt(loaded, prompt)
+    family = family_of(loaded)
+    text = image_prompt(loaded, prompt, family.separator)
+    if family.bounded is not None:
+        family.bounded(processor.image_processor, *image.size)
+    inputs = process(loaded, [[image]], [text])
+    _require_length(loaded, inputs["input_ids"].shape[1])
+    if processor not in _traced:
+        verify_grids(lambda probe: _probe(loaded, family, probe), processor.image_processor)
+        _traced.add(processor)
+    [[found]] = locate(loaded, inputs, [[image.size]])
+    layout = sorted((*found.layout, *marker_tokens(loaded, inputs, family.markers)), key=lambda token: token.index)
+    return VisualInput(
+        inputs, found.tokens, found.views, tuple(layout), text, (*_announced(loaded), *family.notes, *found.notes)
+    )
+
+
+def process(loaded: LoadedModel, images: Sequence[Sequence[Image.Image]], texts: Sequence[str]) -> dict[str, Tensor]:
+    """Run the model's processor.
+
+    Args:
+        loaded: a VLM with its processor.
+        images: of each sample.
+        texts: one per sample, each with as many image tokens as the sample has images.
+
+    Returns:
+        The model's keyword arguments, on its device; several samples padded.
+
+    Raises:
+        ModelError: the processor failed.
+    """
+    processor: Any = loaded.processor
     bos = loaded.tokenizer.bos_token
     try:
         batch = processor(
-            images=image.convert("RGB"),
-            text=text,
+            images=[[image.convert("RGB") for image in shown] for shown in images],
+            text=list(texts),
             return_tensors="pt",
+            padding=len(texts) > 1,
             # A chat template writes the BOS token itself; the tokenizer must not add a second one.
-            add_special_tokens=not (bos and text.startswith(bos)),
+            add_special_tokens=not (bos and texts[0].startswith(bos)),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"The processor of {loaded.name} failed on the image: {error}.") from error
-    inputs = {name: _to(value, loaded) for name, value in batch.items() if isinstance(value, Tensor)}
-    _require_length(loaded, inputs["input_ids"].shape[1])
-    place = FAMILIES.get(loaded.model.config.model_type, generic.place)
-    placed = place(loaded, inputs, image.size)
-    return VisualInput(inputs, placed.tokens, placed.views, text, placed.notes)
+    # Labels are for training: with them, the model would compute a loss.
+    values = {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
+    return {name: _to(value, loaded) for name, value in values.items()}
+
+
+def locate(
+    loaded: LoadedModel, inputs: Mapping[str, Tensor], sizes: Sequence[Sequence[tuple[int, int]]]
+) -> list[list[Placement]]:
+    """Find the patch of every visual token.
+
+    Args:
+        loaded: the VLM.
+        inputs: from :func:`process`.
+        sizes: for each sample, the ``(width, height)`` of its original images, in order.
+
+    Returns:
+        For each sample, where each of its images lies; views count on from image to image.
+
+    Raises:
+        UnsupportedModelError: the processor placed another number of visual tokens than its
+            pictures have patches, or its steps cannot be traced.
+    """
+    family = family_of(loaded)
+    placements: list[list[Placement]] = []
+    number = 0
+    for sample, shown in enumerate(sizes):
+        positions = token_positions(loaded, inputs, sample)
+        plans = [family.plan(loaded, inputs, number + i, size) for i, size in enumerate(shown)]
+        number += len(shown)
+        expected = sum(len(plan.cells) for plan in plans)
+        if expected != len(positions):
+            raise unsupported(
+                loaded,
+                f"the processor placed {len(positions)} visual tokens, but the model makes {expected} of its pictures",
+                "The processor's patch_size or token settings do not fit the model; correct them.",
+            )
+        found: list[Placement] = []
+        views = at = 0
+        for plan in plans:
+            found.append(placed(plan, positions[at : at + len(plan.cells)], views))
+            at, views = at + len(plan.cells), views + len(plan.grids)
+        placements.append(found)
+    return placements
+
+
+def _probe(loaded: LoadedModel, family: Family, picture: Image.Image) -> tuple[Grid, ...]:
+    """The grids of a test picture."""
+    inputs = process(loaded, [[picture]], [image_prompt(loaded, None, family.separator)])
+    return family.plan(loaded, inputs, 0, picture.size).grids
+
+
+def _announced(loaded: LoadedModel) -> tuple[str, ...]:
+    """The generic path is a guess, and says so."""
+    kind = loaded.model.config.model_type
+    if kind in FAMILIES:
+        return ()
+    return (f"The grid of {kind!r} is assumed to run row by row: no file in models/families/ knows this family.",)
 
 
 def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterable[int]) -> dict[int, Tensor]:
@@ -101,8 +206,11 @@ def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterab
         UnsupportedModelError: the model changes the length of its sequence.
     """
     inputs = visual_input.inputs
-    with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
-        loaded.model(**inputs, use_cache=False)
+    try:
+        with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
+            loaded.model(**inputs, use_cache=False)
+    except ValueError as error:  # transformers' own check that features and positions are equally many
+        raise unsupported(loaded, f"the model refused its input: {error}") from error
     mask = unpadded(inputs)
     index = torch.tensor([token.index for token in visual_input.tokens], device=mask.device)
     rows = mask.nonzero().flatten()[index]

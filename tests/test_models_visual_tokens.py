@@ -12,7 +12,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from models.families import generic
 from models.loading import load_model
 from models.patches import image_features
-from models.visual_tokens import VisualInput, prepare_image, visual_states
+from models.visual_tokens import FAMILIES, prepare_image, visual_states
 from schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
 from schemas.results import PixelBox, View
 
@@ -124,7 +124,7 @@ def test_padding_on_the_left_changes_neither_indices_nor_states(models, picture)
     inputs = dict(visual.inputs)
     inputs["input_ids"] = torch.cat([torch.ones(1, 3, dtype=torch.long), inputs["input_ids"]], dim=1)
     inputs["attention_mask"] = torch.cat([torch.zeros(1, 3, dtype=torch.long), inputs["attention_mask"]], dim=1)
-    padded = VisualInput(inputs, visual.tokens, visual.views, visual.prompt, visual.notes)
+    padded = dataclasses.replace(visual, inputs=inputs)
     states = visual_states(loaded, padded, [0, 2])
     torch.testing.assert_close(states[0], expected[0])
     torch.testing.assert_close(states[2], expected[2], rtol=1e-4, atol=1e-5)
@@ -200,11 +200,17 @@ def test_counts_that_differ_are_an_error_with_both(models, picture, tmp_path):
     settings = folder / "processor_config.json"
     settings.write_text(settings.read_text().replace('"patch_size": 32', '"patch_size": 16'))
     loaded = load_model(str(folder), dtype="float32")
-    with pytest.raises(UnsupportedModelError, match="placed 60 visual tokens, but the model made 15 image features"):
+    with pytest.raises(UnsupportedModelError, match="placed 60 visual tokens, but the model makes 15 of its pictures"):
         prepare_image(loaded, Image.fromarray(picture))
 
 
-def test_a_count_that_is_no_grid_is_refused(tmp_path, picture):
+@pytest.fixture
+def unknown(monkeypatch):
+    """LLaVA as if no file knew it."""
+    monkeypatch.delitem(FAMILIES, "llava")
+
+
+def test_a_class_token_among_the_visual_tokens_is_refused(tmp_path, picture):
     """With the class token kept there are 17 features: which one is the first patch?"""
     folder = save_llava(tmp_path / "class")
     for name in ("config.json", "processor_config.json"):
@@ -212,22 +218,26 @@ def test_a_count_that_is_no_grid_is_refused(tmp_path, picture):
         text = path.read_text()
         path.write_text(text.replace('select_strategy": "default"', 'select_strategy": "full"'))
     loaded = load_model(str(folder), dtype="float32")
-    with pytest.raises(
-        UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid.*families"
-    ):
+    with pytest.raises(UnsupportedModelError, match="placed 17 visual tokens, but the model makes 16"):
         prepare_image(loaded, Image.fromarray(picture))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(FAMILIES, "llava")
+        with pytest.raises(UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid"):
+            prepare_image(loaded, Image.fromarray(picture))
 
 
-def test_tiles_are_refused(models):
+def test_tiles_of_an_unknown_family_are_refused(models):
     inputs = {"input_ids": torch.full((1, 16), 4), "pixel_values": torch.zeros(1, 4, 3, 32, 32)}
-    with pytest.raises(UnsupportedModelError, match=r"one picture.*shape \(1, 4, 3, 32, 32\).*models/families"):
-        generic.place(models["llava"], inputs, (64, 64))
+    with pytest.raises(UnsupportedModelError, match=r"shape \(1, 4, 3, 32, 32\).*docs/adding-a-model.md"):
+        generic.plan(models["llava"], inputs, 0, (64, 64))
 
 
-def test_a_family_without_a_test_says_so(models, picture, monkeypatch):
-    monkeypatch.setattr(generic, "_MEASURED", ())
+def test_a_family_without_a_file_says_so(models, picture, unknown):
     visual = prepare_image(models["llava"], Image.fromarray(picture))
-    assert visual.notes[0] == "The grid of 'llava' is assumed to run row by row; no test covers it."
+    assert [(token.row, token.col) for token in visual.tokens] == list(np.ndindex(4, 4))
+    assert visual.notes[0] == (
+        "The grid of 'llava' is assumed to run row by row: no file in models/families/ knows this family."
+    )
 
 
 def test_a_layer_that_does_not_exist(models, picture):

@@ -39,14 +39,18 @@ CHAT_TEMPLATE = (
 )
 
 
-def tiny_tokenizer(bos=True):
-    """A byte-level BPE tokenizer of at most `VOCAB` tokens; `bos` makes it put <s> in front."""
+def tiny_tokenizer(bos=True, named=None, more=()):
+    """A byte-level BPE tokenizer of about `VOCAB` tokens; `bos` makes it put <s> in front.
+
+    `named` are special tokens that a processor asks the tokenizer for by name, `more` are others.
+    """
+    named = {"image_token": "<image>", **(named or {})}
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = ["<s>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>"]
+    specials = list(dict.fromkeys(["<s>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>", *named.values(), *more]))
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB,
+        vocab_size=VOCAB + len(specials) - 5,
         special_tokens=specials,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -58,7 +62,7 @@ def tiny_tokenizer(bos=True):
         tokenizer_object=tokenizer,
         bos_token="<s>",
         pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
+        extra_special_tokens=named,
     )
 
 

@@ -1,8 +1,9 @@
 """FastVLM: a convolutional tower whose feature map is the patch grid.
 
-``get_image_features`` flattens the tower's last feature map ``[1, channels, rows, cols]`` row by
+``get_image_features`` flattens the tower's last feature map ``[n, channels, rows, cols]`` row by
 row into the connector, so the map itself says how many rows and columns there are: 7 x 7 for an
-EfficientNet at 224 px, 16 x 16 for FastViTHD at 1024 px.
+EfficientNet at 224 px, 16 x 16 for FastViTHD at 1024 px. A convolution sees beyond its own cell of
+the map: the box is that cell's share of the picture, not all that has reached it.
 """
 
 from __future__ import annotations
@@ -11,33 +12,26 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from models.families import single
+from models.geometry import even
 from models.loading import LoadedModel
-from models.patches import (
-    Placement,
-    feature_count,
-    image_features,
-    place_grid,
-    token_positions,
-    trace_pixels,
-    unsupported,
-)
+from models.patches import Family, Plan, image_features, unsupported
 
 
-def place(loaded: LoadedModel, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> Placement:
-    """Locate the visual tokens of one image.
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> Plan:
+    """See :class:`models.patches.Family`."""
+    pixels, mapped = single.picture(loaded, inputs, number, size)
+    rows, cols = single.measured_once(loaded, pixels, lambda: _feature_map(loaded, pixels))
+    return single.one_grid(pixels, mapped, even(rows, mapped.y.size), even(cols, mapped.x.size))
 
-    Args:
-        loaded: a FastVLM model.
-        inputs: what its processor made.
-        size: width and height of the original image.
 
-    Raises:
-        UnsupportedModelError: token and feature counts differ, or the processor cannot be traced.
-    """
-    features = image_features(loaded, inputs)
-    positions = token_positions(loaded, inputs, feature_count(features))
-    feature_map = getattr(features, "last_hidden_state", None)
+def _feature_map(loaded: LoadedModel, pixels: Tensor) -> tuple[int, int]:
+    """Rows and columns of the tower's last feature map."""
+    feature_map = getattr(image_features(loaded, {"pixel_values": pixels[None]}), "last_hidden_state", None)
     if feature_map is None or feature_map.ndim != 4:
         raise unsupported(loaded, "its vision tower gave no feature map [1, channels, rows, cols]")
     rows, cols = feature_map.shape[-2:]
-    return place_grid(trace_pixels(loaded, inputs, size), rows, cols, positions)
+    return int(rows), int(cols)
+
+
+FAMILY = Family(types=("fast_vlm",), plan=plan)

@@ -1,64 +1,54 @@
-"""Any VLM that sees one picture as one grid of patches, row by row: LLaVA-1.5 and its likes.
+"""Any VLM that sees one picture as one grid of patches, row by row: for families without a file of their own.
 
-What cannot be read off the configuration and the processor's settings is refused, never guessed.
+The grid is a guess that is announced with every result. What cannot be guessed is refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from models.geometry import PixelMap
+from models.families import single
+from models.geometry import cells_of, even
 from models.loading import LoadedModel
-from models.patches import (
-    Placement,
-    feature_count,
-    image_features,
-    place_grid,
-    token_positions,
-    trace_pixels,
-    unsupported,
-)
-
-# Families whose order of visual tokens a test of ours has measured by changing pixels.
-_MEASURED = ("llava",)
+from models.patches import Family, Plan, image_features, unsupported
 
 
-def place(loaded: LoadedModel, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> Placement:
-    """Locate the visual tokens of one image.
-
-    Args:
-        loaded: a VLM of any family.
-        inputs: what its processor made.
-        size: width and height of the original image.
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> Plan:
+    """See :class:`models.patches.Family`.
 
     Raises:
         UnsupportedModelError: several pictures (tiles), a count that is no grid, or a processor
             that cannot be traced.
     """
-    pixels = inputs.get("pixel_values")
-    if pixels is None or pixels.ndim != 4 or pixels.shape[0] != 1:
-        seen = "no pixel_values" if pixels is None else f"pixel_values of shape {tuple(pixels.shape)}"
+    pictures = inputs.get("pixel_values")
+    if pictures is None or pictures.ndim != 4 or pictures.shape[0] != 1:
+        seen = "no pixel_values" if pictures is None else f"pixel_values of shape {tuple(pictures.shape)}"
         raise unsupported(loaded, f"expected one picture [1, 3, height, width], its processor gave {seen}")
-    mapped = trace_pixels(loaded, inputs, size)
-    positions = token_positions(loaded, inputs, feature_count(image_features(loaded, inputs)))
-    rows, cols = _grid(loaded, mapped, len(positions))
-    kind = loaded.model.config.model_type
-    notes = () if kind in _MEASURED else (f"The grid of {kind!r} is assumed to run row by row; no test covers it.",)
-    return place_grid(mapped, rows, cols, positions, notes)
-
-
-def _grid(loaded: LoadedModel, mapped: PixelMap, count: int) -> tuple[int, int]:
-    """Rows and columns: from the patch size where it explains the count, else a square of a square."""
-    vision: Any = getattr(loaded.model.config, "vision_config", None)
-    patch = getattr(vision, "patch_size", None)
+    pixels, mapped = single.picture(loaded, inputs, number, size)
+    count = single.measured_once(loaded, pixels, lambda: _feature_count(image_features(loaded, inputs)))
     height, width = mapped.y.size, mapped.x.size
-    if isinstance(patch, int) and (height // patch) * (width // patch) == count:
-        return height // patch, width // patch
+    patch = _declared_patch(loaded)
+    if patch and (height // patch) * (width // patch) == count:
+        return single.one_grid(pixels, mapped, cells_of(height // patch, patch), cells_of(width // patch, patch))
     side = math.isqrt(count)
     if side * side == count and height == width:
-        return side, side
+        return single.one_grid(pixels, mapped, even(side, height), even(side, width))
     raise unsupported(loaded, f"{count} visual tokens of a {width} x {height} picture are no square grid")
+
+
+def _feature_count(features: object) -> int:
+    """How many feature vectors the connector made."""
+    pooled = getattr(features, "pooler_output", features)
+    parts = pooled if isinstance(pooled, list | tuple) else [pooled]
+    return sum(part.numel() // part.shape[-1] for part in parts if isinstance(part, Tensor))
+
+
+def _declared_patch(loaded: LoadedModel) -> int | None:
+    patch = getattr(getattr(loaded.model.config, "vision_config", None), "patch_size", None)
+    return patch if isinstance(patch, int) else None
+
+
+FAMILY = Family(types=(), plan=plan)

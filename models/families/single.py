@@ -1,0 +1,86 @@
+"""One picture per image, through one of transformers' standard image processors: what such families share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+from models.geometry import PixelMap, Span, cells_of, pixel_map
+from models.loading import LoadedModel
+from models.patches import Grid, Plan, row_by_row, unsupported, vision_config
+from models.tracing import unlike
+
+Measured = TypeVar("Measured")
+_measured: WeakKeyDictionary[nn.Module, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def picture(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> tuple[Any, Any]:
+    """The processed picture of an image, ``[3, height, width]``, and where its pixels come from.
+
+    Raises:
+        UnsupportedModelError: there is not one picture per image, or its size is unexpected.
+    """
+    pixels = inputs.get("pixel_values")
+    if pixels is None or pixels.ndim != 4:
+        seen = "no pixel_values" if pixels is None else f"pixel_values of shape {tuple(pixels.shape)}"
+        raise unsupported(loaded, f"expected pictures [n, 3, height, width], its processor gave {seen}")
+    image_processor = _image_processor(loaded)
+    mapped = pixel_map(image_processor, *size)
+    return pixels[number], sized(image_processor, pixels[number], mapped)
+
+
+def sized(image_processor: Any, pixels: Tensor, mapped: PixelMap) -> PixelMap:
+    """The map, if the picture ``[3, height, width]`` has its size.
+
+    Raises:
+        UnsupportedModelError: it has another one.
+    """
+    height, width = pixels.shape[-2:]
+    if (height, width) != (mapped.y.size, mapped.x.size):
+        raise unlike(image_processor, f"it gave {width} x {height} pixels, not {mapped.x.size} x {mapped.y.size}")
+    return mapped
+
+
+def one_grid(pixels: Tensor, mapped: PixelMap, rows: tuple[Span, ...], cols: tuple[Span, ...]) -> Plan:
+    """A single view of the whole picture, row by row."""
+    grid = Grid("image", mapped, rows, cols, pixels)
+    return Plan((grid,), tuple(row_by_row(0, len(rows), len(cols))))
+
+
+def patched(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int], merged: int) -> Plan:
+    """A single view, cut from the top left into patches of ``merged`` pixels; what is left over belongs to none."""
+    pixels, mapped = picture(loaded, inputs, number, size)
+    rows, cols = mapped.y.size // merged, mapped.x.size // merged
+    return one_grid(pixels, mapped, cells_of(rows, merged), cells_of(cols, merged))
+
+
+def measured_once(loaded: LoadedModel, pixels: Tensor, measure: Callable[[], Measured]) -> Measured:
+    """What only a run of the vision tower can tell, once per model and size of picture."""
+    known = _measured.setdefault(loaded.model, {})
+    shape = tuple(pixels.shape)
+    if shape not in known:
+        known[shape] = measure()
+    found: Measured = known[shape]
+    return found
+
+
+def patch_size(loaded: LoadedModel) -> int:
+    """Side of the vision tower's patches in pixels.
+
+    Raises:
+        UnsupportedModelError: it has none, or its patches are not square.
+    """
+    value = getattr(vision_config(loaded), "patch_size", None)
+    sides = set(value) if isinstance(value, list | tuple) else {value}
+    side = sides.pop() if len(sides) == 1 else None
+    if not isinstance(side, int):
+        raise unsupported(loaded, f"its vision tower has patches of size {value}")
+    return side
+
+
+def _image_processor(loaded: LoadedModel) -> Any:
+    processor: Any = loaded.processor
+    return processor.image_processor
