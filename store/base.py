@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from store.server_options import ServerOptions
+
     Floats = NDArray[np.floating[Any]]
 
 #: Called with rows indexed so far and rows in all.
@@ -284,22 +286,36 @@ class Store(Closing):
         """Let go of the store; banks opened from it stay open."""
 
 
-def open_store(target: str | Path, *, create: bool = False) -> Store:
+def is_server(target: str | Path) -> bool:
+    """Whether an address is a server's and not a folder."""
+    return str(target).startswith(("http://", "https://"))
+
+
+def open_store(
+    target: str | Path,
+    *,
+    create: bool = False,
+    server: ServerOptions | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Store:
     """A store by its address.
 
     Args:
         target: ``http://`` or ``https://`` URL of a Qdrant server (its key is read from
             ``QDRANT_API_KEY``), else a folder for the embedded engine.
         create: make the folder where it does not exist.
+        server: timeouts, protocol and set-up of new collections; means nothing for a folder.
+        notify: told when a server keeps one waiting.
 
     Raises:
         BankNotFoundError: there is no such folder, and ``create`` is false.
-        StoreError: it is no folder, or cannot be made; the server cannot be reached.
+        StoreError: it is no folder, or cannot be made; the server cannot be reached, or is too old.
+        UsageError: the server's address cannot be used.
     """
-    if str(target).startswith(("http://", "https://")):
+    if is_server(target):
         from store.server import ServerStore
 
-        return ServerStore.connect(str(target))
+        return ServerStore.connect(str(target), server, notify)
     from store.embedded import EmbeddedStore
 
     return EmbeddedStore.at(Path(target), create=create)

@@ -44,8 +44,10 @@ def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
             must += [Clause(condition.field, _RANGES[condition.op], value) for value in values]  # type: ignore[arg-type]
         elif condition.op == "~":
             must += [Clause(condition.field, "text", str(value)) for value in values]
-        elif condition.op == "!=":
+        elif condition.op == "!=" and (len(values) == 1 or isinstance(values[0], bool)):
             must_not += [Clause(condition.field, "value", value) for value in values]
+        elif condition.op == "!=":
+            must_not.append(Clause(condition.field, "any", values))
         elif len(values) == 1:
             must.append(Clause(condition.field, "value", values[0]))
         elif set(values) != {True, False}:  # either of both is no condition

@@ -2,73 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemas.collection import BankIdentity, BankRecord
-from schemas.errors import BankNotFoundError, LensbankError, StoreError
+from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.filters import server_filter
 from store.records import require_complete
 from store.rows import unit_queries
+from store.server_collections import Limits, read_limits
+from store.server_connection import Connection, Notify, connect
+from store.server_options import ServerOptions
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
+    from qdrant_client import QdrantClient, models
 
     from store.base import Floats
 
-T = TypeVar("T")
-METADATA_KEY = "lensbank"
+#: Queries per request, and rows in one answer: a hit with payload takes about a kilobyte.
 QUERY_CHUNK = 128
-_TIMEOUT_SECONDS = 120
-
-
-class Connection:
-    """A client and the server's address as it may be shown: without credentials."""
-
-    def __init__(self, client: QdrantClient, address: str) -> None:
-        """Hold both."""
-        self.client = client
-        self.address = address
-
-    def call(self, work: Callable[[QdrantClient], T]) -> T:
-        """Run one request.
-
-        Raises:
-            StoreError: the server cannot be reached, or refuses.
-        """
-        try:
-            return work(self.client)
-        except LensbankError:
-            raise
-        except Exception as error:
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            raise StoreError(
-                f"The Qdrant server {self.address} failed: {text}",
-                "Check that it runs and that QDRANT_API_KEY holds its key, if it has one.",
-            ) from error
-
-    def record(self, name: str) -> BankRecord | None:
-        """The record of a collection; ``None`` where it is not there or not a bank.
-
-        Raises:
-            BankMismatchError: written by a newer version.
-            StoreError: the request failed.
-        """
-
-        def read(client: QdrantClient) -> dict[str, Any] | None:
-            if not client.collection_exists(name):
-                return None
-            return (client.get_collection(name).config.metadata or {}).get(METADATA_KEY)
-
-        data = self.call(read)
-        return None if data is None else BankRecord.from_dict(data)
+HITS_PER_ANSWER = 20_000
+# A server sets aside room for as many hits as are asked for.
+_COUNT_FROM = 10_000
 
 
 class ServerBank(Bank):
@@ -79,6 +38,7 @@ class ServerBank(Bank):
         self.name = name
         self.record = record
         self._connection = connection
+        self._limits: Limits | None = None
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
@@ -93,25 +53,29 @@ class ServerBank(Bank):
         exact: bool = True,
         with_payload: bool = True,
     ) -> list[list[Hit]]:
-        """See :meth:`Bank.search`."""
+        """See :meth:`Bank.search`; as many queries per request as the server allows."""
         from qdrant_client import models
 
         queries = unit_queries(vectors, self.record.identity.dim, k)
         condition = server_filter(where)
-        if k == 0:
+        if k == 0 or not len(queries):
             return [[] for _ in queries]
-        limit = max(1, min(k, self.count()))
-        quantization = None if exact else models.QuantizationSearchParams(rescore=True, oversampling=4.0)
-        params = models.SearchParams(exact=exact, hnsw_ef=None if exact else 128, quantization=quantization)
+        limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
+        limits = self._allowed(exact, limit)
+        params = self._params(exact, limits)
+        chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
+        seconds = max(1, round(self._connection.options.timeout))
         found: list[list[Hit]] = []
-        for start in range(0, len(queries), QUERY_CHUNK):
+        for start in range(0, len(queries), chunk):
             requests = [
                 models.QueryRequest(
                     query=vector, limit=limit, filter=condition, params=params, with_payload=with_payload
                 )
-                for vector in queries[start : start + QUERY_CHUNK].tolist()
+                for vector in queries[start : start + chunk].tolist()
             ]
-            answers = self._connection.call(lambda c, r=requests: c.query_batch_points(self.name, requests=r))  # type: ignore[misc]
+            answers = self._connection.call(
+                lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds)  # type: ignore[misc]
+            )
             found += [[Hit(str(p.id), p.score, p.payload or {}) for p in answer.points] for answer in answers]
         return found
 
@@ -139,44 +103,73 @@ class ServerBank(Bank):
     def close(self) -> None:
         """See :meth:`Bank.close`; the connection belongs to the store."""
 
+    def _allowed(self, exact: bool, limit: int) -> Limits:
+        """The server's limits, which this search keeps.
+
+        Raises:
+            StoreError: it cannot.
+        """
+        if self._limits is None:
+            self._limits = read_limits(self._connection, self.name)
+        limits, server = self._limits, f"The strict mode of the Qdrant server {self._connection.address}"
+        if exact and not limits.exact:
+            raise StoreError(
+                f"{server} forbids exact search in {self.name}.",
+                "Search approximately (query --approximate), or allow it there (search_allow_exact).",
+            )
+        if limits.hits is not None and limit > limits.hits:
+            raise StoreError(
+                f"{server} allows {limits.hits} rows per query in {self.name}; {limit} are needed.",
+                "Ask for a smaller --top-k, or raise max_query_limit there.",
+            )
+        return limits
+
+    @staticmethod
+    def _params(exact: bool, limits: Limits) -> models.SearchParams:
+        from qdrant_client import models
+
+        if exact:
+            return models.SearchParams(exact=True)
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=limits.oversampling)
+        return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)
+
 
 class ServerStore(Store):
     """A Qdrant server.
 
     Args:
-        client: connected to it.
+        client: connected to it; the client's own local mode will do.
         address: for messages.
+        options: timeouts, patience, set-up of new collections.
     """
 
-    def __init__(self, client: QdrantClient, address: str) -> None:
+    def __init__(self, client: QdrantClient, address: str, options: ServerOptions | None = None) -> None:
         """Use a client that is there; see :meth:`connect`."""
         self.address = address
-        self._connection = Connection(client, address)
+        self._connection = Connection(client, address, options)
 
     @classmethod
-    def connect(cls, url: str) -> ServerStore:
+    def connect(cls, url: str, options: ServerOptions | None = None, notify: Notify | None = None) -> ServerStore:
         """See :func:`store.base.open_store`.
 
         Raises:
-            StoreError: the server cannot be reached, or refuses the key.
+            StoreError: the server cannot be reached, refuses the key, is too old, or is none.
+            UsageError: the address or an option cannot be used.
         """
-        from qdrant_client import QdrantClient
-
-        parts = urlsplit(url)
-        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        try:
-            client = QdrantClient(
-                url=url,
-                api_key=os.environ.get("QDRANT_API_KEY") or None,
-                prefer_grpc=True,
-                timeout=_TIMEOUT_SECONDS,
-                check_compatibility=False,  # the first request tells more
-            )
-        except Exception as error:
-            raise StoreError(f"{address} is not a server's URL ({error}).", "Example: http://localhost:6333") from error
-        store = cls(client, address)
-        store._connection.call(lambda c: c.get_collections())
+        connection = connect(url, options or ServerOptions(), notify)
+        store = cls(connection.client, connection.address, options)
+        store._connection = connection
         return store
+
+    @property
+    def url(self) -> str:
+        """The address: what tells this server from others."""
+        return self.address
+
+    @property
+    def protocol(self) -> str:
+        """``grpc`` or ``rest``."""
+        return self._connection.protocol
 
     def list(self) -> BankInfos:
         """See :meth:`Store.list`; collections that are not banks are left out."""
@@ -223,15 +216,3 @@ class ServerStore(Store):
             there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
             raise BankNotFoundError(f"The server {self._connection.address} has no bank {name!r}.", there)
         return record
-
-
-def write_record(connection: Connection, name: str, record: BankRecord, **changes: Any) -> BankRecord:
-    """Replace fields of a collection's record.
-
-    Raises:
-        StoreError: the request failed.
-    """
-    record = replace(record, **changes)
-    metadata: Mapping[str, Any] = {METADATA_KEY: record.to_dict()}
-    connection.call(lambda c: c.update_collection(name, metadata=dict(metadata)))
-    return record
