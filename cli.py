@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cli_options import load, model_options, shared_options
+from cli_options import load, model_options, open_target, shared_options
 from cli_terminal import (
     TerminalProgress,
     parse_contexts,
@@ -94,12 +94,11 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         from ingest.pipeline import default_layers, run
         from ingest.progress import IngestOptions
         from models.layers import check_layers
-        from store.base import open_store
 
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
-        with read_corpora(corpora, **reading) as corpus, open_store(options["store_target"], create=True) as store:
+        with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
             loaded = load(options["model"], options)
             depth = loaded.lm.n_layers
             layers = default_layers(depth) if chosen is None else range(1, depth + 1) if chosen == "all" else chosen
@@ -171,7 +170,6 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         from query.images import check_images
         from query.pipeline import QueryOptions, QuerySession, model_source
         from query.render import to_json, to_table
-        from store.base import open_store
 
         layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
         settings = QueryOptions(
@@ -187,7 +185,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         )
         check_images(images, settings.max_pixels)  # before the model takes its time
         needs_store = "latent" in settings.lenses or options["model"] is None
-        with open_store(options["store_target"]) if needs_store else nullcontext() as store:
+        with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:

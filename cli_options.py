@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from models.loading import LoadedModel
+    from store.base import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,22 +47,46 @@ def _optional(required: bool) -> str:
     return "" if required else " May be left out where the store holds one model."
 
 
+server_option = click.option(
+    "--server",
+    "server_options",
+    multiple=True,
+    envvar="LENSBANK_SERVER",
+    metavar="NAME=VALUE",
+    help="How to use a Qdrant server; repeatable. timeout=120 (seconds a request may take), patience=600 (to wait for "
+    "a server that is away), protocol=auto|grpc|rest, grpc-port=6334, ca-file=FILE, streams=4 (uploads at once), "
+    "batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, write-consistency=N. "
+    "[env: LENSBANK_SERVER, separated by spaces]",
+)
+
+
 def shared_options(command: Command) -> Command:
     """The options of every command that uses a store."""
     for option in (
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("--silent", is_flag=True, help="No progress on stderr."),
+        server_option,
         click.option(
             "--store",
             "store_target",
             default=DEFAULT_STORE,
             show_default=True,
-            envvar="LENSBANK_STORE",
-            help="Folder of the embedded engine, or URL of a Qdrant server. [env: LENSBANK_STORE]",
+            envvar=["LENSBANK_STORE", "QDRANT_URL"],
+            help="Folder of the embedded engine, or URL of a Qdrant server (its key: QDRANT_API_KEY). "
+            "[env: LENSBANK_STORE, then QDRANT_URL]",
         ),
     ):
         command = option(command)
     return command
+
+
+def open_target(options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:
+    """Open the store of :func:`shared_options`."""
+    from store.base import open_store
+    from store.server_options import parse_options
+
+    server = parse_options(options["server_options"])
+    return open_store(options["store_target"], create=create, server=server, notify=notify)
 
 
 def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
