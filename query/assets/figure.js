@@ -1,0 +1,261 @@
+// The image or text on the left, and the controls around it.
+
+let geometry = null;
+let hovered = null;
+
+const theme = () => document.documentElement.dataset.theme;
+
+const BELOW = 96; // px under the image for what explains it
+
+/** Width that the drawing may take: the column's, but no higher than the window unless it is enlarged. */
+function roomForFigure(one) {
+  const wide = Math.max(180, byId("view").clientWidth);
+  if (one.kind !== "image") return wide;
+  const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
+  const high = state.large ? Infinity : Math.max(320, globalThis.innerHeight - top - BELOW);
+  return Math.max(180, Math.floor(Math.min(wide, (high * one.width) / one.height)));
+}
+
+function drawFigure() {
+  const one = reading();
+  const figure = byId("figure");
+  const layer = layerAt(state.layer);
+  figure.classList.toggle("text", one.kind !== "image");
+  geometry = geometryFor(one, state.group, roomForFigure(one));
+  const { group, legend } = paintView(one, layer, viewOptions(), geometry, theme());
+  const size = { width: tidy(geometry.width), height: tidy(geometry.height) };
+  figure.replaceChildren(
+    svg(
+      "svg",
+      {
+        ...size,
+        viewBox: `0 0 ${size.width} ${size.height}`,
+        overflow: "visible",
+        "aria-hidden": "true",
+        "font-family": FONT,
+      },
+      group,
+      svg("g", { id: "frames" }),
+    ),
+  );
+  const count = counted(geometry.cells.length, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens");
+  figure.setAttribute("aria-label", `${count} at layer ${layer.layer}`);
+  drawLegend(one, legend);
+  drawFrames();
+}
+
+function cellOf(token) {
+  return geometry.cells.find((cell) => cell.token === token);
+}
+
+function drawFrames() {
+  const frames = byId("frames");
+  if (!frames) return;
+  const chosen = cellOf(state.token);
+  const pointed = hovered !== null && hovered !== state.token ? cellOf(hovered) : null;
+  frames.replaceChildren(
+    ...(pointed ? paintFrame(pointed, 1.5) : []),
+    ...(chosen ? paintFrame(chosen, state.locked ? 4 : 2.5) : []),
+  );
+  frames.dataset.held = state.locked;
+}
+
+/** One line on the patch under the pointer, which another that is held keeps from the panel, or on the chosen one. */
+function drawHovered() {
+  const one = reading();
+  const token = hovered ?? state.token;
+  const found = layerAt(state.layer).lenses[state.lens];
+  const at = bestOf(found, token);
+  const said = at < 0 ? "nothing" : wordOf(state.lens, found.entry[at]);
+  const score = at < 0 ? "" : ` ${shownScore(strength(found, at))}`;
+  const held = state.locked && token === state.token ? " (held)" : "";
+  byId("hovered").replaceChildren(`${placeName(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
+}
+
+function drawLegend(one, legend) {
+  const box_ = byId("legend");
+  box_.replaceChildren();
+  if (!legend) return;
+  if (legend.kind === "ask") {
+    box_.append("Type a word above, or choose one from the list of layers below.");
+    return;
+  }
+  const { group, width, height } = paintLegend(one, legend, "currentColor");
+  box_.append(svg("svg", { width: Math.ceil(width), height, "font-family": FONT, role: "img", "aria-label": legendText(legend) }, group));
+  if (legend.kind === "ramp") box_.append(scaleChoice());
+  if (legend.kind === "found") {
+    box_.append(`in ${counted(legend.patches, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens")} of ${legend.total}`);
+  }
+}
+
+function legendText(legend) {
+  if (legend.kind === "ramp") return `${legend.title} from ${shownScore(legend.low)} (dark) to ${shownScore(legend.high)} (bright)`;
+  if (legend.kind === "banks") return `bank layers ${legend.layers.join(", ")}, from dark to bright`;
+  return `share of the ${legend.most} neighbours, from pale to strong`;
+}
+
+function scaleChoice() {
+  const select = el(
+    "select",
+    { "aria-label": "Range of the colours", onchange: (event) => change({ scale: event.target.value }) },
+    el("option", { value: "layer", text: "this layer's range" }),
+    el("option", { value: "all", text: "range of all layers" }),
+  );
+  select.value = state.scale;
+  return select;
+}
+
+/** Choose a token, unless another is held. */
+function point(token) {
+  hovered = token;
+  if (!state.locked && token !== null) change({ token });
+  drawFrames();
+  drawHovered();
+}
+
+/** Hold a token; once more lets it go. */
+function hold(token) {
+  const again = state.locked && token === state.token;
+  change({ token, locked: !again });
+  speakSoon();
+}
+
+function tokenAt(event) {
+  const token = event.target.dataset?.token;
+  return token === undefined ? null : Number(token);
+}
+
+function listenToFigure() {
+  const figure = byId("figure");
+  figure.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "touch") point(tokenAt(event));
+  });
+  figure.addEventListener("pointerleave", () => point(null));
+  figure.addEventListener("click", (event) => {
+    const token = tokenAt(event);
+    if (token !== null) hold(token);
+  });
+  new ResizeObserver(() => {
+    if (geometry && roomForFigure(reading()) !== geometry.width) drawFigure();
+  }).observe(byId("view"));
+  globalThis.addEventListener("resize", () => {
+    if (roomForFigure(reading()) !== geometry.width) drawFigure();
+  });
+}
+
+function drawControls() {
+  const one = reading();
+  const lenses = lensesOf(one);
+  byId("lens").replaceChildren(...lenses.map((lens) => el("option", { value: lens, text: lensTitle(lens) })));
+  byId("lens").value = state.lens;
+  byId("lens").hidden = lenses.length < 2;
+  const groups = groupsOf(one);
+  byId("group").replaceChildren(...groups.map((group, number) => el("option", { value: number, text: group.name })));
+  byId("group").value = state.group;
+  byId("group").hidden = groups.length < 2;
+  const banks = lenses.includes(LATENT);
+  for (const button of byId("colour").children) {
+    button.setAttribute("aria-pressed", button.dataset.colour === state.colour);
+    if (button.dataset.colour === "bank") button.disabled = !banks || !isLatent(state.lens);
+  }
+  byId("words").checked = state.words;
+  byId("find-bar").hidden = state.colour !== "find";
+  if (byId("find") !== document.activeElement) byId("find").value = state.find;
+  byId("phrase").checked = state.phrase;
+  byId("phrase").parentElement.hidden = !isLatent(state.lens);
+  byId("enlarge").setAttribute("aria-pressed", state.large);
+  byId("main").classList.toggle("large", state.large);
+  const words = topWords(one, layerAt(state.layer), state.lens).slice(0, 200);
+  byId("find-words").replaceChildren(...words.map(({ word }) => el("option", { value: word })));
+}
+
+function drawLayerBar() {
+  const one = reading();
+  const last = one.layers.length - 1;
+  const slider = byId("layer");
+  slider.max = last;
+  slider.value = state.layer;
+  slider.disabled = last === 0;
+  const layer = layerAt(state.layer).layer;
+  slider.setAttribute("aria-valuetext", `layer ${layer}`);
+  byId("layer-name").replaceChildren(`Layer ${layer}`, el("small", { text: layerAbout(one, layer) }));
+  byId("layer-down").disabled = state.layer === 0;
+  byId("layer-up").disabled = state.layer === last;
+  const every = Math.ceil(one.layers.length / 18);
+  byId("layer-ticks").replaceChildren(
+    ...one.layers.flatMap((each, at) => {
+      if (at % every && at !== state.layer) return [];
+      const tick = el("span", { class: at === state.layer ? "here" : "", text: each.layer, onclick: () => change({ layer: at }) });
+      tick.style.left = `${last ? (100 * at) / last : 50}%`;
+      return [tick];
+    }),
+  );
+}
+
+function layerAbout(one, layer) {
+  const last = one.model.n_layers;
+  if (layer === 0) return "input embedding";
+  return last ? `of ${last} blocks` : "";
+}
+
+/** Show another group of views, with the patch at the same place of the image chosen. */
+function showGroup(group) {
+  const one = reading();
+  const old = one.tokens.box[state.token];
+  const [x, y] = old ? [(old[0] + old[2]) / 2, (old[1] + old[3]) / 2] : [0, 0];
+  const there = tokensOf(one, group);
+  const same = there.find((token) => {
+    const [x0, y0, x1, y1] = one.tokens.box[token];
+    return x0 <= x && x < x1 && y0 <= y && y < y1;
+  });
+  change({ group, token: same ?? there[0] ?? state.token });
+}
+
+function listenToControls() {
+  byId("layer").addEventListener("input", (event) => change({ layer: Number(event.target.value) }));
+  byId("layer-down").addEventListener("click", () => stepLayer(-1));
+  byId("layer-up").addEventListener("click", () => stepLayer(1));
+  byId("colour").addEventListener("click", (event) => {
+    const colour = event.target.dataset?.colour;
+    if (colour) setColour(colour);
+  });
+  byId("words").addEventListener("change", (event) => change({ words: event.target.checked }));
+  byId("lens").addEventListener("change", (event) => setLens(event.target.value));
+  byId("group").addEventListener("change", (event) => showGroup(Number(event.target.value)));
+  byId("find").addEventListener("input", (event) => change({ find: event.target.value }));
+  byId("phrase").addEventListener("change", (event) => change({ phrase: event.target.checked }));
+  byId("find-bar").addEventListener("submit", (event) => event.preventDefault());
+  byId("enlarge").addEventListener("click", () => change({ large: !state.large }));
+}
+
+function stepLayer(step) {
+  const layer = Math.min(reading().layers.length - 1, Math.max(0, state.layer + step));
+  change({ layer });
+  speakSoon();
+}
+
+/** Colour the patches; where there is a word to type, go there. */
+function setColour(colour) {
+  if (colour === "bank" && !isLatent(state.lens)) return;
+  change({ colour });
+  if (colour === "find" && !state.find) {
+    drawNow();
+    byId("find").focus();
+  }
+}
+
+/** Draw another lens; only LatentLens has bank layers. */
+function setLens(lens) {
+  change({ lens, colour: state.colour === "bank" && !isLatent(lens) ? "none" : state.colour });
+}
+
+function readFigure() {
+  const first = ["reading", "group", "layer", "lens", "colour", "scale", "words", "find", "phrase", "large"];
+  watch([...first], drawControls);
+  watch(["reading", "layer"], drawLayerBar);
+  watch([...first], drawFigure);
+  watch(["token", "locked"], drawFrames);
+  watch(["reading", "token", "locked", "layer", "lens"], drawHovered);
+  listenToFigure();
+  listenToControls();
+}

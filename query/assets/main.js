@@ -1,0 +1,41 @@
+// Putting the parts together.
+
+const THEMES = ["system", "light", "dark"];
+const darkSystem = globalThis.matchMedia("(prefers-color-scheme: dark)");
+let themeChosen = "system";
+
+function applyTheme() {
+  const dark = themeChosen === "dark" || (themeChosen === "system" && darkSystem.matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  byId("theme").textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[themeChosen];
+  if (geometry) drawFigure();
+}
+
+function nextTheme() {
+  themeChosen = nextOf(THEMES, themeChosen);
+  applyTheme();
+}
+
+function start() {
+  applyTheme();
+  darkSystem.addEventListener("change", applyTheme);
+  byId("theme").addEventListener("click", nextTheme);
+  state.words = Math.max(...data.readings[0].views.map((view) => view.cols), 1) <= 16 || data.readings[0].kind !== "image";
+  readAddress();
+  byId("main").hidden = false;
+  readProvenance();
+  readFigure();
+  readPanel();
+  readDepth();
+  readOverview();
+  readExport();
+  readKeys();
+  drawAll();
+  globalThis.addEventListener("hashchange", () => {
+    readAddress();
+    drawAll();
+  });
+  document.documentElement.dataset.ready = "true";
+}
+
+start();

@@ -1,0 +1,155 @@
+// All patches as SVG: the same drawing on the screen and in a saved figure.
+
+const SMALLEST = 7; // px: smaller words cannot be read
+const LARGEST = 17;
+const VEIL = { plain: 0, words: 0.66, find: 0.5 };
+
+/** What is drawn of the state. */
+function viewOptions() {
+  const { lens, colour, find, phrase, scale, words } = state;
+  return { lens, colour, find, phrase, scale, words };
+}
+
+/** The drawing's size and cells for a width: {width, height, cells}. */
+function geometryFor(one, group, width) {
+  if (one.kind !== "image") return { width, ...textCells(one, width) };
+  const scale = width / one.width;
+  return { width, height: one.height * scale, cells: imageCells(one, group, scale) };
+}
+
+/** Everything but the marks of the chosen patch, as a `<g>`. */
+function paintView(one, layer, options, geometry, theme) {
+  const colours = colouring(one, layer, options);
+  const back = svg("g", { class: "back" }, ...(one.kind === "image" ? paintImage(one, options, geometry, theme) : []));
+  const cells = svg("g", { class: "cells" });
+  const words = svg("g", { class: "words" });
+  const line = one.kind === "image" ? { stroke: "#808080", "stroke-opacity": 0.55 } : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
+  for (const cell of geometry.cells) {
+    const colour = colours.of(cell.token);
+    cells.append(
+      svg("rect", {
+        "data-token": cell.token,
+        ...box(cell),
+        rx: one.kind === "image" ? null : 6,
+        fill: colour ? rgb(colour.fill) : rgb(PAPER[theme]),
+        "fill-opacity": colour ? colour.opacity : one.kind === "image" ? 0 : 1,
+        ...line,
+      }),
+    );
+    const ink = colour && colour.opacity > 0.6 ? inkOn(colour.fill) : rgb(INK[theme]);
+    const halo = rgb(colour ? mixed(PAPER[theme], colour.fill, colour.opacity) : PAPER[theme]);
+    if (one.kind !== "image") words.append(paintToken(cell, ink));
+    if (options.words) words.append(...paintWord(one, layer, options, cell, ink, halo));
+  }
+  return { group: svg("g", {}, back, cells, words), legend: colours.legend };
+}
+
+function box({ x, y, w, h }) {
+  return { x: tidy(x), y: tidy(y), width: tidy(w), height: tidy(h) };
+}
+
+const tidy = (number) => Math.round(number * 100) / 100;
+
+function paintImage(one, { colour, find, words }, { width, height }, theme) {
+  const finding = colour === "find" && find.trim();
+  const grey = colour === "score" || colour === "bank" || finding;
+  const parts = [];
+  if (grey) {
+    parts.push(
+      svg("filter", { id: "grey" }, svg("feColorMatrix", { type: "saturate", values: "0" })),
+    );
+  }
+  const size = { width: tidy(width), height: tidy(height) };
+  parts.push(svg("image", { href: one.picture, preserveAspectRatio: "none", filter: grey ? "url(#grey)" : null, ...size }));
+  const veil = finding ? VEIL.find : words && !grey ? VEIL.words : VEIL.plain;
+  if (veil) parts.push(svg("rect", { fill: rgb(PAPER[theme]), "fill-opacity": veil, ...size }));
+  return parts;
+}
+
+/** A text token above the word that it is nearest to. */
+function paintToken(cell, ink) {
+  return svg("text", {
+    x: tidy(cell.x + cell.w / 2),
+    y: tidy(cell.y + 22),
+    "text-anchor": "middle",
+    "font-size": 17,
+    "font-weight": 600,
+    fill: ink,
+    text: cutToWidth(cell.text, 17, cell.w - 8),
+  });
+}
+
+function paintWord(one, layer, options, cell, ink, halo) {
+  const found = layer.lenses[options.lens];
+  const at = bestOf(found, cell.token);
+  const word = at < 0 ? "·" : wordOf(options.lens, found.entry[at]);
+  const isText = one.kind !== "image";
+  const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
+  const fitting = (room * 100) / Math.max(1, textWidth(word, 550));
+  const size = Math.min(isText ? 14 : LARGEST, cell.h * 0.46, Math.max(SMALLEST, fitting));
+  if (size < SMALLEST || room < SMALLEST) return [];
+  const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
+  return [
+    svg("text", {
+      x: tidy(cell.x + cell.w / 2),
+      y: tidy(middle + size * 0.35),
+      "text-anchor": "middle",
+      "font-size": tidy(size),
+      "font-weight": 550,
+      fill: ink,
+      stroke: halo,
+      "stroke-width": halo ? tidy(size / 6) : null,
+      "stroke-linejoin": halo ? "round" : null,
+      "paint-order": halo ? "stroke" : null,
+      text: cutToWidth(word, size, room, 550),
+    }),
+  ];
+}
+
+/** The frame of a patch, visible on any image and any colour: a dark line between two light ones. */
+function paintFrame(cell, width = 3) {
+  const line = (stroke, wide) => svg("rect", { ...box(cell), fill: "none", stroke, "stroke-width": wide, "pointer-events": "none" });
+  return [line("#ffffff", width + 3), line("#16150f", width)];
+}
+
+/** The legend of a colouring as SVG, `width` pixels wide at most: {group, height}. */
+function paintLegend(one, legend, ink) {
+  const parts = [];
+  const label = (x, text, anchor = "start") =>
+    svg("text", { x: tidy(x), y: 13, "font-size": 13, fill: ink, "text-anchor": anchor, text });
+  let x = 0;
+  const put = (text) => {
+    parts.push(label(x, text));
+    x += (textWidth(text, 400) * 13) / 100 + 8;
+  };
+  if (legend.kind === "ramp") {
+    put(legend.title);
+    put(shownScore(legend.low));
+    for (let step = 0; step < 32; step += 1) {
+      parts.push(svg("rect", { x: tidy(x + step * 4), y: 2, width: 4.5, height: 13, fill: rgb(viridis(step / 31)) }));
+    }
+    x += 136;
+    put(shownScore(legend.high));
+  } else if (legend.kind === "banks") {
+    put("bank layer");
+    for (const bank of legend.layers) {
+      parts.push(svg("rect", { x: tidy(x), y: 2, width: 13, height: 13, rx: 3, fill: rgb(bankColour(one, bank)) }));
+      x += 17;
+      put(String(bank));
+    }
+  } else if (legend.kind === "found") {
+    for (const count of [1, legend.most]) {
+      const opacity = 0.3 + 0.6 * (count / legend.most);
+      parts.push(svg("rect", { x: tidy(x), y: 2, width: 13, height: 13, rx: 3, fill: rgb(FOUND), "fill-opacity": opacity }));
+      x += 17;
+      put(`${count} of ${legend.most}`);
+      if (legend.most === 1) break;
+    }
+  }
+  return { group: svg("g", {}, ...parts), width: x, height: 18 };
+}
+
+/** A cosine, probability or range end as a person reads it. */
+function shownScore(value) {
+  return Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
+}

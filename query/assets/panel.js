@@ -1,0 +1,204 @@
+// The chosen patch: what each lens says of it at this layer.
+
+const MAX_SHOWN = 50; // a list longer than this is shown on request
+
+let shownAll = false;
+
+function drawPanel() {
+  const one = reading();
+  const layer = layerAt(state.layer);
+  shownAll = false;
+  drawPatchHead(one, layer);
+  drawLenses();
+}
+
+function drawPatchHead(one, layer) {
+  const name = byId("patch-name");
+  const token = state.token;
+  if (one.kind === "image") name.replaceChildren(placeName(one, token));
+  else name.replaceChildren("Token ", foreign(tokenText(one.tokens.label[token])));
+  byId("patch-facts").textContent = patchFacts(one, layer, token).join(" · ");
+  drawCrop(one, token);
+}
+
+/** Where the patch is, and how large its state. */
+function patchFacts(one, layer, token) {
+  const facts = [`layer ${layer.layer}`];
+  const box_ = one.tokens.box[token];
+  if (box_) {
+    const [x0, y0, x1, y1] = box_.map((edge) => Math.round(edge * 10) / 10);
+    facts.push(`x ${x0} to ${x1}, y ${y0} to ${y1} px`);
+  } else {
+    facts.push(`position ${one.tokens.index[token]}`, one.tokens.label[token]);
+  }
+  facts.push(`norm ${layer.norm[token]}`);
+  return facts;
+}
+
+/** The patch and what is around it, magnified. */
+function drawCrop(one, token) {
+  const holder = byId("crop");
+  holder.replaceChildren();
+  const box_ = one.tokens.box[token];
+  if (!box_ || !one.picture) return;
+  const [x0, y0, x1, y1] = box_;
+  const side = Math.max(x1 - x0, y1 - y0) * 2;
+  const [left, top] = [(x0 + x1 - side) / 2, (y0 + y1 - side) / 2];
+  const picture = { width: one.width, height: one.height, preserveAspectRatio: "none" };
+  holder.append(
+    svg(
+      "svg",
+      { width: 64, height: 64, viewBox: `${left} ${top} ${side} ${side}` },
+      svg("image", { href: one.picture, ...picture }),
+      svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill: "none", stroke: "#fff", "stroke-width": side / 22 }),
+      svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill: "none", stroke: "#a3225a", "stroke-width": side / 40 }),
+    ),
+  );
+}
+
+function drawLock() {
+  const lock = byId("lock");
+  lock.setAttribute("aria-pressed", state.locked);
+  lock.textContent = state.locked ? "Held" : "Hold";
+}
+
+function drawLenses() {
+  const one = reading();
+  const lenses = lensesOf(one);
+  const holder = byId("lenses");
+  holder.dataset.count = lenses.length;
+  holder.replaceChildren(...lenses.map((lens) => lensSection(one, lens)));
+}
+
+function lensSection(one, lens) {
+  const entries = entriesOf(layerAt(state.layer), lens, state.token);
+  const about = LENSES[lens]?.about;
+  const section = el(
+    "section",
+    { class: isLatent(lens) ? "lens" : "lens short", "data-lens": lens },
+    el("h3", { text: lensTitle(lens) }, about ? el("small", { text: about }) : null),
+  );
+  if (!entries.length) {
+    section.append(el("p", { class: "nothing", text: nothingSaid(one, lens) }));
+    return section;
+  }
+  const shown = shownAll ? entries : entries.slice(0, MAX_SHOWN);
+  section.append(el("ol", {}, ...shown.map((entry) => entryItem(one, lens, entry))));
+  if (shown.length < entries.length) section.append(showAllButton(entries.length));
+  return section;
+}
+
+function nothingSaid(one, lens) {
+  if (isLatent(lens) && one.search.where.length) return "No neighbour meets the filters.";
+  return "No neighbours.";
+}
+
+function showAllButton(count) {
+  const onclick = () => {
+    shownAll = true;
+    drawLenses();
+  };
+  return el("button", { type: "button", text: `Show all ${count}`, onclick });
+}
+
+function entryItem(one, lens, entry) {
+  const value = entry.probability ?? entry.score;
+  const word = el("span", { class: entry.raw ? "word raw" : "word", title: entryTitle(lens, entry) }, wordLine(entry));
+  const fill = el("div", { class: "fill" });
+  fill.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
+  const parts = [word, el("div", { class: "track", "aria-hidden": "true" }, fill), el("span", { class: "score", text: scoreText(entry) })];
+  if (isLatent(lens)) parts.push(layerMark(one, entry.bankLayer));
+  const line = el("div", { class: "entry" }, ...parts);
+  return el("li", {}, line, isLatent(lens) ? sentenceLine(entry) : null);
+}
+
+/** The word; grey where it goes on after the token, which the state has not seen. */
+function wordLine({ word, start, seen, end }) {
+  const shown = foreign(word);
+  if (seen < end && end - start === word.length) {
+    shown.replaceChildren(word.slice(0, seen - start), el("span", { class: "unseen", text: word.slice(seen - start) }));
+  }
+  return shown;
+}
+
+function scoreText(entry) {
+  if (entry.probability === null) return shownScore(entry.score);
+  const percent = 100 * entry.probability;
+  return percent >= 0.1 || percent === 0 ? `${percent.toFixed(percent < 9.95 ? 1 : 0)} %` : "<0.1 %";
+}
+
+function entryTitle(lens, entry) {
+  const facts = [`token ${entry.token} (${entry.tokenId})`, `score ${entry.score}`];
+  if (entry.probability !== null) facts.push(`probability ${entry.probability}`);
+  if (isLatent(lens)) facts.push(`bank layer ${entry.bankLayer}`, `${entry.document}`, ...(entry.isWord ? [] : ["not a whole word"]));
+  return facts.join("\n");
+}
+
+function layerMark(one, bank) {
+  const colour = bankColour(one, bank);
+  const mark = el("span", { class: "layer-mark", title: `bank layer ${bank}` }, el("span", { class: "spoken", text: "bank layer " }), `L${bank}`);
+  mark.style.background = rgb(colour);
+  mark.style.color = inkOn(colour);
+  return mark;
+}
+
+/** The sentence: its word marked, and grey from where the state could not see it. */
+function sentenceLine({ sentence, start, seen, end }) {
+  const part = (from, to) => sentence.slice(from, to);
+  const mark = el("mark", {}, part(start, seen), end > seen ? el("span", { class: "unseen", text: part(seen, end) }) : null);
+  return el(
+    "p",
+    { class: "sentence", dir: "auto" },
+    part(0, start),
+    end > start ? mark : null,
+    el("span", { class: "unseen", text: part(end, sentence.length) }),
+  );
+}
+
+/** The chosen patch as text, for a note or a message. */
+function patchText() {
+  const one = reading();
+  const layer = layerAt(state.layer);
+  const what = one.kind === "image" ? one.source : `"${one.source}"`;
+  const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.label[state.token])}`;
+  const lines = [`${what}, ${place.toLowerCase()}, ${patchFacts(one, layer, state.token).join(", ")}`, `model ${one.model.id}`];
+  for (const lens of lensesOf(one)) {
+    lines.push("", lensTitle(lens));
+    const entries = entriesOf(layer, lens, state.token);
+    if (!entries.length) lines.push("  nothing");
+    for (const entry of entries) lines.push(`  ${entryText(lens, entry)}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function entryText(lens, entry) {
+  const score = entry.probability === null ? entry.score.toFixed(3) : scoreText(entry);
+  if (!isLatent(lens)) return `${entry.word}\t${score}`;
+  const { sentence, start, end } = entry;
+  const marked = `${sentence.slice(0, start)}[${sentence.slice(start, end)}]${sentence.slice(end)}`;
+  return `${entry.word}\t${score}\tbank layer ${entry.bankLayer}\t${marked.replace(/\s+/g, " ")}`;
+}
+
+let speaking = null;
+
+/** Say the chosen patch to a screen reader, once the keys rest. */
+function speakSoon() {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    const one = reading();
+    const layer = layerAt(state.layer);
+    const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.label[state.token])}`;
+    const said = lensesOf(one).map((lens) => {
+      const words = entriesOf(layer, lens, state.token).slice(0, 3).map((entry) => `${entry.word} ${scoreText(entry)}`);
+      return `${lensTitle(lens)}: ${words.join(", ") || "nothing"}`;
+    });
+    byId("spoken").textContent = `${place}, layer ${layer.layer}${state.locked ? ", held" : ""}. ${said.join(". ")}`;
+  }, 180);
+}
+
+function readPanel() {
+  watch(["reading", "layer", "token"], drawPanel);
+  watch(["reading", "locked"], drawLock);
+  byId("lock").addEventListener("click", () => hold(state.token));
+  byId("copy-patch").addEventListener("click", () => copyText(patchText(), "What the patch means"));
+}

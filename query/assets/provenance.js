@@ -1,0 +1,119 @@
+// What produced the page, in words and as text to copy.
+
+function searchText({ exact, recall, top_k: k }) {
+  if (exact) return `exact: every row compared; top ${k}`;
+  const found = recall === null ? "recall not known" : `recall ${recall.toFixed(3)} on a sample`;
+  return `approximate, ${found}; top ${k}`;
+}
+
+/** The line under the title: enough to know what one is looking at. */
+function headFacts(one) {
+  const facts = [];
+  if (one.kind === "image") {
+    facts.push(`${one.width} × ${one.height} px`);
+    facts.push(one.views.length === 1 ? `${one.views[0].rows} × ${one.views[0].cols} patches` : `${one.views.length} views`);
+  } else {
+    facts.push(counted(one.tokens.index.length, "token"));
+  }
+  facts.push(`model ${one.model.id}`);
+  const { exact, recall } = one.search;
+  if (!exact) facts.push(recall === null ? "approximate search" : `approximate search, recall ${recall.toFixed(3)}`);
+  return facts;
+}
+
+/** Everything that decided the answer: [[name, value, whether it is code]]. */
+function provenanceOf(one) {
+  const { model, search } = one;
+  const facts = [];
+  const add = (name, value, code = false) => {
+    if (value !== null && value !== undefined && value !== "") facts.push([name, String(value), code]);
+  };
+  if (one.kind === "image") {
+    add("Image", `${one.source}, ${one.width} × ${one.height} px`);
+    add("Patches", one.views.map((view) => `${view.kind} ${view.index}: ${view.rows} × ${view.cols}`).join("; "));
+  } else add("Text", one.source);
+  add("SHA-256", one.sha256, true);
+  add("Model", model.id);
+  add("Revision", model.revision ?? "none: read from a directory");
+  add("Weights", model.weights, true);
+  add("Tokenizer", model.tokenizer, true);
+  add("Computed in", [model.dtype, model.device].filter(Boolean).join(" on "));
+  add("Classes", [model.class, model.language_model].filter(Boolean).join(" with "));
+  if (model.n_layers) add("Layers", `${model.n_layers} blocks of ${model.dim} dimensions; 0 is the input embedding, k the output of block k, before the final norm`);
+  add("Prompt", one.prompt, true);
+  add("Lenses", search.lenses.map(lensTitle).join(", "));
+  add("Search", searchText(search));
+  add("Filters", search.where.join(" and "));
+  add("Distinct", search.distinct);
+  add("Patches asked for", search.patches.map((patch) => patch.join(",")).join("  "));
+  for (const bank of one.banks) add(`Bank, layer ${bank.layer}`, bankText(bank));
+  const libraries = Object.entries(model.libraries ?? {}).map(([name, version]) => `${name} ${version}`);
+  add("Made with", [one.tool, ...libraries].join(", "));
+  for (const note of one.notes) add("Note", note);
+  return facts;
+}
+
+function bankText(bank) {
+  const corpora = (bank.corpora ?? []).map((corpus) => `${corpus.name} (${counted(corpus.sentences, "sentence")})`);
+  const facts = [bank.name, bank.rows === undefined ? null : counted(bank.rows, "row"), corpora.join(", ")];
+  if (bank.compute_dtype) facts.push(`computed in ${bank.compute_dtype}, stored as ${bank.vector_dtype}`);
+  if (bank.max_contexts !== undefined) facts.push(bank.max_contexts === null ? "all contexts" : `at most ${bank.max_contexts} contexts a token`);
+  return facts.filter(Boolean).join("; ");
+}
+
+function provenanceText(one) {
+  const lines = provenanceOf(one).map(([name, value]) => `${name}: ${value}`);
+  if (data.command) lines.push(`Command: ${data.command}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function drawProvenance() {
+  const one = reading();
+  const items = provenanceOf(one).flatMap(([name, value, code]) => [
+    el("dt", { text: name }),
+    el("dd", { class: code ? "code" : "", dir: "auto", text: value }),
+  ]);
+  byId("facts-list").replaceChildren(...items);
+  byId("command-line").hidden = !data.command;
+  byId("command").textContent = data.command;
+}
+
+function drawHead() {
+  const one = reading();
+  byId("source").textContent = one.source || "(no text)";
+  byId("facts").textContent = headFacts(one).join(" · ");
+  const notes = byId("notes");
+  notes.replaceChildren(...one.notes.map((note) => el("li", { dir: "auto", text: note })));
+  notes.hidden = !one.notes.length;
+  for (const button of byId("readings").children) {
+    const here = Number(button.dataset.reading) === state.reading;
+    if (here) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+/** A strip of all images and texts, where there are several. */
+function makeStrip() {
+  const strip = byId("readings");
+  strip.hidden = data.readings.length < 2;
+  if (strip.hidden) return;
+  strip.append(
+    ...data.readings.map((one, number) =>
+      el(
+        "button",
+        { type: "button", class: one.picture ? "image" : "text", "data-reading": number, onclick: () => showReading(number) },
+        one.picture ? el("img", { src: one.picture, alt: "", decoding: "async" }) : null,
+        el("span", { dir: "auto", text: one.source || "(no text)" }),
+      ),
+    ),
+  );
+}
+
+function readProvenance() {
+  makeStrip();
+  watch(["reading"], drawHead);
+  watch(["reading"], drawProvenance);
+  byId("copy-provenance").addEventListener("click", () => copyText(provenanceText(reading()), "What produced this"));
+  byId("copy-command").addEventListener("click", () => copyText(data.command, "The command"));
+  byId("copy-link").addEventListener("click", () => copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link"));
+}

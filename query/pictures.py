@@ -1,0 +1,40 @@
+"""Images as they are shown beside their readings: small enough to embed, in the original's proportions."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+from PIL import Image
+
+#: Longest side of an image that is shown. Boxes stay in pixels of the original.
+MAX_SIDE = 1600
+# Drawings and screenshots this small stay exact; photographs become JPEG.
+_MAX_PNG = 400_000
+_QUALITY = 88
+
+
+def reduced(image: Image.Image, side: int = MAX_SIDE) -> Image.Image:
+    """The image with no side longer than ``side`` pixels; itself where it is small enough."""
+    longest = max(image.size)
+    if longest <= side:
+        return image
+    width, height = (max(1, round(length * side / longest)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def data_url(image: Image.Image) -> str:
+    """An RGB image as a ``data:`` URL: exact where that is small, else JPEG. No metadata goes along."""
+    shown = reduced(image)
+    data, kind = _encoded(shown, "PNG", optimize=True), "png"
+    if len(data) > _MAX_PNG:
+        data, kind = _encoded(shown, "JPEG", quality=_QUALITY, optimize=True, subsampling=0), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    file = BytesIO()
+    plain = Image.new(image.mode, image.size)  # without what the file said beside its pixels
+    plain.paste(image)
+    plain.save(file, form, **options)
+    return file.getvalue()

@@ -1,0 +1,210 @@
+"""What the page holds: readings as JSON with every word, sentence and corpus token stored once.
+
+An image of 729 visual tokens at nine layers has 33,000 neighbours a lens, but far fewer corpus
+tokens, and those share words and files. So the data is tables and numbers into them::
+
+    strings     every distinct string
+    neighbors   corpus tokens, a column each: word, token, sentence, corpus and document (numbers of
+                strings), token_id, bank_layer, is_word, and three places in the sentence, counted as
+                JavaScript counts (UTF-16): where the word starts, where the token ends, where the
+                word ends
+    vocabulary  vocabulary entries: word, token, token_id
+    readings    as in schemas.results, less their neighbours. The tokens, which are the same at every
+                layer, stand once; each layer has for each lens how many entries each token has, their
+                numbers in one of the two tables, and their scores, one list after the other
+
+The whole result, with the ids of the points, is what ``--format json`` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from schemas.results import LayerReading, Neighbor, Reading, TokenReading, VocabularyToken
+from schemas.words import word_span
+
+LATENT = "latent"
+
+#: A longer sentence is cut around its word: a corpus of whole books would not fit in a page.
+MAX_SENTENCE = 600
+_KEPT_BEFORE, _KEPT_AFTER = 400, 160
+
+# Control characters that are no white space, marks that turn the reading direction round, and halves
+# of characters: nothing of these can be read, and a browser would obey some of them.
+_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# What could end a script element or be taken for markup, and what JavaScript once took for the end
+# of a line.
+_ESCAPED = re.compile("[<>&\u2028\u2029]")
+
+
+def to_script_json(value: Any) -> str:
+    """JSON that can stand inside a ``<script>`` element, whatever its strings hold.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def pack(readings: Sequence[Reading], pictures: Sequence[str | None]) -> dict[str, Any]:
+    """Readings and their pictures as the page's data; JSON types only.
+
+    Args:
+        readings: at least one.
+        pictures: a ``data:`` URL for each image, ``None`` for a text.
+    """
+    tables = _Tables()
+    packed = [_reading(reading, picture, tables) for reading, picture in zip(readings, pictures, strict=True)]
+    return {"strings": tables.strings.rows, **tables.columns(), "readings": packed}
+
+
+class _Interned:
+    """Distinct things in the order they were first seen; calling gives the number of one."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+
+    def __call__(self, thing: Any) -> int:
+        number = self._numbers.setdefault(thing, len(self.rows))
+        if number == len(self.rows):
+            self.rows.append(thing)
+        return number
+
+
+class _Tables:
+    """The tables that all readings of a page share."""
+
+    NEIGHBOR = ("word", "token", "sentence", "corpus", "document", "token_id", "bank_layer", "is_word")
+    PLACES = ("start", "seen", "end")
+    VOCABULARY = ("word", "token", "token_id")
+
+    def __init__(self) -> None:
+        self.strings = _Interned()
+        self._neighbors = _Interned()
+        self._vocabulary = _Interned()
+
+    def columns(self) -> dict[str, dict[str, list[Any]]]:
+        return {
+            "neighbors": _columns((*self.NEIGHBOR, *self.PLACES), self._neighbors.rows),
+            "vocabulary": _columns(self.VOCABULARY, self._vocabulary.rows),
+        }
+
+    def string(self, text: str) -> int:
+        return self.strings(readable(text))
+
+    def neighbor(self, n: Neighbor) -> int:
+        sentence, places = _shown_sentence(n)
+        texts = (n.word, n.token, sentence, n.corpus, n.document)
+        return self._neighbors((*map(self.string, texts), n.token_id, n.bank_layer, int(n.is_word), *places))
+
+    def entry(self, v: VocabularyToken) -> int:
+        return self._vocabulary((self.string(v.word), self.string(v.token), v.token_id))
+
+
+def readable(text: str) -> str:
+    """The text with U+FFFD for each character that could only do harm; its length stays."""
+    return _UNREADABLE.sub("\ufffd", text)
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    return {name: [row[number] for row in rows] for number, name in enumerate(names)}
+
+
+def _shown_sentence(n: Neighbor) -> tuple[str, tuple[int, int, int]]:
+    """The sentence, cut around the word where it is long, and its three places in UTF-16 units."""
+    start, end = word_span(n.sentence, n.char_start, n.char_end)
+    seen = min(max(n.char_end, start), end)
+    sentence, shift = n.sentence, 0
+    if len(sentence) > MAX_SENTENCE:
+        first, last = max(0, start - _KEPT_BEFORE), min(len(sentence), end + _KEPT_AFTER)
+        shown = sentence[first:last]
+        sentence = ("…" if first else "") + shown + ("…" if last < len(n.sentence) else "")
+        shift = first - bool(first)
+    return sentence, (
+        _utf16(sentence, start - shift),
+        _utf16(sentence, seen - shift),
+        _utf16(sentence, end - shift),
+    )
+
+
+def _utf16(text: str, place: int) -> int:
+    """A place counted in code points, counted in UTF-16 units."""
+    if text.isascii():
+        return place
+    return len(text[:place].encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _reading(reading: Reading, picture: str | None, tables: _Tables) -> dict[str, Any]:
+    plain = asdict_without_layers(reading)
+    first = reading.layers[0].tokens if reading.layers else ()
+    for layer in reading.layers:
+        if [(t.index, t.view, t.row, t.col) for t in layer.tokens] != [(t.index, t.view, t.row, t.col) for t in first]:
+            raise ValueError(f"layer {layer.layer} of {reading.source!r} has other tokens than layer {first and 0}")
+    return {
+        **plain,
+        "picture": picture,
+        "tokens": {
+            "index": [t.index for t in first],
+            "label": [readable(t.label) for t in first],
+            "view": [t.view for t in first],
+            "row": [t.row for t in first],
+            "col": [t.col for t in first],
+            "box": [None if t.box is None else [_short(e) for e in (t.box.x0, t.box.y0, t.box.x1, t.box.y1)]
+                    for t in first],
+        },
+        "layers": [_layer(layer, reading.search.lenses, tables) for layer in reading.layers],
+    }  # fmt: skip
+
+
+def asdict_without_layers(reading: Reading) -> dict[str, Any]:
+    """A reading's facts; its free texts made readable."""
+    names = ("kind", "source", "sha256", "width", "height", "prompt", "tool")
+    facts = {name: _readable(getattr(reading, name)) for name in names}
+    for name in ("model", "banks", "notes"):
+        facts[name] = _readable(getattr(reading, name))
+    facts["search"] = _readable(asdict(reading.search))
+    facts["views"] = [asdict(view) for view in reading.views]
+    return facts
+
+
+def _readable(value: Any) -> Any:
+    """A JSON value whose strings have been made readable."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {readable(str(key)): _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    return value
+
+
+def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[str, Any]:
+    packed = {}
+    for lens in lenses:
+        found: list[Sequence[Any]] = [_entries(token, lens) for token in layer.tokens]
+        number: Callable[[Any], int] = tables.neighbor if lens == LATENT else tables.entry
+        packed[lens] = {
+            "count": [len(entries) for entries in found],
+            "entry": [number(entry) for entries in found for entry in entries],
+            "score": [_short(entry.score, 4) for entries in found for entry in entries],
+        }
+        chances = [getattr(entry, "probability", None) for entries in found for entry in entries]
+        if any(chance is not None for chance in chances):
+            packed[lens]["probability"] = [None if chance is None else float(f"{chance:.3g}") for chance in chances]
+    return {"layer": layer.layer, "norm": [float(f"{token.norm:.4g}") for token in layer.tokens], "lenses": packed}
+
+
+def _entries(token: TokenReading, lens: str) -> Sequence[Neighbor | VocabularyToken]:
+    return token.neighbors if lens == LATENT else token.vocabulary.get(lens, ())
+
+
+def _short(number: float, digits: int = 3) -> float:
+    """As many digits as can be seen; whole numbers without a fraction."""
+    rounded = round(number, digits)
+    return int(rounded) if rounded == int(rounded) else rounded
