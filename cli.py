@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cli_options import load, model_options, open_target, shared_options
+from cli_options import command_line, load, model_options, open_target, shared_options
 from cli_terminal import (
     TerminalProgress,
     parse_contexts,
@@ -22,6 +22,7 @@ from cli_terminal import (
     parse_lenses,
     parse_patches,
     reported,
+    require_file,
     table_width,
     write_result,
 )
@@ -146,7 +147,14 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     default=True,
     help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "html"]),
+    default="table",
+    show_default=True,
+    help="html: one file to look at in a browser; it needs no network.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
@@ -161,15 +169,17 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query photo.jpg --layer 8,16
       lensbank query photo.jpg --layer 8,16 --lens latent,logit,embedding
       lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
+      lensbank query photo.jpg --format html --out report.html
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
+        require_file(options["form"], options["out"])
         from query.images import check_images
+        from query.outputs import ask, render
         from query.pipeline import QueryOptions, QuerySession, model_source
-        from query.render import to_json, to_table
 
         layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
         settings = QueryOptions(
@@ -189,12 +199,9 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
-                readings = [session.image(path) for path in images] + [session.text(text) for text in texts]
-        if options["form"] == "json":
-            shown = to_json(readings)
-        else:
-            to_terminal = options["out"] is None and sys.stdout.isatty()
-            shown = to_table(readings, width=table_width(), color=to_terminal)
+                answers = ask(session, images, texts, settings.max_pixels)
+        to_terminal = options["out"] is None and sys.stdout.isatty()
+        shown = render(answers, options["form"], table_width(), to_terminal, command_line(click.get_current_context()))
         write_result(shown, options["out"])
 
 

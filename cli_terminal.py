@@ -78,6 +78,18 @@ def table_width() -> int:
     return min(140, max(60, shutil.get_terminal_size((100, 24)).columns))
 
 
+def require_file(form: str, out: Path | None) -> None:
+    """A page is no use on a terminal.
+
+    Raises:
+        UsageError: it would go there.
+    """
+    if form == "html" and out is None and sys.stdout.isatty():
+        raise UsageError(
+            f"--format {form} makes a file, not text to read.", f"Add --out report.{form}, or redirect it."
+        )
+
+
 def write_result(text: str, out: Path | None) -> None:
     """To stdout, or whole to a file: an interrupted write leaves no half of it."""
     if out is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.loading import LoadedModel
 from models.visual_tokens import prepare_image, text_states, visual_states
-from query.images import open_image
+from query.images import OpenedImage, open_image
 from query.options import QueryOptions, check_patches
 from schemas.errors import UsageError
 from schemas.results import PixelBox, View
@@ -33,6 +33,8 @@ class AskedToken:
     row: int | None = None
     col: int | None = None
     box: PixelBox | None = None
+    char_start: int | None = None
+    char_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Asked:
     patches: tuple[tuple[int, int], ...] = ()
 
 
-def ask_image(loaded: LoadedModel, path: str | Path, layers: Sequence[int], options: QueryOptions) -> Asked:
+def ask_image(
+    loaded: LoadedModel, image: str | Path | OpenedImage, layers: Sequence[int], options: QueryOptions
+) -> Asked:
     """Show an image to the model, once, and take its visual tokens' states.
 
     Raises:
@@ -67,7 +71,7 @@ def ask_image(loaded: LoadedModel, path: str | Path, layers: Sequence[int], opti
         UsageError: a patch outside of the grid; a prompt the model cannot take.
         StateError: a hidden state is NaN, infinite or zero.
     """
-    opened = open_image(path, options.max_pixels)
+    opened = image if isinstance(image, OpenedImage) else open_image(image, options.max_pixels)
     shown = prepare_image(loaded, opened.image, options.prompt)
     cells = [(token.row, token.col) for token in shown.tokens]
     wanted = check_patches(options.patches, cells, shown.views)
@@ -105,7 +109,7 @@ def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: Que
     except UnicodeEncodeError as error:
         raise UsageError("The text to ask about is not UTF-8.", "Check the terminal's encoding.") from error
     found, spans = text_states(loaded, text, layers)
-    tokens = tuple(AskedToken(index, string) for index, string, _, _, _ in spans)
+    tokens = tuple(AskedToken(index, string, char_start=start, char_end=end) for index, string, _, start, end in spans)
     return Asked("text", text, hashlib.sha256(data).hexdigest(), text, tokens, _arrays(found))
 
 

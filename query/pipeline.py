@@ -22,6 +22,7 @@ from query.banks import (
     unfinished_layers,
 )
 from query.filtering import filter_notes, split_conditions
+from query.images import OpenedImage
 from query.lenses import LatentLens, Lens, LensAnswer, Words
 from query.options import QueryOptions
 from query.vocabulary import Vocabulary
@@ -109,11 +110,11 @@ class QuerySession:
             self._lenses = [self._lens(name, on_words) for name in options.lenses]
             self._opened = opened.pop_all()
 
-    def image(self, path: str | Path) -> Reading:
+    def image(self, image: str | Path | OpenedImage) -> Reading:
         """Read an image's visual tokens.
 
         Args:
-            path: an image file, or ``-`` for standard input.
+            image: an image file, ``-`` for standard input, or an image that has been opened.
 
         Raises:
             ImageError: see :func:`query.images.open_image`.
@@ -122,15 +123,15 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        return self.images([path])[0]
+        return self.images([image])[0]
 
-    def images(self, paths: Sequence[str | Path]) -> list[Reading]:
+    def images(self, images: Sequence[str | Path | OpenedImage]) -> list[Reading]:
         """Read several images; each is shown to the model once, the lenses read all of them at once.
 
         Raises:
             LensbankError: as :meth:`image`.
         """
-        return self._read([ask_image(self._loaded, path, self._layers, self._options) for path in paths])
+        return self._read([ask_image(self._loaded, image, self._layers, self._options) for image in images])
 
     def text(self, text: str) -> Reading:
         """Read a text's tokens, special tokens left out.
@@ -259,5 +260,6 @@ def _layer(asked: Asked, layer: int, found: Mapping[str, Sequence[tuple[Words, .
     for i, (t, norm) in enumerate(zip(asked.tokens, norms, strict=True)):
         words: dict[str, Any] = {name: rows[i] for name, rows in found.items()}
         neighbors = words.pop("latent", ())
-        tokens.append(TokenReading(t.index, t.label, t.view, t.row, t.col, t.box, float(norm), neighbors, words))
+        place = (t.index, t.label, t.view, t.row, t.col, t.box)
+        tokens.append(TokenReading(*place, float(norm), neighbors, words, t.char_start, t.char_end))
     return LayerReading(layer, tuple(tokens))

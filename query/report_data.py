@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from schemas.results import LayerReading, Neighbor, Reading, TokenReading, VocabularyToken
+from schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, VocabularyToken
 from schemas.words import word_span
 
 LATENT = "latent"
@@ -141,29 +142,51 @@ def _utf16(text: str, place: int) -> int:
 
 
 def _reading(reading: Reading, picture: str | None, tables: _Tables) -> dict[str, Any]:
-    plain = asdict_without_layers(reading)
     first = reading.layers[0].tokens if reading.layers else ()
     for layer in reading.layers:
-        if [(t.index, t.view, t.row, t.col) for t in layer.tokens] != [(t.index, t.view, t.row, t.col) for t in first]:
-            raise ValueError(f"layer {layer.layer} of {reading.source!r} has other tokens than layer {first and 0}")
+        if [_place(token) for token in layer.tokens] != [_place(token) for token in first]:
+            raise ValueError(f"layer {layer.layer} of {reading.source!r} has other tokens than the first layer")
     return {
-        **plain,
+        **_facts(reading),
         "picture": picture,
         "tokens": {
-            "index": [t.index for t in first],
-            "label": [readable(t.label) for t in first],
-            "view": [t.view for t in first],
-            "row": [t.row for t in first],
-            "col": [t.col for t in first],
-            "box": [None if t.box is None else [_short(e) for e in (t.box.x0, t.box.y0, t.box.x1, t.box.y1)]
-                    for t in first],
+            "index": [token.index for token in first],
+            "text": _token_texts(reading, first),
+            "view": [token.view for token in first],
+            "row": [token.row for token in first],
+            "col": [token.col for token in first],
+            "box": [None if token.box is None else _edges(token.box) for token in first],
         },
         "layers": [_layer(layer, reading.search.lenses, tables) for layer in reading.layers],
-    }  # fmt: skip
+    }
 
 
-def asdict_without_layers(reading: Reading) -> dict[str, Any]:
-    """A reading's facts; its free texts made readable."""
+def _place(token: TokenReading) -> tuple[int | None, ...]:
+    return (token.index, token.view, token.row, token.col)
+
+
+def _edges(box: PixelBox) -> list[float]:
+    return [_short(edge) for edge in (box.x0, box.y0, box.x1, box.y1)]
+
+
+def _token_texts(reading: Reading, tokens: Sequence[TokenReading]) -> list[str | None]:
+    """Text tokens as they stand in the text; parts of one character are numbered."""
+    spans = [(token.char_start, token.char_end) for token in tokens]
+    sizes, seen = Counter(spans), Counter[tuple[int | None, int | None]]()
+    texts: list[str | None] = []
+    for token, span in zip(tokens, spans, strict=True):
+        if token.row is not None:
+            texts.append(None)
+            continue
+        text = token.label if span[0] is None else reading.source[slice(*span)]
+        seen[span] += 1
+        parts = f" {seen[span]}/{sizes[span]}" if span[0] is not None and sizes[span] > 1 else ""
+        texts.append(readable(text) + parts)
+    return texts
+
+
+def _facts(reading: Reading) -> dict[str, Any]:
+    """What a reading says beside its layers, its free texts made readable."""
     names = ("kind", "source", "sha256", "width", "height", "prompt", "tool")
     facts = {name: _readable(getattr(reading, name)) for name in names}
     for name in ("model", "banks", "notes"):
@@ -187,7 +210,7 @@ def _readable(value: Any) -> Any:
 def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[str, Any]:
     packed = {}
     for lens in lenses:
-        found: list[Sequence[Any]] = [_entries(token, lens) for token in layer.tokens]
+        found: list[Sequence[Any]] = [token.found(lens) for token in layer.tokens]
         number: Callable[[Any], int] = tables.neighbor if lens == LATENT else tables.entry
         packed[lens] = {
             "count": [len(entries) for entries in found],
@@ -198,10 +221,6 @@ def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[
         if any(chance is not None for chance in chances):
             packed[lens]["probability"] = [None if chance is None else float(f"{chance:.3g}") for chance in chances]
     return {"layer": layer.layer, "norm": [float(f"{token.norm:.4g}") for token in layer.tokens], "lenses": packed}
-
-
-def _entries(token: TokenReading, lens: str) -> Sequence[Neighbor | VocabularyToken]:
-    return token.neighbors if lens == LATENT else token.vocabulary.get(lens, ())
 
 
 def _short(number: float, digits: int = 3) -> float:

@@ -87,6 +87,8 @@ class TokenReading:
         norm: L2 norm of the raw state.
         neighbors: LatentLens, best first; empty where it was not asked for.
         vocabulary: ``logit`` and ``embedding``, where asked for → entries, best first.
+        char_start: first character of a text token in the text. ``None`` for a visual token.
+        char_end: one past its last character. Tokens that share a character have the same span.
     """
 
     index: int
@@ -98,6 +100,8 @@ class TokenReading:
     norm: float
     neighbors: tuple[Neighbor, ...]
     vocabulary: Mapping[str, tuple[VocabularyToken, ...]] = field(default_factory=dict)
+    char_start: int | None = None
+    char_end: int | None = None
 
     def found(self, lens: str) -> tuple[Neighbor, ...] | tuple[VocabularyToken, ...]:
         """What a lens found, best first: ``neighbors`` of ``latent``, else the lens's vocabulary entries."""

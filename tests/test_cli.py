@@ -5,6 +5,8 @@ Shapes and errors only: the model is tiny and random, so what its neighbours say
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -159,6 +161,53 @@ def test_several_images_in_one_file(store, image, tmp_path):
     assert done.exit_code == 0 and done.stdout == ""
     readings = json.loads(out.read_text(encoding="utf-8"))["readings"]
     assert len(readings) == 2 and readings[0]["layers"] == readings[1]["layers"]
+
+
+def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tmp_path, monkeypatch):
+    out = tmp_path / "report.html"
+    monkeypatch.setenv("LENSBANK_STORE", str(store))
+    done = lens("query", image, "--layer", "1", "--approximate", "--silent", "--format", "html", "--out", out)
+    assert done.exit_code == 0 and done.stdout == ""
+    page = out.read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    (reading,) = data["readings"]
+    assert reading["source"] == "wide.png" and reading["picture"].startswith("data:image/png;base64,")
+    words = shlex.split(data["command"])
+    assert words[:3] == ["lensbank", "query", str(image)]
+    assert sorted(words[3:]) == sorted(
+        ["--layer", "1", "--approximate", "--format", "html", "--out", str(out), "--store", str(store)]
+    )
+    again = lens(*words[1:])
+    assert again.exit_code == 0 and data["readings"] == json.loads(
+        re.search(r'id="data">(.*?)</script>', out.read_text(encoding="utf-8"), re.DOTALL)[1]
+    )["readings"]  # fmt: skip
+
+
+def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
+    command = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        "query",
+        "-",
+        "--store",
+        str(store),
+        "--layer",
+        "1",
+        "--format",
+        "html",
+    ]
+    done = subprocess.run(command, input=image.read_bytes(), capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert b"data:image/png;base64," in done.stdout and done.stdout.startswith(b"<!doctype html>")
+
+
+def test_passwords_in_a_stores_url_are_not_shown():
+    import click
+
+    command = cli.main_group.commands["query"]
+    with command.make_context("query", ["a.png", "--store", "https://me:secret@host:6333", "--debug"]) as context:
+        assert cli.command_line(context) == "lensbank query a.png --store https://host:6333"
+        assert isinstance(context, click.Context)
 
 
 def test_the_result_names_what_made_it(store, image):

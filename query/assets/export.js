@@ -89,7 +89,7 @@ function figureSvg() {
 /** What each lens says of the held patch. */
 function figurePanel(one, layer) {
   const ink = rgb(INK.light);
-  const name = one.kind === "image" ? placeName(one, state.token) : tokenText(one.tokens.label[state.token]);
+  const name = one.kind === "image" ? placeName(one, state.token) : tokenText(one.tokens.text[state.token]);
   const parts = [svg("text", { x: 0, y: 16, "font-size": 18, "font-weight": 650, fill: ink, text: cutToWidth(name, 18, FIGURE.panel) })];
   let y = 46;
   for (const lens of lensesOf(one)) {

@@ -79,7 +79,7 @@ function textCells(one, width) {
   let x = 0;
   let y = 0;
   for (const token of tokensOf(one, 0)) {
-    const text = tokenText(one.tokens.label[token]);
+    const text = tokenText(one.tokens.text[token]);
     const w = Math.min(width, Math.max(52, Math.ceil((textWidth(text, 600) * 17) / 100) + 16));
     if (x && x + w > width) [x, y] = [0, y + LINE];
     cells.push({ token, x: rightToLeft ? width - x - w : x, y, w, h: LINE - GAP, text });

@@ -87,7 +87,7 @@ function drawWordTable() {
   const caption = el("caption", { text: `${lensTitle(state.lens)}, best word at layer ${layerAt(state.layer).layer}` });
   if (one.kind !== "image") {
     const rows = tokensOf(one, 0).map((token) =>
-      el("tr", {}, el("th", { scope: "row" }, foreign(tokenText(one.tokens.label[token]))), el("td", {}, foreign(word(token)))),
+      el("tr", {}, el("th", { scope: "row" }, foreign(tokenText(one.tokens.text[token]))), el("td", {}, foreign(word(token)))),
     );
     byId("word-table").replaceChildren(el("table", {}, caption, el("tbody", {}, ...rows)));
     return;

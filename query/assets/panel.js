@@ -16,7 +16,7 @@ function drawPatchHead(one, layer) {
   const name = byId("patch-name");
   const token = state.token;
   if (one.kind === "image") name.replaceChildren(placeName(one, token));
-  else name.replaceChildren("Token ", foreign(tokenText(one.tokens.label[token])));
+  else name.replaceChildren("Token ", foreign(tokenText(one.tokens.text[token])));
   byId("patch-facts").textContent = patchFacts(one, layer, token).join(" · ");
   drawCrop(one, token);
 }
@@ -29,7 +29,7 @@ function patchFacts(one, layer, token) {
     const [x0, y0, x1, y1] = box_.map((edge) => Math.round(edge * 10) / 10);
     facts.push(`x ${x0} to ${x1}, y ${y0} to ${y1} px`);
   } else {
-    facts.push(`position ${one.tokens.index[token]}`, one.tokens.label[token]);
+    facts.push(`position ${one.tokens.index[token]}`);
   }
   facts.push(`norm ${layer.norm[token]}`);
   return facts;
@@ -160,7 +160,7 @@ function patchText() {
   const one = reading();
   const layer = layerAt(state.layer);
   const what = one.kind === "image" ? one.source : `"${one.source}"`;
-  const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.label[state.token])}`;
+  const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
   const lines = [`${what}, ${place.toLowerCase()}, ${patchFacts(one, layer, state.token).join(", ")}`, `model ${one.model.id}`];
   for (const lens of lensesOf(one)) {
     lines.push("", lensTitle(lens));
@@ -187,7 +187,7 @@ function speakSoon() {
   speaking = setTimeout(() => {
     const one = reading();
     const layer = layerAt(state.layer);
-    const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.label[state.token])}`;
+    const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
     const said = lensesOf(one).map((lens) => {
       const words = entriesOf(layer, lens, state.token).slice(0, 3).map((entry) => `${entry.word} ${scoreText(entry)}`);
       return `${lensTitle(lens)}: ${words.join(", ") || "nothing"}`;

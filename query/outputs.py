@@ -1,0 +1,60 @@
+"""A query's answers in the form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from query.images import open_image
+from query.pictures import reduced
+from query.pipeline import QuerySession
+from query.render import to_json, to_table
+from query.report import to_html
+from schemas.results import Reading
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reading and what it is drawn on.
+
+    Attributes:
+        reading: of an image or a text.
+        picture: the image, reduced where it is large; ``None`` for a text.
+    """
+
+    reading: Reading
+    picture: Image.Image | None
+
+
+def ask(session: QuerySession, images: Sequence[str | Path], texts: Sequence[str], max_pixels: int) -> list[Answer]:
+    """Read images, then texts.
+
+    Raises:
+        LensbankError: see :meth:`query.pipeline.QuerySession.image` and ``text``.
+    """
+    answers = []
+    for path in images:
+        opened = open_image(path, max_pixels)
+        answers.append(Answer(session.image(opened), reduced(opened.image)))
+    return answers + [Answer(session.text(text), None) for text in texts]
+
+
+def render(answers: Sequence[Answer], form: str, width: int = 100, color: bool = False, command: str = "") -> str:
+    """The answers as ``table``, ``json`` or ``html``.
+
+    Args:
+        answers: at least one.
+        form: one of the above.
+        width: of a table, in columns.
+        color: of a table: with terminal styles.
+        command: what makes the answers again, for the page.
+    """
+    readings = [answer.reading for answer in answers]
+    if form == "json":
+        return to_json(readings)
+    if form == "html":
+        return to_html(readings, [answer.picture for answer in answers], command)
+    return to_table(readings, width, color)

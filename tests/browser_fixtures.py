@@ -1,0 +1,58 @@
+"""A real browser for tests of the page: one for the session, and a page that must stay quiet."""
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Nothing of these sends a word anywhere; the page under test must not either.
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-extensions --disable-default-apps"
+).split()
+MISSING = (
+    "no Chromium (`apt-get install chromium`, or LENSBANK_TEST_BROWSER=path): the page was NOT tested in a browser"
+)
+
+
+def find_browser():
+    return os.environ.get("LENSBANK_TEST_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, or a loud skip; with LENSBANK_REQUIRE_BROWSER set, as in CI, a failure."""
+    path = find_browser()
+    if path is None:
+        if os.environ.get("LENSBANK_REQUIRE_BROWSER"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@contextmanager
+def watched_page(browser, **options):
+    """A page of its own; at the end it must have said nothing on the console and asked nothing of any network."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "offline": True, **options})
+    page = context.new_page()
+    trouble = []
+    page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
+    page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+    page.on("request", lambda request: trouble.append(f"request: {request.url}") if beyond_disk(request.url) else None)
+    try:
+        yield page
+        page.wait_for_timeout(30)
+        assert not trouble, trouble
+    finally:
+        context.close()
+
+
+def beyond_disk(url):
+    return not url.startswith(("file:", "data:", "blob:"))
