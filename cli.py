@@ -150,10 +150,10 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "html"]),
+    type=click.Choice(["table", "json", "html", "png"]),
     default="table",
     show_default=True,
-    help="html: one file to look at in a browser; it needs no network.",
+    help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
 @shared_options
@@ -170,13 +170,14 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query photo.jpg --layer 8,16 --lens latent,logit,embedding
       lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
       lensbank query photo.jpg --format html --out report.html
+      lensbank query photo.jpg --layer 16 --patch 2,3 --patch 5,1 --format png --out figure.png
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
-        require_file(options["form"], options["out"])
+        require_file(options["form"], options["out"], texts)
         from query.images import check_images
         from query.outputs import ask, render
         from query.pipeline import QueryOptions, QuerySession, model_source
@@ -201,8 +202,11 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             with QuerySession(store, loaded, settings, progress) as session:
                 answers = ask(session, images, texts, settings.max_pixels)
         to_terminal = options["out"] is None and sys.stdout.isatty()
-        shown = render(answers, options["form"], table_width(), to_terminal, command_line(click.get_current_context()))
+        command = command_line(click.get_current_context())
+        shown, notes = render(answers, options["form"], table_width(), to_terminal, command)
         write_result(shown, options["out"])
+        for note in notes:
+            progress.note(note)
 
 
 def main() -> None:

@@ -78,28 +78,33 @@ def table_width() -> int:
     return min(140, max(60, shutil.get_terminal_size((100, 24)).columns))
 
 
-def require_file(form: str, out: Path | None) -> None:
-    """A page is no use on a terminal.
+def require_file(form: str, out: Path | None, texts: tuple[str, ...]) -> None:
+    """Pages and figures are no use on a terminal, and figures are of images.
 
     Raises:
-        UsageError: it would go there.
+        UsageError: a page or figure would go to a terminal; or a figure of a text.
     """
-    if form == "html" and out is None and sys.stdout.isatty():
+    if form == "png" and texts:
+        raise UsageError("--format png draws on an image, and a text was asked about.", "Use --format html.")
+    if form in ("html", "png") and out is None and sys.stdout.isatty():
         raise UsageError(
             f"--format {form} makes a file, not text to read.", f"Add --out report.{form}, or redirect it."
         )
 
 
-def write_result(text: str, out: Path | None) -> None:
+def write_result(shown: str | bytes, out: Path | None) -> None:
     """To stdout, or whole to a file: an interrupted write leaves no half of it."""
     if out is None:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-        sys.stdout.write(text + "\n")
+        if isinstance(shown, bytes):
+            sys.stdout.buffer.write(shown)
+        else:
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+            sys.stdout.write(shown + "\n")
         sys.stdout.flush()
         return
     part = out.with_name(out.name + ".part")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_bytes(shown if isinstance(shown, bytes) else (shown + "\n").encode())
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from query.figure import to_png
 from query.images import open_image
 from query.pictures import reduced
 from query.pipeline import QuerySession
@@ -42,8 +43,10 @@ def ask(session: QuerySession, images: Sequence[str | Path], texts: Sequence[str
     return answers + [Answer(session.text(text), None) for text in texts]
 
 
-def render(answers: Sequence[Answer], form: str, width: int = 100, color: bool = False, command: str = "") -> str:
-    """The answers as ``table``, ``json`` or ``html``.
+def render(
+    answers: Sequence[Answer], form: str, width: int = 100, color: bool = False, command: str = ""
+) -> tuple[str | bytes, tuple[str, ...]]:
+    """The answers as ``table``, ``json``, ``html`` or ``png``.
 
     Args:
         answers: at least one.
@@ -51,10 +54,15 @@ def render(answers: Sequence[Answer], form: str, width: int = 100, color: bool =
         width: of a table, in columns.
         color: of a table: with terminal styles.
         command: what makes the answers again, for the page.
+
+    Returns:
+        The output, and what a user should know of it.
     """
-    readings = [answer.reading for answer in answers]
+    readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
     if form == "json":
-        return to_json(readings)
+        return to_json(readings), ()
     if form == "html":
-        return to_html(readings, [answer.picture for answer in answers], command)
-    return to_table(readings, width, color)
+        return to_html(readings, pictures, command), ()
+    if form == "png":
+        return to_png(readings, pictures)
+    return to_table(readings, width, color), ()

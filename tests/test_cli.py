@@ -201,6 +201,15 @@ def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
     assert b"data:image/png;base64," in done.stdout and done.stdout.startswith(b"<!doctype html>")
 
 
+def test_a_figure_is_a_png(store, image, tmp_path):
+    out = tmp_path / "figure.png"
+    done = query(store, image, "--layer", "1", "--patch", "0,1", "--format", "png", "--out", out)
+    assert done.exit_code == 0 and done.stdout == ""
+    with Image.open(out) as figure:
+        assert figure.format == "PNG" and figure.width > 800
+    assert_one_sentence(query(store, "--text", "a", "--format", "png", "--out", out), 2, "draws on an image")
+
+
 def test_passwords_in_a_stores_url_are_not_shown():
     import click
 

@@ -1,0 +1,107 @@
+"""The figure for a paper: the right boxes on the right pixels, and no character lost in silence."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+from page_readings import hostile_reading, image_reading, neighbor, picture, text_reading, tiles
+from PIL import Image, ImageColor, ImageDraw
+
+from query import fonts
+from query.figure import COLOURS, IMAGE, MARGIN, chosen_patches, to_png
+from query.fonts import Letters, cut_end, cut_start
+from schemas.results import LayerReading
+
+
+def drawn(*readings):
+    data, notes = to_png(readings, [picture((r.width, r.height)) for r in readings])
+    return Image.open(BytesIO(data)).convert("RGB"), notes
+
+
+def only(reading, patches):
+    """As a query with --patch gives it."""
+    layers = tuple(
+        LayerReading(layer.layer, tuple(t for t in layer.tokens if (t.row, t.col) in patches))
+        for layer in reading.layers
+    )
+    return replace(reading, layers=layers, search=replace(reading.search, patches=tuple(patches)))
+
+
+@pytest.mark.parametrize("size", [(400, 210), (90, 300)])
+def test_boxes_lie_on_the_patches_that_were_asked_for(size):
+    reading = only(image_reading(size=size, layers=(4,)), [(1, 2), (2, 3)])
+    figure, _ = drawn(reading)
+    scale = IMAGE / size[0]
+    for token, colour in zip(reading.layers[0].tokens, COLOURS, strict=False):
+        box = token.box
+        middle = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+        inside = figure.getpixel([round(MARGIN + v * scale) for v in middle])
+        assert inside == picture(size).getpixel([int(v) for v in middle])
+        for x, y in ((box.x1, middle[1]), (middle[0], box.y1)):  # right and bottom edge
+            edge = figure.getpixel((round(MARGIN + x * scale) - 3, round(MARGIN + y * scale) - 3))
+            assert edge == ImageColor.getrgb(colour)
+    # The red corner of the picture is where it was.
+    assert figure.getpixel((MARGIN + 20, MARGIN + 20))[0] > 200
+
+
+def test_without_patches_the_best_scores_with_different_words_are_chosen():
+    reading = image_reading(layers=(0, 4))
+    assert chosen_patches(reading) == [8, 9, 10, 11]  # scores grow along the grid
+    tokens = list(reading.layers[1].tokens)
+    tokens[11] = replace(tokens[11], neighbors=(neighbor("same", 0.99),))
+    tokens[3] = replace(tokens[3], neighbors=(neighbor("Same", 0.9),))
+    tokens[10] = replace(tokens[10], neighbors=())
+    changed = replace(reading, layers=(reading.layers[0], LayerReading(4, tuple(tokens))))
+    assert chosen_patches(changed) == [7, 8, 9, 11]
+
+
+def test_every_kind_of_reading_can_be_drawn():
+    lenses = ("latent", "logit", "embedding")
+    plain, _ = drawn(image_reading(layers=(4,)))
+    several, _ = drawn(image_reading(layers=(0, 4, 8), lenses=lenses))
+    both, _ = drawn(image_reading(layers=(4,)), image_reading(layers=(0, 4, 8), lenses=lenses))
+    assert both.height == plain.height + several.height
+    drawn(image_reading(views=tiles(), size=(400, 200), lenses=("logit",)), hostile_reading())
+    nothing = replace(image_reading(1, 1, layers=(4,)).layers[0].tokens[0], neighbors=())
+    drawn(replace(image_reading(1, 1), layers=(LayerReading(4, (nothing,)),)))
+    with pytest.raises(ValueError, match="text"):
+        to_png([text_reading()], [None])
+
+
+def test_long_sentences_and_words_end_inside_the_figure():
+    reading = image_reading(1, 1, layers=(4,))
+    long = neighbor("w" * 300, 0.5, before="before " * 60, after=" after" * 60)
+    token = replace(
+        reading.layers[0].tokens[0], neighbors=(long, neighbor("dog", 0.4, before="on " * 200, after=" off" * 200))
+    )
+    figure, _ = drawn(replace(reading, layers=(LayerReading(4, (token,)),)))
+    edge = figure.crop((figure.width - MARGIN + 2, 0, figure.width, figure.height))
+    assert edge.getcolors() == [(edge.width * edge.height, (255, 255, 255))]
+
+
+def test_characters_that_no_font_has_are_reported(monkeypatch):
+    monkeypatch.setattr(fonts, "_FALLBACKS", ())
+    for cached in (fonts._font, fonts._has, fonts._first_with):
+        cached.cache_clear()
+    try:
+        reading = image_reading(1, 1, layers=(4,))
+        token = replace(reading.layers[0].tokens[0], neighbors=(neighbor("猫", 0.5),))
+        _, notes = drawn(replace(reading, layers=(LayerReading(4, (token,)),)))
+        assert len(notes) == 1 and "猫 (U+732B)" in notes[0]
+    finally:
+        for cached in (fonts._font, fonts._has, fonts._first_with):
+            cached.cache_clear()
+    assert drawn(image_reading())[1] == ()
+
+
+def test_texts_are_cut_to_fit_and_drawn_as_wide_as_measured():
+    letters = Letters()
+    text = "the quick brown fox jumps over the lazy dog"
+    for cut, kept in ((cut_end, text[:4]), (cut_start, text[-4:])):
+        shown = cut(letters, text, 30, 200)
+        assert letters.width(shown, 30) <= 200 < letters.width(text, 30)
+        assert "…" in shown and kept.strip() in shown
+        assert cut(letters, text, 30, 10_000) == text and cut(letters, text, 30, 1) == ""
+    pen = ImageDraw.Draw(Image.new("RGB", (900, 60)))
+    assert letters.draw(pen, (10, 40), text, 30, "#fff") == pytest.approx(10 + letters.width(text, 30))
+    assert letters.missing == set()
