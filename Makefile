@@ -12,11 +12,12 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test check lint types docs docs-check wheel bench demo-train clean
+.PHONY: help demo test test-torchvision check lint types docs docs-check wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
 	@echo "make test        environment, the whole test suite"
+	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help"
 	@echo "make bench       benchmarks (see benchmarks/README.md)"
@@ -41,6 +42,14 @@ demo: $(MODEL)/config.json
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
+
+# torchvision from the package index is built for CUDA; beside a CPU build of torch a plugin lets it load.
+$(CACHE)/torchvision/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(CACHE)/torchvision torchvision==0.28.0 timm==1.0.31
+	touch $@
+
+test-torchvision: $(CACHE)/torchvision/.ready
+	PYTHONPATH=.:tests:$(CACHE)/torchvision $(BIN)/python -m pytest -p torchvision_on_cpu $(wildcard tests/test_models_*.py)
 
 check: lint types docs-check wheel
 

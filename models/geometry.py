@@ -7,6 +7,7 @@ what the processor does to pictures whose colours *are* coordinates.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -126,6 +127,16 @@ def pixel_map(image_processor: Any, width: int, height: int) -> PixelMap:
     if not pads_first and _on(image_processor, "do_pad") and pad:
         x, y = x.windowed(0, int(pad["width"])), y.windowed(0, int(pad["height"]))
     return PixelMap(x, y)
+
+
+def require_bounded(image_processor: Any, width: int, height: int) -> None:
+    """Refuse an image that a standard processor would make unbearably large; call it before processing.
+
+    Raises:
+        ImageError: see :func:`pixel_map`.
+    """
+    with suppress(UnsupportedModelError):  # no standard processor: what it makes of the image is not known
+        pixel_map(image_processor, width, height)
 
 
 def _on(image_processor: Any, setting: str) -> bool:

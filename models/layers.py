@@ -60,6 +60,9 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+_BOTH_WAYS_BY_MASK = ("paligemma",)
+
+
 @dataclass(frozen=True)
 class LanguageModel:
     """The decoder-only language model inside a text LLM or a VLM.
@@ -179,6 +182,7 @@ def find_language_model(model: Any) -> LanguageModel:
     layout = LAYOUTS.get(config.model_type)
     if layout is None:
         layout = _discover(module, kind)
+    _read_text_forwards(kind, module)
     blocks = getattr(module, layout.blocks)
     unembed = model.get_output_embeddings()
     if unembed is None:
@@ -196,6 +200,19 @@ def find_language_model(model: Any) -> LanguageModel:
         logit_scale=_logit_scale(config),
         logit_softcap=getattr(config, "final_logit_softcapping", None),
     )
+
+
+def _read_text_forwards(kind: str, module: nn.Module) -> None:
+    """Let a language model that reads prompts both ways read text alone from left to right.
+
+    PaliGemma tells its attention not to be causal and then masks every prompt itself, image and question
+    seeing each other. Without an image there is no such mask: scaled-dot-product attention would read a
+    text both ways, eager attention forwards. With an image this switch has no effect.
+    """
+    if kind in _BOTH_WAYS_BY_MASK:
+        for part in module.modules():
+            if hasattr(part, "is_causal"):
+                setattr(part, "is_causal", True)  # noqa: B010 - a module attribute that mypy takes for a tensor
 
 
 def _decoder(model: Any) -> Any:

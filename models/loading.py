@@ -18,7 +18,7 @@ from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
 from models.layers import LanguageModel, find_language_model, require_decoder_only
 from models.loading_errors import check_source, quiet, translated
 from models.processors import load_processor
-from models.verification import verify_language_model
+from models.verification import verify_language_model, with_own_logits
 from schemas.collection import BankIdentity
 from schemas.errors import ModelError, UnsupportedModelError, UsageError
 
@@ -153,6 +153,7 @@ def load_model(
     model = model.to(where).eval().requires_grad_(False)
     lm = find_language_model(model)
     verify_language_model(lm)
+    lm = with_own_logits(lm, model)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,

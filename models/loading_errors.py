@@ -110,7 +110,7 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return ModelError(f"{source} is neither a directory nor a model on the hub.", "Check its spelling.")
-    if part == "processor" and "torchvision" in text:
+    if part == "processor" and "torchvision" in text.lower():
         return ModelError(
             f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
             "Install the torchvision that belongs to your torch.",

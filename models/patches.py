@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.geometry import PixelMap, Span, pixel_map
+from models.geometry import PixelMap, Span, require_bounded
 from models.loading import LoadedModel
 from schemas.errors import UnsupportedModelError
 from schemas.results import PixelBox, View
@@ -92,12 +92,33 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """One image among those that a processor was given.
+
+    Attributes:
+        size: ``(width, height)`` of the original.
+        number: which image it is, counted over all samples.
+        sample: which prompt it belongs to.
+        before: sizes of the images in front of it, all samples.
+        beside: sizes of those of them that belong to its own prompt.
+        total: images of all samples.
+    """
+
+    size: tuple[int, int]
+    number: int = 0
+    sample: int = 0
+    before: tuple[tuple[int, int], ...] = ()
+    beside: tuple[tuple[int, int], ...] = ()
+    total: int = 1
+
+
+@dataclass(frozen=True)
 class Family:
     """What is known about a family of VLMs.
 
     Attributes:
         types: ``model_type`` of the configurations it answers for.
-        plan: ``(loaded, inputs, number of the image in them, (width, height) of its original)``.
+        plan: from the model, its processor's outputs and the image among them.
         markers: tokens of their own that lay out an image: string → kind of layout token.
         layer_zero: what layer 0 is for a visual token.
         notes: what a reader of any result of this family should know, one sentence each.
@@ -106,11 +127,11 @@ class Family:
     """
 
     types: tuple[str, ...]
-    plan: Callable[[LoadedModel, Mapping[str, Tensor], int, tuple[int, int]], Plan]
+    plan: Callable[[LoadedModel, Mapping[str, Tensor], Shown], Plan]
     markers: Mapping[str, str] = field(default_factory=dict)
     layer_zero: str = "the connector's output"
     notes: tuple[str, ...] = ()
-    bounded: Callable[[Any, int, int], object] | None = pixel_map
+    bounded: Callable[[Any, int, int], None] | None = require_bounded
     separator: str = "\n"
 
 

@@ -1,8 +1,8 @@
-"""Load a VLM's processor, also where torchvision is not installed.
+"""Load a VLM's processor for images alone.
 
-transformers wants torchvision for every video processor, and many image models have one beside
-their image processor. Only images are shown here: without torchvision the processor is built
-without its video half, and the image half is transformers' own PIL version.
+Many image models have a video processor beside their image processor, and transformers wants
+torchvision for every one of them. Only images are shown here: a stand-in takes the video processor's
+place, so that such models load without torchvision, from transformers' own PIL image processors.
 """
 
 from __future__ import annotations
@@ -11,9 +11,15 @@ from typing import Any
 
 from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.utils.import_utils import is_torchvision_available
+from transformers.video_processing_utils import VideoProcessorMixin
 
 from models.loading_errors import translated
+
+
+class NoVideo(VideoProcessorMixin):
+    """Stands where a processor wants a video processor."""
+
+    model_input_names = []  # noqa: RUF012 - as transformers declares it
 
 
 def load_processor(source: str, place: str, config: Any, options: dict[str, Any]) -> Any:
@@ -30,37 +36,36 @@ def load_processor(source: str, place: str, config: Any, options: dict[str, Any]
     """
     factory: Any = AutoProcessor
     with translated(source, "processor"):
-        known = None if is_torchvision_available() else _known_class(config)
-        return (factory if known is None else images_only(known)).from_pretrained(place, **options)
+        known: Any = PROCESSOR_MAPPING.get(type(config), None)
+        if known is not None and not getattr(known, "is_dummy", False) and "video_processor" in known.get_attributes():
+            factory = images_only(known)
+        return factory.from_pretrained(place, **options)
 
 
 def images_only(kind: Any) -> Any:
-    """A processor class without its video half; the class itself where it has none.
+    """A processor class that takes :class:`NoVideo` for a video processor, and loads without one.
 
     Args:
-        kind: a subclass of transformers' ``ProcessorMixin``.
+        kind: a subclass of transformers' ``ProcessorMixin`` with a ``video_processor``.
     """
-    if "video_processor" not in kind.get_attributes():
-        return kind
 
-    class ImagesOnly(kind):  # type: ignore[misc]
+    class WithoutVideo(kind):  # type: ignore[misc]
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != "video_processor"]
 
+    class ImagesOnly(kind):  # type: ignore[misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if isinstance(argument, NoVideo):
+                return NoVideo
+            return super().check_argument_for_proper_class(argument_name, argument)
+
         @classmethod
-        def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-            # Some take it as a required argument.
-            return super().from_args_and_dict(args, processor_dict, **{**kwargs, "video_processor": None})
+        def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
+            loaded = list(WithoutVideo._get_arguments_from_pretrained(*args, **kwargs))
+            loaded.insert(cls.get_attributes().index("video_processor"), NoVideo())
+            return loaded
 
     ImagesOnly.__name__ = ImagesOnly.__qualname__ = kind.__name__
     ImagesOnly.__module__ = kind.__module__
     return ImagesOnly
-
-
-def _known_class(config: Any) -> Any | None:
-    """The processor class that transformers has for a model, if it is one with a video half."""
-    kind: Any = PROCESSOR_MAPPING.get(type(config), None)
-    if kind is None or getattr(kind, "is_dummy", False):  # a dummy says itself what it lacks
-        return None
-    return kind if "video_processor" in kind.get_attributes() else None

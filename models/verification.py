@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,9 +49,43 @@ def verify_language_model(lm: LanguageModel) -> None:
             )
 
 
+def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
+    """Say how the model as a whole makes logits of its last state, found by experiment.
+
+    A language model's configuration may speak of a scale or a soft cap that the class around it (a VLM's)
+    does not apply.
+
+    Args:
+        lm: as found by its configuration.
+        model: the model it is part of; text alone must be a possible input.
+
+    Raises:
+        UnsupportedModelError: no known way gives the model's logits.
+    """
+    ids = torch.tensor([[3, 1, 4, 1, 5]], device=next(lm.embed_tokens.parameters()).device) % lm.vocab_size
+    with torch.inference_mode():
+        with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
+            logits = model(input_ids=ids, use_cache=False).logits
+        plain = replace(lm, logit_scale=1.0)
+        ways = [lm, replace(lm, logit_softcap=None), plain, replace(plain, logit_softcap=None)]
+        gaps = [_gap(way.logits(states[lm.n_layers]), logits) for way in ways]
+    best = min(gaps)
+    if best > _TOLERANCE:
+        raise UnsupportedModelError(
+            f"The logits of {type(model).__name__} are not those of its last state through norm and head.",
+            "What it does in between is not known; see docs/adding-a-model.md.",
+        )
+    return ways[gaps.index(best)]
+
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    """Distance relative to the second one's norm; 0 where that is not finite (broken states have their own error)."""
+    if one.shape != other.shape:
+        return float("inf")
+    gap = torch.linalg.vector_norm(one.float() - other.float()) / torch.linalg.vector_norm(other.float())
+    return float(gap) if bool(gap.isfinite()) else 0.0
+
+
 def _differ(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are apart. NaN counts as equal: broken states have their own error."""
-    if one.shape != other.shape:
-        return True
-    gap = torch.linalg.vector_norm(one.float() - other.float())
-    return bool(gap > _TOLERANCE * torch.linalg.vector_norm(other.float()))
+    return _gap(one, other) > _TOLERANCE

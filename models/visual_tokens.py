@@ -5,6 +5,7 @@ Each family of VLMs has a file in `models.families`; docs/adding-a-model.md says
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,28 @@ from PIL import Image
 from torch import Tensor
 
 from models.capture import capture_hidden_states
-from models.families import fastvlm, generic, llava, qwen_vl
+from models.families import (
+    fastvlm,
+    gemma3,
+    generic,
+    idefics3,
+    internvl,
+    llava,
+    llava_next,
+    llava_onevision,
+    molmo2,
+    paligemma,
+    pixtral,
+    qwen3_vl,
+    qwen_vl,
+)
 from models.loading import LoadedModel
 from models.patches import (
     Family,
     Grid,
     LayoutToken,
     Placement,
+    Shown,
     VisualToken,
     marker_tokens,
     placed,
@@ -39,7 +55,12 @@ __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image
 
 #: By the ``model_type`` of the VLM's configuration.
 FAMILIES: dict[str, Family] = {
-    model_type: module.FAMILY for module in (fastvlm, llava, qwen_vl) for model_type in module.FAMILY.types
+    model_type: module.FAMILY
+    for module in (
+        *(fastvlm, gemma3, idefics3, internvl, llava, llava_next, llava_onevision),
+        *(molmo2, paligemma, pixtral, qwen3_vl, qwen_vl),
+    )
+    for model_type in module.FAMILY.types
 }
 _traced: WeakSet[Any] = WeakSet()
 
@@ -124,14 +145,17 @@ def process(loaded: LoadedModel, images: Sequence[Sequence[Image.Image]], texts:
     processor: Any = loaded.processor
     bos = loaded.tokenizer.bos_token
     try:
-        batch = processor(
-            images=[[image.convert("RGB") for image in shown] for shown in images],
-            text=list(texts),
-            return_tensors="pt",
-            padding=len(texts) > 1,
-            # A chat template writes the BOS token itself; the tokenizer must not add a second one.
-            add_special_tokens=not (bos and texts[0].startswith(bos)),
-        )
+        with warnings.catch_warnings():
+            # NumPy's about PaliGemma's processor, which makes an array of a tensor; nothing a user could do.
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+            batch = processor(
+                images=[[image.convert("RGB") for image in shown] for shown in images],
+                text=list(texts),
+                return_tensors="pt",
+                padding=len(texts) > 1,
+                # A chat template writes the BOS token itself; the tokenizer must not add a second one.
+                add_special_tokens=not (bos and texts[0].startswith(bos)),
+            )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"The processor of {loaded.name} failed on the image: {error}.") from error
     # Labels are for training: with them, the model would compute a loss.
@@ -158,11 +182,18 @@ def locate(
     """
     family = family_of(loaded)
     placements: list[list[Placement]] = []
-    number = 0
-    for sample, shown in enumerate(sizes):
+    everything = [size for shown in sizes for size in shown]
+    for sample, own in enumerate(sizes):
         positions = token_positions(loaded, inputs, sample)
-        plans = [family.plan(loaded, inputs, number + i, size) for i, size in enumerate(shown)]
-        number += len(shown)
+        start = sum(map(len, sizes[:sample]))
+        plans = [
+            family.plan(
+                loaded,
+                inputs,
+                Shown(size, start + i, sample, tuple(everything[: start + i]), tuple(own[:i]), len(everything)),
+            )
+            for i, size in enumerate(own)
+        ]
         expected = sum(len(plan.cells) for plan in plans)
         if expected != len(positions):
             raise unsupported(
@@ -182,7 +213,7 @@ def locate(
 def _probe(loaded: LoadedModel, family: Family, picture: Image.Image) -> tuple[Grid, ...]:
     """The grids of a test picture."""
     inputs = process(loaded, [[picture]], [image_prompt(loaded, None, family.separator)])
-    return family.plan(loaded, inputs, 0, picture.size).grids
+    return family.plan(loaded, inputs, Shown(picture.size)).grids
 
 
 def _announced(loaded: LoadedModel) -> tuple[str, ...]:
@@ -204,13 +235,19 @@ def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterab
         LayerError: a layer that does not exist.
         StateError: a state is NaN, infinite or zero.
         UnsupportedModelError: the model changes the length of its sequence.
+        ModelError: the model failed, or the device's memory is too small.
     """
     inputs = visual_input.inputs
     try:
         with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
             loaded.model(**inputs, use_cache=False)
-    except ValueError as error:  # transformers' own check that features and positions are equally many
-        raise unsupported(loaded, f"the model refused its input: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{loaded.name} ran out of the device's memory on an image of {len(visual_input.tokens)} visual tokens.",
+            "Use --dtype bfloat16, --device-map auto, or a smaller image.",
+        ) from error
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        raise ModelError(f"{loaded.name} ({type(loaded.model).__name__}) failed on the image: {error}.") from error
     mask = unpadded(inputs)
     index = torch.tensor([token.index for token in visual_input.tokens], device=mask.device)
     rows = mask.nonzero().flatten()[index]

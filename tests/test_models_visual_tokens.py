@@ -11,7 +11,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from models.families import generic
 from models.loading import load_model
-from models.patches import image_features
+from models.patches import Shown, image_features
 from models.visual_tokens import FAMILIES, prepare_image, visual_states
 from schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
 from schemas.results import PixelBox, View
@@ -229,7 +229,7 @@ def test_a_class_token_among_the_visual_tokens_is_refused(tmp_path, picture):
 def test_tiles_of_an_unknown_family_are_refused(models):
     inputs = {"input_ids": torch.full((1, 16), 4), "pixel_values": torch.zeros(1, 4, 3, 32, 32)}
     with pytest.raises(UnsupportedModelError, match=r"shape \(1, 4, 3, 32, 32\).*docs/adding-a-model.md"):
-        generic.plan(models["llava"], inputs, 0, (64, 64))
+        generic.plan(models["llava"], inputs, Shown((64, 64)))
 
 
 def test_a_family_without_a_file_says_so(models, picture, unknown):

@@ -7,16 +7,53 @@ from pathlib import Path
 import torch
 from tiny_models import N_LAYERS, save_fastvlm, save_llava, tiny_tokenizer
 from transformers import (
+    CLIPVisionConfig,
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessorPil,
+    Gemma3Processor,
+    GemmaConfig,
+    GotOcr2ImageProcessorPil,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    LlamaConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
+    LlavaOnevisionProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
+    Qwen2Config,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
     Qwen2VLProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    SiglipImageProcessorPil,
+    SiglipVisionConfig,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
+    SmolVLMProcessor,
 )
 
-from models.processors import images_only
+from models.processors import NoVideo, images_only
 
 DIM = 32
 TEXT = dict(
@@ -44,6 +81,10 @@ class TinyVlm:
         adds_to: the token whose embedding the connector's output is added to; else it replaces it.
         several: whether several images of one prompt are seen as each is alone.
         attention: whether the vision tower has any, so that its kind can be chosen.
+        kinds: of attention that its language model has.
+        deepstack: after how many of its first blocks visual features are added again.
+        torchvision: whether transformers has its processor with torchvision only.
+        one_token: whether transformers' model can see an image that is one visual token.
     """
 
     save: Callable[[Path], Path]
@@ -52,6 +93,10 @@ class TinyVlm:
     adds_to: str | None = None
     several: bool = True
     attention: bool = True
+    kinds: tuple[str, ...] = ("eager", "sdpa")
+    deepstack: int = 0
+    torchvision: bool = False
+    one_token: bool = True
 
 
 def chat_template(image):
@@ -89,7 +134,9 @@ def qwen_settings(tokenizer, **vision):
 def qwen_processor(kind, tokenizer):
     images = Qwen2VLImageProcessorPil(patch_size=8, size={"shortest_edge": 16 * 16, "longest_edge": 16 * 16 * 40})
     template = chat_template("<|vision_start|><|image_pad|><|vision_end|>")
-    return images_only(kind)(image_processor=images, tokenizer=tokenizer, chat_template=template)
+    return images_only(kind)(
+        image_processor=images, tokenizer=tokenizer, video_processor=NoVideo(), chat_template=template
+    )
 
 
 def save_qwen2_vl(folder):
@@ -108,9 +155,280 @@ def save_qwen2_5_vl(folder):
     return save(folder, Qwen2_5_VLForConditionalGeneration(config), qwen_processor(Qwen2_5_VLProcessor, tokenizer))
 
 
+def save_qwen3_vl(folder):
+    """DeepStack: the features after the tower's first block enter again after the first block."""
+    torch.manual_seed(0)
+    tokenizer = qwen_tokenizer()
+    vision = dict(
+        hidden_size=32, intermediate_size=48, out_hidden_size=DIM, deepstack_visual_indexes=[0],
+        num_position_embeddings=64,
+    )  # fmt: skip
+    settings = qwen_settings(tokenizer, **vision)
+    settings["text_config"]["head_dim"] = 8
+    config = Qwen3VLConfig(**settings)
+    return save(folder, Qwen3VLForConditionalGeneration(config), qwen_processor(Qwen3VLProcessor, tokenizer))
+
+
+VIT = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+PINPOINTS = [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]
+
+
+def save_llava_next(folder):
+    """A CLIP tower of 32 px and patches of 8; up to four tiles."""
+    torch.manual_seed(0)
+    config = LlavaNextConfig(
+        vision_config=CLIPVisionConfig(**VIT, image_size=32, patch_size=8, projection_dim=32),
+        text_config=LlamaConfig(**TEXT),
+        image_token_index=4,
+        image_grid_pinpoints=PINPOINTS,
+    )
+    processor = LlavaNextProcessor(
+        image_processor=LlavaNextImageProcessorPil(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_grid_pinpoints=PINPOINTS
+        ),
+        tokenizer=tiny_tokenizer(),
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=chat_template("<image>"),
+    )
+    return save(folder, LlavaNextForConditionalGeneration(config), processor)
+
+
+def save_llava_onevision(folder):
+    """A SigLIP tower whose patches of 8 leave 4 of 36 px out; a large grid is made coarser (anyres_max_2)."""
+    torch.manual_seed(0)
+    pinpoints = [[36 * rows, 36 * cols] for rows in range(1, 4) for cols in range(1, 4)]
+    config = LlavaOnevisionConfig(
+        vision_config=SiglipVisionConfig(**VIT, image_size=36, patch_size=8, vision_use_head=False),
+        text_config=Qwen2Config(**TEXT),
+        image_token_index=4,
+        video_token_index=5,
+        image_grid_pinpoints=pinpoints,
+        vision_aspect_ratio="anyres_max_2",
+        vision_feature_layer=-1,
+    )
+    processor = images_only(LlavaOnevisionProcessor)(
+        image_processor=LlavaOnevisionImageProcessorPil(
+            size={"height": 36, "width": 36}, image_grid_pinpoints=pinpoints
+        ),
+        tokenizer=tiny_tokenizer(bos=False, named={"video_token": "<video>"}),
+        video_processor=NoVideo(),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        chat_template=chat_template("<image>"),
+        vision_aspect_ratio="anyres_max_2",
+    )
+    return save(folder, LlavaOnevisionForConditionalGeneration(config), processor)
+
+
+def idefics3_tokens():
+    tiles = [f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)]
+    return dict(bos=True, more=["<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *tiles])
+
+
+IDEFICS3_IMAGES = dict(size={"longest_edge": 128}, max_image_size={"longest_edge": 32})
+
+
+def save_idefics3(folder):
+    """Tiles of 32 px, patches of 4, 2 x 2 of them shuffled into one token."""
+    torch.manual_seed(0)
+    config = Idefics3Config(
+        vision_config=dict(**VIT, image_size=32, patch_size=4),
+        text_config=LlamaConfig(**TEXT),
+        image_token_id=4,
+        scale_factor=2,
+    )
+    processor = Idefics3Processor(
+        image_processor=Idefics3ImageProcessorPil(**IDEFICS3_IMAGES),
+        tokenizer=tiny_tokenizer(**idefics3_tokens()),
+        image_seq_len=16,
+        chat_template=chat_template("<image>"),
+    )
+    return save(folder, Idefics3ForConditionalGeneration(config), processor)
+
+
+def save_smolvlm(folder):
+    torch.manual_seed(0)
+    config = SmolVLMConfig(
+        vision_config=dict(**VIT, image_size=32, patch_size=4),
+        text_config=LlamaConfig(**TEXT),
+        image_token_id=4,
+        scale_factor=2,
+    )
+    processor = images_only(SmolVLMProcessor)(
+        SmolVLMImageProcessorPil(**IDEFICS3_IMAGES),
+        tiny_tokenizer(**idefics3_tokens()),
+        video_processor=NoVideo(),
+        image_seq_len=16,
+        chat_template=chat_template("<image>"),
+    )
+    return save(folder, SmolVLMForConditionalGeneration(config), processor)
+
+
+def save_gemma3(folder):
+    """64 px in patches of 8, pooled to 4 x 4 tokens; one block with a sliding window."""
+    torch.manual_seed(0)
+    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = tiny_tokenizer(named=named)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in named.items()}
+    text = {**TEXT, "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8, "layer_types":
+            ["sliding_attention", "full_attention", "full_attention"]}  # fmt: skip
+    config = Gemma3Config(
+        vision_config=SiglipVisionConfig(**VIT, image_size=64, patch_size=8, vision_use_head=False),
+        text_config=text,
+        mm_tokens_per_image=16,
+        boi_token_index=ids["boi_token"],
+        eoi_token_index=ids["eoi_token"],
+        image_token_index=ids["image_token"],
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)  # zeros as it is made
+    processor = Gemma3Processor(
+        image_processor=Gemma3ImageProcessorPil(size={"height": 64, "width": 64}),
+        tokenizer=tokenizer,
+        chat_template=chat_template("<start_of_image>"),
+        image_seq_length=16,
+    )
+    return save(folder, model, processor)
+
+
+def save_paligemma(folder, text=GemmaConfig, **settings):
+    torch.manual_seed(0)
+    config = PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(**VIT, image_size=32, patch_size=8, vision_use_head=False, projection_dim=DIM),
+        text_config=text(**{**TEXT, "vocab_size": 1600, "head_dim": 8, **settings}),
+        image_token_index=4,
+        projection_dim=DIM,
+    )
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    processor = PaliGemmaProcessor(image_processor=images, tokenizer=tiny_tokenizer(bos=False))
+    return save(folder, PaliGemmaForConditionalGeneration(config), processor)
+
+
+def save_paligemma2(folder):
+    """Gemma 2 inside: soft-capped attention and, in its own class, soft-capped logits."""
+    return save_paligemma(folder, Gemma2Config, sliding_window=64, final_logit_softcapping=0.01)
+
+
+def save_internvl(folder):
+    """Tiles of 32 px, patches of 4, 2 x 2 of them shuffled into one token; up to six tiles."""
+    torch.manual_seed(0)
+    named = {
+        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }  # fmt: skip
+    tokenizer = tiny_tokenizer(bos=False, named=named)
+    config = InternVLConfig(
+        vision_config=dict(**VIT, image_size=[32, 32], patch_size=[4, 4]),
+        text_config=Qwen2Config(**TEXT),
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=16,
+    )
+    processor = images_only(InternVLProcessor)(
+        image_processor=GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, crop_to_patches=True, max_patches=6),
+        tokenizer=tokenizer,
+        video_processor=NoVideo(),
+        image_seq_length=16,
+        chat_template=chat_template("<IMG_CONTEXT>"),
+    )
+    return save(folder, InternVLForConditionalGeneration(config), processor)
+
+
+def save_mistral3(folder):
+    """Patches of 8, 2 x 2 of them merged; any size up to 96 px."""
+    from transformers import Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig
+
+    torch.manual_seed(0)
+    processor = pixtral_processor(spatial_merge_size=2)
+    config = Mistral3Config(
+        vision_config=dict(**VIT, model_type="pixtral", image_size=96, patch_size=8, head_dim=8),
+        text_config=MistralConfig(**TEXT, sliding_window=None),
+        image_token_index=processor.image_token_id,
+        spatial_merge_size=2,
+    )
+    return save(folder, Mistral3ForConditionalGeneration(config), processor)
+
+
+def save_pixtral(folder):
+    """LLaVA's classes around Pixtral's tower, as mistral-community/pixtral-12b has them."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration, PixtralVisionConfig
+
+    torch.manual_seed(0)
+    processor = pixtral_processor(spatial_merge_size=1)
+    config = LlavaConfig(
+        vision_config=PixtralVisionConfig(**VIT, image_size=96, patch_size=8, head_dim=8),
+        text_config=LlamaConfig(**TEXT),
+        image_token_index=processor.image_token_id,
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+    )
+    return save(folder, LlavaForConditionalGeneration(config), processor)
+
+
+def pixtral_processor(spatial_merge_size):
+    from transformers import PixtralImageProcessorPil, PixtralProcessor
+
+    return PixtralProcessor(
+        image_processor=PixtralImageProcessorPil(size={"longest_edge": 96}, patch_size={"height": 8, "width": 8}),
+        tokenizer=tiny_tokenizer(named={"image_token": "[IMG]"}, more=["[IMG_BREAK]", "[IMG_END]"]),
+        patch_size=8,
+        spatial_merge_size=spatial_merge_size,
+        image_token="[IMG]",
+        chat_template=chat_template("[IMG]"),
+    )
+
+
+def save_molmo2(folder):
+    """Tiles of 56 px (7 patches of 8, two of them margin on either side), patches pooled 2 x 2."""
+    from transformers import Molmo2Config, Molmo2ForConditionalGeneration, Molmo2ImageProcessor, Molmo2Processor
+
+    torch.manual_seed(0)
+    layout = ["<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<frame_start>", "<im_end>",
+              "<frame_end>", "<im_low>"]  # fmt: skip
+    tokenizer = tiny_tokenizer(named={"image_token": "<|image|>", "video_token": "<|video|>"}, more=layout)
+    config = Molmo2Config(
+        text_config={**TEXT, "additional_vocab_size": 16, "head_dim": 8},
+        vision_config=dict(
+            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+            head_dim=8, patch_size=8, image_size=[56, 56], num_position_embeddings=49,
+        ),
+        adapter_config=dict(
+            vision_feature_layer=[-1], hidden_size=32, intermediate_size=48, text_hidden_size=DIM,
+            num_attention_heads=4, num_key_value_heads=4, head_dim=8,
+        ),
+        image_token_id=tokenizer.convert_tokens_to_ids("<im_patch>"),
+    )  # fmt: skip
+    processor = images_only(Molmo2Processor)(
+        image_processor=Molmo2ImageProcessor(
+            size={"height": 56, "width": 56}, patch_size=8, overlap_margins=[1, 1], max_crops=4
+        ),
+        tokenizer=tokenizer,
+        video_processor=NoVideo(),
+        chat_template=chat_template("<|image|>"),
+    )
+    model = Molmo2ForConditionalGeneration(config)
+    for parameter in model.model.multi_modal_projector.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # as it is made, its output is lost beside the embedding
+    return save(folder, model, processor)
+
+
 TINY = {
     "fast_vlm": TinyVlm(lambda folder: save_fastvlm(folder, size={"height": 96, "width": 160}), attention=False),
     "llava": TinyVlm(save_llava),
     "qwen2_vl": TinyVlm(save_qwen2_vl, "<|image_pad|>"),
     "qwen2_5_vl": TinyVlm(save_qwen2_5_vl, "<|image_pad|>"),
+    "llava_next": TinyVlm(save_llava_next),
+    "llava_onevision": TinyVlm(save_llava_onevision, several=False),
+    "idefics3": TinyVlm(save_idefics3),
+    "smolvlm": TinyVlm(save_smolvlm),
+    "qwen3_vl": TinyVlm(save_qwen3_vl, "<|image_pad|>", deepstack=1),
+    "gemma3": TinyVlm(save_gemma3, "<start_of_image>"),
+    "paligemma": TinyVlm(save_paligemma, causal=False),
+    "paligemma2": TinyVlm(save_paligemma2, causal=False, kinds=("eager",)),
+    "internvl": TinyVlm(save_internvl, "<IMG_CONTEXT>"),
+    "mistral3": TinyVlm(save_mistral3, "[IMG]", torchvision=True, one_token=False),
+    "pixtral": TinyVlm(save_pixtral, "[IMG]", torchvision=True),
+    "molmo2": TinyVlm(save_molmo2, "<|image|>", torchvision=True, adds_to="<im_patch>"),
 }

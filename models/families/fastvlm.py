@@ -15,12 +15,12 @@ from torch import Tensor
 from models.families import single
 from models.geometry import even
 from models.loading import LoadedModel
-from models.patches import Family, Plan, image_features, unsupported
+from models.patches import Family, Plan, Shown, image_features, unsupported
 
 
-def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> Plan:
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.patches.Family`."""
-    pixels, mapped = single.picture(loaded, inputs, number, size)
+    pixels, mapped = single.picture(loaded, inputs, shown)
     rows, cols = single.measured_once(loaded, pixels, lambda: _feature_map(loaded, pixels))
     return single.one_grid(pixels, mapped, even(rows, mapped.y.size), even(cols, mapped.x.size))
 

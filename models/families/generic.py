@@ -13,10 +13,10 @@ from torch import Tensor
 from models.families import single
 from models.geometry import cells_of, even
 from models.loading import LoadedModel
-from models.patches import Family, Plan, image_features, unsupported
+from models.patches import Family, Plan, Shown, image_features, unsupported
 
 
-def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> Plan:
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.patches.Family`.
 
     Raises:
@@ -27,7 +27,7 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: t
     if pictures is None or pictures.ndim != 4 or pictures.shape[0] != 1:
         seen = "no pixel_values" if pictures is None else f"pixel_values of shape {tuple(pictures.shape)}"
         raise unsupported(loaded, f"expected one picture [1, 3, height, width], its processor gave {seen}")
-    pixels, mapped = single.picture(loaded, inputs, number, size)
+    pixels, mapped = single.picture(loaded, inputs, shown)
     count = single.measured_once(loaded, pixels, lambda: _feature_count(image_features(loaded, inputs)))
     height, width = mapped.y.size, mapped.x.size
     patch = _declared_patch(loaded)

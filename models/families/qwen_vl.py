@@ -15,24 +15,24 @@ from torch import Tensor
 
 from models.geometry import cells_of, unprocessed
 from models.loading import LoadedModel
-from models.patches import Family, Grid, Plan, row_by_row, unsupported, vision_config
+from models.patches import Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
 
 _MARKERS = {"<|vision_start|>": "start", "<|vision_end|>": "end"}
 
 
-def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> Plan:
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.patches.Family`."""
     grids = inputs.get("image_grid_thw")
     if grids is None:
         raise unsupported(loaded, "its processor gave no image_grid_thw")
-    frames, rows, cols = grids[number].tolist()
+    frames, rows, cols = grids[shown.number].tolist()
     if frames != 1:
         raise unsupported(loaded, f"expected an image, its processor gave {frames} frames")
     vision: Any = vision_config(loaded)
     patch, merge = int(vision.patch_size), int(vision.spatial_merge_size)
-    first = int(grids[:number].prod(-1).sum())
+    first = int(grids[: shown.number].prod(-1).sum())
     patches = inputs["pixel_values"][first : first + rows * cols]
-    mapped = unprocessed(*size).resized(rows * patch, cols * patch)
+    mapped = unprocessed(*shown.size).resized(rows * patch, cols * patch)
     cell = patch * merge
     grid = Grid(
         "image",

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from models.geometry import PixelMap, Span, cells_of, pixel_map
 from models.loading import LoadedModel
-from models.patches import Grid, Plan, row_by_row, unsupported, vision_config
+from models.patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
 from models.tracing import unlike
 
 Measured = TypeVar("Measured")
 _measured: WeakKeyDictionary[nn.Module, dict[Any, Any]] = WeakKeyDictionary()
 
 
-def picture(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int]) -> tuple[Any, Any]:
+def picture(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> tuple[Any, Any]:
     """The processed picture of an image, ``[3, height, width]``, and where its pixels come from.
 
     Raises:
@@ -28,8 +28,8 @@ def picture(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size
         seen = "no pixel_values" if pixels is None else f"pixel_values of shape {tuple(pixels.shape)}"
         raise unsupported(loaded, f"expected pictures [n, 3, height, width], its processor gave {seen}")
     image_processor = _image_processor(loaded)
-    mapped = pixel_map(image_processor, *size)
-    return pixels[number], sized(image_processor, pixels[number], mapped)
+    mapped = pixel_map(image_processor, *shown.size)
+    return pixels[shown.number], sized(image_processor, pixels[shown.number], mapped)
 
 
 def sized(image_processor: Any, pixels: Tensor, mapped: PixelMap) -> PixelMap:
@@ -50,9 +50,9 @@ def one_grid(pixels: Tensor, mapped: PixelMap, rows: tuple[Span, ...], cols: tup
     return Plan((grid,), tuple(row_by_row(0, len(rows), len(cols))))
 
 
-def patched(loaded: LoadedModel, inputs: Mapping[str, Tensor], number: int, size: tuple[int, int], merged: int) -> Plan:
+def patched(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown, merged: int) -> Plan:
     """A single view, cut from the top left into patches of ``merged`` pixels; what is left over belongs to none."""
-    pixels, mapped = picture(loaded, inputs, number, size)
+    pixels, mapped = picture(loaded, inputs, shown)
     rows, cols = mapped.y.size // merged, mapped.x.size // merged
     return one_grid(pixels, mapped, cells_of(rows, merged), cells_of(cols, merged))
 

@@ -1,0 +1,8 @@
+"""LLaVA-NeXT (1.6): an overview, then tiles joined to one grid with newline tokens; see `models.families.anyres`."""
+
+from __future__ import annotations
+
+from models.families import anyres
+from models.patches import Family
+
+FAMILY = Family(types=("llava_next",), plan=anyres.plan, bounded=None)
