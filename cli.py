@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from cli_banks import banks
 from cli_options import command_line, load, model_options, open_target, shared_options
 from cli_terminal import (
     TerminalProgress,
@@ -207,6 +208,9 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         write_result(shown, options["out"])
         for note in notes:
             progress.note(note)
+
+
+main_group.add_command(banks)
 
 
 def main() -> None:

@@ -24,12 +24,18 @@ This page is written from `--help` by `make docs`.
 def render() -> str:
     """The whole page."""
     context = click.Context(cli.main_group, info_name="lensbank", max_content_width=88, terminal_width=88)
-    parts = [INTRO, _block(context)]
-    for name, command in sorted(cli.main_group.commands.items()):
+    return "\n".join([INTRO, _block(context), *_commands(cli.main_group, context)])
+
+
+def _commands(group: click.Group, context: click.Context) -> list[str]:
+    """Heading and help of every command, those of groups after their group's."""
+    parts = []
+    for name, command in sorted(group.commands.items()):
         inner = click.Context(command, info_name=name, parent=context, max_content_width=88, terminal_width=88)
-        parts.append(f"## {name}\n")
-        parts.append(_block(inner))
-    return "\n".join(parts)
+        parts += [f"## {inner.command_path.partition(' ')[2]}\n", _block(inner)]
+        if isinstance(command, click.Group):
+            parts += _commands(command, inner)
+    return parts
 
 
 def _block(context: click.Context) -> str:

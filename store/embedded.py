@@ -168,7 +168,7 @@ class EmbeddedStore(Store):
         for folder in self._folders():
             sidecar = read_sidecar(folder)
             if sidecar is not None:
-                banks.append(BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder)))
+                banks.append(BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder), sidecar.index))
         return banks
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> EmbeddedBank:
