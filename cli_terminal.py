@@ -117,8 +117,8 @@ def reported(debug: bool) -> Iterator[None]:
         yield
     except LensbankError as error:
         _fail(f"Error: {error}", error.exit_code, debug)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", INTERRUPTED, debug)
+    except KeyboardInterrupt as error:
+        _fail("Interrupted.", getattr(error, "exit_code", INTERRUPTED), debug)
     except BrokenPipeError:
         # The reader of our output (head, less) has left: that is no failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

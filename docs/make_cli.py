@@ -15,7 +15,8 @@ INTRO = """# Commands
 
 `lensbank` (installed) and `python cli.py` (in a checkout) are the same program.
 Results go to stdout, progress and messages to stderr.
-Exit codes: 0 done, 1 the work failed, 2 the command asks for something that cannot be, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 the command asks for something that cannot be, 130 interrupted
+(143 by SIGTERM).
 
 This page is written from `--help` by `make docs`.
 """

@@ -1,9 +1,11 @@
-"""Ctrl-C between batches instead of in the middle of one."""
+"""Ctrl-C and SIGTERM: between batches instead of in the middle of one, and with a word about what is stored."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -11,34 +13,66 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Interruption:
-    """Turns the first Ctrl-C into a request to stop; the second one stops at once.
-
-    Only the main thread can do so; elsewhere Ctrl-C stays what it was.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it before a job's time is up.
 
     Attributes:
-        requested: whether Ctrl-C was pressed.
+        exit_code: what a shell reports for it.
+    """
+
+    exit_code = 128 + signal.SIGTERM
+
+
+class Interruption:
+    """Makes SIGTERM an exception as Ctrl-C is one, and puts both off where asked to.
+
+    Only the main thread can do so, and only where nobody else has chosen what these signals do
+    (``nohup`` ignores Ctrl-C); elsewhere they stay what they were.
     """
 
     def __init__(self) -> None:
         """Nothing changes before the ``with``."""
-        self._before: Any = None
-        self.requested = False
+        self._before: dict[int, Any] = {}
+        self._deferring = False
+        self._heard: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal was put off."""
+        return self._heard is not None
+
+    def error(self) -> KeyboardInterrupt:
+        """What to raise for the signal that was put off."""
+        return _error(self._heard)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Put the first signal off; the second one stops at once."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
 
     def __enter__(self) -> Self:
         """Listen."""
-        # A handler that is not Python's own is somebody's choice (nohup ignores Ctrl-C); leave it.
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._hear)
+        if threading.current_thread() is threading.main_thread():
+            for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+                if signal.getsignal(number) is usual:
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Stop listening."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True  # and nothing more: a handler may run in the middle of a write to stderr
+        if not self._deferring or self.requested:
+            raise _error(number)
+        self._heard = number  # and nothing more: a handler may run in the middle of a write to stderr
+
+
+def _error(number: int | None) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from schemas.errors import StoreFullError
 from store.base import Store
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Entry:
 
     Attributes:
         plan: hash of everything that decides which rows are written, in which order.
-        corpora: names of the corpora, for messages.
+        corpora: name → fingerprint of the corpora, for messages.
         done: sentences of that order whose rows are durable.
         total: sentences of that order.
     """
 
     plan: str
-    corpora: tuple[str, ...]
+    corpora: Mapping[str, str]
     done: int
     total: int
 
@@ -57,8 +57,9 @@ class Journal:
             data = json.loads(self._path(bank).read_bytes())
             if data["version"] != VERSION:
                 return None
-            return Entry(str(data["plan"]), tuple(map(str, data["corpora"])), int(data["done"]), int(data["total"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            corpora = {str(name): str(value) for name, value in data["corpora"].items()}
+            return Entry(str(data["plan"]), corpora, int(data["done"]), int(data["total"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, banks: Iterable[str], entry: Entry) -> None:

@@ -63,7 +63,7 @@ def run(
         BankMismatchError: a bank exists that was made by another model or other settings.
         BankIncompleteError: a bank waits for the end of the ingest of another corpus.
         StoreError: storing failed; what was stored before stays.
-        KeyboardInterrupt: Ctrl-C, after what was in hand has been stored.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after what was in hand has been stored.
     """
     check_layers(options.layers, loaded.lm.n_layers)
     return _Ingest(loaded, corpus, store, options, progress or SilentProgress(), journal).run()
@@ -91,8 +91,19 @@ class _Ingest:
         embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
         self._tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
         self._rows = self._tokens = 0
+        self._interruption = Interruption()
+        self._explained = False  # whether an interruption has been told what it means
 
     def run(self) -> IngestSummary:
+        with self._interruption:
+            try:
+                return self._run()
+            except KeyboardInterrupt:
+                if not self._explained:
+                    self._explain("Interrupted before any sentence was encoded. The same command starts again.")
+                raise
+
+    def _run(self) -> IngestSummary:
         wanted = self._identities()
         existing = {info.name: info for info in self._store.list()}
         for identity in wanted:
@@ -167,13 +178,15 @@ class _Ingest:
             BankIncompleteError: an unfinished bank holds rows of another ingest.
         """
         key, done = selection.key, []
+        prints = selection.tally.fingerprints()
         for name in names:
             entry = self._journal.read(name)
             if entry is not None and entry.plan != key and entry.done:
                 raise BankIncompleteError(
-                    f"Bank {name} holds a part of another ingest (corpus {', '.join(entry.corpora)}; "
-                    f"{entry.done:,} of {entry.total:,} sentences) that was interrupted.",
-                    "Run that command again to finish it first, or delete the bank, or use another --store.",
+                    f"Bank {name} holds a part of another ingest that was interrupted after {entry.done:,} of "
+                    f"{entry.total:,} sentences: of {_corpora(entry.corpora)}; now {_corpora(prints)} is given.",
+                    f"Run that command again to finish it first, or `lensbank banks drop {name}`, or use another "
+                    "--store.",
                 )
             done.append(entry.done if entry is not None and entry.plan == key else 0)
         return min(done)
@@ -211,7 +224,8 @@ class _Ingest:
         budget = options.batch_tokens or default_batch_tokens(self._loaded.device)
         self._progress.start("Encoding", selection.tokens(start), "tokens")
         done, flushed, pause = start, time.monotonic(), options.flush_seconds
-        with Interruption() as interruption:
+        interruption = self._interruption
+        with interruption.deferred():
             for first, end in batches(selection.lengths, budget, start):
                 self._encode_batch(writer, encoder, BatchRows(selection, texts, self._tokenizer, first, end))
                 done, tokens = end, int(selection.lengths[first:end].sum())
@@ -224,7 +238,11 @@ class _Ingest:
                     flushed = time.monotonic()
                     pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
                 if interruption.requested:
-                    self._stop(done, len(selection.hashes))
+                    self._explain(
+                        f"Interrupted: {done:,} of {len(selection.hashes):,} sentences are stored. "
+                        "The same command goes on from there."
+                    )
+                    raise interruption.error()
             writer.flush()
             self._note_done(names, selection, done)
         self._progress.finish()
@@ -238,15 +256,13 @@ class _Ingest:
         writer.put(ids, payloads, vectors, norms)
         self._rows += len(ids)
 
-    def _stop(self, done: int, total: int) -> None:
+    def _explain(self, text: str) -> None:
+        self._explained = True
         self._progress.finish()
-        self._progress.note(
-            f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
-        )
-        raise KeyboardInterrupt
+        self._progress.note(text)
 
     def _note_done(self, names: Sequence[str], selection: Selection, done: int) -> None:
-        entry = Entry(selection.key, tuple(selection.tally.sentences), done, len(selection.hashes))
+        entry = Entry(selection.key, selection.tally.fingerprints(), done, len(selection.hashes))
         self._journal.write(names, entry)
 
     def _finish(self, writer: BankWriter, names: Sequence[str], selection: Selection, texts: Texts) -> None:
@@ -261,8 +277,7 @@ class _Ingest:
         try:
             writer.finish(corpus_records(selection, texts), self._options.index, advanced, graph=self._options.graph)
         except KeyboardInterrupt:
-            self._progress.finish()
-            self._progress.note("Interrupted: every row is stored. The same command builds the index.")
+            self._explain("Interrupted: every row is stored. The same command builds the index.")
             raise
         self._progress.finish()
 
@@ -277,3 +292,8 @@ class _Ingest:
             yield
         finally:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + time.monotonic() - began
+
+
+def _corpora(prints: Mapping[str, str]) -> str:
+    """Corpora and the beginnings of their fingerprints, for people."""
+    return ", ".join(f"{name} (sha256 {value[:12]})" for name, value in sorted(prints.items()))

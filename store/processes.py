@@ -14,24 +14,27 @@ _START_LOCK = threading.Lock()
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off Ctrl-C until the block is left, so that no message is sent or read by half.
+    """Put off Ctrl-C (and SIGTERM, where it raises) until the block is left: no message is sent or read by half.
 
-    Blocking the signal would not do: the kernel gives it to another of the process's threads, and
-    Python raises in the main one all the same.
+    Blocking the signals would not do: the kernel gives them to another of the process's threads,
+    and Python raises in the main one all the same.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if in_main else None
-    if before is None:  # another thread hears no Ctrl-C; a handler set outside of Python stays
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # another thread hears no signal
         return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    # SIG_DFL and SIG_IGN raise nothing; a handler set outside of Python (None) stays.
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     caught: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    for number in before:
+        signal.signal(number, lambda number, frame: caught.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if caught:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(caught[0])
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The writing process: owns the shards of the banks being written, and does as it is told.
 
 It is spawned, never forked, and imports neither torch nor numpy. Ctrl-C in a terminal reaches it,
-too; it ignores that and finishes what it was given, since its parent decides. When its parent is
-gone it ends. Whatever ends it, what the last acknowledged flush covered is on the disk.
+too, as does a batch system's SIGTERM; it ignores both and finishes what it was given, since its
+parent decides. When its parent is gone it ends. Whatever ends it, what the last acknowledged flush
+covered is on the disk.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def run(pipe: Connection, block: Any, task: WriterTask) -> None:
         task: what to write.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system tells every process of a job
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     worker = Worker(pipe, memoryview(block).cast("B"), task)

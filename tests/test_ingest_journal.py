@@ -7,7 +7,7 @@ from ingest.journal import Entry, Journal, journal_folder
 from schemas.errors import StoreFullError
 from store.base import open_store
 
-ENTRY = Entry("abc", ("coco", "vg"), 120, 400)
+ENTRY = Entry("abc", {"coco": "12ab", "vg": "34cd"}, 120, 400)
 
 
 def test_what_is_written_is_read_by_another_run(tmp_path):
@@ -19,7 +19,7 @@ def test_what_is_written_is_read_by_another_run(tmp_path):
 def test_an_entry_is_replaced_and_removed(tmp_path):
     journal = Journal(tmp_path)
     journal.write(["a", "b"], ENTRY)
-    journal.write(["a"], Entry("abc", ("coco",), 130, 400))
+    journal.write(["a"], Entry("abc", {"coco": "12ab"}, 130, 400))
     assert journal.read("a").done == 130 and journal.read("b").done == 120
     journal.remove(["a", "never"])
     assert journal.read("a") is None and journal.read("b") == ENTRY
@@ -40,7 +40,7 @@ def test_a_crash_while_writing_leaves_the_old_entry(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", crash)
     with pytest.raises(KeyboardInterrupt):
-        journal.write(["a"], Entry("abc", (), 399, 400))
+        journal.write(["a"], Entry("abc", {}, 399, 400))
     assert Journal(tmp_path).read("a") == ENTRY
 
 

@@ -291,7 +291,7 @@ def test_a_crash_leaves_banks_that_say_so_and_a_journal(stopped):
 def test_an_unfinished_bank_takes_nothing_else(stopped, loaded, tmp_path):
     # Or a part of a corpus would look like all of it.
     other = corpus_file(tmp_path / "other.txt", lines(20, seed=3))
-    with pytest.raises(BankIncompleteError, match=r"corpus house; \d+ of \d+ sentences"):
+    with pytest.raises(BankIncompleteError, match=r"\d+ of \d+ sentences: of house \(sha256 \w+\); now other \(sha"):
         ingest(loaded, other, stopped)
 
 
@@ -324,16 +324,22 @@ def test_what_is_durable_is_not_encoded_again(first, stopped, loaded):
     assert "going on" in " ".join(progress.plans[0].lines())
 
 
-def test_ctrl_c_stores_what_is_in_hand_and_says_how_to_go_on(first, loaded, tmp_path):
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def usual_signal(request):
+    """A signal that does what it does in a fresh Python, before and after the test."""
+    usual = signal.default_int_handler if request.param == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(request.param, usual)
+    yield request.param
+    assert signal.getsignal(request.param) is usual
+    signal.signal(request.param, before)
+
+
+def test_ctrl_c_stores_what_is_in_hand_and_says_how_to_go_on(first, loaded, tmp_path, usual_signal):
     folder, path, summary, _ = first
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        progress = Recorder(4, lambda: os.kill(os.getpid(), signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            ingest(loaded, path, tmp_path / "s", progress=progress)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    progress = Recorder(4, lambda: os.kill(os.getpid(), usual_signal))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        ingest(loaded, path, tmp_path / "s", progress=progress)
+    assert getattr(stopped.value, "exit_code", 130) == 128 + usual_signal
     assert "same command goes on" in progress.notes[-1]
     with open_store(tmp_path / "s") as store:
         assert {info.record.state for info in store.list()} == {"building"}
@@ -344,6 +350,17 @@ def test_ctrl_c_stores_what_is_in_hand_and_says_how_to_go_on(first, loaded, tmp_
     again = ingest(loaded, path, tmp_path / "s")
     assert again.tokens + progress.units["Encoding"] == summary.tokens
     assert_same(contents(folder / "store"), contents(tmp_path / "s"))
+
+
+def test_ctrl_c_while_the_corpus_is_read_says_that_nothing_is_stored(first, loaded, tmp_path, usual_signal):
+    _, path, _, _ = first
+    progress = Recorder()
+    progress.start = lambda phase, total, unit: os.kill(os.getpid(), usual_signal)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(loaded, path, tmp_path / "s", progress=progress)
+    assert "before any sentence was encoded" in progress.notes[-1]
+    with open_store(tmp_path / "s") as store:
+        assert store.list() == []
 
 
 def test_a_journal_left_by_a_bank_that_was_deleted_is_not_believed(first, stopped, loaded):
