@@ -21,6 +21,10 @@ LOCK_FILE = ".lock"
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+class LeavingError(StoreLockedError):
+    """The writer's parent is gone; the writer itself will be, too, as soon as it notices."""
+
+
 class BankLock:
     """A lock on one bank, held until :meth:`release`.
 
@@ -105,11 +109,27 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
             "Close the queries and notebooks that use it, then run this again.",
         )
     owner = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+    if owner.isdigit() and not _alive(int(owner)):
+        return LeavingError(
+            f"Bank {folder.name} in {folder.parent} is still being closed: process {owner}, which wrote it, has ended, "
+            "and what it had handed over is being stored.",
+            "Try again in a moment.",
+        )
     return StoreLockedError(
         f"Bank {folder.name} in {folder.parent} is being written by "
         + (f"process {owner}." if owner.isdigit() else "another process."),
         "Wait until it has finished, or stop it; the same command then goes on where it stopped.",
     )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _same_file(file: int, path: Path) -> bool:

@@ -12,6 +12,7 @@ import os
 import pickle
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.collection import BankIdentity, CorpusRecord
-from schemas.errors import LensbankError, StoreError
+from schemas.errors import LensbankError, StoreError, StoreLockedError
 from store import engine
 from store.channel import WriterTask
 from store.disk import require_free, store_error
-from store.locks import LOCK_FILE, BankLock
+from store.locks import LOCK_FILE, BankLock, LeavingError
 from store.records import (
     SHARD_DIR,
     Sidecar,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import qdrant_edge
 
 _PARENT_CHECK_SECONDS = 2.0
+_LEAVING_SECONDS = 20.0
 
 
 def run(pipe: Connection, block: Any, task: WriterTask) -> None:
@@ -85,8 +87,7 @@ class OpenBank:
         self.shard: qdrant_edge.EdgeShard | None = None
         self.waiting = 0  # rows put since the last optimise
         self.fresh = not self.folder.exists()
-        self.folder.mkdir(exist_ok=True)
-        self.lock = BankLock(self.folder, exclusive=True, owner=task.owner)
+        self.lock = _lock(self.folder, task.owner)
         try:
             found = read_sidecar(self.folder)
             if found is not None:
@@ -139,6 +140,22 @@ class OpenBank:
         if self.fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.release()
+
+
+def _lock(folder: Path, owner: int) -> BankLock:
+    """An exclusive lock; where the last writer is just leaving (its parent was killed), wait for it."""
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            return BankLock(folder, exclusive=True, owner=owner)
+        except LeavingError as error:
+            if time.monotonic() > deadline:
+                raise StoreLockedError(error.message, error.hint) from error
+        except FileNotFoundError:  # it left, and took the folder of a bank that it had not begun
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 class Worker:
