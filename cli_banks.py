@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli_options import load, model_options, shared_options
+from cli_options import load, model_options, open_target, shared_options
 from cli_terminal import TerminalProgress, reported
 from schemas.errors import UsageError
 
@@ -35,11 +35,10 @@ def list_banks(form: str, **options: Any) -> None:
     Example:
       lensbank banks list --store my-store
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]):
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ingest.overview import overview, table
-        from store.base import open_store
 
-        with open_store(options["store_target"]) as store:
+        with open_target(options, progress.note) as store:
             found = overview(store)
         if form == "json":
             click.echo(json.dumps(found))
@@ -60,11 +59,10 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
     Example:
       lensbank banks show demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]):
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ingest.overview import details, overview
-        from store.base import open_store
 
-        with open_store(options["store_target"]) as store:
+        with open_target(options, progress.note) as store:
             found = {bank["name"]: bank for bank in overview(store)}
             for name in names:
                 if name not in found:
@@ -84,12 +82,11 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
     Example:
       lensbank banks drop demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]):
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ingest.journal import Journal, journal_folder
         from schemas.units import show_bytes
-        from store.base import open_store
 
-        with open_store(options["store_target"]) as store:
+        with open_target(options, progress.note) as store:
             found = {info.name: info for info in store.list()}
             for name in names:
                 if name not in found:
@@ -131,9 +128,8 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
         from ingest.verify import verify as check
         from query.banks import choose_banks, model_source
         from schemas.errors import StoreError
-        from store.base import open_store
 
-        with open_store(options["store_target"]) as store:
+        with open_target(options, progress.note) as store:
             source = options["model"] or model_source(store)
             precisions = {info.record.identity.compute_dtype for info in store.list()}
             if options["dtype"] == "auto" and len(precisions) == 1:

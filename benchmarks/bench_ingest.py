@@ -89,8 +89,8 @@ def forward(model: str, texts: list[str], layers: list[int], contexts: int, dtyp
     module.layers = module.layers[: max(layers)]
     with torch.inference_mode():
         began = time.perf_counter()
-        for padded, mask in ids:
-            module(input_ids=padded, attention_mask=mask, use_cache=False)
+        for batch, valid in ids:
+            module(input_ids=batch, attention_mask=valid, use_cache=False)
     return {"seconds": time.perf_counter() - began, "tokens": tokens}
 
 
@@ -220,9 +220,8 @@ def report(runs: dict[str, list[dict[str, Any]]]) -> None:
             print(f"ours / forward, {dtype}: {middle[f'ours {dtype}'] / middle[f'forward {dtype}']:.2f} x its time")
         if "official float32" in runs:
             theirs = runs["official float32"][0]["rows"] / middle["official float32"]
-            print(
-                f"ours / official, {dtype}: {mine[0]['rows'] / middle[f'ours {dtype}'] / theirs:.1f} x its rows per second"
-            )
+            rate = mine[0]["rows"] / middle[f"ours {dtype}"]
+            print(f"ours / official, {dtype}: {rate / theirs:.1f} x its rows per second")
         spent = {name: statistics.median(run["spent"][name] for run in mine) for name in mine[0]["spent"]}
         print("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items()))
 
