@@ -4,14 +4,17 @@ An image of 729 visual tokens at nine layers has 33,000 neighbours a lens, but f
 tokens, and those share words and files. So the data is tables and numbers into them::
 
     strings     every distinct string
-    neighbors   corpus tokens, a column each: word, token, sentence, corpus and document (numbers of
-                strings), token_id, bank_layer, is_word, and three places in the sentence, counted as
-                JavaScript counts (UTF-16): where the word starts, where the token ends, where the
-                word ends
+    neighbors   corpus tokens, by columns: word, token, sentence, corpus and document (numbers of
+                strings); line, what follows the document (-1: nothing); token_id, bank_layer, is_word;
+                and where in the sentence the word starts, and how many characters later the token and
+                the word end, as JavaScript counts (UTF-16)
     vocabulary  vocabulary entries: word, token, token_id
     readings    as in schemas.results, less their neighbours. The tokens, which are the same at every
                 layer, stand once; each layer has for each lens how many entries each token has, their
-                numbers in one of the two tables, and their scores, one list after the other
+                numbers in one of the two tables, and their scores in ten-thousandths, one token after
+                the other
+
+A token that is its word behind one of :data:`MARKS` is no string but the mark's number, from -1 down.
 
 The whole result, with the ids of the points, is what ``--format json`` writes.
 """
@@ -29,6 +32,10 @@ from schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenRead
 from schemas.words import word_span
 
 LATENT = "latent"
+#: What tokenizers put before a word: the page has the same list, in the same order.
+MARKS = ("Ġ", "▁", "")
+#: Scores are whole numbers of these.
+SCORE_UNIT = 10_000
 
 #: A longer sentence is cut around its word: a corpus of whole books would not fit in a page.
 MAX_SENTENCE = 600
@@ -81,7 +88,7 @@ class _Interned:
 class _Tables:
     """The tables that all readings of a page share."""
 
-    NEIGHBOR = ("word", "token", "sentence", "corpus", "document", "token_id", "bank_layer", "is_word")
+    NEIGHBOR = ("word", "token", "sentence", "corpus", "document", "line", "token_id", "bank_layer", "is_word")
     PLACES = ("start", "seen", "end")
     VOCABULARY = ("word", "token", "token_id")
 
@@ -100,12 +107,22 @@ class _Tables:
         return self.strings(readable(text))
 
     def neighbor(self, n: Neighbor) -> int:
-        sentence, places = _shown_sentence(n)
-        texts = (n.word, n.token, sentence, n.corpus, n.document)
-        return self._neighbors((*map(self.string, texts), n.token_id, n.bank_layer, int(n.is_word), *places))
+        sentence, (start, seen, end) = _shown_sentence(n)
+        document, line = _document(n.document)
+        strings = (self.string(sentence), self.string(n.corpus), self.string(document))
+        names = (self.string(n.word), self.token(n.token, n.word))
+        numbers = (line, n.token_id, n.bank_layer, int(n.is_word))
+        return self._neighbors((*names, *strings, *numbers, start, seen - start, end - start))
+
+    def token(self, token: str, word: str) -> int:
+        """Where a token can be told from its word, no string is spent on it."""
+        for number, mark in enumerate(MARKS):
+            if token == mark + word:
+                return -1 - number
+        return self.string(token)
 
     def entry(self, v: VocabularyToken) -> int:
-        return self._vocabulary((self.string(v.word), self.string(v.token), v.token_id))
+        return self._vocabulary((self.string(v.word), self.token(v.token, v.word), v.token_id))
 
 
 def readable(text: str) -> str:
@@ -115,6 +132,12 @@ def readable(text: str) -> str:
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
     return {name: [row[number] for row in rows] for number, name in enumerate(names)}
+
+
+def _document(name: str) -> tuple[str, int]:
+    """``file.txt:12`` as ``file.txt:`` and 12; -1 where no plain number ends the name."""
+    match = re.fullmatch(r"(.*?)(0|[1-9][0-9]{0,14})", name, re.DOTALL)
+    return (match[1], int(match[2])) if match else (name, -1)
 
 
 def _shown_sentence(n: Neighbor) -> tuple[str, tuple[int, int, int]]:
@@ -215,7 +238,7 @@ def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[
         packed[lens] = {
             "count": [len(entries) for entries in found],
             "entry": [number(entry) for entries in found for entry in entries],
-            "score": [_short(entry.score, 4) for entries in found for entry in entries],
+            "score": [round(entry.score * SCORE_UNIT) for entries in found for entry in entries],
         }
         chances = [getattr(entry, "probability", None) for entries in found for entry in entries]
         if any(chance is not None for chance in chances):
@@ -223,7 +246,7 @@ def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[
     return {"layer": layer.layer, "norm": [float(f"{token.norm:.4g}") for token in layer.tokens], "lenses": packed}
 
 
-def _short(number: float, digits: int = 3) -> float:
-    """As many digits as can be seen; whole numbers without a fraction."""
-    rounded = round(number, digits)
+def _short(number: float) -> float:
+    """A thousandth of a pixel; whole numbers without a fraction."""
+    rounded = round(number, 3)
     return int(rounded) if rounded == int(rounded) else rounded

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from page_readings import BANKS, HOSTILE, entry, hostile_reading, image_reading, neighbor, text_reading
 
-from query.report_data import MAX_SENTENCE, pack, readable, to_script_json
+from query.report_data import MARKS, MAX_SENTENCE, SCORE_UNIT, pack, readable, to_script_json
 from schemas.results import LayerReading
 
 
@@ -17,7 +17,9 @@ def unpacked(data, reading=0, layer=0, lens="latent"):
     tokens, at = [], 0
     for count in found["count"]:
         numbers = range(at, at + count)
-        tokens.append([(data["strings"][table["word"][found["entry"][n]]], found["score"][n]) for n in numbers])
+        tokens.append(
+            [(data["strings"][table["word"][found["entry"][n]]], found["score"][n] / SCORE_UNIT) for n in numbers]
+        )
         at += count
     return tokens
 
@@ -25,7 +27,8 @@ def unpacked(data, reading=0, layer=0, lens="latent"):
 def sentence(data, row=0):
     table = data["neighbors"]
     text = data["strings"][table["sentence"][row]].encode("utf-16-le")
-    start, seen, end = (2 * table[name][row] for name in ("start", "seen", "end"))
+    start = 2 * table["start"][row]
+    seen, end = (start + 2 * table[name][row] for name in ("seen", "end"))
     return tuple(part.decode("utf-16-le") for part in (text[:start], text[start:seen], text[seen:end], text[end:]))
 
 
@@ -79,6 +82,21 @@ def test_long_sentences_are_cut_around_their_word():
     assert len(before + word + after) < MAX_SENTENCE + 50
     short = neighbor("dog", 0.5, before="", after="y" * 900)
     assert sentence(one_neighbor(short))[0] == ""
+
+
+@pytest.mark.parametrize(("token", "mark"), [("Ġdog", "Ġ"), ("▁dog", "▁"), ("dog", ""), ("do", None), ("ĠDog", None)])
+def test_tokens_are_told_from_their_words_where_they_can_be(token, mark):
+    data = one_neighbor(neighbor("dog", 0.5, token=token))
+    (number,) = data["neighbors"]["token"]
+    assert (MARKS[-1 - number] + "dog" if number < 0 else data["strings"][number]) == token
+    assert (number < 0) == (mark is not None)
+
+
+@pytest.mark.parametrize("document", ["a.txt:12", "a.txt:0", "a.txt", "2024", "a:007", "a:" + "9" * 30, "", "x:1\n2"])
+def test_documents_can_be_put_together_again(document):
+    data = one_neighbor(neighbor("dog", 0.5, document=document))
+    (number,), (line,) = data["neighbors"]["document"], data["neighbors"]["line"]
+    assert data["strings"][number] + ("" if line < 0 else str(line)) == document
 
 
 def test_text_tokens_are_the_characters_they_stand_for():

@@ -2,6 +2,12 @@
 
 const data = JSON.parse(byId("data").textContent);
 const LATENT = "latent";
+const MARKS = ["Ġ", "▁", ""];
+for (const one of data.readings) {
+  for (const layer of one.layers) {
+    for (const found of Object.values(layer.lenses)) found.score = Float64Array.from(found.score, (score) => score / 10_000);
+  }
+}
 const LENSES = {
   latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
   logit: { title: "LogitLens", about: "read by the output head", score: "probability" },
@@ -39,10 +45,16 @@ function span(found, token) {
 
 const isLatent = (lens) => lens === LATENT;
 
+/** The tokenizer's own string of an entry. */
+function tokenOf(table, entry) {
+  const token = table.token[entry];
+  return token < 0 ? MARKS[-1 - token] + data.strings[table.word[entry]] : data.strings[token];
+}
+
 /** The word of an entry of a lens's table. */
 function wordOf(lens, entry) {
   const table = isLatent(lens) ? data.neighbors : data.vocabulary;
-  return shownWord(data.strings[table.word[entry]], data.strings[table.token[entry]]);
+  return shownWord(data.strings[table.word[entry]], tokenOf(table, entry));
 }
 
 /** What a lens says of a token, best first, with everything there is to show. */
@@ -60,7 +72,7 @@ function entriesOf(layer, lens, token) {
 
 function named(table, entry) {
   const word = data.strings[table.word[entry]];
-  return { token: data.strings[table.token[entry]], tokenId: table.token_id[entry], raw: !word.trim() };
+  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: !word.trim() };
 }
 
 function neighbor(entry) {
@@ -69,12 +81,12 @@ function neighbor(entry) {
     ...named(table, entry),
     sentence: data.strings[table.sentence[entry]],
     corpus: data.strings[table.corpus[entry]],
-    document: data.strings[table.document[entry]],
+    document: data.strings[table.document[entry]] + (table.line[entry] < 0 ? "" : table.line[entry]),
     bankLayer: table.bank_layer[entry],
     isWord: Boolean(table.is_word[entry]),
     start: table.start[entry],
-    seen: table.seen[entry],
-    end: table.end[entry],
+    seen: table.start[entry] + table.seen[entry],
+    end: table.start[entry] + table.end[entry],
   };
 }
 

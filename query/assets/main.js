@@ -35,7 +35,8 @@ function start() {
     readAddress();
     drawAll();
   });
-  document.documentElement.dataset.ready = "true";
+  // When the page could be used, in ms since it was opened.
+  document.documentElement.dataset.ready = Math.round(performance.now());
 }
 
 start();

@@ -85,7 +85,7 @@ function paintWord(one, layer, options, cell, ink, halo) {
   const word = at < 0 ? "·" : wordOf(options.lens, found.entry[at]);
   const isText = one.kind !== "image";
   const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
-  const fitting = (room * 100) / Math.max(1, textWidth(word, 550));
+  const fitting = (room * 99) / Math.max(1, textWidth(word, 550));
   const size = Math.min(isText ? 14 : LARGEST, cell.h * 0.46, Math.max(SMALLEST, fitting));
   if (size < SMALLEST || room < SMALLEST) return [];
   const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
