@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from cli_terminal import (
     reported,
     require_file,
     table_width,
+    terminal_ink,
     write_result,
 )
 from schemas import filters
@@ -202,9 +202,8 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
                 answers = ask(session, images, texts, settings.max_pixels)
-        to_terminal = options["out"] is None and sys.stdout.isatty()
         command = command_line(click.get_current_context())
-        shown, notes = render(answers, options["form"], table_width(), to_terminal, command)
+        shown, notes = render(answers, options["form"], table_width(), terminal_ink(options["out"]), command)
         write_result(shown, options["out"])
         for note in notes:
             progress.note(note)

@@ -15,6 +15,7 @@ from schemas.errors import LensbankError, UsageError
 
 if TYPE_CHECKING:
     from ingest.progress import IngestPlan
+    from query.ink import Ink
 
 INTERRUPTED = 130
 
@@ -76,6 +77,23 @@ def parse_contexts(text: str) -> int | None:
 def table_width() -> int:
     """Columns of the terminal, 60 to 140; 100 where there is none."""
     return min(140, max(60, shutil.get_terminal_size((100, 24)).columns))
+
+
+def terminal_ink(out: Path | None) -> Ink:
+    """What the terminal that a table goes to can show; nothing special for files and pipes.
+
+    https://no-color.org; COLORTERM, TERM and WT_SESSION are what terminals say of themselves.
+    """
+    from query.ink import Ink
+
+    said = os.environ.get
+    if out is not None or not sys.stdout.isatty() or said("NO_COLOR") or said("TERM") == "dumb":
+        return Ink.PLAIN
+    if "utf" not in (sys.stdout.encoding or "").lower():
+        return Ink.STYLES  # pictures are drawn with characters that it lacks
+    if said("COLORTERM") in ("truecolor", "24bit") or said("WT_SESSION"):
+        return Ink.TRUE
+    return Ink.INDEXED if "256color" in said("TERM", "") else Ink.STYLES
 
 
 def require_file(form: str, out: Path | None, texts: tuple[str, ...]) -> None:

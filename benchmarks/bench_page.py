@@ -2,8 +2,9 @@
 
 A reading is made up, of the size of a large grid: 729 visual tokens, nine layers, five entries for
 each of three lenses, few of them twice, and an image that compresses badly. It is written as a page,
-which Chromium (Debian's; `apt-get install chromium`) opens from disk several times. Printed: the file's size; the time from the start of the navigation until everything is drawn and answers; and how long a frame
-takes that draws another patch, another layer, or a heat map.
+which Chromium (Debian's; `apt-get install chromium`) opens from disk several times. Printed: the
+file's size; the time from the start of the navigation until everything is drawn and answers; and
+the time from a key to the drawing of another patch, another layer, or a heat map.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ WORDS = [a + b for a in "bright river stone cloud garden window paper silver mar
 
 
 def reading(rows: int, layers: int, top_k: int, side: int) -> Reading:
-    """Random words in sentences of 100 characters; a quarter of the neighbours is met twice (the demo's: two thirds)."""
+    """Random words in sentences of 100 characters; a quarter of the neighbours is met twice (the demo: two thirds)."""
     source = random.Random(0)
     box = PixelBox(0, 0, side, side)
 

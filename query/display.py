@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 ELLIPSIS = "…"
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
-_STYLE = re.compile("\x1b\\[[012]m")
+_STYLE = re.compile("\x1b\\[[0-9;]*m")
 # Joiners that some scripts (Persian, Hindi) are spelled with; between letters they are harmless.
 _SPELLING = "\u200c\u200d"
 _MAX_MARKS = 4  # more marks on one letter are not writing but a way to paint over other lines

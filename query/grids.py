@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from query.display import clean, columns, cut, fit, wrap
+from query.ink import Ink, shaded
 from schemas.results import Neighbor, TokenReading, View, VocabularyToken
 
 # Narrower cells hold no word that could be read; wider grids continue below.
@@ -20,9 +21,13 @@ def shown_word(found: Neighbor | VocabularyToken) -> str:
     return clean(found.word).strip() or clean(found.token).strip() or NOTHING
 
 
-def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
-    """Each patch's best word where the patch is; grids too wide for the page go on below."""
+def grid_lines(
+    views: Sequence[View], tokens: Sequence[TokenReading], width: int, lens: str = "latent", ink: Ink = Ink.PLAIN
+) -> list[str]:
+    """Each patch's best word where the patch is, shaded by its score; grids too wide for the page go on below."""
     lines: list[str] = []
+    scores = [_strength(token.found(lens)[0]) for token in tokens if token.found(lens)]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
     for view in views:
         cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
         if len(views) > 1:
@@ -36,18 +41,27 @@ def grid_lines(views: Sequence[View], tokens: Sequence[TokenReading], width: int
             block = range(first, min(first + per_block, view.cols))
             lines.append(" " * rows + "".join(fit(str(col), cell) for col in block))
             for row in range(view.rows):
-                words = [_cell(cells.get((row, col)), cell, lens) for col in block]
+                words = [_cell(cells.get((row, col)), cell, lens, (low, high), ink) for col in block]
                 lines.append(f"{row:>{rows - 1}} " + "".join(words))
     return lines
 
 
-def _cell(token: TokenReading | None, width: int, lens: str) -> str:
+def _cell(token: TokenReading | None, width: int, lens: str, scores: tuple[float, float], ink: Ink) -> str:
     """A patch's best word; blank where the patch sees only padding."""
     if token is None:
         return " " * width
     found = token.found(lens)
-    word = shown_word(found[0]) if found else NOTHING
-    return fit(cut(word, width - 1), width)
+    if not found:
+        return fit(NOTHING, width)
+    low, high = scores
+    share = (_strength(found[0]) - low) / (high - low) if high > low else 0.5
+    return shaded(fit(shown_word(found[0]), width - 1), share, ink) + " "
+
+
+def _strength(found: Neighbor | VocabularyToken) -> float:
+    """What shades compare: a probability where there is one, else the score."""
+    probability = found.probability if isinstance(found, VocabularyToken) else None
+    return found.score if probability is None else probability
 
 
 def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:

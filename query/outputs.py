@@ -10,6 +10,7 @@ from PIL import Image
 
 from query.figure import to_png
 from query.images import open_image
+from query.ink import Ink
 from query.pictures import reduced
 from query.pipeline import QuerySession
 from query.render import to_json, to_table
@@ -44,7 +45,7 @@ def ask(session: QuerySession, images: Sequence[str | Path], texts: Sequence[str
 
 
 def render(
-    answers: Sequence[Answer], form: str, width: int = 100, color: bool = False, command: str = ""
+    answers: Sequence[Answer], form: str, width: int = 100, ink: Ink = Ink.PLAIN, command: str = ""
 ) -> tuple[str | bytes, tuple[str, ...]]:
     """The answers as ``table``, ``json``, ``html`` or ``png``.
 
@@ -52,7 +53,7 @@ def render(
         answers: at least one.
         form: one of the above.
         width: of a table, in columns.
-        color: of a table: with terminal styles.
+        ink: of a table: what the terminal can show.
         command: what makes the answers again, for the page.
 
     Returns:
@@ -65,4 +66,4 @@ def render(
         return to_html(readings, pictures, command), ()
     if form == "png":
         return to_png(readings, pictures)
-    return to_table(readings, width, color), ()
+    return to_table(readings, width, ink, pictures), ()

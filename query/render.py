@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from query.display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
 from query.grids import grid_lines, measure, shown_word, summary_lines, token_lines
+from query.ink import Ink, preview_lines, shaded
 from query.lenses import LENSES
 from schemas.results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading
 from schemas.words import word_span
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Fewer columns than this cannot hold a sentence beside its word; the table is then wider.
 MIN_WIDTH = 60
@@ -34,7 +39,12 @@ def to_json(readings: Sequence[Reading]) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def to_table(readings: Sequence[Reading], width: int = 100, color: bool = False) -> str:
+def to_table(
+    readings: Sequence[Reading],
+    width: int = 100,
+    ink: Ink = Ink.PLAIN,
+    pictures: Sequence[Image.Image | None] = (),
+) -> str:
     """Readings as lines of at most ``width`` columns, by layer.
 
     Up to :data:`FULL_TOKENS` tokens, and patches that were asked for, are shown with all their
@@ -44,18 +54,23 @@ def to_table(readings: Sequence[Reading], width: int = 100, color: bool = False)
     Args:
         readings: at least one.
         width: columns; at least :data:`MIN_WIDTH` are used.
-        color: mark words with terminal styles instead of brackets.
+        ink: mark words with terminal styles instead of brackets; with colours, shade words by
+            their score, and show small pictures.
+        pictures: one for each reading, ``None`` for a text; or none at all.
     """
     width = max(width, MIN_WIDTH)
     lines: list[str] = []
-    for reading in readings:
-        lines += [*([""] if lines else []), *_header(reading, width, color)]
+    for number, reading in enumerate(readings):
+        lines += [*([""] if lines else []), *_header(reading, width, ink)]
+        picture = pictures[number] if pictures else None
+        if picture is not None:
+            lines += [f"  {line}" for line in preview_lines(picture, width - 2, ink)]
         for layer in reading.layers:
-            lines += ["", *_layer(reading, layer, width, color)]
+            lines += ["", *_layer(reading, layer, width, ink)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _header(reading: Reading, width: int, color: bool) -> list[str]:
+def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     name = cut(clean(reading.source) or "(no text)", width)
     facts = []
     if reading.width is not None:
@@ -73,7 +88,7 @@ def _header(reading: Reading, width: int, color: bool) -> list[str]:
     asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []
     asked += [f"distinct {clean(search.distinct)}"] if search.distinct else []
     asked += [f"where {clean(' and '.join(search.where))}"] if search.where else []
-    lines = [_bold(name, color)]
+    lines = [_bold(name, ink)]
     lines += wrap(" · ".join(facts), width, "  ")
     lines += wrap(" · ".join(asked), width, "  ")
     for note in reading.notes:
@@ -81,21 +96,21 @@ def _header(reading: Reading, width: int, color: bool) -> list[str]:
     return lines
 
 
-def _bold(text: str, color: bool) -> str:
-    return f"{BOLD}{text}{RESET}" if color else text
+def _bold(text: str, ink: Ink) -> str:
+    return f"{BOLD}{text}{RESET}" if ink else text
 
 
-def _layer(reading: Reading, layer: LayerReading, width: int, color: bool) -> list[str]:
+def _layer(reading: Reading, layer: LayerReading, width: int, ink: Ink) -> list[str]:
     title = f"Layer {layer.layer}" + (" (input embedding)" if layer.layer == 0 else "")
-    lines = [_bold(title, color)]
+    lines = [_bold(title, ink)]
     if len(layer.tokens) <= FULL_TOKENS or reading.search.patches:
         for token in layer.tokens:
-            lines += _token(reading, token, width, color)
+            lines += _token(reading, token, width, ink)
         return lines
     for lens in reading.search.lenses:
         lines += [f"  {_lens_name(lens)}"] if len(reading.search.lenses) > 1 else []
         if reading.kind == "image":
-            lines += grid_lines(reading.views, layer.tokens, width, lens)
+            lines += grid_lines(reading.views, layer.tokens, width, lens, ink)
         else:
             lines += token_lines(layer.tokens, width, lens)
         lines += summary_lines(layer.tokens, width, lens)
@@ -106,7 +121,7 @@ def _lens_name(lens: str) -> str:
     return LENSES.get(lens, clean(lens))
 
 
-def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> list[str]:
+def _token(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
     """One token with all that was found for it."""
     if token.row is None:
         title = f"token {token.index} {clean(token.label)}"
@@ -118,18 +133,18 @@ def _token(reading: Reading, token: TokenReading, width: int, color: bool) -> li
             title += f" · {_pixels(token.box)}"
     lines = [cut(f"  {title} · norm {token.norm:.3g}", width)]
     for lens in reading.search.lenses:
-        lines += _neighbors(token, width, color) if lens == "latent" else _entries(token, lens, width)
+        lines += _neighbors(reading, token, width, ink) if lens == "latent" else _entries(token, lens, width)
     return lines
 
 
-def _neighbors(token: TokenReading, width: int, color: bool) -> list[str]:
+def _neighbors(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
     """LatentLens: a line for each neighbour, with its sentence."""
     if not token.neighbors:
         return ["    no neighbours"]
     # A column of words as wide as its longest, within reason.
     longest = max(columns(clean(neighbor.word)) for neighbor in token.neighbors)
     words = min(max(longest, 6), width // 5)
-    return [_neighbor(neighbor, words, width, color) for neighbor in token.neighbors]
+    return [_neighbor(reading, neighbor, words, width, ink) for neighbor in token.neighbors]
 
 
 def _entries(token: TokenReading, lens: str, width: int) -> list[str]:
@@ -138,10 +153,13 @@ def _entries(token: TokenReading, lens: str, width: int) -> list[str]:
     return wrap(f"{_lens_name(lens)}: {found or 'no entries'}", width, "    ")
 
 
-def _neighbor(neighbor: Neighbor, words: int, width: int, color: bool) -> str:
-    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}  L{neighbor.bank_layer:<2}  "
+def _neighbor(reading: Reading, neighbor: Neighbor, words: int, width: int, ink: Ink) -> str:
+    banks = reading.search.bank_layers
+    rank = banks.index(neighbor.bank_layer) / max(1, len(banks) - 1) if neighbor.bank_layer in banks else 0.5
+    bank = shaded(f"L{neighbor.bank_layer:<2}", rank, ink)
+    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}  {bank}  "
     start, end = word_span(neighbor.sentence, neighbor.char_start, neighbor.char_end)
-    return head + marked(neighbor.sentence, start, end, width - columns(head), color)
+    return head + marked(neighbor.sentence, start, end, width - columns(head), ink > Ink.PLAIN)
 
 
 def _pixels(box: PixelBox) -> str:

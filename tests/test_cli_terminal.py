@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-from cli_terminal import TerminalProgress, parse_contexts, parse_layers, parse_patches, reported, write_result
+from cli_terminal import (
+    TerminalProgress,
+    parse_contexts,
+    parse_layers,
+    parse_patches,
+    reported,
+    require_file,
+    terminal_ink,
+    write_result,
+)
 from schemas.errors import CorpusError, UsageError
 
 
@@ -58,6 +67,38 @@ def test_debug_shows_where_it_happened(capsys):
     with pytest.raises(SystemExit), reported(debug=True):
         raise CorpusError("no such file.")
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "ink"),
+    [
+        ({"COLORTERM": "truecolor", "TERM": "xterm"}, 3),
+        ({"TERM": "xterm-256color"}, 2),
+        ({"TERM": "xterm"}, 1),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, 0),
+        ({"TERM": "dumb", "COLORTERM": "truecolor"}, 0),
+    ],
+)
+def test_colours_are_those_that_the_terminal_says_it_has(monkeypatch, said, ink, tmp_path):
+    for name in ("COLORTERM", "TERM", "NO_COLOR", "WT_SESSION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", stdout := io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert terminal_ink(None) == 0  # a pipe
+    monkeypatch.setattr(stdout, "isatty", lambda: True, raising=False)
+    assert terminal_ink(None) == ink and terminal_ink(tmp_path / "table.txt") == 0
+
+
+def test_pages_and_figures_do_not_go_to_a_terminal(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", stdout := io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    require_file("html", None, ())
+    monkeypatch.setattr(stdout, "isatty", lambda: True, raising=False)
+    for form in ("html", "png"):
+        with pytest.raises(UsageError, match="--out"):
+            require_file(form, None, ())
+        require_file(form, tmp_path / "report", ())
+    require_file("table", None, ("a text",))
 
 
 def test_a_result_file_is_whole_or_not_there(tmp_path):

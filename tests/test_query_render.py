@@ -1,11 +1,14 @@
 """Tables that stay in their columns whatever they show, and JSON that can be read anywhere."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from query.display import BOLD, RESET, columns
+from query.ink import Ink
 from query.render import to_json, to_table
 from schemas.results import (
     LayerReading,
@@ -120,9 +123,10 @@ READINGS = {
 
 @pytest.mark.parametrize("name", READINGS)
 @pytest.mark.parametrize("width", [60, 61, 80, 100, 140])
-@pytest.mark.parametrize("color", [False, True])
-def test_lines_stay_in_their_columns(name, width, color):
-    for line in to_table([READINGS[name]], width, color).split("\n"):
+@pytest.mark.parametrize("ink", list(Ink))
+def test_lines_stay_in_their_columns(name, width, ink):
+    picture = Image.new("RGB", (224, 224))
+    for line in to_table([READINGS[name]], width, ink, [picture]).split("\n"):
         assert columns(line) <= width, line
         assert line == line.rstrip()
 
@@ -131,10 +135,9 @@ def test_lines_stay_in_their_columns(name, width, color):
 def test_nothing_untrusted_reaches_the_terminal(name):
     shown = to_table([READINGS[name]])
     assert not {"\x1b", "\x07", "\r", "\t", "\x9b", "\u202e", "\u2028", "\u200b"} & set(shown)
-    coloured = to_table([READINGS[name]], color=True)
-    for style in ("\x1b[0m", "\x1b[1m", "\x1b[2m"):
-        coloured = coloured.replace(style, "")
-    assert "\x1b" not in coloured
+    for ink in (Ink.STYLES, Ink.INDEXED, Ink.TRUE):
+        coloured = to_table([READINGS[name]], ink=ink)
+        assert "\x1b" not in re.sub("\x1b\\[([012]|38;[25];[0-9;]+48;[25];[0-9;]+)m", "", coloured)
 
 
 def test_narrow_widths_are_raised_to_sixty():
@@ -216,7 +219,7 @@ def test_word_is_marked_whole_and_bold_in_colour():
     token = replace(reading.layers[0].tokens[0], neighbors=(piece,))
     reading = replace(reading, layers=(LayerReading(8, (token,)),))
     assert "One [giraffe] drinks." in to_table([reading])
-    assert f"One {BOLD}giraffe{RESET}" in to_table([reading], color=True)
+    assert f"One {BOLD}giraffe{RESET}" in to_table([reading], ink=Ink.STYLES)
 
 
 def test_text_is_shown_token_by_token():

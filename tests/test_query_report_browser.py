@@ -78,7 +78,7 @@ def test_hovering_a_patch_shows_its_neighbours(show):
             name = f"r{row}c{col}L4"
             assert words(page) == [name, f"{name}b", f"{name}c"]
         facts = page.locator("#patch-facts").inner_text()
-        assert facts == "layer 4 · x 300 to 400, y 140 to 210 px · norm 12.5"
+        assert facts == "layer 4 · x 300–400, y 140–210 px · norm 12.5"
 
 
 def test_a_neighbour_is_a_word_a_score_a_bank_layer_and_its_sentence(show):
@@ -444,7 +444,7 @@ def test_copies_as_text(show):
     with show(reading, at="#patch=0:1,2", command="lensbank query 'my photo.png' --layer 4") as page:
         text = copied(page, page.locator("#copy-patch").click)
         lines = text.splitlines()
-        assert lines[0].startswith("photo.png, row 1, column 2, layer 4, x 200 to 300, y 70 to 140 px")
+        assert lines[0].startswith("photo.png, row 1, column 2, layer 4, x 200–300, y 70–140 px")
         assert "r1c2L4\t0.370\tbank layer 8\twe saw the [r1c2L4] in the garden" in text
         assert "lr1c2L4\t50 %" in text and "er1c2L4\t0.300" in text
         expects(page.locator("#told")).to_contain_text("copied")

@@ -11,7 +11,7 @@ for (const one of data.readings) {
 const LENSES = {
   latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
   logit: { title: "LogitLens", about: "read by the output head", score: "probability" },
-  embedding: { title: "EmbeddingLens", about: "nearest input embeddings", score: "cosine" },
+  embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
 };
 
 const lensTitle = (lens) => LENSES[lens]?.title ?? lens;
@@ -19,9 +19,12 @@ const reading = () => data.readings[state.reading];
 const layerAt = (at) => reading().layers[at];
 const lensesOf = (one) => one.search.lenses;
 
-/** A word as it is shown: its token where it has no visible letter. */
+/** Whether a word has nothing to read: empty, or only bytes of a character. */
+const isUnreadable = (word) => /^[\s\uFFFD]*$/u.test(word);
+
+/** A word as it is shown: its token where it has nothing to read. */
 function shownWord(word, token) {
-  return word.trim() || tokenText(token);
+  return isUnreadable(word) ? tokenText(token) : word.trim();
 }
 
 const starts = new WeakMap();
@@ -72,7 +75,7 @@ function entriesOf(layer, lens, token) {
 
 function named(table, entry) {
   const word = data.strings[table.word[entry]];
-  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: !word.trim() };
+  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: isUnreadable(word) };
 }
 
 function neighbor(entry) {

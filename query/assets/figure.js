@@ -164,7 +164,7 @@ function drawControls() {
   byId("phrase").checked = state.phrase;
   byId("phrase").parentElement.hidden = !isLatent(state.lens);
   byId("enlarge").setAttribute("aria-pressed", state.large);
-  byId("main").classList.toggle("large", state.large);
+  byId("desk").classList.toggle("large", state.large);
   const words = topWords(one, layerAt(state.layer), state.lens).slice(0, 200);
   byId("find-words").replaceChildren(...words.map(({ word }) => el("option", { value: word })));
 }

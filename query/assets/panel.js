@@ -27,7 +27,7 @@ function patchFacts(one, layer, token) {
   const box_ = one.tokens.box[token];
   if (box_) {
     const [x0, y0, x1, y1] = box_.map((edge) => Math.round(edge * 10) / 10);
-    facts.push(`x ${x0} to ${x1}, y ${y0} to ${y1} px`);
+    facts.push(`x ${x0}–${x1}, y ${y0}–${y1} px`);
   } else {
     facts.push(`position ${one.tokens.index[token]}`);
   }

@@ -1,0 +1,69 @@
+"""Take the README's pictures of the page: `python docs/make_screenshots.py REPORT.html [FOLDER]`.
+
+REPORT.html is what `make demo` writes (`.cache/demo-report.html`). Needs Chromium (Debian's:
+`apt-get install chromium`) and Playwright, which `make test` installs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+WIDTH, HEIGHT, SCALE, COLOURS = 1280, 830, 1.25, 256
+# Name, colours, the part of the address that chooses the view, and the last part of the page to be seen.
+VIEWS = (
+    ("page.png", "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#save-bar"),
+    ("page-layers.png", "dark", "#layer=8&patch=0:0,4&held=1&lens=latent&colour=find&find=rose", "#overview"),
+)
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+).split()
+
+
+def take(report: Path, folder: Path, browser: str) -> None:
+    """Open each view and write its picture."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
+        for name, colours, address, last in VIEWS:
+            size = {"width": WIDTH, "height": HEIGHT}
+            page = chromium.new_page(viewport=size, device_scale_factor=SCALE, color_scheme=colours)
+            page.goto(report.resolve().as_uri() + address)
+            page.wait_for_selector("html[data-ready]")
+            page.wait_for_timeout(300)
+            box = page.locator(last).bounding_box()
+            clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 14}
+            save(page.screenshot(clip=clip, full_page=True), folder / name)
+            page.close()
+        chromium.close()
+
+
+def save(data: bytes, path: Path) -> None:
+    """As a PNG of few colours: a third of the size, and little difference to see."""
+    image = Image.open(BytesIO(data)).convert("RGB")
+    image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, kmeans=3, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
+    print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
+
+
+def main() -> int:
+    """Read the arguments and take the pictures."""
+    browser = shutil.which("chromium")
+    if len(sys.argv) not in (2, 3) or browser is None:
+        sys.stderr.write(__doc__ if browser else "no Chromium: apt-get install chromium\n")
+        return 2
+    report = Path(sys.argv[1])
+    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else Path(__file__).resolve().parent
+    take(report, folder, browser)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
