@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-torchvision check lint types docs docs-check wheel bench demo-train clean
+.PHONY: help demo test test-torchvision check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
@@ -38,7 +38,9 @@ demo: $(MODEL)/config.json
 	$(BIN)/python cli.py ingest --model $(MODEL) --layer 1,2,4,8,12,16,20,24 --store $(STORE) demo/data/corpus.txt.gz
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --layer 4,8,16,24
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --format json --out $(CACHE)/demo-reading.json
+	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --lens latent,logit,embedding --format html --out $(CACHE)/demo-report.html
 	@echo "The model is in $(MODEL), the bank in $(STORE), the whole reading in $(CACHE)/demo-reading.json."
+	@echo "Open $(CACHE)/demo-report.html in a browser: every patch, layer and lens to look at."
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
@@ -63,6 +65,10 @@ types: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py
 
+# The README's pictures; needs Chromium, and the report that `make demo` writes.
+screenshots: $(VENV)/.ready
+	$(BIN)/python docs/make_screenshots.py $(CACHE)/demo-report.html
+
 docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check
 
@@ -75,13 +81,15 @@ wheel: $(VENV)/.ready
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
 	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
-	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens"
+	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
+	  && $$wheel_env/bin/python -c "from query.report import to_html; assert '</html>' in to_html([], [])"
 	rm -rf $(CACHE)/wheel-env build
 
 bench: $(MODEL)/config.json
 	$(BIN)/python -m pip install --quiet --no-deps latentlens==0.1.0
 	$(BIN)/python -m benchmarks.compare_official --model $(MODEL)
 	$(BIN)/python -m benchmarks.compare_dtypes --model $(MODEL) demo/data/images/scene_*.png
+	$(BIN)/python -m benchmarks.bench_page
 
 demo-train: $(VENV)/.ready
 	$(BIN)/python -m demo.train

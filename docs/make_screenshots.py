@@ -50,7 +50,7 @@ def save(data: bytes, path: Path) -> None:
     image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, kmeans=3, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
-    print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
+    sys.stdout.write(f"{path}: {path.stat().st_size / 1000:.0f} KB\n")
 
 
 def main() -> int:
