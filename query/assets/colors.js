@@ -32,7 +32,7 @@ function luminance(colour) {
 
 /** Black or white, whichever can be read better on a colour. */
 function inkOn(colour) {
-  return luminance(colour) > 0.18 ? "#16150f" : "#ffffff";
+  return luminance(colour) > 0.18 ? "#000000" : "#ffffff";
 }
 
 /** Colour of a bank layer: its rank among those searched. */

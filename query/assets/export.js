@@ -136,7 +136,7 @@ function figureSentence({ sentence, start, seen, end }, y) {
     { x: 0, y, "font-size": size, fill: rgb(INK.light), "xml:space": "preserve" },
     svg("tspan", { text: kept }),
     svg("tspan", { "font-weight": 650, fill: "#a3225a", text: mark.slice(0, split) }),
-    svg("tspan", { fill: "#7b7770", text: mark.slice(split) + cutToWidth(after, size, room - width(kept), 400) }),
+    svg("tspan", { fill: "#716d66", text: mark.slice(split) + cutToWidth(after, size, room - width(kept), 400) }),
   );
 }
 

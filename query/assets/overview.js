@@ -17,7 +17,7 @@ function drawOverview() {
 function overviewHead(banks) {
   const cells = banks.map((bank) => el("th", { class: "bank", scope: "col", text: bank, title: `bank layer ${bank}` }));
   const groups = banks.length
-    ? el("tr", {}, el("th"), el("th", { class: "bank", colspan: banks.length, scope: "colgroup", text: "neighbours from bank layer" }), el("th"))
+    ? el("tr", {}, el("td"), el("th", { class: "bank", colspan: banks.length, scope: "colgroup", text: "neighbours from bank layer" }), el("td"))
     : null;
   return el(
     "thead",

@@ -10,11 +10,11 @@ function viewOptions() {
   return { lens, colour, find, phrase, scale, words };
 }
 
-/** The drawing's size and cells for a width: {width, height, cells}. */
+/** The drawing's size and cells for a width: {width, height, cells}, and for an image its views and scale. */
 function geometryFor(one, group, width) {
   if (one.kind !== "image") return { width, ...textCells(one, width) };
   const scale = width / one.width;
-  return { width, height: one.height * scale, cells: imageCells(one, group, scale) };
+  return { width, height: one.height * scale, cells: imageCells(one, group, scale), views: groupsOf(one)[group].views, scale };
 }
 
 /** Everything but the marks of the chosen patch, as a `<g>`. */
@@ -41,7 +41,18 @@ function paintView(one, layer, options, geometry, theme) {
     if (one.kind !== "image") words.append(paintToken(cell, ink));
     if (options.words) words.append(...paintWord(one, layer, options, cell, ink, halo));
   }
-  return { group: svg("g", {}, back, cells, words), legend: colours.legend };
+  return { group: svg("g", {}, back, cells, ...paintSeams(one, geometry, theme), words), legend: colours.legend };
+}
+
+/** The borders of views that are shown together. */
+function paintSeams(one, { views, scale }, theme) {
+  if (!views || views.length < 2) return [];
+  const shown = one.views.filter((view) => views.includes(view.index));
+  const line = { fill: "none", stroke: rgb(INK[theme]), "stroke-opacity": 0.7, "stroke-width": 2, "pointer-events": "none" };
+  return shown.map(({ box: { x0, y0, x1, y1 } }) => {
+    const [x, y, w, h] = [x0, y0, x1 - x0, y1 - y0].map((length) => length * scale);
+    return svg("rect", { ...box({ x, y, w, h }), ...line });
+  });
 }
 
 function box({ x, y, w, h }) {

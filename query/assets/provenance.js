@@ -87,8 +87,10 @@ function drawHead() {
   notes.hidden = !one.notes.length;
   for (const button of byId("readings").children) {
     const here = Number(button.dataset.reading) === state.reading;
-    if (here) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
+    if (here) {
+      button.setAttribute("aria-current", "true");
+      button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else button.removeAttribute("aria-current");
   }
 }
 
