@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from cli_banks import banks
+from cli_evaluate import evaluate
 from cli_options import command_line, load, model_options, open_target, shared_options
 from cli_terminal import (
     TerminalProgress,
@@ -210,6 +211,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
 
 
 main_group.add_command(banks)
+main_group.add_command(evaluate)
 
 
 def main() -> None:

@@ -238,6 +238,36 @@ class QuerySession:
         weight: Any = lm.embed_tokens.weight
         return Vocabulary(self._loaded.tokenizer, max(lm.vocab_size, int(weight.shape[0])))
 
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model."""
+        return self._loaded
+
+    @property
+    def options(self) -> QueryOptions:
+        """What is asked."""
+        return self._options
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The query layers, sorted."""
+        return self._layers
+
+    @property
+    def banks(self) -> tuple[Bank, ...]:
+        """The open banks; none without LatentLens."""
+        return tuple(self._banks)
+
+    @property
+    def bank_facts(self) -> tuple[Mapping[str, Any], ...]:
+        """What a reader needs to know about each bank, as in :attr:`schemas.results.Reading.banks`."""
+        return self._facts
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about banks and filters, one sentence each."""
+        return tuple(self._notes)
+
     def close(self) -> None:
         """Let go of the banks; harmless when repeated."""
         self._opened.close()

@@ -1,0 +1,114 @@
+"""The command that evaluates lenses: options, progress, error to exit code. No logic."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli_options import load, model_options, open_target, shared_options
+from cli_terminal import TerminalProgress, parse_layers, parse_lenses, reported
+from schemas import filters
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from query.evaluation.annotations import AnnotatedImage
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--images", "folder", type=_FOLDER, help="Folder with the images.")
+@click.option(
+    "--annotations",
+    type=_FILE,
+    help="COCO-style JSON: boxes and category names. Default: annotations.json in the folder, where there is one.",
+)
+@click.option("--word-list", type=_FILE, help="JSON: synonyms and hypernyms of the category names.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder for the results; an interrupted run goes on there.")
+@model_options(required=False)
+@click.option(
+    "--judge",
+    type=click.Choice(["ground-truth"]),
+    default="ground-truth",
+    show_default=True,
+    help="ground-truth: words against the annotated objects.",
+)
+@click.option(
+    "--lens",
+    "lenses",
+    multiple=True,
+    metavar="NAME,...",
+    help="Lenses to compare.  [default: latent,logit,embedding]",
+)
+@click.option("--layer", "layers", multiple=True, help="Layers to read, e.g. 0,8,16 or all. Default: 0 and the bank's.")
+@click.option("--bank-layer", "bank_layers", multiple=True, help="Bank layers to search. Default: all there are.")
+@click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Words per visual token.")
+@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter, as in query; repeatable (and).")
+@click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's words.")
+@click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
+@click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
+@click.option("--sample", type=click.IntRange(1), help="Visual tokens in all, spread over the images. Default: all.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples and random vectors.")
+@shared_options
+def evaluate(**options: Any) -> None:
+    """Measure how often each lens names what an image shows, with controls and intervals.
+
+    Every image is shown to the model once. Results go to --out: table.txt, summary.json, report.md and the
+    plots (with matplotlib: pip install 'lensbank[evaluate]'). The same command goes on where it was
+    interrupted; other options need another --out.
+
+    \b
+    Example:
+      lensbank evaluate --model ./my-vlm --images val2017 --annotations instances_val2017.json --out results
+      lensbank evaluate --images photos --layer 8,16 --lens latent,logit --where is_word=true --out results
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        from query.evaluation.reading import ReadingOptions
+        from query.evaluation.run import evaluate_ground_truth, write_outputs
+        from query.pipeline import QueryOptions, QuerySession, model_source
+
+        layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
+        settings = QueryOptions(
+            layers=layers,
+            bank_layers=None if bank_layers == "all" else bank_layers,
+            top_k=options["top_k"],
+            where=filters.parse(options["where"]),
+            distinct=options["distinct"],
+            prompt=options["prompt"],
+            exact=options["exact"],
+            lenses=parse_lenses(options["lenses"] or ("latent,logit,embedding",)),
+        )
+        images = _images(options)
+        reading = ReadingOptions(sample=options["sample"], seed=options["seed"])
+        needs_store = "latent" in settings.lenses or options["model"] is None
+        with open_target(options, progress.note) if needs_store else nullcontext() as store:
+            source = options["model"] if store is None else options["model"] or model_source(store)
+            loaded = load(source, options, need_vision=True)
+            with QuerySession(store, loaded, settings) as session:
+                summary = evaluate_ground_truth(session, images, reading, options["out"], progress)
+        table, lacking = write_outputs(summary, options["out"])
+        click.echo(table)
+        for note in (*summary["notes"], *([lacking] if lacking else [])):
+            progress.note(f"Note: {note}")
+        click.echo(
+            f"Written to {options['out']}: report.md, summary.json, table.txt" + ("" if lacking else " and plots")
+        )
+
+
+def _images(options: dict[str, Any]) -> list[AnnotatedImage]:
+    from query.evaluation.annotations import find_images, read_annotations
+
+    folder, file = options["folder"], options["annotations"]
+    if folder is None:
+        raise UsageError("No images were given.", "Give --images.")
+    if file is None and (folder / "annotations.json").is_file():
+        file = folder / "annotations.json"
+    if file is not None:
+        return read_annotations(file, folder, options["word_list"])
+    if options["judge"] == "ground-truth":
+        raise UsageError(f"{folder} has no annotations.json.", "Give --annotations, or another --judge.")
+    return find_images(folder)

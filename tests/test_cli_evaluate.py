@@ -1,0 +1,100 @@
+"""The evaluation as a user meets it. The model is tiny and random: shapes and errors only."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import cli
+
+NAMES = [("red", "a"), ("green", "a"), ("blue", "b")]
+SENTENCES = ["a dog sleeps on the red sofa", "the cat eats a fish", "two birds fly over the house"]
+
+
+def lens(*args):
+    return CliRunner().invoke(cli.main_group, [str(a) for a in args])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, tiny_vlm):
+    folder = tmp_path_factory.mktemp("bank")
+    (folder / "lines.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    arguments = ("--layer", "1,2", "--store", folder / "store", "--dtype", "float32", folder / "lines.txt")
+    done = lens("ingest", "--model", tiny_vlm, *arguments)
+    assert done.exit_code == 0, done.output
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for number, (color, _) in enumerate(NAMES):
+        Image.radial_gradient("L").resize((90 + number, 60)).convert("RGB").save(folder / f"{color}.png")
+    data = {
+        "images": [{"id": n, "file_name": f"{c}.png", "group": g} for n, (c, g) in enumerate(NAMES)],
+        "annotations": [{"id": n, "image_id": n, "category_id": n % 2, "bbox": [0, 0, 45, 30]} for n in range(3)],
+        "categories": [{"id": 0, "name": "dog"}, {"id": 1, "name": "zebra"}],
+    }  # fmt: skip
+    (folder / "annotations.json").write_text(json.dumps(data), encoding="utf-8")
+    return folder
+
+
+def evaluate(store, images, out, *args):
+    return lens("evaluate", "--images", images, "--store", store, "--dtype", "float32", "--out", out, *args)
+
+
+def test_an_evaluation_writes_its_results(store, images, tmp_path):
+    out = tmp_path / "results"
+    done = evaluate(store, images, out, "--layer", "0,2")
+    assert done.exit_code == 0, done.output
+    assert {p.name for p in out.iterdir()} == {
+        "run.json", "words.jsonl", "table.txt", "summary.json", "report.md", "shares.png", "leap.png",
+    }  # fmt: skip
+    assert (out / "table.txt").read_text() in done.stdout and "a (2 images)" in done.stdout
+    assert "Note: The bank has fewer than 5 contexts for 2 of 2 concepts" in done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert [row["layer"] for row in summary["results"] if row["group"] == "a" and row["lens"] == "logit"] == [0, 2]
+    assert summary["results"][0]["object_patches"] == 2  # of nine patches one has its centre in the box
+    before = (out / "words.jsonl").read_bytes()
+    again = evaluate(store, images, out, "--layer", "0,2")
+    assert again.exit_code == 0 and (out / "words.jsonl").read_bytes() == before
+    assert json.loads((out / "summary.json").read_text()) == summary
+    other = evaluate(store, images, out, "--layer", "0,1")
+    assert other.exit_code == 2 and "layers was [0, 2], now [0, 1]" in other.stderr
+
+
+def test_without_a_bank(images, tmp_path, tiny_vlm):
+    arguments = ("--model", tiny_vlm, "--lens", "logit", "--layer", "3", "--sample", "6")
+    done = evaluate("no-store", images, tmp_path / "out", *arguments)
+    assert done.exit_code == 0, done.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["coverage"] == [] and summary["settings"]["sample"] == 6 and summary["leads"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--lens", "tuned"), 2, "each once of latent, logit, embedding"),
+        (("--layer", "9"), 2, "Layer 9 does not exist"),
+        (("--annotations", "gone.json"), 2, "does not exist"),
+        (("--where", "colour=red"), 2, "unknown field"),
+    ],
+)
+def test_errors(store, images, tmp_path, arguments, code, message):
+    done = evaluate(store, images, tmp_path / "out", *arguments)
+    assert done.exit_code == code and message in done.stderr
+    assert not (tmp_path / "out" / "words.jsonl").exists()
+
+
+def test_images_without_annotations(store, images, tmp_path):
+    (tmp_path / "plain").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "plain" / "a.png")
+    done = evaluate(store, tmp_path / "plain", tmp_path / "out")
+    assert done.exit_code == 2 and "no annotations.json" in done.stderr
+    done = lens("evaluate", "--store", store, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "Give --images" in done.stderr
+    empty = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}
+    (tmp_path / "plain" / "annotations.json").write_text(json.dumps(empty))
+    done = evaluate(store, tmp_path / "plain", tmp_path / "out")
+    assert done.exit_code == 2 and "No object is annotated" in done.stderr

@@ -1,0 +1,189 @@
+"""Images through the lenses and onto record: the right words in the right place, and resumable."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from query_banks import write_sentences
+from tiny_models import SENTENCES, save_fastvlm
+
+from models.loading import load_model
+from query.evaluation import reading
+from query.evaluation.annotations import AnnotatedImage
+from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images
+from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
+from query.pipeline import QueryOptions, QuerySession, _Silent
+from schemas.errors import ImageError, InputError, UsageError
+from store.base import open_store
+
+LENSES = ("latent", "logit", "embedding")
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return load_model(str(save_fastvlm(tmp_path_factory.mktemp("vlm"))), device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, loaded):
+    with open_store(tmp_path_factory.mktemp("store"), create=True) as opened:
+        write_sentences(opened, loaded, SENTENCES, (1, 2))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    made = []
+    for number, (width, height) in enumerate([(90, 60), (40, 40), (96, 120), (30, 90), (33, 33)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        made.append(AnnotatedImage(folder / f"{number}.png", f"{number}.png", size=(width, height)))
+    return made
+
+
+@pytest.fixture
+def session(store, loaded):
+    with QuerySession(store, loaded, QueryOptions(lenses=LENSES, top_k=3)) as opened:
+        yield opened
+
+
+def read(session, images, out, progress=None, **options):
+    return read_images(session, images, ReadingOptions(**options), out, progress or _Silent())
+
+
+def test_words_are_those_of_the_query(session, images, tmp_path):
+    found = read(session, images, tmp_path)
+    assert [words.name for words in found] == [image.name for image in images]
+    for image, words in zip(images, found, strict=True):
+        asked = session.image(image.path)
+        assert (words.width, words.height, words.sha256) == (asked.width, asked.height, asked.sha256)
+        for layer in asked.layers:
+            for i, token in enumerate(layer.tokens):
+                patch = words.patches[i]
+                assert (patch.view, patch.row, patch.col) == (token.view, token.row, token.col)
+                assert patch.box.x1 == pytest.approx(token.box.x1, abs=1e-3)
+                for lens in LENSES:
+                    assert words.words[layer.layer][lens][i] == tuple(n.word for n in token.found(lens))
+                assert words.bank_layers[layer.layer][i] == tuple(n.bank_layer for n in token.neighbors)
+            for lens in LENSES:
+                assert len(words.random[layer.layer][lens]) == RANDOM_VECTORS
+                assert all(len(row) == 3 for row in words.random[layer.layer][lens])
+
+
+def test_random_vectors_have_the_norms_of_states_and_no_common_direction(loaded, images):
+    from query.asking import ask_image
+
+    states = ask_image(loaded, images[0].path, (2,), QueryOptions()).states[2]
+    drawn = reading._random_like(states, np.random.default_rng(0))
+    norms, known = np.linalg.norm(drawn, axis=1), np.linalg.norm(states, axis=1)
+    assert all(np.isclose(norm, known, rtol=1e-5).any() for norm in norms)
+    unit = drawn / norms[:, None]
+    assert np.abs((unit @ unit.T)[~np.eye(len(unit), dtype=bool)]).max() < 0.8
+
+
+def test_a_record_gives_itself_back(session, images, tmp_path):
+    for words in read(session, images[:2], tmp_path):
+        assert ImageWords.from_json(words.to_json()) == words
+
+
+def test_an_interrupted_run_goes_on(session, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_STATES_AT_ONCE", 1)  # every image is a batch of its own
+    whole = read(session, images, tmp_path / "whole")
+    shown = []
+    real = reading.ask_image
+
+    def failing(loaded, path, *rest):
+        shown.append(path.name)
+        if len(shown) == 4:
+            raise KeyboardInterrupt
+        return real(loaded, path, *rest)
+
+    monkeypatch.setattr(reading, "ask_image", failing)
+    with pytest.raises(KeyboardInterrupt):
+        read(session, images, tmp_path / "cut")
+    file = tmp_path / "cut" / WORDS_FILE
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3
+    file.write_bytes(b"".join(lines[:2]) + lines[2][:100])  # and the last line is cut short
+    assert read(session, images, tmp_path / "cut") == whole
+    assert shown[4:] == ["2.png", "3.png", "4.png"]  # what was on record is not shown again
+    assert read(session, images, tmp_path / "cut") == whole and len(shown) == 7
+
+
+def test_words_do_not_depend_on_the_company(session, images, tmp_path):
+    together = read(session, images, tmp_path / "all", sample=len(images) * 4)
+    alone = [read(session, [image], tmp_path / image.name, sample=4)[0] for image in images]
+    assert together == alone
+
+
+def test_a_sample_is_spread_evenly_and_fixed(session, images, tmp_path):
+    found = read(session, images, tmp_path / "a", sample=12)
+    assert sorted(len(words.patches) for words in found) == [2, 2, 2, 3, 3]
+    assert read(session, images, tmp_path / "b", sample=12) == found
+    other = read(session, images, tmp_path / "c", sample=12, seed=1)
+    assert [w.patches for w in other] != [w.patches for w in found]
+    every = read(session, images, tmp_path / "d")
+    for few, all_of_it in zip(found, every, strict=True):
+        for i, patch in enumerate(few.patches):
+            at = all_of_it.patches.index(patch)
+            assert few.words[1]["latent"][i] == all_of_it.words[1]["latent"][at]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [(dict(top_k=4), "top_k was 3, now 4"), (dict(lenses=("latent",)), "lenses was .*, now")]
+    + [(dict(layers=(1,)), "layers was"),
+       (dict(bank_layers=(1,)), "banks was"), (dict(distinct="word"), 'distinct was null, now "word"')],
+)  # fmt: skip
+def test_other_settings_are_refused_with_both_values(session, store, loaded, images, tmp_path, changes, named):
+    read(session, images[:1], tmp_path)
+    before = (tmp_path / WORDS_FILE).read_bytes()
+    options = QueryOptions(**{"lenses": LENSES, "top_k": 3, **changes})
+    with QuerySession(store, loaded, options) as other, pytest.raises(UsageError, match=named):
+        read(other, images[:1], tmp_path)
+    with pytest.raises(UsageError, match="seed was 0, now 5"):
+        read(session, images[:1], tmp_path, seed=5)
+    with pytest.raises(UsageError, match="images.count was 1, now 2"):
+        read(session, images[:2], tmp_path)
+    assert (tmp_path / WORDS_FILE).read_bytes() == before
+
+
+def test_an_image_that_has_changed_is_noticed(session, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 40), "red").save(path)
+    images = [AnnotatedImage(path, "a.png")]
+    read(session, images, tmp_path / "out")
+    Image.new("RGB", (40, 40), "blue").save(path)
+    with pytest.raises(UsageError, match="images.sha256 was"):
+        read(session, images, tmp_path / "out")
+
+
+def test_images_are_checked_before_anything_slow(session, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "ask_image", lambda *_: pytest.fail("shown to the model"))
+    wrong = AnnotatedImage(images[0].path, "0.png", size=(60, 90))
+    with pytest.raises(InputError, match="annotated as 60 x 90 pixels, but has 90 x 60"):
+        read(session, [*images, wrong], tmp_path)
+    with pytest.raises(ImageError, match="There is no image"):
+        read(session, [*images, AnnotatedImage(tmp_path / "gone.png", "gone.png")], tmp_path)
+    assert not (tmp_path / RUN_FILE).exists()
+
+
+def test_a_damaged_record_is_named(session, images, tmp_path):
+    read(session, images[:2], tmp_path)
+    file = tmp_path / WORDS_FILE
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0].replace('"patches"', '"batches"'), lines[1]]) + "\n")
+    with pytest.raises(InputError, match="Line 1 of .*words.jsonl is damaged"):
+        read(session, images[:2], tmp_path)
+    (tmp_path / RUN_FILE).write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        read(session, images[:2], tmp_path)
+
+
+def test_settings_are_json_and_say_what_decides(session, images, tmp_path):
+    read(session, images[:1], tmp_path)
+    run = json.loads((tmp_path / RUN_FILE).read_text())
+    assert run["layers"] == [0, 1, 2] and run["lenses"] == list(LENSES) and run["model"]["weights"]
+    assert [bank["layer"] for bank in run["banks"]] == [1, 2] and run["images"]["count"] == 1

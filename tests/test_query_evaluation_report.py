@@ -1,0 +1,133 @@
+"""What a person reads of an evaluation: table, report and plots, from the summary alone."""
+
+import json
+import sys
+
+import pytest
+from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
+
+from query.evaluation.coverage import Coverage
+from query.evaluation.plots import draw, require_matplotlib
+from query.evaluation.report import percent, to_markdown, to_table
+from query.evaluation.run import write_outputs
+from query.evaluation.summary import Evaluated, ground_truth_summary
+from schemas.errors import UsageError
+
+SETTINGS = {
+    "model": {"id": "a-model", "revision": None, "weights": "f" * 64, "tokenizer": "e" * 64, "dtype": "float32"},
+    "banks": [{"layer": n, "rows": 1234, "corpora": [{"name": "lines.txt"}]} for n in (2, 8)],
+    "layers": [0, 8],
+    "lenses": ["latent", "logit"],
+    "top_k": 5,
+    "where": ["is_word=true"],
+    "distinct": None,
+    "exact": True,
+    "prompt": None,
+    "sample": None,
+    "seed": 0,
+    "random_vectors": 8,
+}
+
+
+def summary_of(street_words, yard_words, **changes):
+    images = [
+        annotated("a", thing(DOG, 0, 0, 20, 10), group="street"),
+        annotated("b", thing(CAR, 0, 0, 20, 10), group="street"),
+        annotated("c", thing(TRUCK, 0, 0, 20, 10), group="yard"),
+    ]
+    banks = {0: (((2, 8)),) * 4, 8: ((8, 8),) * 4}
+    words = [
+        said("a", street_words, ("x",), bank_layers=banks),
+        said("b", street_words, ("x",), bank_layers=banks),
+        said("c", yard_words, ("x",), bank_layers=banks),
+    ]
+    covered = (Coverage("fire truck", 2), Coverage("dog", 40), Coverage("car", 41))
+    return ground_truth_summary(Evaluated("ground-truth", SETTINGS, images, words, covered, ("A note.",), **changes))
+
+
+@pytest.fixture
+def summary():
+    dogs = ["dog", "dog", "x", "x"]
+    nothing = ["x"] * 4
+    return summary_of(
+        {0: {"latent": nothing, "logit": dogs}, 8: {"latent": dogs, "logit": nothing}},
+        {0: {"latent": nothing, "logit": nothing}, 8: {"latent": ["truck"] * 4, "logit": nothing}},
+    )
+
+
+def test_the_summary_holds_every_figure(summary):
+    rows = {(r["group"], r["lens"], r["layer"]): r for r in summary["results"]}
+    assert len(rows) == 2 * 2 * 2
+    assert rows["street", "latent", 8]["shares"]["concrete"]["value"] == 0.5
+    assert rows["street", "latent", 8]["controls"]["shuffled"]["value"] == 0.5  # the dog image's words on the car's: 0
+    assert rows["yard", "latent", 8]["shares"]["concrete"]["value"] == 0
+    assert rows["yard", "latent", 8]["shares"]["loose"]["value"] == 1
+    leads = {(r["group"], r["layer"]): r for r in summary["leads"]}
+    assert leads["street", 0]["lead"]["value"] == -0.5 and leads["street", 8]["lead"]["value"] == 0.5
+    means = {(r["group"], r["lens"]): r for r in summary["means"]}
+    assert means["street", "latent"]["concrete"]["value"] == 0.25
+    assert summary["leap"] == {"query_layers": [0, 8], "bank_layers": [2, 8], "shares": [[0.5, 0.5], [0.0, 1.0]]}
+    assert summary["groups"][0] == {"group": "street", "images": 2, "things": 2}
+    assert any("fewer than 5 contexts for 1 of 3 concepts" in n and "fire truck (2)" in n for n in summary["notes"])
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_the_table_is_aligned(summary):
+    lines = to_table(summary).split("\n")
+    assert lines[0] == "street (2 images)"
+    head, first = lines[2], lines[3]
+    assert head.index("layer") == first.index("0") and "50.0 % (0 to 100)" in to_table(summary)
+    assert "loose" in head
+    assert "loose" not in to_table(summary_of(["dog"] * 4, ["x"] * 4)).split("\n")[2]
+
+
+def test_the_report_reads(summary):
+    report = to_markdown(summary, ["shares.png"])
+    assert report.startswith("# Evaluation of a-model\n")
+    assert "3 images, query layers 0, 8, LatentLens, LogitLens, 5 words per visual token." in report
+    assert "LatentLens searched bank layers 2, 8, 1,234 rows each, of lines.txt." in report
+    assert "(shares.png)" in report and "(leap.png)" not in report
+    assert "No lens is ahead at layer 0, 8" in report  # two images tell nothing
+    assert "median 40, fewest: fire truck 2, dog 40, car 41" in report
+    assert "filters: is_word=true" in report and "* A note." in report
+    rows = [line for line in report.split("\n") if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {rows[0].count("|")}
+
+
+def test_shares_are_shown_in_percent():
+    assert percent({"value": 0.412, "low": 0.384, "high": 0.449}) == "41.2 %"
+    assert percent({"value": 0.412, "low": 0.384, "high": 0.449}, True) == "41.2 % (38 to 45)"
+    assert percent(None) == "-"
+
+
+def test_untrusted_names_are_harmless(summary):
+    evil = "evil\x1b[2J\u202e |<script>x</script>|![](http://x)"
+    summary["groups"][0]["group"] = summary["results"][0]["group"] = evil
+    summary["notes"] = summary["coverage"][0]["concept"] = summary["settings"]["model"]["id"] = evil
+    summary["notes"] = [evil]
+    table, report = to_table(summary), to_markdown(summary)
+    for shown in (table, report):
+        assert not {"\x1b", "\u202e"} & set(shown)
+    assert "<script" not in report.replace("\\<", "") and "![" not in report and "\\|" in report
+
+
+def test_plots_are_drawn(summary, tmp_path):
+    from PIL import Image
+
+    assert draw(summary, tmp_path) == ["shares.png", "leap.png"]
+    for name in ("shares.png", "leap.png"):
+        with Image.open(tmp_path / name) as plot:
+            assert plot.width > 300 and len(plot.convert("RGB").getcolors(1 << 24)) > 20
+    alone = {**summary, "leap": {"query_layers": [], "bank_layers": [], "shares": []}}
+    assert draw(alone, tmp_path) == ["shares.png"]
+
+
+def test_without_matplotlib_everything_else_is_written(summary, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UsageError, match=r"pip install 'lensbank\[evaluate\]'"):
+        require_matplotlib()
+    table, lacking = write_outputs(summary, tmp_path)
+    assert "lensbank[evaluate]" in lacking and not list(tmp_path.glob("*.png"))
+    assert (tmp_path / "table.txt").read_text() == table + "\n"
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert "![" not in (tmp_path / "report.md").read_text()
