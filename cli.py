@@ -15,6 +15,7 @@ import click
 
 from cli_banks import banks
 from cli_evaluate import evaluate
+from cli_models import inspect
 from cli_options import command_line, load, model_options, open_target, shared_options
 from cli_terminal import (
     TerminalProgress,
@@ -212,6 +213,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
 
 main_group.add_command(banks)
 main_group.add_command(evaluate)
+main_group.add_command(inspect)
 
 
 def main() -> None:

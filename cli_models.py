@@ -1,0 +1,48 @@
+"""The commands that look at models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli_options import load, model_options
+from cli_terminal import reported, table_width, write_result
+
+debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+
+
+@click.command()
+@click.argument("image", metavar="IMAGE")
+@model_options(required=True)
+@click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="inspect.png",
+    show_default=True,
+    help="Where the image is drawn with its patch grids, row,column and position of every visual token.",
+)
+@debug_option
+def inspect(image: str, **options: Any) -> None:
+    """Print and draw what is believed about a model and an image: check it before you trust a result.
+
+    Prompt, every position of the input (text, layout, which patch), views, the pixels that patches
+    cover, blocks, and what the layers are. No hidden state is read.
+
+    \b
+    Example:
+      lensbank inspect photo.jpg --model llava-hf/llava-1.5-7b-hf
+      lensbank inspect photo.jpg --model ./my-vlm --format json --picture photo-patches.png
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]):
+        from query.images import check_images
+        from query.inspection import inspect_image, to_json, to_text
+        from query.inspection_picture import to_png
+
+        check_images([image])
+        found = inspect_image(load(options["model"], options, need_vision=True), image, options["prompt"])
+        write_result(to_json(found) if options["form"] == "json" else to_text(found, table_width()), None)
+        write_result(to_png(found), options["picture"])
