@@ -6,6 +6,7 @@ once (:func:`split`) and spelled twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +51,7 @@ def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
             must_not.append(Clause(condition.field, "any", values))
         elif len(values) == 1:
             must.append(Clause(condition.field, "value", values[0]))
-        elif set(values) != {True, False}:  # either of both is no condition
+        elif not isinstance(values[0], bool):  # true or false is no condition
             must.append(Clause(condition.field, "any", values))
     return must, must_not
 
@@ -58,8 +59,9 @@ def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
 def _checked(condition: Condition, value: Value) -> Value:
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, float) and value != value:
-        raise FilterError(f"The filter {condition} compares with NaN.", "Use a number.")
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no infinity: over REST the bound would be lost, and every row would pass.
+        raise FilterError(f"The filter {condition} compares with {value}.", "Use a finite number.")
     if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
         raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
     return value

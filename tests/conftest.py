@@ -3,7 +3,7 @@
 import pytest
 from tiny_models import save_fastvlm, save_text_model
 
-pytest_plugins = ["browser_fixtures", "demo_fixtures"]
+pytest_plugins = ["browser_fixtures", "demo_fixtures", "server_fixtures"]
 
 
 @pytest.fixture(scope="session")

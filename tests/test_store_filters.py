@@ -1,11 +1,14 @@
-"""Every filter, on both engines, against a reading of the same rows in plain Python."""
+"""Every form of filter, on both engines, against a reading of the same rows in plain Python.
+
+Random ones, on every engine there is: test_store_congruence.
+"""
 
 import re
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
-from test_store_rows import CORPUS, WORDS, Rows, assert_same_hits
+from test_store_rows import CORPUS, Rows, assert_same_hits
 
 from schemas.errors import FilterError
 from schemas.filters import Condition, parse
@@ -107,18 +110,10 @@ def test_no_filter_keeps_all(bank, rows):
     assert check(bank, rows, []) == 700
 
 
-def test_random_combinations_mean_the_same(bank, rows):
-    rng = np.random.default_rng(5)
-    kept = [check(bank, rows, list(rng.choice(FIXED, rng.integers(2, 4), replace=False))) for _ in range(25)]
-    assert sum(n > 0 for n in kept) >= 5, "the combinations must not all be empty"
-
-
-def test_random_words_mean_the_same(bank, rows):
-    rng = np.random.default_rng(6)
-    for _ in range(10):
-        chosen = list(rng.choice(WORDS, 2, replace=False))
-        check(bank, rows, [f"word={','.join(chosen)}", f"position>={rng.integers(0, 3)}"])
-        check(bank, rows, [f"word!={','.join(chosen)}"])
+def test_numbers_are_not_taken_for_truth(bank, rows):
+    """0 and 1 equal false and true in Python: a filter of both once kept every row."""
+    kept = check(bank, rows, ["token_id=0,1"])
+    assert 0 < kept < 700
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -130,7 +125,14 @@ def test_a_surrogate_in_a_filter_is_read_like_one_in_a_payload(bank):
     assert bank.count((Condition("word", "=", ("\udcff",)),)) == 0
 
 
-@pytest.mark.parametrize("condition", [Condition("norm", ">", (float("nan"),)), Condition("position", "=", (2**70,))])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition("norm", ">", (float("nan"),)),
+        Condition("norm", ">", (float("inf"),)),
+        Condition("position", "=", (2**70,)),
+    ],
+)
 def test_numbers_the_database_cannot_hold_are_refused(bank, condition):
     with pytest.raises(FilterError, match=condition.field):
         bank.search(np.ones((1, 16)), 5, (condition,))
