@@ -35,41 +35,31 @@ function patchFacts(one, layer, token) {
   return facts;
 }
 
-/** The patch and what is around it, magnified. */
+let crop = null;
+
+/** The patch and what is around it, magnified. The image stays; only the window on it moves. */
 function drawCrop(one, token) {
   const holder = byId("crop");
-  holder.replaceChildren();
-  const box_ = one.tokens.box[token];
-  if (!box_ || !one.picture) return;
-  const [x0, y0, x1, y1] = box_;
+  const place = one.tokens.box[token];
+  if (!place || !one.picture) {
+    holder.replaceChildren();
+    return;
+  }
+  if (crop?.one !== one) crop = makeCrop(one);
+  if (holder.firstChild !== crop.drawing) holder.replaceChildren(crop.drawing);
+  const [x0, y0, x1, y1] = place;
   const side = Math.max(x1 - x0, y1 - y0) * 2;
-  const [left, top] = [(x0 + x1 - side) / 2, (y0 + y1 - side) / 2];
-  const picture = { width: one.width, height: one.height, preserveAspectRatio: "none" };
-  holder.append(
-    svg(
-      "svg",
-      { width: 64, height: 64, viewBox: `${left} ${top} ${side} ${side}` },
-      svg("image", { href: one.picture, ...picture }),
-      svg("rect", {
-        x: x0,
-        y: y0,
-        width: x1 - x0,
-        height: y1 - y0,
-        fill: "none",
-        stroke: "#fff",
-        "stroke-width": side / 22,
-      }),
-      svg("rect", {
-        x: x0,
-        y: y0,
-        width: x1 - x0,
-        height: y1 - y0,
-        fill: "none",
-        stroke: "#a3225a",
-        "stroke-width": side / 40,
-      }),
-    ),
-  );
+  crop.drawing.setAttribute("viewBox", `${(x0 + x1 - side) / 2} ${(y0 + y1 - side) / 2} ${side} ${side}`);
+  crop.frames.forEach((frame, number) => {
+    const edges = { x: x0, y: y0, width: x1 - x0, height: y1 - y0, "stroke-width": side / (number ? 40 : 22) };
+    for (const [name, value] of Object.entries(edges)) frame.setAttribute(name, value);
+  });
+}
+
+function makeCrop(one) {
+  const image = { href: one.picture, width: one.width, height: one.height, preserveAspectRatio: "none" };
+  const frames = ["#ffffff", "#16150f"].map((stroke) => svg("rect", { fill: "none", stroke }));
+  return { one, frames, drawing: svg("svg", { width: 64, height: 64 }, svg("image", image), ...frames) };
 }
 
 function drawLock() {
