@@ -112,7 +112,11 @@ function paintWord(one, layer, options, cell, ink, halo) {
   const isText = one.kind !== "image";
   const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
   const fitting = (room * 99) / Math.max(1, textWidth(word, 550));
-  const size = Math.min(isText ? 14 : Math.min(LARGEST, cell.w * 0.34), cell.h * 0.46, Math.max(SMALLEST, fitting));
+  const size = Math.min(
+    isText ? 14 : Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.34)),
+    cell.h * 0.46,
+    Math.max(SMALLEST, fitting),
+  );
   if (size < SMALLEST || room < SMALLEST) return [];
   const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
   return [
