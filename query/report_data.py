@@ -41,9 +41,11 @@ SCORE_UNIT = 10_000
 MAX_SENTENCE = 600
 _KEPT_BEFORE, _KEPT_AFTER = 400, 160
 
-# Control characters that are no white space, marks that turn the reading direction round, and halves
-# of characters: nothing of these can be read, and a browser would obey some of them.
-_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters beside tab, line ends and U+0085, marks that turn the reading direction round, and
+# halves of characters: nothing of these can be read, a browser would obey some, and no SVG may hold others.
+_UNREADABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 # What could end a script element or be taken for markup, and what JavaScript once took for the end
 # of a line.
 _ESCAPED = re.compile("[<>&\u2028\u2029]")

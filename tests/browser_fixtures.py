@@ -37,6 +37,15 @@ def browser():
         started.close()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Skips are easily overlooked among dots: what was not tested is said last, in red."""
+    yield
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if MISSING in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests did not run: {MISSING}", red=True, bold=True)
+
+
 @contextmanager
 def watched_page(browser, **options):
     """A page of its own; at the end it must have said nothing on the console and asked nothing of any network."""

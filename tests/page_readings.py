@@ -152,7 +152,7 @@ HOSTILE = (
     "\"quotes\" 'and' `ticks` ${window.hacked=1}",
     "{{data}} {{style}}",
     "javascript:window.hacked=1",
-    "\u202egnp.exe\u2028\u2029\x00\x1b[2J",
+    "\u202egnp.exe\u2028\u2029\x00\x1b[2J\x0b\x1f\uffff",
     "\ud800 half",
 )
 

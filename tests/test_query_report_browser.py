@@ -395,7 +395,7 @@ def test_hostile_texts_are_shown_as_they_are_and_do_nothing(show):
     with show(hostile_reading(), command=" ".join(HOSTILE)) as page:
         for token, text in enumerate(HOSTILE):
             patch(page, token).hover()
-            readable = re.sub("[\x00\x1b\u202e\ud800]", "\ufffd", text)
+            readable = re.sub("[\x00\x0b\x1b\x1f\u202e\ud800\uffff]", "\ufffd", text)
             expects(page.locator("[data-lens=latent] .word")).to_have_text(readable)
             expects(page.locator("[data-lens=logit] .word")).to_have_text(readable)
             assert page.locator("[data-lens=latent] mark").count() == 1
@@ -403,6 +403,15 @@ def test_hostile_texts_are_shown_as_they_are_and_do_nothing(show):
             page.keyboard.press(key)
         page.locator("#layers .words button").first.click()
         page.locator("#all-words summary").click()
+        for token in range(len(HOSTILE)):
+            patch(page, token).click()
+            with page.expect_download() as download:
+                page.locator("#save-svg").click()
+            root = ElementTree.fromstring(Path(download.value.path()).read_text(encoding="utf-8"))
+            assert not [node for node in root.iter() if node.tag.endswith("script")]
+        with page.expect_download() as download:
+            page.keyboard.press("s")
+        Image.open(download.value.path()).load()
         assert page.evaluate("window.hacked") is None
         assert page.locator("body img").count() == 0 and page.locator("script").count() == 2
         assert "</script>" in page.locator("#command").inner_text()

@@ -129,8 +129,8 @@ def test_json_in_a_script_cannot_end_it_and_says_the_same():
 
 
 def test_unreadable_characters_are_replaced_one_by_one():
-    text = "a\x00b\x1b[2J\u202ec\ud800d\x9be\u2066"
-    assert readable(text) == "a\ufffdb\ufffd[2J\ufffdc\ufffdd\ufffde\ufffd"
+    text = "a\x00b\x1b[2J\u202ec\ud800d\x9be\u2066\x0b\x1f\uffff"
+    assert readable(text) == "a\ufffdb\ufffd[2J\ufffdc\ufffdd\ufffde\ufffd\ufffd\ufffd\ufffd"
     assert readable("tab\tline\nfamily 👨\u200d👩 ‏שלום") == "tab\tline\nfamily 👨\u200d👩 ‏שלום"
     data = to_script_json(pack([hostile_reading()], ["data:,"]))
     data.encode("utf-8")

@@ -5,7 +5,8 @@ const LATENT = "latent";
 const MARKS = ["Ġ", "▁", ""];
 for (const one of data.readings) {
   for (const layer of one.layers) {
-    for (const found of Object.values(layer.lenses)) found.score = Float64Array.from(found.score, (score) => score / 10_000);
+    for (const found of Object.values(layer.lenses))
+      found.score = Float64Array.from(found.score, (score) => score / 10_000);
   }
 }
 const LENSES = {
@@ -67,7 +68,12 @@ function entriesOf(layer, lens, token) {
   const entries = [];
   for (let at = first; at < last; at += 1) {
     const entry = found.entry[at];
-    const common = { entry, word: wordOf(lens, entry), score: found.score[at], probability: found.probability?.[at] ?? null };
+    const common = {
+      entry,
+      word: wordOf(lens, entry),
+      score: found.score[at],
+      probability: found.probability?.[at] ?? null,
+    };
     entries.push(isLatent(lens) ? { ...common, ...neighbor(entry) } : { ...common, ...named(data.vocabulary, entry) });
   }
   return entries;
@@ -162,7 +168,10 @@ const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}
  * With `phrase`, the words of the sentence that the state has read count, too.
  */
 function matcher(lens, typed, phrase) {
-  const terms = typed.split(",").map((term) => folded(term.trim())).filter((term) => term.replace("*", ""));
+  const terms = typed
+    .split(",")
+    .map((term) => folded(term.trim()))
+    .filter((term) => term.replace("*", ""));
   if (!terms.length) return null;
   const whole = new Set(terms.filter((term) => !term.endsWith("*")));
   const beginnings = terms.filter((term) => term.endsWith("*")).map((term) => term.slice(0, -1));

@@ -27,19 +27,34 @@ function depthDrawing(one, room) {
   const count = one.layers.length;
   const step = Math.max(STEP_LEAST, room / count);
   const upright = step < STEP_FLAT;
-  const named = lenses.length > 1 ? HIGH.name : 0;
+  const nameHigh = lenses.length > 1 ? HIGH.name : 0;
   const wordHigh = upright ? HIGH.upright : HIGH.words;
-  const stripHigh = named + wordHigh + HIGH.chart;
+  const stripHigh = nameHigh + wordHigh + HIGH.chart;
   const width = Math.floor(step * count);
   const height = stripHigh * lenses.length + HIGH.layers;
   const x = (at) => step * (at + 0.5);
   const strips = lenses.map((lens) => ({ lens, points: depthPoints(one, lens) }));
-  const drawing = svg("svg", { width, height, "font-family": FONT, role: "group", "aria-label": "Best word at each layer" });
+  const drawing = svg("svg", {
+    width,
+    height,
+    "font-family": FONT,
+    role: "group",
+    "aria-label": "Best word at each layer",
+  });
   drawing.append(...one.layers.map((_, at) => depthStop(one, strips, at, { step, height, x: x(at) })));
   strips.forEach(({ lens, points }, number) => {
     const top = number * stripHigh;
-    const drawn = depthStrip(points, { x, top: top + named, wordHigh, step, upright });
-    if (named) drawn.prepend(svg("text", { x: 0, y: top + 12, "font-size": 12, fill: "var(--quiet)", text: `${lensTitle(lens)}, ${LENSES[lens]?.score ?? "score"}` }));
+    const drawn = depthStrip(points, { x, top: top + nameHigh, wordHigh, step, upright });
+    if (nameHigh)
+      drawn.prepend(
+        svg("text", {
+          x: 0,
+          y: top + 12,
+          "font-size": 12,
+          fill: "var(--quiet)",
+          text: `${lensTitle(lens)}, ${LENSES[lens]?.score ?? "score"}`,
+        }),
+      );
     drawing.append(drawn);
   });
   return drawing;
@@ -54,7 +69,12 @@ function depthStrip(points, { x, top, wordHigh, step, upright }) {
   const strip = svg(
     "g",
     { "pointer-events": "none", "aria-hidden": "true" },
-    svg("polyline", { points: points.map(at).filter(Boolean).join(" "), fill: "none", stroke: "var(--bar)", "stroke-width": 2 }),
+    svg("polyline", {
+      points: points.map(at).filter(Boolean).join(" "),
+      fill: "none",
+      stroke: "var(--bar)",
+      "stroke-width": 2,
+    }),
   );
   points.forEach((point_, number) => {
     if (!point_) return;
@@ -89,7 +109,13 @@ function depthStop(one, strips, at, { step, height, x }) {
     change({ layer: at });
     speakSoon();
   };
-  const number = { x: tidy(x), y: height - 5, "text-anchor": "middle", "font-size": 12, fill: here ? "var(--accent)" : "var(--quiet)" };
+  const number = {
+    x: tidy(x),
+    y: height - 5,
+    "text-anchor": "middle",
+    "font-size": 12,
+    fill: here ? "var(--accent)" : "var(--quiet)",
+  };
   return svg(
     "g",
     {
@@ -103,7 +129,14 @@ function depthStop(one, strips, at, { step, height, x }) {
       onkeydown: (event) => moveDepth(event, choose),
     },
     svg("title", { text: name }),
-    svg("rect", { x: tidy(x - step / 2), y: 0, width: tidy(step), height, rx: 6, fill: here ? "var(--accent-soft)" : "transparent" }),
+    svg("rect", {
+      x: tidy(x - step / 2),
+      y: 0,
+      width: tidy(step),
+      height,
+      rx: 6,
+      fill: here ? "var(--accent-soft)" : "transparent",
+    }),
     svg("text", { ...number, "font-weight": here ? 700 : 400, text: layer }),
   );
 }

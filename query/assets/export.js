@@ -43,7 +43,11 @@ function saveBlob(blob, name) {
 /** `photo-layer8-2,3`: no character that a file system minds. */
 function figureName() {
   const one = reading();
-  const stem = one.source.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 40) || "view";
+  const stem =
+    one.source
+      .replace(/\.[^.]*$/, "")
+      .replace(/[^\p{L}\p{N}_-]+/gu, "-")
+      .slice(0, 40) || "view";
   const held = state.locked ? `-${tokenName(one, state.token).replace(/^0:/, "").replace(/[:,]/g, "-")}` : "";
   return `${stem}-layer${layerAt(state.layer).layer}${held}`;
 }
@@ -65,7 +69,9 @@ function figureSvg() {
     parts.push(painted.group);
     below += 24;
   }
-  parts.push(svg("text", { x: 0, y: tidy(below), "font-size": 13, fill: "#57544e", text: cutToWidth(caption, 13, width, 400) }));
+  parts.push(
+    svg("text", { x: 0, y: tidy(below), "font-size": 13, fill: "#57544e", text: cutToWidth(caption, 13, width, 400) }),
+  );
   let total = width;
   let high = below + 6;
   if (state.locked) {
@@ -90,7 +96,16 @@ function figureSvg() {
 function figurePanel(one, layer) {
   const ink = rgb(INK.light);
   const name = one.kind === "image" ? placeName(one, state.token) : tokenText(one.tokens.text[state.token]);
-  const parts = [svg("text", { x: 0, y: 16, "font-size": 18, "font-weight": 650, fill: ink, text: cutToWidth(name, 18, FIGURE.panel) })];
+  const parts = [
+    svg("text", {
+      x: 0,
+      y: 16,
+      "font-size": 18,
+      "font-weight": 650,
+      fill: ink,
+      text: cutToWidth(name, 18, FIGURE.panel),
+    }),
+  ];
   let y = 46;
   for (const lens of lensesOf(one)) {
     parts.push(svg("text", { x: 0, y, "font-size": 14, "font-weight": 650, fill: "#57544e", text: lensTitle(lens) }));
@@ -115,7 +130,9 @@ function figureEntry(lens, entry, y) {
     svg("text", { x: 350, y: y + 15, "font-size": 14, fill: ink, text: scoreText(entry) }),
   ];
   if (isLatent(lens)) {
-    parts.push(svg("text", { x: 410, y: y + 15, "font-size": 14, fill: "#57544e", text: `bank layer ${entry.bankLayer}` }));
+    parts.push(
+      svg("text", { x: 410, y: y + 15, "font-size": 14, fill: "#57544e", text: `bank layer ${entry.bankLayer}` }),
+    );
     parts.push(figureSentence(entry, y + 35));
   }
   return svg("g", {}, ...parts);

@@ -38,7 +38,11 @@ function drawFigure() {
       svg("g", { id: "frames" }),
     ),
   );
-  const count = counted(geometry.cells.length, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens");
+  const count = counted(
+    geometry.cells.length,
+    one.kind === "image" ? "patch" : "token",
+    one.kind === "image" ? "patches" : "tokens",
+  );
   figure.setAttribute("aria-label", `${count} at layer ${layer.layer}`);
   drawLegend(one, legend);
   drawFrames();
@@ -81,15 +85,24 @@ function drawLegend(one, legend) {
     return;
   }
   const { group, width, height } = paintLegend(one, legend, "currentColor");
-  box_.append(svg("svg", { width: Math.ceil(width), height, "font-family": FONT, role: "img", "aria-label": legendText(legend) }, group));
+  box_.append(
+    svg(
+      "svg",
+      { width: Math.ceil(width), height, "font-family": FONT, role: "img", "aria-label": legendText(legend) },
+      group,
+    ),
+  );
   if (legend.kind === "ramp") box_.append(scaleChoice());
   if (legend.kind === "found") {
-    box_.append(`in ${counted(legend.patches, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens")} of ${legend.total}`);
+    box_.append(
+      `in ${counted(legend.patches, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens")} of ${legend.total}`,
+    );
   }
 }
 
 function legendText(legend) {
-  if (legend.kind === "ramp") return `${legend.title} from ${shownScore(legend.low)} (dark) to ${shownScore(legend.high)} (bright)`;
+  if (legend.kind === "ramp")
+    return `${legend.title} from ${shownScore(legend.low)} (dark) to ${shownScore(legend.high)} (bright)`;
   if (legend.kind === "banks") return `bank layers ${legend.layers.join(", ")}, from dark to bright`;
   return `share of the ${legend.most} neighbours, from pale to strong`;
 }
@@ -185,7 +198,11 @@ function drawLayerBar() {
   byId("layer-ticks").replaceChildren(
     ...one.layers.flatMap((each, at) => {
       if (at % every && at !== state.layer) return [];
-      const tick = el("span", { class: at === state.layer ? "here" : "", text: each.layer, onclick: () => change({ layer: at }) });
+      const tick = el("span", {
+        class: at === state.layer ? "here" : "",
+        text: each.layer,
+        onclick: () => change({ layer: at }),
+      });
       tick.style.left = `${last ? (100 * at) / last : 50}%`;
       return [tick];
     }),

@@ -78,7 +78,7 @@ function alongText(one, dx) {
 
 function walkToEnd(dx) {
   let token = state.token;
-  for (let next = neighborTo(reading(), geometry.cells, token, dx, 0); next !== token; ) {
+  for (let next = neighborTo(reading(), geometry.cells, token, dx, 0); next !== token;) {
     token = next;
     next = neighborTo(reading(), geometry.cells, token, dx, 0);
   }
@@ -118,6 +118,15 @@ function readKeys() {
   document.addEventListener("keydown", onKey);
   byId("show-keys").addEventListener("click", showKeys);
   const cells = ([keys, what]) =>
-    el("tr", {}, el("th", { scope: "row" }, ...keys.split(" ").flatMap((key) => [el("kbd", { text: key.replace(",", "") || "," }), " "])), el("td", { text: what }));
+    el(
+      "tr",
+      {},
+      el(
+        "th",
+        { scope: "row" },
+        ...keys.split(" ").flatMap((key) => [el("kbd", { text: key.replace(",", "") || "," }), " "]),
+      ),
+      el("td", { text: what }),
+    );
   byId("key-table").append(el("tbody", {}, ...KEYS.map(cells)));
 }

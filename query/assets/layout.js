@@ -17,7 +17,8 @@ function makeGroups(one) {
   const joined = tiles.length > 1 && !tiles.some((a, at) => tiles.slice(at + 1).some((b) => overlap(a.box, b.box)));
   const groups = joined ? [{ name: `${tiles.length} tiles`, views: tiles.map((view) => view.index) }] : [];
   const singles = one.views.filter((view) => !(joined && view.kind === "tile"));
-  const name = (view) => (view.kind === "image" ? "Image" : `${view.kind[0]?.toUpperCase()}${view.kind.slice(1)} ${view.index}`);
+  const name = (view) =>
+    view.kind === "image" ? "Image" : `${view.kind[0]?.toUpperCase()}${view.kind.slice(1)} ${view.index}`;
   return [...groups, ...singles.map((view) => ({ name: name(view), views: [view.index] }))];
 }
 
@@ -42,7 +43,10 @@ function tokensOf(one, group) {
 /** The group that a token is in. */
 function groupOf(one, token) {
   const view = one.tokens.view[token];
-  return Math.max(0, groupsOf(one).findIndex((group) => group.views === null || group.views.includes(view)));
+  return Math.max(
+    0,
+    groupsOf(one).findIndex((group) => group.views === null || group.views.includes(view)),
+  );
 }
 
 /** `row 2, column 3`, and the view where there are several; a text token in its own characters. */
@@ -57,7 +61,10 @@ function placeName(one, token) {
 
 /** A token as a person reads it: without the marks that tokenizers put for spaces, and with line ends shown. */
 function tokenText(label) {
-  const text = label.replace(/^[Ġ▁\s]+(?=[^\s])/u, "").replace(/[Ċ\n]/gu, "⏎").replace(/[ĉ\t]/gu, "⇥");
+  const text = label
+    .replace(/^[Ġ▁\s]+(?=[^\s])/u, "")
+    .replace(/[Ċ\n]/gu, "⏎")
+    .replace(/[ĉ\t]/gu, "⇥");
   return text.replace(/^[Ġ▁ ]+$/u, "␣") || "·";
 }
 
@@ -95,7 +102,9 @@ function neighborTo(one, cells, token, dx, dy) {
   let best = token;
   let least = Infinity;
   for (const cell of cells) {
-    const ahead = dx ? (cell.x + cell.w / 2 - here.x - here.w / 2) * dx : (cell.y + cell.h / 2 - here.y - here.h / 2) * dy;
+    const ahead = dx
+      ? (cell.x + cell.w / 2 - here.x - here.w / 2) * dx
+      : (cell.y + cell.h / 2 - here.y - here.h / 2) * dy;
     const aside = Math.abs(dx ? cell.y + cell.h / 2 - here.y - here.h / 2 : cell.x + cell.w / 2 - here.x - here.w / 2);
     const reach = dx ? (cell.h + here.h) / 2 : (cell.w + here.w) / 2;
     if (ahead < 0.5 || aside > reach - 0.5) continue;

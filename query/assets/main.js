@@ -16,11 +16,12 @@ function nextTheme() {
   applyTheme();
 }
 
-function start() {
+function openPage() {
   applyTheme();
   darkSystem.addEventListener("change", applyTheme);
   byId("theme").addEventListener("click", nextTheme);
-  state.words = Math.max(...data.readings[0].views.map((view) => view.cols), 1) <= 16 || data.readings[0].kind !== "image";
+  state.words =
+    Math.max(...data.readings[0].views.map((view) => view.cols), 1) <= 16 || data.readings[0].kind !== "image";
   readAddress();
   byId("main").hidden = false;
   readProvenance();
@@ -39,4 +40,4 @@ function start() {
   document.documentElement.dataset.ready = Math.round(performance.now());
 }
 
-start();
+openPage();

@@ -6,24 +6,40 @@ function drawOverview() {
   const one = reading();
   const banks = lensesOf(one).includes(LATENT) ? one.search.bank_layers : [];
   const unit = one.kind === "image" ? ["patch", "patches"] : ["token", "tokens"];
-  byId("overview-name").textContent = one.kind === "image" ? "The whole image, layer by layer" : "The whole text, layer by layer";
+  byId("overview-name").textContent =
+    one.kind === "image" ? "The whole image, layer by layer" : "The whole text, layer by layer";
   byId("overview-help").textContent =
     `How many of the ${counted(one.tokens.index.length, ...unit)} have a word among their ${lensTitle(state.lens)} words; ` +
     (banks.length ? "before them, the share of LatentLens' neighbours that comes from each bank layer. " : "") +
     "Click a layer to see it, a word to see where it is.";
-  byId("layers").replaceChildren(overviewHead(banks), el("tbody", {}, ...one.layers.map((layer, at) => overviewRow(one, layer, at, banks))));
+  byId("layers").replaceChildren(
+    overviewHead(banks),
+    el("tbody", {}, ...one.layers.map((layer, at) => overviewRow(one, layer, at, banks))),
+  );
 }
 
 function overviewHead(banks) {
   const cells = banks.map((bank) => el("th", { class: "bank", scope: "col", text: bank, title: `bank layer ${bank}` }));
   const groups = banks.length
-    ? el("tr", {}, el("td"), el("th", { class: "bank", colspan: banks.length, scope: "colgroup", text: "neighbours from bank layer" }), el("td"))
+    ? el(
+        "tr",
+        {},
+        el("td"),
+        el("th", { class: "bank", colspan: banks.length, scope: "colgroup", text: "neighbours from bank layer" }),
+        el("td"),
+      )
     : null;
   return el(
     "thead",
     {},
     groups,
-    el("tr", {}, el("th", { scope: "col", text: "Query layer" }), ...cells, el("th", { class: "after", scope: "col", text: "Most frequent words" })),
+    el(
+      "tr",
+      {},
+      el("th", { scope: "col", text: "Query layer" }),
+      ...cells,
+      el("th", { class: "after", scope: "col", text: "Most frequent words" }),
+    ),
   );
 }
 
@@ -46,7 +62,13 @@ function wordButton({ word, count }, at) {
     change({ find: word, colour: "find", layer: at });
     byId("figure").scrollIntoView({ block: "nearest" });
   };
-  return el("button", { type: "button", title: `Where is “${word}”?`, onclick: find }, foreign(word), " ", el("small", { text: count }));
+  return el(
+    "button",
+    { type: "button", title: `Where is “${word}”?`, onclick: find },
+    foreign(word),
+    " ",
+    el("small", { text: count }),
+  );
 }
 
 /** One bar; a diagonal frame where a state is compared with text states of its own layer. */
@@ -60,7 +82,14 @@ function bankCell(one, layer, bank, share) {
     svg(
       "svg",
       { viewBox: "0 0 30 34", preserveAspectRatio: "none", "aria-hidden": "true" },
-      svg("rect", { x: 1, y: 2, width: 28, height: 30, fill: "var(--bar)", "fill-opacity": layer.layer === bank ? 0.45 : 0.16 }),
+      svg("rect", {
+        x: 1,
+        y: 2,
+        width: 28,
+        height: 30,
+        fill: "var(--bar)",
+        "fill-opacity": layer.layer === bank ? 0.45 : 0.16,
+      }),
       svg("rect", { x: 1, y: tidy(32 - high), width: 28, height: tidy(high), fill: rgb(bankColour(one, bank)) }),
     ),
   );
@@ -87,12 +116,19 @@ function drawWordTable() {
   const caption = el("caption", { text: `${lensTitle(state.lens)}, best word at layer ${layerAt(state.layer).layer}` });
   if (one.kind !== "image") {
     const rows = tokensOf(one, 0).map((token) =>
-      el("tr", {}, el("th", { scope: "row" }, foreign(tokenText(one.tokens.text[token]))), el("td", {}, foreign(word(token)))),
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, foreign(tokenText(one.tokens.text[token]))),
+        el("td", {}, foreign(word(token))),
+      ),
     );
     byId("word-table").replaceChildren(el("table", {}, caption, el("tbody", {}, ...rows)));
     return;
   }
-  const tables = one.views.filter((view) => groupsOf(one)[state.group].views.includes(view.index)).map((view) => viewTable(one, view, word));
+  const tables = one.views
+    .filter((view) => groupsOf(one)[state.group].views.includes(view.index))
+    .map((view) => viewTable(one, view, word));
   tables[0]?.prepend(caption);
   byId("word-table").replaceChildren(...tables);
 }

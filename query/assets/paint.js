@@ -14,7 +14,13 @@ function viewOptions() {
 function geometryFor(one, group, width) {
   if (one.kind !== "image") return { width, ...textCells(one, width) };
   const scale = width / one.width;
-  return { width, height: one.height * scale, cells: imageCells(one, group, scale), views: groupsOf(one)[group].views, scale };
+  return {
+    width,
+    height: one.height * scale,
+    cells: imageCells(one, group, scale),
+    views: groupsOf(one)[group].views,
+    scale,
+  };
 }
 
 /** Everything but the marks of the chosen patch, as a `<g>`. */
@@ -23,7 +29,10 @@ function paintView(one, layer, options, geometry, theme) {
   const back = svg("g", { class: "back" }, ...(one.kind === "image" ? paintImage(one, options, geometry, theme) : []));
   const cells = svg("g", { class: "cells" });
   const words = svg("g", { class: "words" });
-  const line = one.kind === "image" ? { stroke: "#808080", "stroke-opacity": 0.55 } : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
+  const line =
+    one.kind === "image"
+      ? { stroke: "#808080", "stroke-opacity": 0.55 }
+      : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
   for (const cell of geometry.cells) {
     const colour = colours.of(cell.token);
     cells.append(
@@ -48,7 +57,13 @@ function paintView(one, layer, options, geometry, theme) {
 function paintSeams(one, { views, scale }, theme) {
   if (!views || views.length < 2) return [];
   const shown = one.views.filter((view) => views.includes(view.index));
-  const line = { fill: "none", stroke: rgb(INK[theme]), "stroke-opacity": 0.7, "stroke-width": 2, "pointer-events": "none" };
+  const line = {
+    fill: "none",
+    stroke: rgb(INK[theme]),
+    "stroke-opacity": 0.7,
+    "stroke-width": 2,
+    "pointer-events": "none",
+  };
   return shown.map(({ box: { x0, y0, x1, y1 } }) => {
     const [x, y, w, h] = [x0, y0, x1 - x0, y1 - y0].map((length) => length * scale);
     return svg("rect", { ...box({ x, y, w, h }), ...line });
@@ -66,12 +81,12 @@ function paintImage(one, { colour, find, words }, { width, height }, theme) {
   const grey = colour === "score" || colour === "bank" || finding;
   const parts = [];
   if (grey) {
-    parts.push(
-      svg("filter", { id: "grey" }, svg("feColorMatrix", { type: "saturate", values: "0" })),
-    );
+    parts.push(svg("filter", { id: "grey" }, svg("feColorMatrix", { type: "saturate", values: "0" })));
   }
   const size = { width: tidy(width), height: tidy(height) };
-  parts.push(svg("image", { href: one.picture, preserveAspectRatio: "none", filter: grey ? "url(#grey)" : null, ...size }));
+  parts.push(
+    svg("image", { href: one.picture, preserveAspectRatio: "none", filter: grey ? "url(#grey)" : null, ...size }),
+  );
   const veil = finding ? VEIL.find : words && !grey ? VEIL.words : VEIL.plain;
   if (veil) parts.push(svg("rect", { fill: rgb(PAPER[theme]), "fill-opacity": veil, ...size }));
   return parts;
@@ -97,7 +112,11 @@ function paintWord(one, layer, options, cell, ink, halo) {
   const isText = one.kind !== "image";
   const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
   const fitting = (room * 99) / Math.max(1, textWidth(word, 550));
-  const size = Math.min(isText ? 14 : LARGEST, cell.h * 0.46, Math.max(SMALLEST, fitting));
+  const size = Math.min(
+    isText ? 14 : Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.34)),
+    cell.h * 0.46,
+    Math.max(SMALLEST, fitting),
+  );
   if (size < SMALLEST || room < SMALLEST) return [];
   const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
   return [
@@ -119,7 +138,8 @@ function paintWord(one, layer, options, cell, ink, halo) {
 
 /** The frame of a patch, visible on any image and any colour: a dark line between two light ones. */
 function paintFrame(cell, width = 3) {
-  const line = (stroke, wide) => svg("rect", { ...box(cell), fill: "none", stroke, "stroke-width": wide, "pointer-events": "none" });
+  const line = (stroke, wide) =>
+    svg("rect", { ...box(cell), fill: "none", stroke, "stroke-width": wide, "pointer-events": "none" });
   return [line("#ffffff", width + 3), line("#16150f", width)];
 }
 
@@ -151,7 +171,9 @@ function paintLegend(one, legend, ink) {
   } else if (legend.kind === "found") {
     for (const count of [1, legend.most]) {
       const opacity = 0.3 + 0.6 * (count / legend.most);
-      parts.push(svg("rect", { x: tidy(x), y: 2, width: 13, height: 13, rx: 3, fill: rgb(FOUND), "fill-opacity": opacity }));
+      parts.push(
+        svg("rect", { x: tidy(x), y: 2, width: 13, height: 13, rx: 3, fill: rgb(FOUND), "fill-opacity": opacity }),
+      );
       x += 17;
       put(`${count} of ${legend.most}`);
       if (legend.most === 1) break;

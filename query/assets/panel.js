@@ -35,25 +35,31 @@ function patchFacts(one, layer, token) {
   return facts;
 }
 
-/** The patch and what is around it, magnified. */
+let crop = null;
+
+/** The patch and what is around it, magnified. The image stays; only the window on it moves. */
 function drawCrop(one, token) {
   const holder = byId("crop");
-  holder.replaceChildren();
-  const box_ = one.tokens.box[token];
-  if (!box_ || !one.picture) return;
-  const [x0, y0, x1, y1] = box_;
+  const place = one.tokens.box[token];
+  if (!place || !one.picture) {
+    holder.replaceChildren();
+    return;
+  }
+  if (crop?.one !== one) crop = makeCrop(one);
+  if (holder.firstChild !== crop.drawing) holder.replaceChildren(crop.drawing);
+  const [x0, y0, x1, y1] = place;
   const side = Math.max(x1 - x0, y1 - y0) * 2;
-  const [left, top] = [(x0 + x1 - side) / 2, (y0 + y1 - side) / 2];
-  const picture = { width: one.width, height: one.height, preserveAspectRatio: "none" };
-  holder.append(
-    svg(
-      "svg",
-      { width: 64, height: 64, viewBox: `${left} ${top} ${side} ${side}` },
-      svg("image", { href: one.picture, ...picture }),
-      svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill: "none", stroke: "#fff", "stroke-width": side / 22 }),
-      svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, fill: "none", stroke: "#a3225a", "stroke-width": side / 40 }),
-    ),
-  );
+  crop.drawing.setAttribute("viewBox", `${(x0 + x1 - side) / 2} ${(y0 + y1 - side) / 2} ${side} ${side}`);
+  crop.frames.forEach((frame, number) => {
+    const edges = { x: x0, y: y0, width: x1 - x0, height: y1 - y0, "stroke-width": side / (number ? 40 : 22) };
+    for (const [name, value] of Object.entries(edges)) frame.setAttribute(name, value);
+  });
+}
+
+function makeCrop(one) {
+  const image = { href: one.picture, width: one.width, height: one.height, preserveAspectRatio: "none" };
+  const frames = ["#ffffff", "#16150f"].map((stroke) => svg("rect", { fill: "none", stroke }));
+  return { one, frames, drawing: svg("svg", { width: 64, height: 64 }, svg("image", image), ...frames) };
 }
 
 function drawLock() {
@@ -106,7 +112,11 @@ function entryItem(one, lens, entry) {
   const word = el("span", { class: entry.raw ? "word raw" : "word", title: entryTitle(lens, entry) }, wordLine(entry));
   const fill = el("div", { class: "fill" });
   fill.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
-  const parts = [word, el("div", { class: "track", "aria-hidden": "true" }, fill), el("span", { class: "score", text: scoreText(entry) })];
+  const parts = [
+    word,
+    el("div", { class: "track", "aria-hidden": "true" }, fill),
+    el("span", { class: "score", text: scoreText(entry) }),
+  ];
   if (isLatent(lens)) parts.push(layerMark(one, entry.bankLayer));
   const line = el("div", { class: "entry" }, ...parts);
   return el("li", {}, line, isLatent(lens) ? sentenceLine(entry) : null);
@@ -130,13 +140,19 @@ function scoreText(entry) {
 function entryTitle(lens, entry) {
   const facts = [`token ${entry.token} (${entry.tokenId})`, `score ${entry.score}`];
   if (entry.probability !== null) facts.push(`probability ${entry.probability}`);
-  if (isLatent(lens)) facts.push(`bank layer ${entry.bankLayer}`, `${entry.document}`, ...(entry.isWord ? [] : ["not a whole word"]));
+  if (isLatent(lens))
+    facts.push(`bank layer ${entry.bankLayer}`, `${entry.document}`, ...(entry.isWord ? [] : ["not a whole word"]));
   return facts.join("\n");
 }
 
 function layerMark(one, bank) {
   const colour = bankColour(one, bank);
-  const mark = el("span", { class: "layer-mark", title: `bank layer ${bank}` }, el("span", { class: "spoken", text: "bank layer " }), `L${bank}`);
+  const mark = el(
+    "span",
+    { class: "layer-mark", title: `bank layer ${bank}` },
+    el("span", { class: "spoken", text: "bank layer " }),
+    `L${bank}`,
+  );
   mark.style.background = rgb(colour);
   mark.style.color = inkOn(colour);
   return mark;
@@ -145,7 +161,12 @@ function layerMark(one, bank) {
 /** The sentence: its word marked, and grey from where the state could not see it. */
 function sentenceLine({ sentence, start, seen, end }) {
   const part = (from, to) => sentence.slice(from, to);
-  const mark = el("mark", {}, part(start, seen), end > seen ? el("span", { class: "unseen", text: part(seen, end) }) : null);
+  const mark = el(
+    "mark",
+    {},
+    part(start, seen),
+    end > seen ? el("span", { class: "unseen", text: part(seen, end) }) : null,
+  );
   return el(
     "p",
     { class: "sentence", dir: "auto" },
@@ -161,7 +182,10 @@ function patchText() {
   const layer = layerAt(state.layer);
   const what = one.kind === "image" ? one.source : `"${one.source}"`;
   const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
-  const lines = [`${what}, ${place.toLowerCase()}, ${patchFacts(one, layer, state.token).join(", ")}`, `model ${one.model.id}`];
+  const lines = [
+    `${what}, ${place.toLowerCase()}, ${patchFacts(one, layer, state.token).join(", ")}`,
+    `model ${one.model.id}`,
+  ];
   for (const lens of lensesOf(one)) {
     lines.push("", lensTitle(lens));
     const entries = entriesOf(layer, lens, state.token);
@@ -187,9 +211,12 @@ function speakSoon() {
   speaking = setTimeout(() => {
     const one = reading();
     const layer = layerAt(state.layer);
-    const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
+    const place =
+      one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
     const said = lensesOf(one).map((lens) => {
-      const words = entriesOf(layer, lens, state.token).slice(0, 3).map((entry) => `${entry.word} ${scoreText(entry)}`);
+      const words = entriesOf(layer, lens, state.token)
+        .slice(0, 3)
+        .map((entry) => `${entry.word} ${scoreText(entry)}`);
       return `${lensTitle(lens)}: ${words.join(", ") || "nothing"}`;
     });
     byId("spoken").textContent = `${place}, layer ${layer.layer}${state.locked ? ", held" : ""}. ${said.join(". ")}`;

@@ -11,7 +11,9 @@ function headFacts(one) {
   const facts = [];
   if (one.kind === "image") {
     facts.push(`${one.width} × ${one.height} px`);
-    facts.push(one.views.length === 1 ? `${one.views[0].rows} × ${one.views[0].cols} patches` : `${one.views.length} views`);
+    facts.push(
+      one.views.length === 1 ? `${one.views[0].rows} × ${one.views[0].cols} patches` : `${one.views.length} views`,
+    );
   } else {
     facts.push(counted(one.tokens.index.length, "token"));
   }
@@ -39,7 +41,11 @@ function provenanceOf(one) {
   add("Tokenizer", model.tokenizer, true);
   add("Computed in", [model.dtype, model.device].filter(Boolean).join(" on "));
   add("Classes", [model.class, model.language_model].filter(Boolean).join(" with "));
-  if (model.n_layers) add("Layers", `${model.n_layers} blocks of ${model.dim} dimensions; 0 is the input embedding, k the output of block k, before the final norm`);
+  if (model.n_layers)
+    add(
+      "Layers",
+      `${model.n_layers} blocks of ${model.dim} dimensions; 0 is the input embedding, k the output of block k, before the final norm`,
+    );
   add("Prompt", one.prompt, true);
   add("Lenses", search.lenses.map(lensTitle).join(", "));
   add("Search", searchText(search));
@@ -57,7 +63,8 @@ function bankText(bank) {
   const corpora = (bank.corpora ?? []).map((corpus) => `${corpus.name} (${counted(corpus.sentences, "sentence")})`);
   const facts = [bank.name, bank.rows === undefined ? null : counted(bank.rows, "row"), corpora.join(", ")];
   if (bank.compute_dtype) facts.push(`computed in ${bank.compute_dtype}, stored as ${bank.vector_dtype}`);
-  if (bank.max_contexts !== undefined) facts.push(bank.max_contexts === null ? "all contexts" : `at most ${bank.max_contexts} contexts a token`);
+  if (bank.max_contexts !== undefined)
+    facts.push(bank.max_contexts === null ? "all contexts" : `at most ${bank.max_contexts} contexts a token`);
   return facts.filter(Boolean).join("; ");
 }
 
@@ -103,7 +110,12 @@ function makeStrip() {
     ...data.readings.map((one, number) =>
       el(
         "button",
-        { type: "button", class: one.picture ? "image" : "text", "data-reading": number, onclick: () => showReading(number) },
+        {
+          type: "button",
+          class: one.picture ? "image" : "text",
+          "data-reading": number,
+          onclick: () => showReading(number),
+        },
         one.picture ? el("img", { src: one.picture, alt: "", decoding: "async" }) : null,
         el("span", { dir: "auto", text: one.source || "(no text)" }),
       ),
@@ -117,5 +129,7 @@ function readProvenance() {
   watch(["reading"], drawProvenance);
   byId("copy-provenance").addEventListener("click", () => copyText(provenanceText(reading()), "What produced this"));
   byId("copy-command").addEventListener("click", () => copyText(data.command, "The command"));
-  byId("copy-link").addEventListener("click", () => copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link"));
+  byId("copy-link").addEventListener("click", () =>
+    copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link"),
+  );
 }

@@ -22,7 +22,7 @@ function watch(parts, draw) {
   watchers.push({ parts, draw });
 }
 
-let drawing = null;
+let nextFrame = null;
 const pending = new Set();
 
 /** Change the state; everything that depends on it is drawn again before the next frame. */
@@ -33,13 +33,13 @@ function change(parts) {
       pending.add(name);
     }
   }
-  if (pending.size && drawing === null) drawing = requestAnimationFrame(drawNow);
+  if (pending.size && nextFrame === null) nextFrame = requestAnimationFrame(drawNow);
 }
 
 /** Draw what is waiting to be drawn. */
 function drawNow() {
-  if (drawing !== null) cancelAnimationFrame(drawing);
-  drawing = null;
+  if (nextFrame !== null) cancelAnimationFrame(nextFrame);
+  nextFrame = null;
   const changed = new Set(pending);
   pending.clear();
   for (const { parts, draw } of watchers) if (parts.some((part) => changed.has(part))) draw();
