@@ -13,8 +13,10 @@ import os
 import pickle
 import signal
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing import connection, get_context
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +76,8 @@ class EmbeddedWriter(BankWriter):
         self._process = context.Process(
             target=worker.run, args=(theirs, block, task), name="lensbank-writer", daemon=True
         )
+        # At exit multiprocessing sends its daemons SIGTERM, which the child ignores, and waits.
+        self._at_exit = weakref.finalize(self, _kill, self._process)
         self._free = list(range(self._layout.slots))
         self._slot: int | None = None  # the one being filled ...
         self._rows: list[tuple[str, dict[str, Any]]] = []  # ... and its ids and payloads
@@ -161,6 +165,7 @@ class EmbeddedWriter(BankWriter):
     def _let_go(self) -> None:
         if self._process.pid is not None:
             self._process.join()
+        self._at_exit.detach()
         self._pipe.close()
 
     def _require_open(self) -> None:
@@ -262,6 +267,12 @@ class EmbeddedWriter(BankWriter):
                 f"The process that writes {names} was ended by {signal.Signals(-code).name}{cause}.", _AGAIN
             )
         return StoreError(f"The process that writes {names} ended with exit code {code}.", _AGAIN)
+
+
+def _kill(process: SpawnProcess) -> None:
+    """Safe at any moment: no row is acknowledged before a flush."""
+    if process.pid is not None:
+        process.kill()
 
 
 def _told(name: str, message: str, hint: str) -> StoreError:
