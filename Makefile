@@ -6,7 +6,7 @@ CACHE ?= .cache
 MODEL := $(CACHE)/demo-model
 STORE := $(CACHE)/demo-store
 IMAGE ?= demo/data/images/scene_14.png
-SOURCES := cli.py cli_banks.py cli_evaluate.py cli_models.py cli_options.py cli_terminal.py docs schemas models store ingest query demo benchmarks tests
+SOURCES := cli.py commands docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE

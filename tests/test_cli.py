@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import cli
+from commands.options import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = [
@@ -215,7 +216,7 @@ def test_passwords_in_a_stores_url_are_not_shown():
 
     command = cli.main_group.commands["query"]
     with command.make_context("query", ["a.png", "--store", "https://me:secret@host:6333", "--debug"]) as context:
-        assert cli.command_line(context) == "lensbank query a.png --store https://host:6333"
+        assert command_line(context) == "lensbank query a.png --store https://host:6333"
         assert isinstance(context, click.Context)
 
 

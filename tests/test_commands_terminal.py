@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cli_terminal import (
+from commands.terminal import (
     TerminalProgress,
     parse_contexts,
     parse_layers,

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from cli_options import load, model_options, open_target, shared_options
-from cli_terminal import TerminalProgress, reported
+from commands.options import load, model_options, open_target, shared_options
+from commands.terminal import TerminalProgress, reported
 from schemas.errors import UsageError
 
 form_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from cli_options import load, model_options
-from cli_terminal import reported, table_width, write_result
+from commands.options import load, model_options
+from commands.terminal import reported, table_width, write_result
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli_options import load, model_options, open_target, shared_options
-from cli_terminal import TerminalProgress, parse_layers, parse_lenses, reported
+from commands.options import load, model_options, open_target, shared_options
+from commands.terminal import TerminalProgress, parse_layers, parse_lenses, reported
 from schemas import filters
 from schemas.errors import UsageError
 

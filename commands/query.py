@@ -1,0 +1,115 @@
+"""The command that reads images and texts: options, progress, error to exit code. No logic."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.options import command_line, load, model_options, open_target, shared_options
+from commands.terminal import (
+    TerminalProgress,
+    parse_layers,
+    parse_lenses,
+    parse_patches,
+    reported,
+    require_file,
+    table_width,
+    terminal_ink,
+    write_result,
+)
+from schemas import filters
+from schemas.errors import UsageError
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option("--text", "texts", multiple=True, help="Ask about the tokens of a text instead of an image; repeatable.")
+@click.option("--layer", "layers", multiple=True, help="Layers to read, e.g. 0,8,16 or all. Default: 0 and the bank's.")
+@click.option("--bank-layer", "bank_layers", multiple=True, help="Bank layers to search. Default: all there are.")
+@model_options(required=False)
+@click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Neighbours per token.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only neighbours that meet this; repeatable (and). word=dog,cat  word!=the  position>=3  "
+    "is_word=true  'sentence~fire truck'  corpus=a,b",
+)
+@click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's neighbours.")
+@click.option(
+    "--lens",
+    "lenses",
+    multiple=True,
+    metavar="NAME,...",
+    help="latent (nearest corpus tokens), logit (final norm and unembedding), embedding (nearest rows of the input "
+    "embedding); several at once, e.g. latent,logit. Without latent no bank is needed.  [default: latent]",
+)
+@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
+@click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
+@click.option(
+    "--exact/--approximate",
+    default=True,
+    help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "html", "png"]),
+    default="table",
+    show_default=True,
+    help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
+@shared_options
+def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
+    """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
+
+    The model sees the image once; the hidden states of its visual tokens at each --layer are
+    compared with those of the bank's tokens at every --bank-layer, and the nearest of all
+    layers are shown: word, sentence, cosine and bank layer.
+
+    \b
+    Example:
+      lensbank query photo.jpg --layer 8,16
+      lensbank query photo.jpg --layer 8,16 --lens latent,logit,embedding
+      lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
+      lensbank query photo.jpg --format html --out report.html
+      lensbank query photo.jpg --layer 16 --patch 2,3 --patch 5,1 --format png --out figure.png
+      lensbank query *.jpg --format json --out readings.json
+      lensbank query --text "a dog on a red sofa" --layer 8
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        if bool(images) == bool(texts):
+            raise UsageError("Give one or more images, or --text; not both and not neither.")
+        require_file(options["form"], options["out"], texts)
+        from query.images import check_images
+        from query.outputs import ask, render
+        from query.pipeline import QueryOptions, QuerySession, model_source
+
+        layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
+        settings = QueryOptions(
+            layers=layers,
+            bank_layers=None if bank_layers == "all" else bank_layers,
+            top_k=options["top_k"],
+            where=filters.parse(options["where"]),
+            distinct=options["distinct"],
+            patches=parse_patches(options["patches"]),
+            prompt=options["prompt"],
+            exact=options["exact"],
+            lenses=parse_lenses(options["lenses"]),
+        )
+        check_images(images, settings.max_pixels)  # before the model takes its time
+        needs_store = "latent" in settings.lenses or options["model"] is None
+        with open_target(options, progress.note) if needs_store else nullcontext() as store:
+            source = options["model"] if store is None else options["model"] or model_source(store)
+            loaded = load(source, options, need_vision=bool(images))
+            with QuerySession(store, loaded, settings, progress) as session:
+                answers = ask(session, images, texts, settings.max_pixels)
+        command = command_line(click.get_current_context())
+        shown, notes = render(answers, options["form"], table_width(), terminal_ink(options["out"]), command)
+        write_result(shown, options["out"])
+        for note in notes:
+            progress.note(note)
