@@ -1,36 +1,45 @@
 """How fast a bank is searched, beside the official library's in-memory search and a NumPy product.
 
-    python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--store STORE] [--repeat 3]
+    python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--kinds ...] [--repeat 3] [--keep FOLDER]
+    python -m benchmarks.bench_search --store STORE [--bank NAME ...]
 
-576 queries (a 24 x 24 image), top 5, one bank. Vectors are synthetic unless ``--store`` names a
-store of real states (its banks are then searched with states of its own rows, disturbed): a
-common mean, two outlier dimensions, clusters by token with a skewed frequency, as hidden states
-have. Needs the official package for its own search: ``pip install --no-deps latentlens==0.1.0``.
+576 queries (a 24 x 24 image), top 5, one bank. Vectors are synthetic unless ``--store`` names a store of real
+states, whose banks are then searched with states of its own rows, two and two mixed. Synthetic ones have what hidden
+states have: a common mean, two outlier dimensions, clusters by token with a skewed frequency.
 
-Per size: build time, disk bytes per row, memory, time to open, and per search mode the seconds of
-the first query batch after opening, the median of later ones, and recall@5 against exact search.
+A kind is ``numpy`` (blocked product of unit vectors), ``official`` (the official library's search;
+``pip install --no-deps latentlens==0.1.0``), or a bank: its vector datatype, then what differs from the defaults:
+``float32``, ``float16``, ``float32+graph``, ``float32+bits8``, ``float32+segments4``, ``float32+graph+m32``.
+
+Every kind is opened and searched in a process of its own, one after the other, so that its memory is its own:
+*anonymous* memory must be had; *mapped* pages of files the kernel takes back when something else needs room.
+*First* is the first batch after opening (files in the page cache, since they were just written), *then* the median of
+the following. Recall@5 is against the NumPy product.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bench_memory import memory
 from schemas.collection import BankIdentity, CorpusRecord
-from store.base import Store, open_store
-from store.disk import disk_bytes
 
 QUERIES, TOP = 576, 5
+KINDS = "numpy,official,float32,float16,float32+graph"
 Floats = NDArray[np.float32]
 
 
@@ -53,52 +62,71 @@ def synthetic(rows: int, dim: int, seed: int) -> tuple[Floats, Floats]:
     return bank, queries.astype(np.float32)
 
 
-def build(store: Store, bank: Floats, vector_dtype: str, graph: bool) -> tuple[str, float, float]:
-    """A bank of these vectors; its name, seconds of writing and of indexing."""
+def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Floats]]:
+    """Name, vectors and queries of banks of a store."""
+    from store.base import open_store
+
+    found, draw = [], np.random.default_rng(seed)
+    with open_store(target) as store:
+        for info in store.list():
+            if names and info.name not in names:
+                continue
+            with store.open(info.name) as bank:
+                vectors: list[Any] = []
+                offset = None
+                while True:
+                    page, offset = bank.scroll(5000, offset, with_vectors=True)
+                    vectors += [vector for _, vector, _ in page]
+                    if offset is None:
+                        break
+            states = np.stack(vectors)
+            picked = draw.integers(0, len(states), (QUERIES, 2))
+            queries = (0.6 * states[picked[:, 0]] + 0.4 * states[picked[:, 1]]).astype(np.float32)
+            found.append((info.name, states, queries))
+    return found
+
+
+def build(folder: Path, vectors: Floats, kind: str) -> dict[str, float]:
+    """A bank of these vectors in a store of its own; seconds of writing and indexing."""
+    from store.embedded import EmbeddedStore
+    from store.engine import EngineSettings
+
+    dtype, *more = kind.split("+")
+    settings = EngineSettings()
+    for part in more:
+        for prefix, name in (("bits", "quantized_bits"), ("m", "graph_links"), ("ef", "graph_effort")):
+            if part.startswith(prefix) and part[len(prefix) :].isdecimal():
+                settings = replace(settings, **{name: int(part[len(prefix) :])})
+        if part.startswith("segments"):
+            settings = replace(settings, segment_rows=max(1, len(vectors) // int(part[8:])))
     identity = BankIdentity(
-        model=f"bench-{vector_dtype}-{'graph' if graph else 'flat'}", revision=None, weights=f"{vector_dtype}{graph}",
-        tokenizer="t", layer=1, n_layers=1, dim=bank.shape[1], compute_dtype="float32", vector_dtype=vector_dtype,
-        max_contexts=None, seed=0,
+        model="bench", revision=None, weights="w", tokenizer="t", layer=1, n_layers=1, dim=vectors.shape[1],
+        compute_dtype="float32", vector_dtype=dtype, max_contexts=None, seed=0,
     )  # fmt: skip
-    began = time.perf_counter()
-    with store.writer([identity], "bench", expected_rows=len(bank)) as writer:
-        for start in range(0, len(bank), 1000):
-            part = bank[start : start + 1000]
-            ids = [f"00000000-0000-0000-0000-{i:012x}" for i in range(start, start + len(part))]
-            payloads = [_payload(i) for i in range(start, start + len(part))]
-            writer.put(ids, payloads, {1: part}, {1: np.linalg.norm(part, axis=1).astype(np.float32)})
-        writer.flush()
-        written = time.perf_counter() - began
-        writer.finish(CorpusRecord("bench", "f", len(bank), len(bank), len(bank)), graph=graph)
-    return identity.name(), written, time.perf_counter() - began - written
+    folder.mkdir(parents=True)
+    with EmbeddedStore(folder, settings) as store:
+        began = time.perf_counter()
+        with store.writer([identity], "bench", expected_rows=len(vectors)) as writer:
+            for start in range(0, len(vectors), 1000):
+                part = vectors[start : start + 1000]
+                ids = [f"00000000-0000-0000-0000-{i:012x}" for i in range(start, start + len(part))]
+                norms = np.linalg.norm(part, axis=1).astype(np.float32)
+                writer.put(ids, [_payload(i) for i in range(start, start + len(part))], {1: part}, {1: norms})
+            writer.flush()
+            written = time.perf_counter() - began
+            writer.finish(CorpusRecord("bench", "f", len(vectors), len(vectors), len(vectors)), graph="graph" in more)
+        return {"written": written, "indexed": time.perf_counter() - began - written}
 
 
 def _payload(i: int) -> dict[str, Any]:
     return {
-        "token": f"Ġtok{i % 9973}", "token_id": i % 9973, "word": f"tok{i % 9973}", 
-        "sentence": f"a sentence with tok{i}",
-        "position": i % 17, "char_start": 16, "char_end": 20, "norm": 0.0, "corpus": "bench",
-        "document": f"bench:{i}", "is_word": True,
+        "token": f"Ġtok{i % 9973}", "token_id": i % 9973, "word": f"tok{i % 9973}",
+        "sentence": f"a sentence with tok{i}", "position": i % 17, "char_start": 16, "char_end": 20, "norm": 0.0,
+        "corpus": "bench", "document": f"bench:{i}", "is_word": True,
     }  # fmt: skip
 
 
-def timed(work: Callable[[], Any], repeat: int) -> tuple[Any, float, float]:
-    """Result, seconds of the first call, median of the others."""
-    seconds = []
-    result = None
-    for _ in range(1 + repeat):
-        began = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - began)
-    return result, seconds[0], statistics.median(seconds[1:])
-
-
-def recall(found: list[set[int]], truth: list[set[int]]) -> float:
-    """Share of the true neighbours found."""
-    return sum(len(a & b) for a, b in zip(found, truth, strict=True)) / sum(map(len, truth))
-
-
-def numpy_search(bank: Floats, queries: Floats) -> list[set[int]]:
+def numpy_search(bank: Floats, queries: Floats) -> list[list[int]]:
     """Unit bank, blocked matrix product."""
     best_scores = np.full((len(queries), TOP), -2.0, np.float32)
     best_rows = np.zeros((len(queries), TOP), np.int64)
@@ -109,83 +137,89 @@ def numpy_search(bank: Floats, queries: Floats) -> list[set[int]]:
         rows = np.concatenate([best_rows, top + start], 1)
         order = np.argsort(-both, axis=1)[:, :TOP]
         best_scores, best_rows = np.take_along_axis(both, order, 1), np.take_along_axis(rows, order, 1)
-    return [set(row) for row in best_rows.tolist()]
-
-
-def official_search(bank: Floats) -> Callable[[Floats], list[set[int]]] | None:
-    """The official library's index of the same unit vectors."""
-    try:
-        from latentlens.index import ContextualIndex
-    except ImportError:
-        return None
-    import torch
-
-    metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(bank))]
-    index = ContextualIndex({1: {"embeddings": torch.from_numpy(bank), "metadata": metadata}})
-    return lambda queries: [{n.token_id for n in row} for row in index.search(torch.from_numpy(queries), top_k=TOP)]
-
-
-def measure(bank: Floats, queries: Floats, kinds: list[tuple[str, bool]], repeat: int) -> None:
-    """Everything about one bank of vectors."""
-    units = bank / np.linalg.norm(bank, axis=1, keepdims=True)
-    asked = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    truth, _, product = timed(lambda: numpy_search(units, asked), repeat)
-    print(f"\n{len(bank):,} rows x {bank.shape[1]} dimensions ({bank.nbytes / 1e6:,.0f} MB as float32)")
-    print(f"  numpy, blocked product        {product:7.2f} s")
-    official = official_search(units)
-    if official is None:
-        print("  official library              not installed, not run")
-    else:
-        found, _, seconds = timed(lambda: official(asked), repeat)
-        print(f"  official library, in memory   {seconds:7.2f} s   recall {recall(found, truth):.4f}")
-    for dtype, graph in kinds:
-        with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
-            name, written, indexed = build(store, bank, dtype, graph)
-            size = disk_bytes(Path(folder)) / len(bank)
-            before = _rss()
-            began = time.perf_counter()
-            with store.open(name) as opened:
-                loaded = time.perf_counter() - began
-                what = f"{dtype}{' + graph' if graph else ''}"
-                print(
-                    f"  {what}: written at {len(bank) / written:,.0f} rows/s, indexed in {indexed:.1f} s, {size:,.0f} "
-                    f"bytes a row on disk, opened in {loaded:.2f} s"
-                )
-                for exact in (False, True) if graph else (True, False):
-                    mode = "exact" if exact else "approximate"
-
-                    def search(exact: bool = exact) -> list[set[int]]:
-                        hits = opened.search(queries, TOP, exact=exact)  # noqa: B023 - called within the loop
-                        return [{int(hit.id[-12:], 16) for hit in row} for row in hits]
-
-                    found, cold, warm = timed(search, repeat)
-                    print(
-                        f"    {mode:12} first {cold:6.2f} s, then {warm:6.2f} s   recall {recall(found, truth):.4f}   "
-                        f"memory +{(_rss() - before) / 1e6:,.0f} MB"
-                    )
-        sys.stdout.flush()
-
-
-def _rss() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def real(target: str) -> list[tuple[str, Floats]]:
-    """The vectors of every bank of a store."""
-    found = []
-    with open_store(target) as store:
-        for info in store.list():
-            with store.open(info.name) as bank:
-                vectors: list[Any] = []
-                offset = None
-                while True:
-                    page, offset = bank.scroll(5000, offset, with_vectors=True)
-                    vectors += [vector for _, vector, _ in page]
-                    if offset is None:
-                        break
-            found.append((info.name, np.stack(vectors)))
+    found: list[list[int]] = best_rows.tolist()
     return found
+
+
+def searcher(folder: Path, kind: str) -> dict[str, Callable[[Floats], list[list[int]]]]:
+    """Ways to search what is in ``folder``, by mode."""
+    if kind in ("numpy", "official"):
+        units = np.load(folder / "units.npy")
+        if kind == "numpy":
+            return {"exact": lambda queries: numpy_search(units, queries)}
+        import torch
+        from latentlens.index import ContextualIndex
+
+        metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(units))]
+        index = ContextualIndex({1: {"embeddings": torch.from_numpy(units), "metadata": metadata}})
+        return {"exact": lambda q: [[n.token_id for n in r] for r in index.search(torch.from_numpy(q), top_k=TOP)]}
+    from store.base import open_store
+
+    store = open_store(folder / kind)
+    bank = store.open(store.list()[0].name)
+
+    def search(queries: Floats, exact: bool) -> list[list[int]]:
+        return [[int(hit.id[-12:], 16) for hit in row] for row in bank.search(queries, TOP, exact=exact)]
+
+    return {"approximate": lambda q: search(q, False), "exact": lambda q: search(q, True)}
+
+
+def measure(folder: Path, kind: str, repeat: int) -> dict[str, Any]:
+    """One kind, in this process."""
+    queries = np.load(folder / "queries.npy")
+    began = time.perf_counter()
+    modes = searcher(folder, kind)
+    result: dict[str, Any] = {"opened": time.perf_counter() - began, "modes": {}}
+    for mode, search in modes.items():
+        seconds = []
+        for _ in range(1 + repeat):
+            began = time.perf_counter()
+            found = search(queries)
+            seconds.append(time.perf_counter() - began)
+        anonymous, mapped = memory(os.getpid())
+        result["modes"][mode] = {
+            "first": seconds[0],
+            "then": statistics.median(seconds[1:]),
+            "found": found,
+            "anonymous": anonymous,
+            "mapped": mapped,
+        }
+    return result
+
+
+def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], repeat: int) -> None:
+    """Everything about one set of vectors, as a Markdown table."""
+    from store.disk import disk_bytes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "units.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    np.save(folder / "queries.npy", queries / np.linalg.norm(queries, axis=1, keepdims=True))
+    truth: list[list[int]] = []
+    print(f"\n{len(vectors):,} rows x {vectors.shape[1]} dimensions ({vectors.nbytes / 1e6:,.0f} MB as float32)\n")
+    print("| kind | mode | first | then | recall@5 | memory: anonymous, mapped | rows/s | index | disk/row | open |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for kind in kinds:
+        built = ""
+        if kind not in ("numpy", "official"):
+            times = {} if (folder / kind).exists() else build(folder / kind, vectors, kind)
+            cost = f"{len(vectors) / times['written']:,.0f} | {times['indexed']:.1f} s" if times else "kept | kept"
+            built = f"{cost} | {disk_bytes(folder / kind) / len(vectors):,.0f} B"
+        command = [sys.executable, "-m", "benchmarks.bench_search", "--one", kind, "--keep", str(folder)]
+        done = subprocess.run([*command, "--repeat", str(repeat)], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            print(f"| {kind} | not run | | | | | | | | |")
+            continue
+        result = json.loads(done.stdout.splitlines()[-1])
+        for mode, seen in result["modes"].items():
+            truth = truth or seen["found"]
+            hits = sum(len(set(a) & set(b)) for a, b in zip(seen["found"], truth, strict=True))
+            recall = hits / sum(map(len, truth))
+            print(
+                f"| {kind} | {mode} | {seen['first']:.2f} s | {seen['then']:.2f} s | {recall:.4f} | "
+                f"{seen['anonymous'] / 1e6:,.0f} MB, {seen['mapped'] / 1e6:,.0f} MB | {built or ' | | '} | "
+                f"{result['opened']:.2f} s |",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -194,22 +228,25 @@ def main() -> None:
     parser.add_argument("--rows", default="20000,200000", help="sizes of synthetic banks")
     parser.add_argument("--dim", type=int, default=576)
     parser.add_argument("--store", help="a store of real states, instead")
-    parser.add_argument("--kinds", default="float32,float16,float32+graph", help="vector datatypes; +graph adds HNSW")
+    parser.add_argument("--bank", action="append", default=[], help="with --store: only this bank; repeatable")
+    parser.add_argument("--kinds", default=KINDS, help="see above; the first one is what recall is measured against")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    kinds = [(kind.removesuffix("+graph"), kind.endswith("+graph")) for kind in options.kinds.split(",")]
-    if options.store:
-        draw = np.random.default_rng(options.seed)
-        for name, bank in real(options.store):
-            print(f"\n{name}", end="")
-            picked = draw.integers(0, len(bank), (QUERIES, 2))
-            queries = (0.6 * bank[picked[:, 0]] + 0.4 * bank[picked[:, 1]]).astype(np.float32)
-            measure(bank, queries, kinds, options.repeat)
+    if options.one:
+        print(json.dumps(measure(options.keep, options.one, options.repeat)))
         return
-    for rows in map(int, options.rows.split(",")):
-        bank, queries = synthetic(rows, options.dim, options.seed)
-        measure(bank, queries, kinds, options.repeat)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        if options.store:
+            sets = real(options.store, options.bank, options.seed)
+        else:
+            sizes = map(int, options.rows.split(","))
+            sets = ((f"{rows}x{options.dim}", *synthetic(rows, options.dim, options.seed)) for rows in sizes)  # type: ignore[assignment]
+        for name, vectors, queries in sets:
+            compare(folder / name, vectors, queries, options.kinds.split(","), options.repeat)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ import qdrant_edge as edge
 from schemas.collection import BankIdentity
 from schemas.payload import INDEXED_FIELDS, FieldKind
 
+#: Of approximate search: candidates looked at in a graph, and candidates per neighbour whose own vectors are compared.
+SEARCH_EF = 128
+OVERSAMPLING = 4.0
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
@@ -31,6 +35,9 @@ class EngineSettings:
         segment_rows: rows below which a segment is not worth a core of its own.
         optimize_rows: rows after which to index when it is not known how many will come.
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
+        graph_links: links per row of that graph (HNSW's m).
+        graph_effort: candidates looked at for each row while it is built (ef_construct).
+        quantized_bits: of the copies that approximate search scans: 1, 2, 4, 8; 0 for none.
         reserve_bytes: free disk space to leave.
     """
 
@@ -41,6 +48,9 @@ class EngineSettings:
     segment_rows: int = 10_000
     optimize_rows: int = 100_000
     graph_from_rows: int = 300_000
+    graph_links: int = 16
+    graph_effort: int = 100
+    quantized_bits: int = 4
     reserve_bytes: int = 128 << 20
 
     def segments(self, expected_rows: int | None) -> int:
@@ -58,10 +68,10 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
         vectors=edge.EdgeVectorParams(
             size=identity.dim, distance=edge.Distance.Cosine, datatype=datatype, memory=edge.Memory.Cached
         ),
-        hnsw_config=edge.HnswIndexConfig(m=16 if graph else 0, ef_construct=100, full_scan_threshold=1000),
-        quantization_config=edge.TurboQuantQuantizationConfig(
-            bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned
+        hnsw_config=edge.HnswIndexConfig(
+            m=settings.graph_links if graph else 0, ef_construct=settings.graph_effort, full_scan_threshold=1000
         ),
+        quantization_config=_quantization(settings.quantized_bits),
         optimizers=edge.EdgeOptimizersConfig(
             indexing_threshold=settings.index_from_kb,
             default_segment_number=segments + 1,  # the one that takes new rows counts, too
@@ -70,6 +80,18 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
         payload_memory=edge.Memory.Cold,
         wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too
     )
+
+
+def _quantization(bits: int) -> edge.TurboQuantQuantizationConfig | None:
+    if not bits:
+        return None
+    size = {
+        1: edge.TurboQuantBitSize.Bits1,
+        2: edge.TurboQuantBitSize.Bits2,
+        4: edge.TurboQuantBitSize.Bits4,
+        8: edge.TurboQuantBitSize.Bits8,
+    }[bits]
+    return edge.TurboQuantQuantizationConfig(bits=size, memory=edge.Memory.Pinned)
 
 
 def create_shard(folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int) -> edge.EdgeShard:
@@ -146,8 +168,8 @@ def query(
     # exact=True goes past graph and quantised vectors to the rows themselves.
     params = edge.SearchParams(
         exact=exact,
-        hnsw_ef=None if exact else 128,
-        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=4.0),
+        hnsw_ef=None if exact else SEARCH_EF,
+        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
     )
     requests = [
         edge.QueryRequest(

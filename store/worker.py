@@ -98,6 +98,7 @@ class OpenBank:
                 )
             self.fresh = found is None
             self.sidecar = found or Sidecar(new_record(identity, task.source))
+            self.rows = self.sidecar.rows  # stored and put; a row put again counts again
         except BaseException:
             self.release()
             raise
@@ -226,10 +227,16 @@ class Worker:
             except Exception as error:
                 raise store_error(error, bank.folder) from error
             bank.waiting += count
+            bank.rows += count
         self._pipe.send(("free", slot))
         for bank in self._banks:
-            if bank.waiting >= self._optimize_every:
+            # The last segment is indexed by finish(): nobody should wait for it to know that rows are safe.
+            if bank.waiting >= self._optimize_every and not self._has_all(bank):
                 self._optimize(bank)
+
+    def _has_all(self, bank: OpenBank) -> bool:
+        expected = self._task.expected_rows
+        return expected is not None and bank.rows >= expected
 
     def _optimize(self, bank: OpenBank) -> None:
         # Indexing copies a segment before it lets go of the old one.
