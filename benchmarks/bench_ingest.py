@@ -3,9 +3,9 @@
     python -m benchmarks.bench_ingest --model MODEL [--sentences 1000] [--layers 4,8,16,24] [--repeat 3]
 
 One model, one list of sentences (every n-th of the official library's corpus, or ``--corpus``), the
-same cap of contexts per token. Every measurement is a process of its own; rounds are interleaved
-and medians are printed. Loading the model is never part of a time. Needs the official package
-without its dependencies: ``pip install --no-deps latentlens==0.1.0``.
+same cap of contexts per token. Every measurement is a process of its own; rounds are interleaved,
+ratios are taken within a round, and medians are printed. Loading the model is never part of a time.
+Needs the official package without its dependencies: ``pip install --no-deps latentlens==0.1.0``.
 
 * official: its ``build_index``, float32, in memory (nothing is written to a disk);
 * forward: the sentences that ours encodes, in the same batches, through the language model cut off
@@ -216,14 +216,20 @@ def report(runs: dict[str, list[dict[str, Any]]]) -> None:
         if f"ours {dtype}" not in runs:
             continue
         mine = runs[f"ours {dtype}"]
-        if f"forward {dtype}" in middle:
-            print(f"ours / forward, {dtype}: {middle[f'ours {dtype}'] / middle[f'forward {dtype}']:.2f} x its time")
+        if f"forward {dtype}" in runs:
+            ratios = [a["seconds"] / b["seconds"] for a, b in zip(mine, runs[f"forward {dtype}"], strict=True)]
+            print(f"ours / forward, {dtype}: {_spread(ratios)} x its time")
         if "official float32" in runs:
-            theirs = runs["official float32"][0]["rows"] / middle["official float32"]
-            rate = mine[0]["rows"] / middle[f"ours {dtype}"]
-            print(f"ours / official, {dtype}: {rate / theirs:.1f} x its rows per second")
+            pairs = zip(mine, runs["official float32"], strict=True)
+            ratios = [a["rows"] / a["seconds"] / (b["rows"] / b["seconds"]) for a, b in pairs]
+            print(f"ours / official, {dtype}: {_spread(ratios)} x its rows per second")
         spent = {name: statistics.median(run["spent"][name] for run in mine) for name in mine[0]["spent"]}
         print("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items()))
+
+
+def _spread(ratios: list[float]) -> str:
+    """Median over the rounds, whose two runs came one after the other, and the extremes."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

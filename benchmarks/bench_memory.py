@@ -89,7 +89,8 @@ def write_corpus(path: Path, count: int, seed: int = 0) -> None:
         bundled = Path(__file__).resolve().parent.parent / "demo" / "data" / "corpus.txt.gz"
         lines = gzip.decompress(bundled.read_bytes()).decode().splitlines()
     words = [line.split() for line in dict.fromkeys(lines) if line.strip()]
-    draw, seen = np.random.default_rng(seed), set()
+    draw = np.random.default_rng(seed)
+    seen: set[int] = set()
     with path.open("w", encoding="utf-8") as file:
         while len(seen) < count:
             for first, second in draw.integers(0, len(words), (100_000, 2)).tolist():

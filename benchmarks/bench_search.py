@@ -40,6 +40,8 @@ from schemas.collection import BankIdentity, CorpusRecord
 
 QUERIES, TOP = 576, 5
 KINDS = "numpy,official,float32,float16,float32+graph"
+#: What may differ from the defaults in a kind's name.
+FIELDS = {"bits": "quantized_bits", "m": "graph_links", "ef": "graph_effort"}
 Floats = NDArray[np.float32]
 
 
@@ -93,12 +95,12 @@ def build(folder: Path, vectors: Floats, kind: str) -> dict[str, float]:
 
     dtype, *more = kind.split("+")
     settings = EngineSettings()
-    for part in more:
-        for prefix, name in (("bits", "quantized_bits"), ("m", "graph_links"), ("ef", "graph_effort")):
-            if part.startswith(prefix) and part[len(prefix) :].isdecimal():
-                settings = replace(settings, **{name: int(part[len(prefix) :])})
-        if part.startswith("segments"):
-            settings = replace(settings, segment_rows=max(1, len(vectors) // int(part[8:])))
+    for option in more:
+        name, value = option.rstrip("0123456789"), option[len(option.rstrip("0123456789")) :]
+        if name == "segments":
+            settings = replace(settings, segment_rows=max(1, len(vectors) // int(value)))
+        elif name != "graph":
+            settings = replace(settings, **{FIELDS[name]: int(value)})
     identity = BankIdentity(
         model="bench", revision=None, weights="w", tokenizer="t", layer=1, n_layers=1, dim=vectors.shape[1],
         compute_dtype="float32", vector_dtype=dtype, max_contexts=None, seed=0,
