@@ -11,6 +11,7 @@ from schemas.collection import BankIdentity, BankRecord
 from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
+from store.fallback import Fallback
 from store.filters import server_filter
 from store.records import require_complete
 from store.rows import unit_queries
@@ -39,6 +40,7 @@ class ServerBank(Bank):
         self.record = record
         self._connection = connection
         self._limits: Limits | None = None
+        self._fallback = Fallback()
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
@@ -61,6 +63,7 @@ class ServerBank(Bank):
         if k == 0 or not len(queries):
             return [[] for _ in queries]
         limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
+        exact = exact or self.compares_all(where)
         limits = self._allowed(exact, limit)
         params = self._params(exact, limits)
         chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
@@ -100,6 +103,10 @@ class ServerBank(Bank):
         """See :meth:`Bank.is_indexed`."""
         return bool(self._connection.call(lambda c: c.get_collection(self.name)).indexed_vectors_count)
 
+    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
+        """See :meth:`Bank.compares_all`; a server whose strict mode forbids exact search goes on without."""
+        return self._read_limits().exact and self._fallback.compares_all(self, where)
+
     def close(self) -> None:
         """See :meth:`Bank.close`; the connection belongs to the store."""
 
@@ -109,9 +116,7 @@ class ServerBank(Bank):
         Raises:
             StoreError: it cannot.
         """
-        if self._limits is None:
-            self._limits = read_limits(self._connection, self.name)
-        limits, server = self._limits, f"The strict mode of the Qdrant server {self._connection.address}"
+        limits, server = self._read_limits(), f"The strict mode of the Qdrant server {self._connection.address}"
         if exact and not limits.exact:
             raise StoreError(
                 f"{server} forbids exact search in {self.name}.",
@@ -123,6 +128,11 @@ class ServerBank(Bank):
                 "Ask for a smaller --top-k, or raise max_query_limit there.",
             )
         return limits
+
+    def _read_limits(self) -> Limits:
+        if self._limits is None:
+            self._limits = read_limits(self._connection, self.name)
+        return self._limits
 
     @staticmethod
     def _params(exact: bool, limits: Limits) -> models.SearchParams:
