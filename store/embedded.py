@@ -103,7 +103,7 @@ class EmbeddedBank(Bank):
         shard = self._open()
         records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
         rows = [
-            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, dict(r.payload or {}))
+            (str(r.id), np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None, dict(r.payload or {}))
             for r in records
         ]
         return rows, following
@@ -154,10 +154,10 @@ class EmbeddedBank(Bank):
             # In order of ids, which are hashes: every part of the shard has its share of these.
             page, _ = self.scroll(_LOOKED_AT, with_vectors=True)
             width = self.record.identity.dim
-            if any(vector is None or vector.shape != (width,) for _, vector, _ in page):
-                lost = f"its record says {width} dimensions, its vectors have others"
-            elif not all(vector.any() for _, vector, _ in page if vector is not None):
+            if not all(vector is not None and vector.any() for _, vector, _ in page):
                 lost = "vectors are missing"
+            elif any(vector is not None and vector.shape != (width,) for _, vector, _ in page):
+                lost = f"its record says {width} dimensions, its vectors have others"
             elif any(not payload for _, _, payload in page):
                 lost = "payload is missing"
         if lost:

@@ -1,7 +1,7 @@
 """When an approximate search had better compare every row: a filter that leaves few of them.
 
 A graph leads from row to row; a filter takes most of them away, and a search may walk past what is
-left. Comparing a few thousand rows takes no longer than walking.
+left. Comparing some thousands of rows takes no longer than walking.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from schemas.filters import Condition
 from store.base import Bank
 
 #: Rows up to which a filtered search compares them all (measured by benchmarks/filtered_recall.py).
-FEW_ROWS = 10_000
+FEW_ROWS = 20_000
 _REMEMBERED = 64
 
 
