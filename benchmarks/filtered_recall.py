@@ -31,7 +31,7 @@ from query.options import QueryOptions
 from query.recall import TIE
 from schemas.collection import BankIdentity, CorpusRecord
 from schemas.filters import Condition, parse
-from store import fallback
+from store import approximation
 from store.base import Bank, Store, open_store
 
 Floats = NDArray[np.float32]
@@ -129,16 +129,18 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--bank-layer", type=int, default=8)
     parser.add_argument("--kinds", default="quantized,graph")
+    parser.add_argument("--layers", help="query layers, e.g. 0,4,8; default 0 and the store's")
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--with-fallback", action="store_true", help="as users get it, few rows compared one by one")
     parser.add_argument("images", nargs="+", type=Path)
     options = parser.parse_args()
     kinds = options.kinds.split(",")
     if not options.with_fallback:
-        fallback.FEW_ROWS = 0
+        approximation.FEW_ROWS = 0
     with open_store(options.store) as store, tempfile.TemporaryDirectory() as folder:
         infos = store.list()
         layers = sorted({0, *(info.record.identity.layer for info in infos)})
+        layers = [int(layer) for layer in options.layers.split(",")] if options.layers else layers
         name = next(i.name for i in infos if i.record.identity.layer == options.bank_layer)
         queries = visual_queries(options.model, options.images, layers, options.queries)
         with store.open(name) as source, open_store(folder, create=True) as copies:

@@ -17,6 +17,7 @@ import qdrant_edge as edge
 
 from schemas.collection import BankIdentity
 from schemas.payload import INDEXED_FIELDS, FieldKind
+from store.approximation import oversampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def query(
     params = edge.SearchParams(
         exact=exact,
         hnsw_ef=None if exact else 128,
-        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=4.0),
+        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=oversampling(limit)),
     )
     requests = [
         edge.QueryRequest(

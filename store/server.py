@@ -11,7 +11,7 @@ from schemas.collection import BankIdentity, BankRecord
 from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
-from store.fallback import Fallback
+from store.approximation import Fallback, oversampling
 from store.filters import server_filter
 from store.records import require_complete
 from store.rows import unit_queries
@@ -65,7 +65,7 @@ class ServerBank(Bank):
         limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
         exact = exact or self.compares_all(where)
         limits = self._allowed(exact, limit)
-        params = self._params(exact, limits)
+        params = self._params(exact, limits, limit)
         chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
         seconds = max(1, round(self._connection.options.timeout))
         found: list[list[Hit]] = []
@@ -120,7 +120,7 @@ class ServerBank(Bank):
         if exact and not limits.exact:
             raise StoreError(
                 f"{server} forbids exact search in {self.name}.",
-                "Search approximately (query --approximate), or allow it there (search_allow_exact).",
+                "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
             )
         if limits.hits is not None and limit > limits.hits:
             raise StoreError(
@@ -135,12 +135,13 @@ class ServerBank(Bank):
         return self._limits
 
     @staticmethod
-    def _params(exact: bool, limits: Limits) -> models.SearchParams:
+    def _params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
         from qdrant_client import models
 
         if exact:
             return models.SearchParams(exact=True)
-        quantization = models.QuantizationSearchParams(rescore=True, oversampling=limits.oversampling)
+        candidates = min(oversampling(limit), limits.oversampling)
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=candidates)
         return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)
 
 

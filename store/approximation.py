@@ -1,7 +1,8 @@
-"""When an approximate search had better compare every row: a filter that leaves few of them.
+"""How an approximate search makes up for what an index loses (figures: benchmarks/filtered_recall.py).
 
-A graph leads from row to row; a filter takes most of them away, and a search may walk past what is
-left. Comparing some thousands of rows takes no longer than walking.
+Quantised vectors rank candidates, and too few of them may miss the nearest row. A graph leads from
+row to row: a filter takes most of them away, and a search may walk past what is left, where
+comparing some thousands of rows takes no longer than walking.
 """
 
 from __future__ import annotations
@@ -11,9 +12,15 @@ from collections.abc import Sequence
 from schemas.filters import Condition
 from store.base import Bank
 
-#: Rows up to which a filtered search compares them all (measured by benchmarks/filtered_recall.py).
+#: Rows up to which a filtered search compares them all.
 FEW_ROWS = 20_000
 _REMEMBERED = 64
+_CANDIDATES, _OVERSAMPLING = 100, 4.0
+
+
+def oversampling(limit: int) -> float:
+    """Candidates of the quantised search per row asked for: four, and a hundred in all where few rows are asked for."""
+    return max(_OVERSAMPLING, _CANDIDATES / max(1, limit))
 
 
 class Fallback:

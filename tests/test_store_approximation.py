@@ -10,7 +10,7 @@ from test_store_rows import CORPUS, Rows, assert_same_hits
 from query.filtering import filter_notes, plan_searches
 from schemas.errors import StoreError
 from schemas.filters import parse
-from store import engine, fallback
+from store import approximation, engine
 from store.base import open_store
 from store.disk import store_error
 from store.embedded import EmbeddedStore
@@ -64,9 +64,9 @@ def test_few_rows_are_all_compared(banks, rows, monkeypatch):
 
 def test_the_limit_is_the_number_of_rows_that_meet_the_filter(banks, rows, monkeypatch):
     dogs = int(keep(rows).sum())
-    monkeypatch.setattr(fallback, "FEW_ROWS", dogs)
+    monkeypatch.setattr(approximation, "FEW_ROWS", dogs)
     assert banks[0].compares_all(DOGS) and not banks[0].compares_all(parse(["word!=dog"]))
-    monkeypatch.setattr(fallback, "FEW_ROWS", dogs - 1)
+    monkeypatch.setattr(approximation, "FEW_ROWS", dogs - 1)
     assert not banks[1].compares_all(DOGS) and not banks[1].compares_all()
 
 
@@ -92,9 +92,9 @@ def test_a_reader_learns_where_the_search_was_exact(banks, rows, monkeypatch):
         f"Searched exactly: bank layer 4, 5, where the filter leaves only {dogs} rows."
     ]
     assert filter_notes(banks, DOGS, plan_searches(banks, DOGS, True), exact=True) == []
-    monkeypatch.setattr(fallback, "FEW_ROWS", 0)
+    monkeypatch.setattr(approximation, "FEW_ROWS", 0)
     for bank in banks:
-        bank._fallback = fallback.Fallback()
+        bank._fallback = approximation.Fallback()
     assert not any(s.exact for s in plan_searches(banks, DOGS, exact=False))
 
 
