@@ -18,10 +18,10 @@ from schemas.collection import BankIdentity
 from schemas.errors import BankNotFoundError, StoreError, StoreFullError
 from schemas.filters import Condition
 from store import engine
+from store.approximation import Fallback
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.disk import disk_bytes, is_engine_failure, store_error
 from store.engine import EngineSettings
-from store.approximation import Fallback
 from store.filters import edge_filter
 from store.locks import BankLock
 from store.records import SHARD_DIR, Sidecar, read_sidecar, require_complete, sync_folder

@@ -10,8 +10,8 @@ import numpy as np
 from schemas.collection import BankIdentity, BankRecord
 from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
-from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.approximation import Fallback, oversampling
+from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.filters import server_filter
 from store.records import require_complete
 from store.rows import unit_queries
