@@ -16,8 +16,8 @@ from store.disk import store_error
 from store.embedded import EmbeddedStore
 from store.engine import EngineSettings
 
-COUNT, DIM, LAYERS = 1500, 32, (4, 5)
-SETTINGS = EngineSettings(index_from_kb=20, segment_rows=700)
+COUNT, DIM, LAYERS = 700, 32, (4, 5)
+SETTINGS = EngineSettings(index_from_kb=20, segment_rows=300)
 DOGS = parse(["word=dog"])
 
 
@@ -148,10 +148,10 @@ def halve(path):
         (
             "id_tracker.mappings",
             lambda path: path.unlink(),
-            r"is damaged: \d+ of the 1,500 rows .*copy the bank's folder",
+            r"is damaged: \d+ of the 700 rows .*copy the bank's folder",
         ),
-        ("version.info", lambda path: path.unlink(), r"is damaged: \d+ of the 1,500 rows"),
-        ("id_tracker.versions", halve, r"is damaged: [\d,]+ of the 1,500 rows|embedded engine failed"),
+        ("version.info", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows"),
+        ("id_tracker.versions", halve, r"is damaged: \d+ of the 700 rows|embedded engine failed"),
         (
             "vector_storage/matrix.dat",
             lambda path: path.unlink(),
