@@ -136,7 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     kinds = options.kinds.split(",")
     if not options.with_fallback:
-        approximation.FEW_ROWS = 0
+        approximation.FEW_ROWS, approximation.SMALL_SHARE = 0, 0.0
     with open_store(options.store) as store, tempfile.TemporaryDirectory() as folder:
         infos = store.list()
         layers = sorted({0, *(info.record.identity.layer for info in infos)})

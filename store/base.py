@@ -153,7 +153,7 @@ class Bank(Closing):
         """Whether an approximate search compares every row that meets the conditions, and so is exact.
 
         It does where there is no index, and where the conditions leave so few rows
-        (:data:`store.approximation.FEW_ROWS`) that an index could lose them and would save nothing.
+        (:data:`store.approximation.FEW_ROWS`, ``SMALL_SHARE``) that an index could lose them and would save little.
 
         Raises:
             FilterError: a condition the database cannot express.

@@ -200,6 +200,7 @@ def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
         for note in reading.notes
     )
     monkeypatch.setattr(approximation, "FEW_ROWS", 0)
+    monkeypatch.setattr(approximation, "SMALL_SHARE", 0)
     with ask(where=where, exact=False) as session:
         search = session.image(photo).search
     assert [(b.exact, b.recall) for b in search.banks] == [(False, 1.0)] * 2

@@ -64,10 +64,20 @@ def test_few_rows_are_all_compared(banks, rows, monkeypatch):
 
 def test_the_limit_is_the_number_of_rows_that_meet_the_filter(banks, rows, monkeypatch):
     dogs = int(keep(rows).sum())
+    monkeypatch.setattr(approximation, "SMALL_SHARE", 0)
     monkeypatch.setattr(approximation, "FEW_ROWS", dogs)
     assert banks[0].compares_all(DOGS) and not banks[0].compares_all(parse(["word!=dog"]))
     monkeypatch.setattr(approximation, "FEW_ROWS", dogs - 1)
     assert not banks[1].compares_all(DOGS) and not banks[1].compares_all()
+
+
+def test_or_their_share_of_the_bank(banks, rows, monkeypatch):
+    monkeypatch.setattr(approximation, "FEW_ROWS", 0)
+    assert (
+        banks[0].compares_all(DOGS) and not banks[0].compares_all(parse(["word!=dog"])) and not banks[0].compares_all()
+    )
+    monkeypatch.setattr(approximation, "SMALL_SHARE", (keep(rows).sum() - 1) / COUNT)
+    assert not banks[1].compares_all(DOGS)
 
 
 def test_without_an_index_everything_is_compared(tmp_path):
@@ -93,6 +103,7 @@ def test_a_reader_learns_where_the_search_was_exact(banks, rows, monkeypatch):
     ]
     assert filter_notes(banks, DOGS, plan_searches(banks, DOGS, True), exact=True) == []
     monkeypatch.setattr(approximation, "FEW_ROWS", 0)
+    monkeypatch.setattr(approximation, "SMALL_SHARE", 0)
     for bank in banks:
         bank._fallback = approximation.Fallback()
     assert not any(s.exact for s in plan_searches(banks, DOGS, exact=False))
