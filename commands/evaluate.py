@@ -51,6 +51,11 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's words.")
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
+@click.option(
+    "--recall-check/--no-recall-check",
+    default=True,
+    help="Whether --approximate measures its recall, as in query.  [default: recall-check]",
+)
 @click.option("--sample", type=click.IntRange(1), help="Visual tokens in all, spread over the images. Default: all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples and random vectors.")
 @shared_options
@@ -81,6 +86,7 @@ def evaluate(**options: Any) -> None:
             prompt=options["prompt"],
             exact=options["exact"],
             lenses=parse_lenses(options["lenses"] or ("latent,logit,embedding",)),
+            recall_check=options["recall_check"],
         )
         images = _images(options)
         reading = ReadingOptions(sample=options["sample"], seed=options["seed"])

@@ -55,6 +55,11 @@ from schemas.errors import UsageError
     help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
 )
 @click.option(
+    "--recall-check/--no-recall-check",
+    default=True,
+    help="Whether --approximate compares up to 32 of its answers with exact ones.  [default: recall-check]",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "html", "png"]),
@@ -100,6 +105,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             prompt=options["prompt"],
             exact=options["exact"],
             lenses=parse_lenses(options["lenses"]),
+            recall_check=options["recall_check"],
         )
         check_images(images, settings.max_pixels)  # before the model takes its time
         needs_store = "latent" in settings.lenses or options["model"] is None

@@ -107,7 +107,7 @@ def _caption(reading: Reading) -> str:
     parts = [clean(reading.source), clean(str(reading.model.get("id"))), f"layer {layers}"]
     if "latent" in search.lenses:
         parts.append(f"bank layers {', '.join(map(str, search.bank_layers))}")
-        recall = "" if search.recall is None else f", recall {search.recall:.3f}"
+        recall = "" if search.recall is None else f", recall@{search.top_k} {search.recall:.3f}"
         parts.append("exact search" if search.exact else f"approximate search{recall}")
     if not search.patches:
         parts.append("patches of the best scores with different words")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from query.vocabulary import VOCABULARY_FIELDS
 from schemas.errors import FilterError
 from schemas.filters import Condition
+from schemas.results import BankSearch
 from store.base import Bank
 
 
@@ -32,16 +33,39 @@ def split_conditions(where: Sequence[Condition], lenses: Sequence[str]) -> tuple
     return on_words, [f"The filter {_joined(others)} binds LatentLens alone: vocabulary entries have no such field."]
 
 
-def filter_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[str]:
-    """What the conditions leave of the banks, where that is nothing.
+def plan_searches(banks: Sequence[Bank], where: Sequence[Condition], exact: bool) -> tuple[BankSearch, ...]:
+    """How each bank will be searched.
 
     Args:
         banks: open banks.
         where: conditions, all of which must hold.
+        exact: whether it is asked for that every row is compared.
+
+    Raises:
+        FilterError: a condition the database cannot express.
+        StoreError: the database failed.
+    """
+    return tuple(
+        BankSearch(bank.name, bank.record.identity.layer, bank.count(where), exact or bank.compares_all(where))
+        for bank in banks
+    )
+
+
+def filter_notes(
+    banks: Sequence[Bank], where: Sequence[Condition], searches: Sequence[BankSearch], exact: bool
+) -> list[str]:
+    """What a reader should know of what the conditions leave of the banks.
+
+    Args:
+        banks: open banks.
+        where: conditions, all of which must hold.
+        searches: how each of these banks will be searched.
+        exact: whether it is asked for that every row is compared.
 
     Returns:
         Sentences: that no row meets the conditions, and which of them alone none meets; or which
-        bank layers drop out.
+        bank layers drop out, or are searched exactly although that was not asked for; fields
+        that rows lack.
 
     Raises:
         FilterError: a condition the database cannot express.
@@ -49,12 +73,42 @@ def filter_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[str]
     """
     if not where:
         return []
-    empty = [bank for bank in banks if bank.count(where) == 0]
-    if not empty:
-        return []
-    if len(empty) < len(banks):
-        layers = ", ".join(str(layer) for layer in sorted({bank.record.identity.layer for bank in empty}))
-        return [f"No row of bank layer {layers} meets the filter {_joined(where)}."]
+    notes = _lacking_notes(banks, where)
+    empty = [bank for bank, search in zip(banks, searches, strict=True) if not search.rows]
+    if len(empty) == len(banks):
+        return [*notes, _nothing_note(banks, where)]
+    if empty:
+        notes.append(
+            f"No row of {_layers(bank.record.identity.layer for bank in empty)} meets the filter {_joined(where)}."
+        )
+    few = [s for b, s in zip(banks, searches, strict=True) if s.exact and s.rows and not exact and b.is_indexed()]
+    if few:
+        least, most = min(search.rows for search in few), max(search.rows for search in few)
+        rows = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+        notes.append(
+            f"Searched exactly: {_layers(search.layer for search in few)}, where the filter leaves only {rows} "
+            f"row{'s' if most > 1 else ''}."
+        )
+    return notes
+
+
+def _lacking_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[str]:
+    """Conditions on fields that rows lack, as rows that another program wrote may."""
+    notes = []
+    for field in dict.fromkeys(condition.field for condition in where):
+        lacking = [bank for bank in banks if _lacks(bank, field)]
+        if lacking:
+            layers = _layers(bank.record.identity.layer for bank in lacking)
+            notes.append(f"Rows of {layers} have no {field}: such a row meets {field}!=... and no other filter of it.")
+    return notes
+
+
+def _lacks(bank: Bank, field: str) -> bool:
+    rows, _ = bank.scroll(1)
+    return bool(rows) and field not in rows[0][2]
+
+
+def _nothing_note(banks: Sequence[Bank], where: Sequence[Condition]) -> str:
     note = f"No row of the banks meets the filter {_joined(where)}."
     if len(where) > 1:
         alone = [condition for condition in where if not any(bank.count([condition]) for bank in banks)]
@@ -62,7 +116,11 @@ def filter_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[str]
         note = f"{note} {none}"
     if any(condition.field == "token" and condition.op == "=" for condition in where):
         note += " A token is the tokenizer's own string, often with a mark for the space before it (Ġdog, ▁dog)."
-    return [note]
+    return note
+
+
+def _layers(numbers: Iterable[int]) -> str:
+    return f"bank layer {', '.join(map(str, sorted(set(numbers))))}"
 
 
 def _joined(where: Sequence[Condition]) -> str:

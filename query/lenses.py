@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from query.search import Distinct, Found, sample_recall, search_banks
+from query.recall import Recall, sample_recall
+from query.search import Distinct, Found, search_banks
+from schemas.errors import StoreError
 from schemas.filters import Condition
 from schemas.payload import TokenPayload
 from schemas.results import Neighbor, VocabularyToken
@@ -32,11 +34,12 @@ class LensAnswer:
 
     Attributes:
         found: layer → for each state, in their order, corpus tokens or vocabulary entries, best first.
-        recall: of an approximate search, on a sample; ``None`` where nothing was approximated.
+        recall: of an approximate search, on a sample; ``None`` where nothing was approximated, or
+            it was not measured.
     """
 
     found: Mapping[int, Sequence[tuple[Words, ...]]]
-    recall: float | None = None
+    recall: Recall | None = None
 
 
 class Lens(Protocol):
@@ -75,14 +78,19 @@ class LatentLens:
         distinct: Distinct | None = None,
         exact: bool = True,
         advance: Callable[[int], None] | None = None,
+        recall_check: bool = True,
     ) -> None:
-        """Read through open banks; see :func:`query.search.search_banks`."""
+        """Read through open banks; see :func:`query.search.search_banks`.
+
+        ``recall_check`` measures the recall of a search that is not exact.
+        """
         self._banks = banks
         self._top_k = top_k
         self._where = where
         self._distinct = distinct
         self._exact = exact
         self._advance = advance
+        self._recall_check = recall_check and not exact
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """Search every bank for the states of all layers at once.
@@ -99,13 +107,24 @@ class LatentLens:
         stacked = np.concatenate(list(states.values()))
         settings = (self._top_k, self._where, self._distinct)
         found = search_banks(self._banks, stacked, *settings, self._exact, self._advance)
-        recall = None if self._exact else sample_recall(self._banks, stacked, found, *settings)
+        recall = sample_recall(self._banks, stacked, found, *settings) if self._recall_check else None
         return LensAnswer(by_layer(states, [tuple(as_neighbor(f) for f in best) for best in found]), recall)
 
 
 def as_neighbor(found: Found) -> Neighbor:
-    """A row of a bank as a query returns it."""
-    payload = TokenPayload.from_dict(found.hit.payload)
+    """A row of a bank as a query returns it.
+
+    Raises:
+        StoreError: its payload lacks a field.
+    """
+    try:
+        payload = TokenPayload.from_dict(found.hit.payload)
+    except KeyError as error:
+        raise StoreError(
+            f"Row {found.hit.id} of bank layer {found.layer} has no {error.args[0]!r}: it is damaged, or was not "
+            "written by lensbank.",
+            "Ingest the corpus into another --store, or leave out that --bank-layer.",
+        ) from error
     return Neighbor(
         word=payload.word,
         token=payload.token,

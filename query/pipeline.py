@@ -21,15 +21,16 @@ from query.banks import (
     require_model,
     unfinished_layers,
 )
-from query.filtering import filter_notes, split_conditions
+from query.filtering import filter_notes, plan_searches, split_conditions
 from query.images import OpenedImage
 from query.lenses import LatentLens, Lens, LensAnswer, Words
 from query.options import QueryOptions
+from query.recall import Recall, with_recall
 from query.vocabulary import Vocabulary
 from query.vocabulary_lenses import EmbeddingLens, LogitLens
 from schemas.errors import UsageError
 from schemas.filters import Condition
-from schemas.results import LayerReading, Reading, SearchSettings, TokenReading
+from schemas.results import BankSearch, LayerReading, Reading, SearchSettings, TokenReading
 from store.base import Bank, Store
 from store.records import tool_version
 
@@ -94,6 +95,7 @@ class QuerySession:
         self._options = options
         self._progress = progress or _Silent()
         self._banks: list[Bank] = []
+        self._searches: tuple[BankSearch, ...] = ()
         asked = options.layers
         if asked is not None:
             self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
@@ -186,7 +188,7 @@ class QuerySession:
             start = end
         return readings
 
-    def _reading(self, asked: Asked, layers: tuple[LayerReading, ...], recall: float | None) -> Reading:
+    def _reading(self, asked: Asked, layers: tuple[LayerReading, ...], recall: Recall | None) -> Reading:
         options = self._options
         return Reading(
             kind=asked.kind,
@@ -203,9 +205,11 @@ class QuerySession:
                 where=tuple(str(condition) for condition in options.where),
                 distinct=options.distinct,
                 bank_layers=bank_layers(self._banks),
-                recall=recall,
+                recall=None if recall is None else recall.share,
                 patches=asked.patches,
                 lenses=options.lenses,
+                recall_states=recall.states if recall and recall.share is not None else None,
+                banks=with_recall(self._searches, recall),
             ),
             views=asked.views,
             layers=layers,
@@ -222,13 +226,15 @@ class QuerySession:
         for bank in self._banks:
             require_model(bank.record.identity, loaded)  # another may have taken its place since
         left_out = unfinished_layers(store, loaded) if options.bank_layers is None else ()
-        self._notes += filter_notes(self._banks, options.where)
+        self._searches = plan_searches(self._banks, options.where, options.exact)
+        self._notes += filter_notes(self._banks, options.where, self._searches, options.exact)
         self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._progress.advance
         if name == "latent":
-            return LatentLens(self._banks, options.top_k, options.where, options.distinct, options.exact, advance)
+            asked = (options.top_k, options.where, options.distinct, options.exact)
+            return LatentLens(self._banks, *asked, advance, options.recall_check)
         kind = LogitLens if name == "logit" else EmbeddingLens
         return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
 

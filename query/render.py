@@ -82,7 +82,14 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     search = reading.search
     how = "exact" if search.exact else "approximate"
     if search.recall is not None:
-        how += f", recall {search.recall:.3f} on a sample"
+        on = (
+            f"{search.recall_states} state{'s' if search.recall_states != 1 else ''}"
+            if search.recall_states
+            else "a sample"
+        )
+        how += f", recall@{search.top_k} {search.recall:.3f} on {on}"
+    elif not search.exact:
+        how += ", recall not measured"
     asked = [f"top {search.top_k}"]
     asked += [how, f"bank layers {', '.join(map(str, search.bank_layers))}"] if "latent" in search.lenses else []
     asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []

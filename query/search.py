@@ -7,11 +7,12 @@ of them describe the visual token, whichever layer they came from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.filters import Condition
+from schemas.words import folded
 from store.base import Bank, Hit
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 Distinct = Literal["word"]
 
-#: Queries whose exact answer an approximate search is compared with.
-RECALL_SAMPLE = 32
-#: Scores closer than this count as tied where recall is measured: rounding, not rank.
-TIE = 1e-6
 # Rows asked for at once, at most: hits with payload take about a kilobyte each.
 _ROWS_AT_ONCE = 20_000
 # A longer list of one bank is not fetched; words already seen are filtered away instead.
@@ -83,8 +80,8 @@ class _Merge:
 
 
 def folded_word(hit: Hit) -> str:
-    """The hit's word, alike for all its spellings in upper and lower case."""
-    return str(hit.payload.get("word", "")).casefold()
+    """What ``distinct`` compares: see :func:`schemas.words.folded`."""
+    return folded(str(hit.payload.get("word", "")))
 
 
 def search_banks(
@@ -175,42 +172,3 @@ def _skip_seen_words(
         if not new:
             return
         seen |= new
-
-
-def sample_recall(
-    banks: Sequence[Bank],
-    states: Floats,
-    found: Sequence[Sequence[Found]],
-    k: int,
-    where: Sequence[Condition] = (),
-    distinct: Distinct | None = None,
-) -> float | None:
-    """How much of the exact answer an approximate search found.
-
-    Args:
-        banks: as searched.
-        states: as searched, ``[n, dim]``.
-        found: the approximate answer for each state.
-        k: as searched.
-        where: as searched.
-        distinct: as searched.
-
-    Returns:
-        The share of exact neighbours found, over at most :data:`RECALL_SAMPLE` evenly spread
-        states, each compared with all banks; rows that tie with the last exact one count as found.
-        ``None`` where nothing could be found.
-    """
-    step = max(1, math.ceil(len(states) / RECALL_SAMPLE))
-    sample = list(range(0, len(states), step))
-    wanted = got = 0
-    for i, truth in zip(sample, search_banks(banks, states[sample], k, where, distinct), strict=True):
-        if truth:
-            wanted += len(truth)
-            got += min(len(truth), _count_found(truth, found[i]))
-    return got / wanted if wanted else None
-
-
-def _count_found(truth: Sequence[Found], found: Iterable[Found]) -> int:
-    rows = {(f.layer, f.hit.id) for f in truth}
-    last = truth[-1].hit.score - TIE
-    return sum(1 for f in found if (f.layer, f.hit.id) in rows or f.hit.score >= last)

@@ -10,7 +10,7 @@ import numpy as np
 
 from query.search import Distinct
 from schemas.filters import Condition
-from schemas.words import is_unspaced, stands_alone
+from schemas.words import folded, is_unspaced, stands_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Vocabulary:
         whole = [i not in special and _is_word(text) for i, text in enumerate(texts)]
         self.is_word: NDArray[np.bool_] = np.array(whole + [False] * len(rest), np.bool_)
         numbers: dict[str, int] = {}
-        self._folded = [numbers.setdefault(word.casefold(), len(numbers)) for word in self.words]
+        self._folded = [numbers.setdefault(folded(word), len(numbers)) for word in self.words]
 
     def __len__(self) -> int:
         """Number of entries."""

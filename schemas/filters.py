@@ -4,6 +4,9 @@
 ``token=Ġdog``            equal (keyword, number, true/false)
 ``word=dog,cat``          any of several
 ``word!=the``             not equal; with commas, none of them
+``corpus="a,b",c``        quotes for a value with a comma, white space
+                          at its ends, or nothing in it; inside of
+                          quotes, a quote is written twice
 ``position>=3``           ``>``, ``>=``, ``<``, ``<=`` on numbers
 ``sentence~fire truck``   contains all these words (full text)
 ========================  ====================================================
@@ -22,6 +25,7 @@ from schemas.payload import FIELD_KINDS
 Op = Literal["=", "!=", ">", ">=", "<", "<=", "~"]
 Value = str | int | float | bool
 
+_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|\Z)')
 _PATTERN = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=|>|<|~)(.*)", re.DOTALL)
 _OPS: dict[str, tuple[str, ...]] = {
     "keyword": ("=", "!="),
@@ -48,8 +52,13 @@ class Condition:
 
     def __str__(self) -> str:
         """The condition as it would be typed."""
-        shown = ",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in self.values)
-        return f"{self.field}{self.op}{shown}"
+        return f"{self.field}{self.op}{','.join(self._shown(value) for value in self.values)}"
+
+    def _shown(self, value: Value) -> str:
+        if isinstance(value, str) and FIELD_KINDS[self.field] == "keyword":
+            plain = value and value == value.strip() and "," not in value and not value.startswith('"')
+            return value if plain else '"' + value.replace('"', '""') + '"'
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse(texts: Iterable[str]) -> tuple[Condition, ...]:
@@ -74,8 +83,25 @@ def _parse_one(text: str) -> Condition:
         raise FilterError(f"{name} ({kind}) cannot be compared with {op!r}.", f"It takes {' '.join(_OPS[kind])}.")
     if not raw:
         raise FilterError(f"The filter {text!r} has no value.", f"Example: {name}{op}{_EXAMPLES[kind]}")
-    parts = [raw] if op not in ("=", "!=") else [p.strip() for p in raw.split(",") if p.strip()] or [raw]
+    parts = [raw] if op not in ("=", "!=") else _listed(raw, kind)
     return Condition(name, op, tuple(_value(name, kind, part) for part in parts))  # type: ignore[arg-type]
+
+
+def _listed(raw: str, kind: str) -> list[str]:
+    """The values between commas; the comma itself where there is nothing else."""
+    parts: list[str] = []
+    at = 0
+    while at < len(raw):
+        quoted = _QUOTED.match(raw, at) if kind == "keyword" else None
+        if quoted:
+            parts.append(quoted[1].replace('""', '"'))
+            at = quoted.end()
+            continue
+        end = raw.find(",", at)
+        end = len(raw) if end < 0 else end
+        parts += [part] if (part := raw[at:end].strip()) else []
+        at = end + 1
+    return parts or [raw]
 
 
 _EXAMPLES = {"keyword": "dog", "bool": "true", "integer": "3", "float": "0.5", "text": "fire truck"}

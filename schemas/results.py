@@ -141,19 +141,41 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class BankSearch:
+    """How one bank was searched.
+
+    Attributes:
+        name: of its collection.
+        layer: of the bank.
+        rows: rows that meet the filters; all of them where there are none.
+        exact: whether each of these was compared, because that was asked for or they are few.
+        recall: of the exact neighbours of the sample that are in this bank, the share that an
+            approximate search found; ``None`` where that was not measured, or none is in it.
+    """
+
+    name: str
+    layer: int
+    rows: int
+    exact: bool
+    recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """How the neighbours were found.
 
     Attributes:
         top_k: neighbours per token.
-        exact: whether every row was compared.
+        exact: whether it was asked for that every row is compared; ``banks`` says where it was.
         where: the filters as typed.
         distinct: ``word`` where each neighbour's word must differ, else ``None``.
         bank_layers: layers searched.
         recall: share of the exact top-k that an approximate search found on a sample; ``None``
-            for exact search.
+            for exact search, and where it was not measured.
         patches: ``(row, col)`` asked for; empty where all were read.
         lenses: ``latent``, ``logit``, ``embedding``: those that were asked for, in that order.
+        recall_states: states of the sample; ``None`` where ``recall`` is.
+        banks: how each bank was searched, by layer.
     """
 
     top_k: int
@@ -164,6 +186,8 @@ class SearchSettings:
     recall: float | None
     patches: tuple[tuple[int, int], ...] = ()
     lenses: tuple[str, ...] = ("latent",)
+    recall_states: int | None = None
+    banks: tuple[BankSearch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +243,7 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
     search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
     search["lenses"] = tuple(search.get("lenses", ("latent",)))
+    search["banks"] = tuple(BankSearch(**bank) for bank in search.get("banks", ()))
     fields["search"] = SearchSettings(**search)
     fields["notes"] = tuple(fields.get("notes", ()))
     fields["banks"] = tuple(fields["banks"])

@@ -89,6 +89,18 @@ def is_word(sentence: str, start: int, end: int, next_start: int | None = None) 
     return end == word_span(sentence, start, end)[1] and (next_start is None or next_start >= end)
 
 
+@lru_cache(maxsize=65536)
+def folded(word: str) -> str:
+    """The same for all spellings of a word in upper and lower case, and in composed or decomposed characters.
+
+    Unicode's full case folding: ``STRASSE`` is ``straße``. Accents, inflections and what stands around a
+    word make it another: ``cafe`` and ``café``, ``dog`` and ``dogs``, ``dog`` and ``dog's`` are different.
+    """
+    if word.isascii():
+        return word.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", word).casefold())
+
+
 def stands_alone(text: str) -> bool:
     """Whether a text is one word: letters (at least one), marks, digits; inside also apostrophes, hyphens."""
     kinds = [_kind(char) for char in text]

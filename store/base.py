@@ -111,7 +111,8 @@ class Bank(Closing):
             k: rows per query; fewer come back where fewer rows meet the conditions.
             where: conditions, all of which must hold.
             exact: compare with every row's own vector. Otherwise quantised vectors (and the graph,
-                where there is one) choose candidates that are then scored exactly.
+                where there is one) choose candidates that are then scored exactly, unless
+                :meth:`compares_all`.
             with_payload: whether hits carry their payload.
 
         Returns:
@@ -146,6 +147,18 @@ class Bank(Closing):
     @abc.abstractmethod
     def is_indexed(self) -> bool:
         """Whether an approximate search has an index to use (else it compares every row, too)."""
+
+    @abc.abstractmethod
+    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
+        """Whether an approximate search compares every row that meets the conditions, and so is exact.
+
+        It does where there is no index, and where the conditions leave so few rows
+        (:data:`store.approximation.FEW_ROWS`, ``SMALL_SHARE``) that an index could lose them and would save little.
+
+        Raises:
+            FilterError: a condition the database cannot express.
+            StoreError: the database failed.
+        """
 
 
 class BankWriter(Closing):

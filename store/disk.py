@@ -35,6 +35,11 @@ def require_free(path: Path, needed: int) -> None:
         )
 
 
+def is_engine_failure(error: BaseException) -> bool:
+    """Whether an engine call failed. A panic of the engine, as over a damaged file, is no ``Exception``."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def store_error(error: BaseException, path: Path) -> StoreError:
     """What a failed file operation or engine call means to a user.
 

@@ -18,8 +18,9 @@ from schemas.collection import BankIdentity
 from schemas.errors import BankNotFoundError, StoreError, StoreFullError
 from schemas.filters import Condition
 from store import engine
+from store.approximation import Fallback
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
-from store.disk import disk_bytes, store_error
+from store.disk import disk_bytes, is_engine_failure, store_error
 from store.engine import EngineSettings
 from store.filters import edge_filter
 from store.locks import BankLock
@@ -35,6 +36,8 @@ T = TypeVar("T")
 #: Queries per engine call: enough to score together, few enough to bound the answers in memory.
 QUERY_CHUNK = 256
 _DROPPED = ".dropped-"
+# Rows of a bank that are looked at when it is opened.
+_LOOKED_AT = 64
 
 
 class EmbeddedBank(Bank):
@@ -50,6 +53,7 @@ class EmbeddedBank(Bank):
         self.record = sidecar.record
         self._folder = folder
         self._index = sidecar.index
+        self._fallback = Fallback()
         self._lock = lock
         self._shard: qdrant_edge.EdgeShard | None = None
         try:
@@ -60,6 +64,7 @@ class EmbeddedBank(Bank):
                 "Copy the store to a folder that you can write, and give that one as --store.",
             ) from error
         self._rows = self._call(lambda: engine.count_rows(self._open()))
+        self._check_whole(sidecar)
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
@@ -80,8 +85,9 @@ class EmbeddedBank(Bank):
         condition = edge_filter(where)
         shard = self._open()
         limit = min(k, self._rows)
-        if limit == 0:
+        if limit == 0 or not len(queries):
             return [[] for _ in queries]
+        exact = exact or self.compares_all(where)
         found: list[list[Hit]] = []
         for start in range(0, len(queries), QUERY_CHUNK):
             chunk = queries[start : start + QUERY_CHUNK].tolist()
@@ -97,7 +103,7 @@ class EmbeddedBank(Bank):
         shard = self._open()
         records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
         rows = [
-            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, dict(r.payload or {}))
+            (str(r.id), np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None, dict(r.payload or {}))
             for r in records
         ]
         return rows, following
@@ -109,6 +115,10 @@ class EmbeddedBank(Bank):
     def is_indexed(self) -> bool:
         """See :meth:`Bank.is_indexed`."""
         return self._index != "none"
+
+    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
+        """See :meth:`Bank.compares_all`."""
+        return self._fallback.compares_all(self, where)
 
     def close(self) -> None:
         """See :meth:`Bank.close`."""
@@ -126,8 +136,36 @@ class EmbeddedBank(Bank):
     def _call(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except Exception as error:
+        except BaseException as error:
+            if not is_engine_failure(error):
+                raise
             raise store_error(error, self._folder) from error
+
+    def _check_whole(self, sidecar: Sidecar) -> None:
+        """Notice what the engine does not: it loads a shard without some of its files as an emptier one.
+
+        Raises:
+            StoreError: rows or vectors that were flushed are gone.
+        """
+        lost = ""
+        if self._rows < sidecar.rows:
+            lost = f"{self._rows:,} of the {sidecar.rows:,} rows that were stored are there"
+        elif self._rows:
+            # In order of ids, which are hashes: every part of the shard has its share of these.
+            page, _ = self.scroll(_LOOKED_AT, with_vectors=True)
+            width = self.record.identity.dim
+            if not all(vector is not None and vector.any() for _, vector, _ in page):
+                lost = "vectors are missing"
+            elif any(vector is not None and vector.shape != (width,) for _, vector, _ in page):
+                lost = f"its record says {width} dimensions, its vectors have others"
+            elif any(not payload for _, _, payload in page):
+                lost = "payload is missing"
+        if lost:
+            raise StoreError(
+                f"Bank {self.name} in {self._folder.parent} is damaged: {lost}.",
+                "Files are missing or cut short, as after a copy that broke off: copy the bank's folder again, or "
+                "delete it and ingest again.",
+            )
 
 
 class EmbeddedStore(Store):

@@ -17,10 +17,10 @@ import qdrant_edge as edge
 
 from schemas.collection import BankIdentity
 from schemas.payload import INDEXED_FIELDS, FieldKind
+from store.approximation import oversampling
 
-#: Of approximate search: candidates looked at in a graph, and candidates per neighbour whose own vectors are compared.
+#: Of approximate search in a graph: candidates looked at.
 SEARCH_EF = 128
-OVERSAMPLING = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def query(
     params = edge.SearchParams(
         exact=exact,
         hnsw_ef=None if exact else SEARCH_EF,
-        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=oversampling(limit)),
     )
     requests = [
         edge.QueryRequest(

@@ -10,6 +10,7 @@ import numpy as np
 from schemas.collection import BankIdentity, BankRecord
 from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
+from store.approximation import Fallback, oversampling
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.filters import server_filter
 from store.records import require_complete
@@ -39,6 +40,7 @@ class ServerBank(Bank):
         self.record = record
         self._connection = connection
         self._limits: Limits | None = None
+        self._fallback = Fallback()
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
@@ -61,8 +63,9 @@ class ServerBank(Bank):
         if k == 0 or not len(queries):
             return [[] for _ in queries]
         limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
+        exact = exact or self.compares_all(where)
         limits = self._allowed(exact, limit)
-        params = self._params(exact, limits)
+        params = self._params(exact, limits, limit)
         chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
         seconds = max(1, round(self._connection.options.timeout))
         found: list[list[Hit]] = []
@@ -100,6 +103,10 @@ class ServerBank(Bank):
         """See :meth:`Bank.is_indexed`."""
         return bool(self._connection.call(lambda c: c.get_collection(self.name)).indexed_vectors_count)
 
+    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
+        """See :meth:`Bank.compares_all`; a server whose strict mode forbids exact search goes on without."""
+        return self._read_limits().exact and self._fallback.compares_all(self, where)
+
     def close(self) -> None:
         """See :meth:`Bank.close`; the connection belongs to the store."""
 
@@ -109,13 +116,11 @@ class ServerBank(Bank):
         Raises:
             StoreError: it cannot.
         """
-        if self._limits is None:
-            self._limits = read_limits(self._connection, self.name)
-        limits, server = self._limits, f"The strict mode of the Qdrant server {self._connection.address}"
+        limits, server = self._read_limits(), f"The strict mode of the Qdrant server {self._connection.address}"
         if exact and not limits.exact:
             raise StoreError(
                 f"{server} forbids exact search in {self.name}.",
-                "Search approximately (query --approximate), or allow it there (search_allow_exact).",
+                "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
             )
         if limits.hits is not None and limit > limits.hits:
             raise StoreError(
@@ -124,13 +129,19 @@ class ServerBank(Bank):
             )
         return limits
 
+    def _read_limits(self) -> Limits:
+        if self._limits is None:
+            self._limits = read_limits(self._connection, self.name)
+        return self._limits
+
     @staticmethod
-    def _params(exact: bool, limits: Limits) -> models.SearchParams:
+    def _params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
         from qdrant_client import models
 
         if exact:
             return models.SearchParams(exact=True)
-        quantization = models.QuantizationSearchParams(rescore=True, oversampling=limits.oversampling)
+        candidates = min(oversampling(limit), limits.oversampling)
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=candidates)
         return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)
 
 

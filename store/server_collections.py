@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class Limits:
     Attributes:
         exact: whether exact search is allowed.
         ef: candidates that a graph search looks at.
-        oversampling: candidates of the quantised search per answer.
+        oversampling: candidates of the quantised search per row asked for, at most.
         queries: per request; ``None`` for any number.
         hits: per query; ``None`` for any number.
         rows: per upload; ``None`` for any number.
@@ -140,7 +141,7 @@ class Limits:
 
     exact: bool = True
     ef: int = 128
-    oversampling: float = 4.0
+    oversampling: float = math.inf
     queries: int | None = None
     hits: int | None = None
     rows: int | None = None

@@ -153,7 +153,14 @@ def test_a_lens_that_there_is_not(store, image):
 
 def test_approximate_search_reports_its_recall(store, image):
     search = answer(store, image, "--layer", "1", "--approximate")["search"]
-    assert search["exact"] is False and 0 <= search["recall"] <= 1
+    assert search["exact"] is False and 0 <= search["recall"] <= 1 and search["recall_states"] > 0
+    shown = query(store, image, "--layer", "1", "--approximate").stdout
+    assert f"approximate, recall@5 {search['recall']:.3f} on {search['recall_states']} states" in " ".join(
+        shown.split()
+    )
+    unchecked = answer(store, image, "--layer", "1", "--approximate", "--no-recall-check")["search"]
+    assert unchecked["recall"] is None and unchecked["exact"] is False
+    assert "recall not measured" in query(store, image, "--layer", "1", "--approximate", "--no-recall-check").stdout
 
 
 def test_several_images_in_one_file(store, image, tmp_path):

@@ -16,6 +16,7 @@ SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")
 CLASSES = (
     "Reading",
     "SearchSettings",
+    "BankSearch",
     "View",
     "LayerReading",
     "TokenReading",

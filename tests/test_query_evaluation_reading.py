@@ -1,6 +1,8 @@
 """Images through the lenses and onto record: the right words in the right place, and resumable."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from query.evaluation import reading
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images
 from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
+from query.evaluation.run import read_and_gather
 from query.pipeline import QueryOptions, QuerySession, _Silent
 from schemas.errors import ImageError, InputError, UsageError
 from store.base import open_store
@@ -168,6 +171,21 @@ def test_images_are_checked_before_anything_slow(session, images, tmp_path, monk
     with pytest.raises(ImageError, match="There is no image"):
         read(session, [*images, AnnotatedImage(tmp_path / "gone.png", "gone.png")], tmp_path)
     assert not (tmp_path / RUN_FILE).exists()
+
+
+def test_an_approximate_run_says_what_it_missed(store, loaded, images, tmp_path):
+    options = QueryOptions(lenses=("latent", "logit"), top_k=3, exact=False)
+    for _ in range(2):  # the second time from the record
+        with QuerySession(store, loaded, options) as session:
+            found = read(session, images[:2], tmp_path)
+            done = read_and_gather(session, images[:2], ReadingOptions(), tmp_path, "words", _Silent())
+        assert found[0].recall.share == 1.0 and found[1].recall is None  # both were read together
+        assert any(
+            re.search(r"recall@3 1.000 .* on \d+ of the states searched .by bank layer 1: ", n) for n in done.notes
+        )
+        assert ImageWords.from_json(found[0].to_json()) == found[0]
+    with QuerySession(store, loaded, replace(options, recall_check=False)) as session:
+        assert read(session, images[:2], tmp_path / "unchecked")[0].recall is None
 
 
 def test_a_damaged_record_is_named(session, images, tmp_path):

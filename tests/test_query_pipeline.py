@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from models.loading import load_model
 from models.visual_tokens import text_states, visual_states
 from query.pipeline import QueryOptions, QuerySession
 from query.render import to_json
-from schemas.errors import ImageError, LayerError, ModelError, UsageError
+from schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError
 from schemas.filters import parse
 from schemas.results import reading_from_dict
 from store.base import open_store
@@ -177,6 +178,52 @@ def test_json_gives_the_reading_back(ask, photo):
         assert "NaN" not in text and "Infinity" not in text
         assert reading_from_dict(json.loads(text)) == reading
     assert readings[0].search.recall == 1.0
+
+
+def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
+    from store import approximation, embedded
+
+    where = parse(["position>=1"])
+    with ask(where=where) as session:
+        exact = session.image(photo).search
+        counts = [bank.count(where) for bank in session.banks]
+    assert [(b.layer, b.rows, b.exact, b.recall) for b in exact.banks] == [
+        (layer, rows, True, None) for layer, rows in zip(LAYERS, counts, strict=True)
+    ]
+    assert exact.recall_states is None
+    monkeypatch.setattr(embedded.EmbeddedBank, "is_indexed", lambda self: True)  # as larger banks are
+    with ask(where=where, exact=False) as session:
+        reading = session.image(photo)
+    assert all(bank.exact for bank in reading.search.banks)
+    assert any(
+        note.startswith(f"Searched exactly: bank layer 1, 2, where the filter leaves only {counts[0]} rows")
+        for note in reading.notes
+    )
+    monkeypatch.setattr(approximation, "FEW_ROWS", 0)
+    monkeypatch.setattr(approximation, "SMALL_SHARE", 0)
+    with ask(where=where, exact=False) as session:
+        search = session.image(photo).search
+    assert [(b.exact, b.recall) for b in search.banks] == [(False, 1.0)] * 2
+    assert search.recall == 1.0 and search.recall_states == 27  # nine patches at three layers
+    with ask(where=where, exact=False, recall_check=False) as session:
+        search = session.image(photo).search
+    assert search.recall is None and search.recall_states is None and not any(b.exact for b in search.banks)
+
+
+def test_a_row_without_a_field_is_named(ask, photo, monkeypatch):
+    from store import embedded
+
+    real = embedded.EmbeddedBank.search
+
+    def stripped(self, *args, **options):
+        return [
+            [replace(hit, payload={k: v for k, v in hit.payload.items() if k != "document"}) for hit in found]
+            for found in real(self, *args, **options)
+        ]
+
+    monkeypatch.setattr(embedded.EmbeddedBank, "search", stripped)
+    with ask() as session, pytest.raises(StoreError, match="of bank layer . has no 'document'"):
+        session.image(photo)
 
 
 def test_filter_that_nothing_meets_is_noted(ask, photo):

@@ -230,9 +230,11 @@ def test_text_is_shown_token_by_token():
 
 
 def test_header_names_how_it_was_searched():
-    search = SearchSettings(3, False, ("word!=the", "position>=3"), "word", (1, 2), 0.9876)
+    search = SearchSettings(3, False, ("word!=the", "position>=3"), "word", (1, 2), 0.9876, recall_states=32)
     shown = to_table([replace(image_reading(2, 2), search=search)])
-    assert "top 3 · approximate, recall 0.988 on a sample · bank layers 1, 2" in shown
+    assert "top 3 · approximate, recall@3 0.988 on 32 states · bank layers 1, 2" in shown
+    unknown = to_table([replace(image_reading(2, 2), search=replace(search, recall=None, recall_states=None))])
+    assert "top 3 · approximate, recall not measured · bank layers 1, 2" in unknown
     assert "distinct word" in shown and "where word!=the and position>=3" in " ".join(shown.split())
 
 

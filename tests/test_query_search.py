@@ -7,10 +7,10 @@ import pytest
 from query_banks import identity, payload, row_id, write_rows
 
 from query import search
-from query.search import Found, sample_recall, search_banks
+from query.search import search_banks
 from schemas.errors import StateError
 from schemas.filters import parse
-from store.base import Hit, open_store
+from store.base import open_store
 
 DIM, ROWS, LAYERS = 16, 600, (1, 2, 5)
 # Few words, unevenly spread and in both cases: the first ones fill any short list.
@@ -181,32 +181,3 @@ def test_one_request_per_bank_where_nothing_ties(banks, queries, monkeypatch):
         monkeypatch.setattr(bank, "search", lambda *args, whole=whole: asked.append(args[1]) or whole(*args))
     search_banks(banks, queries, 5)
     assert asked == [6] * len(banks)
-
-
-def test_approximate_search_reports_its_recall(banks, queries):
-    found = search_banks(banks, queries, 5, exact=False)
-    assert sample_recall(banks, queries, found, 5) == 1.0  # no index in so small a bank
-
-
-def test_recall_counts_what_was_missed(banks, queries):
-    truth = search_banks(banks, queries, 5)
-    stranger = Found(1, Hit("nowhere", -1.0, {}))
-    assert sample_recall(banks, queries, [[*found[:3], stranger, stranger] for found in truth], 5) == pytest.approx(0.6)
-    assert sample_recall(banks, queries, [[] for _ in truth], 5) == 0.0
-
-
-def test_recall_takes_ties_as_found(banks, queries):
-    truth = search_banks(banks, queries, 5)
-    twins = [[*found[:4], Found(9, Hit("twin", found[4].hit.score, {}))] for found in truth]
-    assert sample_recall(banks, queries, twins, 5) == 1.0
-
-
-def test_recall_of_nothing_is_none(banks, queries):
-    assert sample_recall(banks, queries, [[] for _ in queries], 5, parse(["word=zebra"])) is None
-
-
-def test_recall_is_measured_on_a_sample(banks, queries):
-    many = np.concatenate([queries] * 5)  # 100 states: every fourth is compared
-    truth = search_banks(banks, many, 5)
-    spoilt = [[] if n % 4 else found for n, found in enumerate(truth)]
-    assert sample_recall(banks, many, spoilt, 5) == 1.0

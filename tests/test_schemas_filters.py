@@ -1,6 +1,8 @@
 """The filter language."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.errors import FilterError
 from schemas.filters import Condition, parse
@@ -20,6 +22,14 @@ from schemas.filters import Condition, parse
         ("corpus=a,b", Condition("corpus", "=", ("a", "b"))),
         ("word=,", Condition("word", "=", (",",))),
         ("token==", Condition("token", "=", ("=",))),
+        ('corpus="a,b",c', Condition("corpus", "=", ("a,b", "c"))),
+        ('document=""', Condition("document", "=", ("",))),
+        ('word=" a ", "say ""hi"""', Condition("word", "=", (" a ", 'say "hi"'))),
+        ('token="', Condition("token", "=", ('"',))),
+        ('token=","', Condition("token", "=", (",",))),
+        ('token="a,b', Condition("token", "=", ('"a', "b"))),
+        ('word="a"b,c', Condition("word", "=", ('"a"b', "c"))),
+        ('sentence~"fire truck"', Condition("sentence", "~", ('"fire truck"',))),
     ],
 )
 def test_reads(text, expected):
@@ -49,6 +59,18 @@ def test_unknown_field_lists_what_exists():
     with pytest.raises(FilterError) as caught:
         parse(["wrod=dog"])
     assert "word (keyword)" in str(caught.value) and "position (integer)" in str(caught.value)
+
+
+@given(
+    field=st.sampled_from(["token", "word", "corpus", "document"]),
+    op=st.sampled_from(["=", "!="]),
+    values=st.lists(st.text(max_size=6) | st.sampled_from(['"', ",", '""', '",', ' "a" ', "", "=", "a,b"]), min_size=1),
+)
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+def test_what_a_condition_prints_is_that_condition(field, op, values):
+    """Whatever the values hold: the command line of a result is typed again."""
+    condition = Condition(field, op, tuple(values))
+    assert parse([str(condition)]) == (condition,)
 
 
 @pytest.mark.parametrize("text", ["word!=a,b", "position>=3", "is_word=true", "sentence~fire truck"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.words import is_unspaced, is_word, stands_alone, visible_span, word_span
+from schemas.words import folded, is_unspaced, is_word, stands_alone, visible_span, word_span
 
 
 def span_of(sentence, piece, occurrence=0):
@@ -83,3 +83,21 @@ def test_what_is_no_word_by_itself(text):
 
 def test_scripts_without_spaces():
     assert [is_unspaced(char) for char in "猫のก日a가 "] == [True, True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Dog", "dOG", True),
+        ("STRASSE", "straße", True),
+        ("café", "cafe\u0301", True),
+        ("CAFE\u0301", "café", True),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος", True),
+        ("café", "cafe", False),
+        ("dog", "dogs", False),
+        ("dog", "dog's", False),
+        ("", " ", False),
+    ],
+)
+def test_what_counts_as_the_same_word(one, other, same):
+    assert (folded(one) == folded(other)) is same

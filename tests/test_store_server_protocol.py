@@ -206,9 +206,11 @@ def test_the_limits_of_strict_mode_are_kept(store, rows, raw):
         with pytest.raises(StoreError, match="allows 20 rows per query.*--top-k"):
             bank.search(queries, 21)
     with store.open(names[1]) as bank:
-        with pytest.raises(StoreError, match="forbids exact search.*--approximate"):
+        with pytest.raises(StoreError, match="forbids exact search.*--approximate --no-recall-check"):
             bank.search(queries, 5)
         assert len(bank.search(queries, 5, exact=False)) == 50
+        few = parse(["word=dog"])  # elsewhere reason enough to compare all of them
+        assert not bank.compares_all(few) and len(bank.search(queries, 5, few, exact=False)) == 50
     write(store, rows)  # no more than 50 rows at once
 
 

@@ -1,9 +1,17 @@
 // What produced the page, in words and as text to copy.
 
-function searchText({ exact, recall, top_k: k }) {
+function searchText({ exact, recall, recall_states: states, top_k: k }) {
   if (exact) return `exact: every row compared; top ${k}`;
-  const found = recall === null ? "recall not known" : `recall ${recall.toFixed(3)} on a sample`;
-  return `approximate, ${found}; top ${k}`;
+  if (recall === null) return `approximate, recall not measured; top ${k}`;
+  const sample = states ? counted(states, "state") : "a sample";
+  return `approximate, recall@${k} ${recall.toFixed(3)} against exact search on ${sample}; top ${k}`;
+}
+
+/** What of a bank was compared: everything, or what its index proposed. */
+function scopeText(search) {
+  if (!search) return null;
+  const rows = `${search.exact ? "all" : "approximately"} ${counted(search.rows, "row")} compared`;
+  return search.recall === null ? rows : `${rows}, recall ${search.recall.toFixed(3)}`;
 }
 
 /** The line under the title: enough to know what one is looking at. */
@@ -52,7 +60,9 @@ function provenanceOf(one) {
   add("Filters", search.where.join(" and "));
   add("Distinct", search.distinct);
   add("Patches asked for", search.patches.map((patch) => patch.join(",")).join("  "));
-  for (const bank of one.banks) add(`Bank, layer ${bank.layer}`, bankText(bank));
+  const searches = new Map((search.banks ?? []).map((bank) => [bank.name, bank]));
+  for (const bank of one.banks)
+    add(`Bank, layer ${bank.layer}`, [bankText(bank), scopeText(searches.get(bank.name))].filter(Boolean).join("; "));
   const libraries = Object.entries(model.libraries ?? {}).map(([name, version]) => `${name} ${version}`);
   add("Made with", [one.tool, ...libraries].join(", "));
   for (const note of one.notes) add("Note", note);

@@ -197,6 +197,7 @@ def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: Reading
                 words=_words(answers, start, middle),
                 bank_layers=_bank_layers(answers, start, middle),
                 random=_words(answers, middle, end),
+                recall=answers["latent"].recall if "latent" in answers and shown is batch[0] else None,
             )
         )
         start = end

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from query.recall import Recall
 from schemas.errors import InputError, UsageError
 from schemas.results import PixelBox
 
@@ -46,6 +47,8 @@ class ImageWords:
         words: layer → lens → the words of each patch, best first.
         bank_layers: layer → the bank layers of each patch's neighbours; empty without LatentLens.
         random: layer → lens → the words of each random vector.
+        recall: of an approximate search, measured on some states of this image and of those read
+            together with it; ``None`` where it was not measured, or one of those has it.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ImageWords:
     words: Mapping[int, Mapping[str, tuple[Words, ...]]]
     bank_layers: Mapping[int, tuple[tuple[int, ...], ...]]
     random: Mapping[int, Mapping[str, tuple[Words, ...]]]
+    recall: Recall | None = None
 
     def to_json(self) -> str:
         """One line."""
@@ -68,6 +72,7 @@ class ImageWords:
             "words": self.words,
             "bank_layers": self.bank_layers,
             "random": self.random,
+            **({} if self.recall is None else {"recall": asdict(self.recall)}),
         }
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
@@ -88,6 +93,7 @@ class ImageWords:
             words=_by_layer(data["words"]),
             bank_layers={int(layer): tuple(map(tuple, rows)) for layer, rows in data["bank_layers"].items()},
             random=_by_layer(data["random"]),
+            recall=_recall(data["recall"]) if "recall" in data else None,
         )
 
 
@@ -95,6 +101,11 @@ def _by_layer(data: Mapping[str, Any]) -> dict[int, dict[str, tuple[Words, ...]]
     return {
         int(layer): {lens: tuple(map(tuple, rows)) for lens, rows in lenses.items()} for layer, lenses in data.items()
     }
+
+
+def _recall(data: dict[str, Any]) -> Recall:
+    wanted, found = ({int(layer): int(n) for layer, n in data[name].items()} for name in ("wanted", "found"))
+    return Recall(int(data["states"]), wanted, found)
 
 
 class WordsFile:

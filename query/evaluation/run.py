@@ -14,6 +14,7 @@ from query.evaluation.records import write_whole
 from query.evaluation.report import to_markdown, to_table
 from query.evaluation.summary import Evaluated, ground_truth_summary
 from query.pipeline import Progress, QuerySession
+from query.recall import Recall, recall_note
 from schemas.errors import UsageError
 
 SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
@@ -35,7 +36,10 @@ def read_and_gather(
     words = read_images(session, images, options, out, progress)
     concepts = dict.fromkeys(thing.concept for image in images for thing in image.things)
     covered = coverage(session.banks[0], concepts) if session.banks else []
-    return Evaluated(judge, run_settings(session, options), images, words, covered, session.notes)
+    measured = sum((one.recall for one in words if one.recall is not None), Recall())
+    recall = recall_note(measured, session.options.top_k)
+    notes = (*session.notes, *([recall] if recall else []))
+    return Evaluated(judge, run_settings(session, options), images, words, covered, notes)
 
 
 def evaluate_ground_truth(

@@ -1,0 +1,169 @@
+"""How much an approximate search finds when a filter leaves it few rows: real states, real queries.
+
+    python -m benchmarks.filtered_recall --store STORE --model MODEL [--bank-layer 8] IMAGE...
+
+The rows of one bank are copied into banks with each kind of index, and searched with the visual
+tokens of the images, read at the layers of the store and at layer 0. Filters keep from a handful
+of rows to all of them. Printed as Markdown: the rows that meet the filter, and recall at 5 and at
+50 of the approximate search against the exact search of the same bank (rows that tie with the
+last exact one count as found). What is measured is the index itself, without the fall-back to
+exact search of filters that leave few rows (``--with-fallback`` measures with it). *short* are
+queries that got fewer rows back than there are. Times are not measured (benchmarks.bench_search).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.loading import load_model
+from query.asking import ask_image
+from query.options import QueryOptions
+from query.recall import TIE
+from schemas.collection import BankIdentity, CorpusRecord
+from schemas.filters import Condition, parse
+from store import approximation
+from store.base import Bank, Store, open_store
+
+Floats = NDArray[np.float32]
+TOPS = (5, 50)
+
+
+def pages(bank: Bank) -> Iterator[list[tuple[str, Any, dict[str, Any]]]]:
+    """Every row of a bank, some at a time."""
+    offset = None
+    while True:
+        page, offset = bank.scroll(2000, offset, with_vectors=True)
+        yield page
+        if offset is None:
+            return
+
+
+def copy(source: Bank, target: Store, kind: str) -> BankIdentity:
+    """The bank once more, with a graph or without."""
+    identity = dataclasses.replace(source.record.identity, weights=f"{source.record.identity.weights}-{kind}")
+    with target.writer([identity], "benchmark", expected_rows=source.count()) as writer:
+        for page in pages(source):
+            norms = np.array([payload["norm"] for _, _, payload in page], np.float32)
+            vectors = np.stack([vector for _, vector, _ in page])
+            writer.put(
+                [name for name, _, _ in page],
+                [payload for _, _, payload in page],
+                {identity.layer: vectors},
+                {identity.layer: norms},
+            )
+        writer.finish(CorpusRecord("copy", "", 0, 0, 0), graph=kind == "graph")
+    return identity
+
+
+def conditions(source: Bank) -> list[tuple[Condition, ...]]:
+    """Filters of every kind of field that keep a few rows, many, and all."""
+    payloads = [payload for page in pages(source) for _, _, payload in page]
+    words = [word for word, _ in Counter(p["word"] for p in payloads if p["is_word"]).most_common()]
+    sentence = Counter(word for p in payloads for word in set(p["sentence"].lower().split()) if word.isalpha())
+    frequent = [word for word, _ in sentence.most_common()]
+    corpus, document = payloads[0]["corpus"], payloads[len(payloads) // 2]["document"]
+    long = sorted(p["position"] for p in payloads)
+    norms = sorted(p["norm"] for p in payloads)
+    texts: list[list[str]] = [
+        [f"document={document}"],
+        ["word=dog"],
+        ["token=Ġdog"],
+        ["word=dog,cat,horse,bird,fish"],
+        *([f"word={','.join(words[i : i + n])}"] for i, n in ((200, 20), (100, 100), (100, 400), (0, 400))),
+        [f"word!={','.join(words[:50])}"],
+        [f"word!={','.join(words[:400])}"],
+        *([f"position>={long[int(len(long) * share)]}"] for share in (0.995, 0.98, 0.9, 0.7, 0.4)),
+        *([f"sentence~{frequent[rank]}"] for rank in (300, 100, 40, 10, 0) if rank < len(frequent)),
+        ["sentence~a dog"],
+        *([f"norm>{norms[int(len(norms) * share)]:.4g}"] for share in (0.99, 0.9, 0.5)),
+        ["is_word=true"],
+        ["is_word=false"],
+        ["is_word=true", "position>=3"],
+        ["is_word=true", "position>=6", f"word!={','.join(words[:50])}"],
+        [f"corpus={corpus}"],
+    ]
+    return [(), *(parse(text) for text in texts)]
+
+
+def shown(where: Sequence[Condition]) -> str:
+    """A filter in a table cell."""
+    text = " and ".join(f"{c.field}{c.op}({len(c.values)} values)" if len(c.values) > 5 else str(c) for c in where)
+    return f"`{text}`" if text else "none"
+
+
+def compared(bank: Bank, queries: Floats, where: Sequence[Condition], top: int) -> tuple[float, int]:
+    """Recall, and the queries that got fewer rows than there are."""
+    wanted = got = short = 0
+    truths = bank.search(queries, top, where, exact=True, with_payload=False)
+    answers = bank.search(queries, top, where, exact=False, with_payload=False)
+    for truth, found in zip(truths, answers, strict=True):
+        rows, last = {hit.id for hit in truth}, truth[-1].score - TIE
+        wanted += len(truth)
+        got += min(len(truth), sum(hit.id in rows or hit.score >= last for hit in found))
+        short += len(found) < len(truth)
+    return got / wanted, short
+
+
+def visual_queries(model: str, images: Sequence[Path], layers: Sequence[int], count: int) -> Floats:
+    """States of the images' visual tokens, drawn from all layers."""
+    loaded = load_model(model, device="cpu", need_vision=True)
+    rows = [s for path in images for s in ask_image(loaded, path, layers, QueryOptions()).states.values()]
+    stacked = np.concatenate(rows).astype(np.float32)
+    return stacked[np.sort(np.random.default_rng(0).permutation(len(stacked))[:count])]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--bank-layer", type=int, default=8)
+    parser.add_argument("--kinds", default="quantized,graph")
+    parser.add_argument("--layers", help="query layers, e.g. 0,4,8; default 0 and the store's")
+    parser.add_argument("--queries", type=int, default=256)
+    parser.add_argument("--with-fallback", action="store_true", help="as users get it, few rows compared one by one")
+    parser.add_argument("images", nargs="+", type=Path)
+    options = parser.parse_args()
+    kinds = options.kinds.split(",")
+    if not options.with_fallback:
+        approximation.FEW_ROWS, approximation.SMALL_SHARE = 0, 0.0
+    with open_store(options.store) as store, tempfile.TemporaryDirectory() as folder:
+        infos = store.list()
+        layers = sorted({0, *(info.record.identity.layer for info in infos)})
+        layers = [int(layer) for layer in options.layers.split(",")] if options.layers else layers
+        name = next(i.name for i in infos if i.record.identity.layer == options.bank_layer)
+        queries = visual_queries(options.model, options.images, layers, options.queries)
+        with store.open(name) as source, open_store(folder, create=True) as copies:
+            wheres, total = conditions(source), source.count()
+            names = {kind: copy(source, copies, kind).name() for kind in kinds}
+            print(f"{total:,} rows of layer {options.bank_layer}, {len(queries)} visual tokens\n")
+            columns = [f"{kind} @{top}" for kind in kinds for top in TOPS]
+            print("| filter | rows | share | " + " | ".join(columns) + " | short |")
+            print("|---|---|---|" + "---|" * (len(columns) + 1))
+            for where in wheres:
+                rows = source.count(where)
+                if not rows:
+                    continue
+                cells, shorts = [], []
+                for kind in kinds:
+                    with copies.open(names[kind]) as bank:
+                        for top in TOPS:
+                            recall, short = compared(bank, queries, where, top)
+                            cells.append(f"{recall:.4f}")
+                            shorts.append(short)
+                print(f"| {shown(where)} | {rows:,} | {rows / total:.1%} | {' | '.join(cells)} | {max(shorts)} |")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
