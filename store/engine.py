@@ -20,7 +20,7 @@ from schemas.payload import INDEXED_FIELDS, FieldKind
 from store.approximation import oversampling
 
 #: Of approximate search in a graph: candidates looked at.
-SEARCH_EF = 128
+SEARCH_EF = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class EngineSettings:
     slots: int = 4
     slot_bytes: int = 24 << 20
     index_from_kb: int = 1000
-    segment_rows: int = 10_000
+    segment_rows: int = 5_000
     optimize_rows: int = 100_000
     graph_from_rows: int = 300_000
     graph_links: int = 16
