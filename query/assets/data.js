@@ -1,6 +1,14 @@
 // The readings, as query/report_data.py packs them, and what can be counted in them.
 
-const data = JSON.parse(byId("data").textContent);
+/** What report_data.to_text made: JSON, deflated, in base64. */
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+byId("too-old").hidden = Boolean(globalThis.DecompressionStream);
+const data = await unpacked(byId("data").textContent);
 const LATENT = "latent";
 const MARKS = ["Ġ", "▁", ""];
 for (const one of data.readings) {
