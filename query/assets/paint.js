@@ -32,7 +32,9 @@ function paintView(one, layer, options, geometry, theme) {
   const words = svg("g", { class: "words" });
   const line =
     one.kind === "image"
-      ? { stroke: "#808080", "stroke-opacity": 0.55 }
+      ? options.colour === "find" && options.find.trim()
+        ? { stroke: rgb(INK[theme]), "stroke-opacity": 0.4 }
+        : { stroke: "#808080", "stroke-opacity": 0.55 }
       : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
   for (const cell of geometry.cells) {
     const colour = colours.of(cell.token);
