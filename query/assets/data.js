@@ -26,7 +26,7 @@ for (const one of data.readings) {
 }
 const LENSES = {
   latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
-  logit: { title: "LogitLens", about: "read by the output head", score: "probability" },
+  logit: { title: "LogitLens", about: "by the output head", score: "probability" },
   embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
 };
 
