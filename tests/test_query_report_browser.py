@@ -175,7 +175,7 @@ def test_the_line_through_the_layers_can_be_clicked(show):
             f"Layer {n}: LatentLens r1c1L{n} 0.36, LogitLens lr1c1L{n} 50 %, EmbeddingLens er1c1L{n} 0.30"
             for n in (0, 4, 8)
         ]
-        drawn = page.locator("#depth-lines g[aria-hidden] text").all_inner_texts()
+        drawn = page.locator("#depth-lines g[aria-hidden] text").all_text_contents()
         assert drawn.count("0.36") == drawn.count("50 %") == drawn.count("0.30") == 3
         stops.nth(2).click()
         expects(page.locator("#layer-name")).to_contain_text("Layer 8")
