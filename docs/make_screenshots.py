@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT, SCALE, COLOURS = 1280, 830, 1.25, 256
+WIDTH, HEIGHT, SCALE, COLOURS = 1280, 900, 1.25, 256
 # Name, colours, the part of the address that chooses the view, and the last part of the page to be seen.
 VIEWS = (
-    ("page.png", "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#save-bar"),
+    ("page.png", "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#panel"),
     ("page-layers.png", "dark", "#layer=8&patch=0:0,4&held=1&lens=latent&colour=find&find=rose", "#overview"),
 )
 ARGUMENTS = (

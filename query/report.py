@@ -2,7 +2,7 @@
 
 It opens from disk and asks no network for anything: a Content-Security-Policy forbids it, and allows
 only the page's own script and style, by their hashes. All texts of corpora, models and file names
-travel as JSON and become text nodes, never markup.
+travel as deflated JSON in base64, which the browser inflates, and become text nodes, never markup.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from query.pictures import data_url
-from query.report_data import pack, readable, to_script_json
+from query.report_data import pack, readable, to_text
 from schemas.results import Reading
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def to_html(readings: Sequence[Reading], pictures: Sequence[Image.Image | None],
     """
     data = pack(readings, [None if picture is None else data_url(picture) for picture in pictures])
     data["command"] = readable(command)
-    style, script = _joined(STYLES), f'"use strict";\n(() => {{\n{_joined(SCRIPTS)}}})();\n'
+    style, script = _joined(STYLES), f'"use strict";\n(async () => {{\n{_joined(SCRIPTS)}}})();\n'
     names = ", ".join(readable(reading.source) or "(no text)" for reading in readings)
     slots = {
         "title": html.escape(names if len(names) <= _TITLE else names[: _TITLE - 1] + "…"),
@@ -66,7 +66,7 @@ def to_html(readings: Sequence[Reading], pictures: Sequence[Image.Image | None],
         "base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
-        "data": to_script_json(data),
+        "data": to_text(data),
     }
     return _SLOT.sub(lambda match: slots[match[1]], _asset("report.html"))
 

@@ -1,5 +1,9 @@
 """Readings and pictures made up for tests of the page: every cell's words say where it is."""
 
+import base64
+import json
+import re
+import zlib
 from dataclasses import replace
 
 from PIL import Image
@@ -183,3 +187,9 @@ def hostile_reading():
         layers=layers,
         search=replace(plain.search, where=(everything,)),
     )
+
+
+def data_of(page):
+    """What a page's script unpacks."""
+    (text,) = re.findall(r'<script type="text/plain" id="data">([A-Za-z0-9+/=]*)</script>', page)
+    return json.loads(zlib.decompress(base64.b64decode(text)))

@@ -5,7 +5,6 @@ Shapes and errors only: the model is tiny and random, so what its neighbours say
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from page_readings import data_of
 from PIL import Image
 
 import cli
@@ -176,8 +176,7 @@ def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tm
     monkeypatch.setenv("LENSBANK_STORE", str(store))
     done = lens("query", image, "--layer", "1", "--approximate", "--silent", "--format", "html", "--out", out)
     assert done.exit_code == 0 and done.stdout == ""
-    page = out.read_text(encoding="utf-8")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    data = data_of(out.read_text(encoding="utf-8"))
     (reading,) = data["readings"]
     assert reading["source"] == "wide.png" and reading["picture"].startswith("data:image/png;base64,")
     words = shlex.split(data["command"])
@@ -186,9 +185,7 @@ def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tm
         ["--layer", "1", "--approximate", "--format", "html", "--out", str(out), "--store", str(store)]
     )
     again = lens(*words[1:])
-    assert again.exit_code == 0 and data["readings"] == json.loads(
-        re.search(r'id="data">(.*?)</script>', out.read_text(encoding="utf-8"), re.DOTALL)[1]
-    )["readings"]  # fmt: skip
+    assert again.exit_code == 0 and data_of(out.read_text(encoding="utf-8")) == data
 
 
 def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
@@ -206,7 +203,9 @@ def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
     ]
     done = subprocess.run(command, input=image.read_bytes(), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert b"data:image/png;base64," in done.stdout and done.stdout.startswith(b"<!doctype html>")
+    assert done.stdout.startswith(b"<!doctype html>")
+    (reading,) = data_of(done.stdout.decode("utf-8"))["readings"]
+    assert reading["picture"].startswith("data:image/png;base64,")
 
 
 def test_a_figure_is_a_png(store, image, tmp_path):

@@ -172,9 +172,11 @@ def test_the_line_through_the_layers_can_be_clicked(show):
     with show(image_reading(lenses=ALL)) as page:
         stops = page.locator("#depth .stop")
         assert [stop.get_attribute("aria-label") for stop in stops.all()] == [
-            f"Layer {n}: LatentLens r1c1L{n} 0.36, LogitLens lr1c1L{n} 0.50, EmbeddingLens er1c1L{n} 0.30"
+            f"Layer {n}: LatentLens r1c1L{n} 0.36, LogitLens lr1c1L{n} 50 %, EmbeddingLens er1c1L{n} 0.30"
             for n in (0, 4, 8)
         ]
+        drawn = page.locator("#depth-lines g[aria-hidden] text").all_text_contents()
+        assert drawn.count("0.36") == drawn.count("50 %") == drawn.count("0.30") == 3
         stops.nth(2).click()
         expects(page.locator("#layer-name")).to_contain_text("Layer 8")
         expects(stops.nth(2)).to_have_attribute("aria-current", "true")
@@ -459,7 +461,7 @@ def test_copies_as_text(show):
         text = copied(page, page.locator("#copy-patch").click)
         lines = text.splitlines()
         assert lines[0].startswith("photo.png, row 1, column 2, layer 4, x 200–300, y 70–140 px")
-        assert "r1c2L4\t0.370\tbank layer 8\twe saw the [r1c2L4] in the garden" in text
+        assert "r1c2L4\t0.370\tbank layer 8\twe saw the [r1c2L4] in the garden\tlines.txt:12" in text
         assert "lr1c2L4\t50 %" in text and "er1c2L4\t0.300" in text
         expects(page.locator("#told")).to_contain_text("copied")
         assert copied(page, page.locator("#copy-command").click) == "lensbank query 'my photo.png' --layer 4"
@@ -564,6 +566,31 @@ def test_the_enlarged_image_keeps_the_patch_beside_it(show):
         page.keyboard.press("f")
         until(page, f"document.querySelector('#figure svg').getBoundingClientRect().width > {before} * 1.3")
         assert page.locator("#panel").bounding_box()["x"] > before
+
+
+def test_on_a_projector_the_patch_stays_beside_the_image(show):
+    long = image_reading(lenses=ALL, layers=tuple(range(9)))
+    with show(long, viewport={"width": 720, "height": 450}, device_scale_factor=2) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 720
+        figure, panel = (page.locator(name).bounding_box() for name in ("#figure", "#panel"))
+        assert panel["x"] >= figure["x"] + figure["width"] and panel["y"] < figure["y"] + figure["height"]
+        ticks = [tick.bounding_box() for tick in page.locator("#layer-ticks span").all()]
+        assert all(a["x"] + a["width"] <= b["x"] for a, b in zip(ticks, ticks[1:], strict=False))
+
+
+def test_what_stands_below_the_words_does_not_jump(show):
+    reading = image_reading(1, 2, layers=(0, 4))
+    long = neighbor("dog", 0.5, after=" and" * 120)
+    layers = tuple(
+        replace(each, tokens=(replace(each.tokens[0], neighbors=(long,)), each.tokens[1])) for each in reading.layers
+    )
+    with show(replace(reading, layers=layers)) as page:
+        patch(page, 0).hover()
+        expects(place(page)).to_have_text("Row 0, column 0")
+        before = page.locator("#depth").bounding_box()["y"]
+        patch(page, 1).hover()
+        expects(place(page)).to_have_text("Row 0, column 1")
+        assert page.locator("#depth").bounding_box()["y"] == before
 
 
 def test_without_javascript_the_page_says_so(browser, tmp_path):

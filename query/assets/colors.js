@@ -79,7 +79,7 @@ function scoreColouring(one, layer, { lens, scale }) {
       const at = bestOf(found, token);
       return at < 0 ? null : { fill: viridis(share(strength(found, at))), opacity: 0.85 };
     },
-    legend: { kind: "ramp", low, high, title: `best ${LENSES[lens]?.score ?? "score"}` },
+    legend: { kind: "ramp", low, high, title: `best ${LENSES[lens]?.score ?? "score"}`, isProbability: Boolean(found.probability) },
   };
 }
 

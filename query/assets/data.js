@@ -1,6 +1,21 @@
 // The readings, as query/report_data.py packs them, and what can be counted in them.
 
-const data = JSON.parse(byId("data").textContent);
+/** For browsers without Uint8Array.fromBase64; a plain loop is ten times as fast as Uint8Array.from. */
+function bytesOf(text) {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
+/** What report_data.to_text made: JSON, deflated, in base64. */
+async function unpacked(text) {
+  const bytes = Uint8Array.fromBase64?.(text) ?? bytesOf(atob(text));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+byId("too-old").hidden = Boolean(globalThis.DecompressionStream);
+const data = await unpacked(byId("data").textContent);
 const LATENT = "latent";
 const MARKS = ["Ġ", "▁", ""];
 for (const one of data.readings) {
@@ -11,7 +26,7 @@ for (const one of data.readings) {
 }
 const LENSES = {
   latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
-  logit: { title: "LogitLens", about: "read by the output head", score: "probability" },
+  logit: { title: "LogitLens", about: "by the output head", score: "probability" },
   embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
 };
 

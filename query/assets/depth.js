@@ -2,7 +2,9 @@
 
 const STEP_FLAT = 58; // px a layer: below this its word stands upright
 const STEP_LEAST = 21;
-const HIGH = { name: 16, words: 20, upright: 62, chart: 34, layers: 20 };
+const STEP_MOST = 120;
+const STEP_SCORE = 38; // room for a score below each point
+const HIGH = { name: 16, words: 20, upright: 62, chart: 46, layers: 20 };
 
 function drawDepth() {
   const one = reading();
@@ -18,16 +20,16 @@ function depthPoints(one, lens) {
   return one.layers.map((layer) => {
     const found = layer.lenses[lens];
     const at = bestOf(found, state.token);
-    return at < 0 ? null : { word: wordOf(lens, found.entry[at]), value: strength(found, at) };
+    return at < 0 ? null : { word: wordOf(lens, found.entry[at]), value: strength(found, at), isProbability: Boolean(found.probability) };
   });
 }
 
 function depthDrawing(one, room) {
   const lenses = lensesOf(one);
   const count = one.layers.length;
-  const step = Math.max(STEP_LEAST, room / count);
+  const step = Math.min(STEP_MOST, Math.max(STEP_LEAST, room / count));
   const upright = step < STEP_FLAT;
-  const nameHigh = lenses.length > 1 ? HIGH.name : 0;
+  const nameHigh = HIGH.name;
   const wordHigh = upright ? HIGH.upright : HIGH.words;
   const stripHigh = nameHigh + wordHigh + HIGH.chart;
   const width = Math.floor(step * count);
@@ -45,16 +47,15 @@ function depthDrawing(one, room) {
   strips.forEach(({ lens, points }, number) => {
     const top = number * stripHigh;
     const drawn = depthStrip(points, { x, top: top + nameHigh, wordHigh, step, upright });
-    if (nameHigh)
-      drawn.prepend(
-        svg("text", {
-          x: 0,
-          y: top + 12,
-          "font-size": 12,
-          fill: "var(--quiet)",
-          text: `${lensTitle(lens)}, ${LENSES[lens]?.score ?? "score"}`,
-        }),
-      );
+    drawn.prepend(
+      svg("text", {
+        x: 0,
+        y: top + 12,
+        "font-size": 12,
+        fill: "var(--quiet)",
+        text: `${lensTitle(lens)}, ${LENSES[lens]?.score ?? "score"}`,
+      }),
+    );
     drawing.append(drawn);
   });
   return drawing;
@@ -64,7 +65,7 @@ function depthDrawing(one, room) {
 function depthStrip(points, { x, top, wordHigh, step, upright }) {
   const values = points.filter(Boolean).map((each) => each.value);
   const [low, high] = [Math.min(0, ...values), Math.max(...values, 0.0001)];
-  const y = (value) => top + wordHigh + HIGH.chart - 6 - ((value - low) / (high - low)) * (HIGH.chart - 14);
+  const y = (value) => top + wordHigh + HIGH.chart - 19 - ((value - low) / (high - low)) * (HIGH.chart - 26);
   const at = (point_, number) => (point_ ? `${tidy(x(number))},${tidy(y(point_.value))}` : null);
   const strip = svg(
     "g",
@@ -81,9 +82,15 @@ function depthStrip(points, { x, top, wordHigh, step, upright }) {
     const here = number === state.layer;
     const look = here ? { r: 5.5, fill: "var(--accent)" } : { r: 4, fill: "var(--quiet)" };
     strip.append(svg("circle", { cx: tidy(x(number)), cy: tidy(y(point_.value)), ...look }));
+    if (step >= STEP_SCORE || here) strip.append(depthScore(point_, x(number), y(point_.value) + 17, here));
     strip.append(depthWord(point_.word, x(number), { step, top, wordHigh, upright, here }));
   });
   return strip;
+}
+
+function depthScore({ value, isProbability }, x, y, here) {
+  const look = { "font-size": 11, "text-anchor": "middle", fill: here ? "var(--accent)" : "var(--quiet)" };
+  return svg("text", { x: tidy(x), y: tidy(y), ...look, text: shownScore(value, isProbability) });
 }
 
 function depthWord(word, x, { step, top, wordHigh, upright, here }) {
@@ -101,7 +108,7 @@ function depthStop(one, strips, at, { step, height, x }) {
   const layer = one.layers[at].layer;
   const here = at === state.layer;
   const said = strips.map(({ lens, points }) => {
-    const words = points[at] ? `${points[at].word} ${shownScore(points[at].value)}` : "nothing";
+    const words = points[at] ? `${points[at].word} ${shownScore(points[at].value, points[at].isProbability)}` : "nothing";
     return strips.length > 1 ? `${lensTitle(lens)} ${words}` : words;
   });
   const name = `Layer ${layer}: ${said.join(", ")}`;

@@ -5,6 +5,7 @@ let hovered = null;
 
 const theme = () => document.documentElement.dataset.theme;
 
+const TICK = 22; // px for the number of a layer below the slider
 const BELOW = 96; // px under the image for what explains it
 
 /** Width that the drawing may take: the column's, but no higher than the window unless it is enlarged. */
@@ -71,7 +72,7 @@ function drawHovered() {
   const found = layerAt(state.layer).lenses[state.lens];
   const at = bestOf(found, token);
   const said = at < 0 ? "nothing" : wordOf(state.lens, found.entry[at]);
-  const score = at < 0 ? "" : ` ${shownScore(strength(found, at))}`;
+  const score = at < 0 ? "" : ` ${shownScore(strength(found, at), Boolean(found.probability))}`;
   const held = state.locked && token === state.token ? " (held)" : "";
   byId("hovered").replaceChildren(`${placeName(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
 }
@@ -102,7 +103,7 @@ function drawLegend(one, legend) {
 
 function legendText(legend) {
   if (legend.kind === "ramp")
-    return `${legend.title} from ${shownScore(legend.low)} (dark) to ${shownScore(legend.high)} (bright)`;
+    return `${legend.title} from ${shownScore(legend.low, legend.isProbability)} (dark) to ${shownScore(legend.high, legend.isProbability)} (bright)`;
   if (legend.kind === "banks") return `bank layers ${legend.layers.join(", ")}, from dark to bright`;
   return `share of the ${legend.most} neighbours, from pale to strong`;
 }
@@ -149,7 +150,9 @@ function listenToFigure() {
     if (token !== null) hold(token);
   });
   new ResizeObserver(() => {
-    if (geometry && roomForFigure(reading()) !== geometry.width) drawFigure();
+    if (!geometry) return;
+    drawLayerBar();
+    if (roomForFigure(reading()) !== geometry.width) drawFigure();
   }).observe(byId("view"));
   globalThis.addEventListener("resize", () => {
     if (roomForFigure(reading()) !== geometry.width) drawFigure();
@@ -161,7 +164,7 @@ function drawControls() {
   const lenses = lensesOf(one);
   byId("lens").replaceChildren(...lenses.map((lens) => el("option", { value: lens, text: lensTitle(lens) })));
   byId("lens").value = state.lens;
-  byId("lens").hidden = lenses.length < 2;
+  byId("lens").parentElement.hidden = lenses.length < 2;
   const groups = groupsOf(one);
   byId("group").replaceChildren(...groups.map((group, number) => el("option", { value: number, text: group.name })));
   byId("group").value = state.group;
@@ -194,7 +197,7 @@ function drawLayerBar() {
   byId("layer-name").replaceChildren(`Layer ${layer}`, el("small", { text: layerAbout(one, layer) }));
   byId("layer-down").disabled = state.layer === 0;
   byId("layer-up").disabled = state.layer === last;
-  const every = Math.ceil(one.layers.length / 18);
+  const every = Math.ceil((one.layers.length * TICK) / Math.max(TICK, slider.clientWidth));
   byId("layer-ticks").replaceChildren(
     ...one.layers.flatMap((each, at) => {
       if (at % every && at !== state.layer) return [];

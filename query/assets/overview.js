@@ -9,8 +9,10 @@ function drawOverview() {
   byId("overview-name").textContent =
     one.kind === "image" ? "The whole image, layer by layer" : "The whole text, layer by layer";
   byId("overview-help").textContent =
-    `How many of the ${counted(one.tokens.index.length, ...unit)} have a word among their ${lensTitle(state.lens)} words; ` +
-    (banks.length ? "before them, the share of LatentLens' neighbours that comes from each bank layer. " : "") +
+    `How many of the ${counted(one.tokens.index.length, ...unit)} have a word among their ${lensTitle(state.lens)} words` +
+    (banks.length
+      ? "; before them, the share of LatentLens' neighbours that comes from each bank layer (outlined: the query's own). "
+      : ". ") +
     "Click a layer to see it, a word to see where it is.";
   byId("layers").replaceChildren(
     overviewHead(banks),
@@ -71,7 +73,7 @@ function wordButton({ word, count }, at) {
   );
 }
 
-/** One bar; a diagonal frame where a state is compared with text states of its own layer. */
+/** One bar; an outline where a state is compared with text states of its own layer. */
 function bankCell(one, layer, bank, share) {
   const high = 30 * share;
   const percent = `${Math.round(100 * share)} %`;
@@ -88,7 +90,8 @@ function bankCell(one, layer, bank, share) {
         width: 28,
         height: 30,
         fill: "var(--bar)",
-        "fill-opacity": layer.layer === bank ? 0.45 : 0.16,
+        "fill-opacity": 0.22,
+        ...(layer.layer === bank ? { stroke: "var(--quiet)", "vector-effect": "non-scaling-stroke" } : {}),
       }),
       svg("rect", { x: 1, y: tidy(32 - high), width: 28, height: tidy(high), fill: rgb(bankColour(one, bank)) }),
     ),

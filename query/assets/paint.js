@@ -2,7 +2,8 @@
 
 const SMALLEST = 7; // px: smaller words cannot be read
 const LARGEST = 17;
-const VEIL = { plain: 0, words: 0.66, find: 0.5 };
+const WORD_OF_TEXT = { light: "#a3225a", dark: "#ff8fb8" }; // what a token is near to, below the token itself
+const VEIL = { plain: 0, words: 0.56, find: 0.5 };
 
 /** What is drawn of the state. */
 function viewOptions() {
@@ -31,7 +32,9 @@ function paintView(one, layer, options, geometry, theme) {
   const words = svg("g", { class: "words" });
   const line =
     one.kind === "image"
-      ? { stroke: "#808080", "stroke-opacity": 0.55 }
+      ? options.colour === "find" && options.find.trim()
+        ? { stroke: rgb(INK[theme]), "stroke-opacity": 0.4 }
+        : { stroke: "#808080", "stroke-opacity": 0.55 }
       : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
   for (const cell of geometry.cells) {
     const colour = colours.of(cell.token);
@@ -48,7 +51,8 @@ function paintView(one, layer, options, geometry, theme) {
     const ink = colour && colour.opacity > 0.6 ? inkOn(colour.fill) : rgb(INK[theme]);
     const halo = rgb(colour ? mixed(PAPER[theme], colour.fill, colour.opacity) : PAPER[theme]);
     if (one.kind !== "image") words.append(paintToken(cell, ink));
-    if (options.words) words.append(...paintWord(one, layer, options, cell, ink, halo));
+    const wordInk = one.kind !== "image" && !colour ? WORD_OF_TEXT[theme] : ink;
+    if (options.words) words.append(...paintWord(one, layer, options, cell, wordInk, halo));
   }
   return { group: svg("g", {}, back, cells, ...paintSeams(one, geometry, theme), words), legend: colours.legend };
 }
@@ -155,12 +159,12 @@ function paintLegend(one, legend, ink) {
   };
   if (legend.kind === "ramp") {
     put(legend.title);
-    put(shownScore(legend.low));
+    put(shownScore(legend.low, legend.isProbability));
     for (let step = 0; step < 32; step += 1) {
       parts.push(svg("rect", { x: tidy(x + step * 4), y: 2, width: 4.5, height: 13, fill: rgb(viridis(step / 31)) }));
     }
     x += 136;
-    put(shownScore(legend.high));
+    put(shownScore(legend.high, legend.isProbability));
   } else if (legend.kind === "banks") {
     put("bank layer");
     for (const bank of legend.layers) {
@@ -182,7 +186,13 @@ function paintLegend(one, legend, ink) {
   return { group: svg("g", {}, ...parts), width: x, height: 18 };
 }
 
-/** A cosine, probability or range end as a person reads it. */
-function shownScore(value) {
+function percent(share) {
+  const shown = 100 * share;
+  return shown >= 0.1 || shown === 0 ? `${shown.toFixed(shown < 9.95 ? 1 : 0)} %` : "<0.1 %";
+}
+
+/** A cosine, or the end of a range of them, as a person reads it; a probability in percent. */
+function shownScore(value, isProbability = false) {
+  if (isProbability) return percent(value);
   return Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
 }

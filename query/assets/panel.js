@@ -74,6 +74,18 @@ function drawLenses() {
   const holder = byId("lenses");
   holder.dataset.count = lenses.length;
   holder.replaceChildren(...lenses.map((lens) => lensSection(one, lens)));
+  keepHeight(holder);
+}
+
+let tallest = { width: 0, height: 0 };
+
+/** What stands below must not jump while the pointer moves over patches: the lists only ever grow. */
+function keepHeight(holder) {
+  holder.style.minHeight = "";
+  const { width, height } = holder.getBoundingClientRect();
+  const room = Math.min(height, globalThis.innerHeight);
+  tallest = { width, height: width === tallest.width ? Math.max(room, tallest.height) : room };
+  holder.style.minHeight = `${tallest.height}px`;
 }
 
 function lensSection(one, lens) {
@@ -133,8 +145,7 @@ function wordLine({ word, start, seen, end }) {
 
 function scoreText(entry) {
   if (entry.probability === null) return shownScore(entry.score);
-  const percent = 100 * entry.probability;
-  return percent >= 0.1 || percent === 0 ? `${percent.toFixed(percent < 9.95 ? 1 : 0)} %` : "<0.1 %";
+  return percent(entry.probability);
 }
 
 function entryTitle(lens, entry) {
@@ -199,8 +210,9 @@ function entryText(lens, entry) {
   const score = entry.probability === null ? entry.score.toFixed(3) : scoreText(entry);
   if (!isLatent(lens)) return `${entry.word}\t${score}`;
   const { sentence, start, end } = entry;
+  const from = `${entry.document || entry.corpus}`;
   const marked = `${sentence.slice(0, start)}[${sentence.slice(start, end)}]${sentence.slice(end)}`;
-  return `${entry.word}\t${score}\tbank layer ${entry.bankLayer}\t${marked.replace(/\s+/g, " ")}`;
+  return `${entry.word}\t${score}\tbank layer ${entry.bankLayer}\t${marked.replace(/\s+/g, " ")}\t${from}`;
 }
 
 let speaking = null;
