@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ _GROWTH = 4
 
 
 class Vocabulary:
-    """Every row of a model's embedding or unembedding, in words.
+    r"""Every row of a model's embedding or unembedding, in words.
 
     No entry is left out: special tokens are read by their own name (``<|im_end|>``), rows for
     which the tokenizer has no token as ``[id 50000]``.
@@ -33,7 +34,8 @@ class Vocabulary:
     Attributes:
         tokens: the tokenizer's own string of each entry.
         words: what a person would read: decoded as it would be behind another word, without the
-            space around it. Incomplete bytes of a character are U+FFFD; white space is empty.
+            space around it. Bytes that are no whole character are written ``\xc5``, or as the
+            tokenizer has it (``<0xC5>``); white space is empty.
         is_word: whether the entry is one whole word, not a piece of one: a space begins it, or its
             script has none; it holds a letter and no punctuation. Special tokens are no words.
     """
@@ -50,7 +52,7 @@ class Vocabulary:
         names = tokenizer.convert_ids_to_tokens(list(range(known)))
         self.tokens = [name if name is not None else f"[id {i}]" for i, name in enumerate(names)] + rest
         texts = _decoded(tokenizer, known)
-        self.words = [text.strip() for text in texts] + rest
+        self.words = [_readable(token, text.strip()) for token, text in zip(self.tokens, texts, strict=False)] + rest
         special = {i for i in tokenizer.all_special_ids if i is not None}
         whole = [i not in special and _is_word(text) for i, text in enumerate(texts)]
         self.is_word: NDArray[np.bool_] = np.array(whole + [False] * len(rest), np.bool_)
@@ -146,6 +148,27 @@ def _decoded(tokenizer: Any, size: int) -> list[str]:
     pairs = decode([[*before, i] for i in range(size)], skip_special_tokens=False)
     alone = decode([[i] for i in range(size)], skip_special_tokens=False)
     return [p[len(prefix) :] if p.startswith(prefix) else a for p, a in zip(pairs, alone, strict=True)]
+
+
+def _readable(token: str, text: str) -> str:
+    """The text, or bytes in figures: what stands for a byte in a tokenizer's string is no letter to a reader."""
+    if "\ufffd" not in text:
+        return text
+    if re.fullmatch("<0x[0-9A-F]{2}>", token):
+        return token
+    if not all(char in _BYTES for char in token):
+        return text
+    return bytes(_BYTES[char] for char in token).decode("utf-8", "backslashreplace").strip()
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter that byte-level tokenizers write for each byte: itself, or one from U+0100 on."""
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(0x100 + place): byte for place, byte in enumerate(hidden)}
+
+
+_BYTES = _byte_letters()
 
 
 def _is_word(text: str) -> bool:
