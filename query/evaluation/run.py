@@ -9,7 +9,7 @@ from typing import Any
 
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.coverage import coverage
-from query.evaluation.reading import ReadingOptions, read_images, run_settings
+from query.evaluation.reading import ReadingOptions, read_images, run_settings, sampled_images
 from query.evaluation.records import write_whole
 from query.evaluation.report import to_markdown, to_table
 from query.evaluation.summary import Evaluated, ground_truth_summary
@@ -59,7 +59,8 @@ def evaluate_ground_truth(
     """
     if not any(image.things for image in images):
         raise UsageError("No object is annotated, so nothing can be compared with.", "Give --annotations with objects.")
-    return ground_truth_summary(read_and_gather(session, images, options, out, "ground-truth", progress))
+    chosen = sampled_images(images, options)
+    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress))
 
 
 def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
