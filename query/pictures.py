@@ -24,11 +24,16 @@ def reduced(image: Image.Image, side: int = MAX_SIDE) -> Image.Image:
 
 
 def encoded(image: Image.Image) -> tuple[bytes, str]:
-    """An RGB image as a file's bytes and its kind: ``png`` where that is small, else ``jpeg``. No metadata goes along."""
+    """An RGB image as a file's bytes and kind: ``png`` where that is small, else ``jpeg``. No metadata goes along."""
     data = _saved(image, "PNG", optimize=True)
     if len(data) <= _MAX_PNG:
         return data, "png"
-    return _saved(image, "JPEG", quality=_QUALITY, optimize=True, subsampling=0), "jpeg"
+    return jpeg(image), "jpeg"
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """An RGB image as a JPEG file's bytes. No metadata goes along."""
+    return _saved(image, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
 
 
 def data_url(image: Image.Image) -> str:

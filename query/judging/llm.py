@@ -15,10 +15,11 @@ from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.records import write_whole
 from query.judging import pictures, prompt
 from query.judging.budget import Budget, BudgetSpentError
-from query.judging.endpoint import Endpoint, EndpointSettings, QuestionRefusedError, Reply, StoppedError
+from query.judging.endpoint import Endpoint, QuestionRefusedError, Reply, StoppedError
 from query.judging.judgements import Judgement, JudgementsFile
 from query.judging.pictures import Pictures
 from query.judging.questions import Question
+from query.judging.settings import EndpointSettings
 from query.judging.verdict import UnclearVerdictError, Verdict, parse_verdict
 from query.pipeline import Progress
 from schemas.errors import JudgeError
@@ -103,8 +104,8 @@ class LlmJudge:
             f"time; {len(questions) - count:,} answers are on record. An answer that cannot be read is asked for once "
             "more, and a call that fails is repeated.",
             f"Each holds two pictures (a whole image with a red box, and what is in the box) and up to "
-            f"{max(len(q.words) for q in waiting)} words: {len(places)} patches of {len({q.place for q in waiting})} of "
-            "your images, as pixels, without file names or metadata.",
+            f"{max(len(q.words) for q in waiting)} words: {len(places)} patches of {len({q.place for q in waiting})} "
+            "images of yours, as pixels, without file names or metadata.",
             f"The first call, about {size:.2f} MB, is in {self._out / EXAMPLE_FILE}. What it costs is between you and "
             "the endpoint; whether these pictures may go there is for you to know.",
         ]
@@ -238,7 +239,7 @@ class LlmJudge:
             said.put(None)
 
     def _judged(self, endpoint: Endpoint, question: Question) -> Judgement:
-        words = prompt.shown_words(question.words)
+        words = question.words
         chat = prompt.messages(words, self._shown.of(question.place, question.patch))
         verdict, problem, replies = None, None, list[Reply]()
         while verdict is None and len(replies) < _ANSWERS:
@@ -276,7 +277,7 @@ class LlmJudge:
         )
 
     def _body(self, question: Question) -> dict[str, Any]:
-        chat = prompt.messages(prompt.shown_words(question.words), self._shown.of(question.place, question.patch))
+        chat = prompt.messages(question.words, self._shown.of(question.place, question.patch))
         return {"model": self._endpoint.model, "messages": chat, **self._endpoint.params}
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.records import ImageWords, Patch
 from query.images import open_image
-from query.pictures import encoded, reduced
+from query.pictures import encoded, jpeg, reduced
 from schemas.errors import InputError
 from schemas.results import PixelBox
 
@@ -78,11 +78,15 @@ class Pictures:
         images: those that were read.
         found: what was read of them, in the same order.
         max_pixels: of an image.
+        only_jpeg: no PNG, even where that is small.
     """
 
-    def __init__(self, images: Sequence[AnnotatedImage], found: Sequence[ImageWords], max_pixels: int) -> None:
+    def __init__(
+        self, images: Sequence[AnnotatedImage], found: Sequence[ImageWords], max_pixels: int, only_jpeg: bool = False
+    ) -> None:
         """Nothing is opened yet."""
         self._images, self._found, self._max_pixels = images, found, max_pixels
+        self._encoded = (lambda image: (jpeg(image), "jpeg")) if only_jpeg else encoded
         self._made = lru_cache(maxsize=16)(self._make)
 
     def of(self, place: int, patch: Patch) -> tuple[Picture, Picture]:
@@ -98,4 +102,5 @@ class Pictures:
         if opened.sha256 != self._found[place].sha256:
             raise InputError(f"{self._images[place].name} has changed since it was read.", "Give another --out.")
         box = region(patch.box, opened.width, opened.height)
-        return Picture(*encoded(marked(opened.image, box))), Picture(*encoded(cropped(opened.image, box)))
+        whole, crop = marked(opened.image, box), cropped(opened.image, box)
+        return Picture(*self._encoded(whole)), Picture(*self._encoded(crop))

@@ -21,6 +21,7 @@ import numpy as np
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.reading import ReadingOptions, image_quotas
 from query.evaluation.records import ImageWords, Patch, Words
+from query.judging.prompt import shown_words
 
 CONTROLS = ("shuffled", "random_patches", "random_vectors")
 
@@ -33,7 +34,8 @@ class Question:
         id: a hash of the image's bytes, the patch's box and the words.
         place: of the image among those that were read.
         patch: that is shown.
-        words: best first; empty where filters left none, and then there is nothing to ask.
+        words: best first, as a judge sees them: cleaned, of bounded length. Empty where filters left
+            none, and then there is nothing to ask.
     """
 
     id: str
@@ -133,13 +135,14 @@ class _Planner:
                 rng = self._rng(f"{control} {lens}")
                 taken = 0
                 for n in rng.permutation(len(pool)):
-                    taken += self._control(control, lens, *pool[n], rng)
+                    taken += self._control(Use("", pool[n][0], pool[n][1], lens, control), pool[n][2], rng)
                     if taken == self.count:
                         break
 
-    def _control(self, control: str, lens: str, place: int, layer: int, i: int, rng: np.random.Generator) -> bool:
-        """Add one; false where this patch cannot give it."""
-        words, use = self.found[place], Use("", place, layer, lens, control)
+    def _control(self, use: Use, i: int, rng: np.random.Generator) -> bool:
+        """Add one for the words of patch ``i``; false where it cannot give one."""
+        place, layer, lens, control = use.place, use.layer, use.lens, use.control
+        words = self.found[place]
         if control == "shuffled":
             others = [n for n, kept in enumerate(self.judged) if kept and n != place]
             akin = [n for n in others if self.images[n].group == self.images[place].group]
@@ -162,7 +165,7 @@ class _Planner:
 
     def _use(self, shown: int, patch: Patch, words: Words, use: Use) -> None:
         found = self.found[shown]
-        box = patch.box
+        box, words = patch.box, shown_words(words)
         key = json.dumps([found.sha256, patch.view, box.x0, box.y0, box.x1, box.y1, list(words)])
         question = Question(hashlib.sha256(key.encode()).hexdigest()[:24], shown, patch, words)
         self.questions.setdefault(question.id, question)

@@ -1,0 +1,218 @@
+"""From images to a judge's figures: read, plan, then a model or people, then the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from query.evaluation.annotations import AnnotatedImage
+from query.evaluation.reading import ReadingOptions, sampled_images
+from query.evaluation.run import read_and_gather
+from query.evaluation.summary import Evaluated, frame
+from query.judging.agreement import agreements
+from query.judging.export import export
+from query.judging.judgements import JudgementsFile
+from query.judging.key import Key
+from query.judging.labels import Labels, read_labels
+from query.judging.llm import JudgeLimits, LlmJudge
+from query.judging.pictures import Pictures
+from query.judging.questions import Plan, plan_questions
+from query.judging.settings import EndpointSettings
+from query.judging.summary import Scores, judged_summary
+from query.pipeline import Progress, QuerySession
+from schemas.errors import UsageError
+
+#: Visual tokens that are judged at every layer through every lens, as in the paper.
+SAMPLE = 100
+#: Questions of each control for each lens.
+CONTROLS = 50
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images that have been read, and what is to be judged of them."""
+
+    done: Evaluated
+    plan: Plan
+    options: ReadingOptions
+    controls: int
+    max_pixels: int
+
+    def pictures(self, only_jpeg: bool = False) -> Pictures:
+        """What judges see."""
+        return Pictures(self.done.images, self.done.words, self.max_pixels, only_jpeg)
+
+    def frame(self, judge: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:
+        """The beginning of a summary, with what is particular to the judge."""
+        settings = {**self.done.settings, "judge": {"controls": self.controls, **judge}}
+        lacking = _shortage(self.plan, self.options)
+        return frame(replace(self.done, settings=settings, notes=(*self.done.notes, *lacking, *notes)))
+
+    @property
+    def groups(self) -> list[str]:
+        """Of each image."""
+        return [image.group for image in self.done.images]
+
+
+def prepare(
+    session: QuerySession,
+    images: Sequence[AnnotatedImage],
+    judge: str,
+    sample: int | None,
+    seed: int,
+    controls: int,
+    out: Path,
+    progress: Progress,
+) -> Prepared:
+    """Read the sample of images and plan what is judged; a run that was interrupted goes on.
+
+    Args:
+        session: the model, its lenses and banks.
+        images: to draw the sample from.
+        judge: ``words`` or ``llm``.
+        sample: visual tokens; ``None`` for :data:`SAMPLE`.
+        seed: of everything that is drawn.
+        controls: see :func:`query.judging.questions.plan_questions`.
+        out: folder of the evaluation.
+        progress: where to report to.
+
+    Raises:
+        LensbankError: as :func:`query.evaluation.run.read_and_gather`.
+    """
+    options = ReadingOptions(sample=SAMPLE if sample is None else sample, seed=seed, spare=1)
+    chosen = sampled_images(images, options)
+    done = read_and_gather(session, chosen, options, out, judge, progress)
+    plan = plan_questions(done.images, done.words, options, controls)
+    return Prepared(done, plan, options, controls, session.options.max_pixels)
+
+
+def judge_with_llm(
+    prepared: Prepared,
+    endpoint: EndpointSettings,
+    limits: JudgeLimits,
+    out: Path,
+    progress: Progress,
+    notify: Callable[[str], None],
+    consent: Callable[[], bool],
+) -> dict[str, Any]:
+    """Have a model judge what is planned.
+
+    Args:
+        prepared: see :func:`prepare`.
+        endpoint: where the model is.
+        limits: how much may be asked.
+        out: folder of the evaluation; every answer is kept there.
+        progress: where to report to.
+        notify: for lines to the user: first of all what would be sent.
+        consent: asked before anything is sent, unless every answer is on record.
+
+    Returns:
+        The summary; where a limit was reached, of the answers until then, with a note.
+
+    Raises:
+        UsageError: there was no consent; nothing was sent.
+        JudgeError: the endpoint cannot be used.
+        InputError: an image has changed; the record is damaged.
+    """
+    judge = LlmJudge(endpoint, limits, out, prepared.done.images, prepared.pictures())
+    questions = prepared.plan.to_ask
+    if judge.waiting(questions):
+        for line in judge.announcement(questions):
+            notify(line)
+        if not consent():
+            raise UsageError("Nothing was sent.", "Add --yes to send it.")
+        judge.ask(questions, progress, notify)
+    verdicts = judge.verdicts()
+    scores = {**{question: {v.kind: 1.0} for question, v in verdicts.items()}, **_wordless(prepared.plan)}
+    lacking = sum(question.id not in verdicts for question in questions)
+    notes = []
+    if judge.stopped:
+        notes.append(
+            f"{judge.stopped}: {len(questions) - lacking:,} of {len(questions):,} questions are answered, drawn by "
+            "lot. The same command with a higher limit goes on."
+        )
+    elif lacking:
+        notes.append(
+            f"{lacking:,} of {len(questions):,} answers could not be read and are left out; the same command asks for "
+            "them again."
+        )
+    return judged_summary(prepared.frame(judge.facts(), notes), prepared.groups, prepared.plan.uses, scores)
+
+
+def export_for_people(prepared: Prepared, out: Path, progress: Progress) -> int:
+    """Write lists and pictures for people to label; see :func:`query.judging.export.export`.
+
+    Returns:
+        How many items there are.
+
+    Raises:
+        UsageError: other lists are there already.
+        InputError: an image has changed.
+    """
+    pictures, seed = prepared.pictures(only_jpeg=True), prepared.options.seed
+    return export(out, prepared.done.images, prepared.plan, pictures, seed, prepared.frame({}), progress)
+
+
+def summarise_labels(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """What people's labels say.
+
+    Args:
+        folder: of the evaluation whose items were exported.
+        files: one of each person.
+
+    Returns:
+        The summary: an item counts for a verdict by the share of people who gave it. ``agreement``: a row for each
+        pair of people, and of a person and a model that has judged in the same folder.
+
+    Raises:
+        InputError: a file, or the key, cannot be read.
+        UsageError: two files of the same name.
+    """
+    key = Key.read(folder)
+    read = [read_labels(file, key.items) for file in files]
+    if len({labels.rater for labels in read}) < len(read):
+        raise UsageError("Two files have the same name, which tells their raters apart.", "Rename one.")
+    scores: dict[str, dict[str, float]] = {question: {"none": 1.0} for question in key.wordless}
+    for number, question in key.items.items():
+        given = [labels.verdicts[number] for labels in read if number in labels.verdicts]
+        if given:
+            scores[question] = {kind: given.count(kind) / len(given) for kind in set(given)}
+    judge = {
+        "raters": [{"name": one.rater, "labels": len(one.verdicts), "missing": one.missing} for one in read],
+        "items": len(key.items),
+    }
+    settings = {**key.frame["settings"], "judge": {**key.frame["settings"]["judge"], **judge}}
+    notes = [*key.frame["notes"], *(note for labels in read for note in labels.notes)]
+    summary = judged_summary({**key.frame, "settings": settings, "notes": notes}, key.groups, key.uses, scores)
+    return {**summary, "agreement": [pair.to_dict() for pair in agreements(_ratings(folder, key, read))]}
+
+
+def _ratings(folder: Path, key: Key, read: Sequence[Labels]) -> dict[str, dict[str, str]]:
+    """Rater → question → verdict: people, then the models that have judged in the same folder."""
+    ratings = {
+        labels.rater: {key.items[number]: verdict for number, verdict in labels.verdicts.items()} for labels in read
+    }
+    record, known = JudgementsFile(folder), set(key.items.values())
+    for judge in dict.fromkeys(one.judge for one in record.all):
+        answers = record.of(judge)
+        verdicts = {q: one.verdict for q, one in answers.items() if one.verdict is not None and q in known}
+        if verdicts:
+            name = f"model {next(iter(answers.values())).model}"
+            ratings[name if name not in ratings else f"{name} ({judge[:6]})"] = verdicts
+    return ratings
+
+
+def _wordless(plan: Plan) -> Scores:
+    """Where filters left no word there is nothing to judge: none of them fits."""
+    return {question.id: {"none": 1.0} for question in plan.questions.values() if not question.words}
+
+
+def _shortage(plan: Plan, options: ReadingOptions) -> list[str]:
+    notes = list(plan.lacking)
+    if options.sample is not None and plan.patches < options.sample:
+        notes.append(
+            f"The images have only {plan.patches:,} visual tokens; a sample of {options.sample:,} was asked for."
+        )
+    return notes
