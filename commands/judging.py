@@ -56,7 +56,7 @@ def judge_options(command: Command) -> Command:
             click.option(
                 "--max-tokens-total",
                 type=click.IntRange(1),
-                help="Judge llm: no request is begun after so many tokens, as the server counts; earlier runs included.",
+                help="Judge llm: no request is begun after so many tokens, as the server counts; earlier runs counted.",
             ),
             click.option("--yes", is_flag=True, help="Judge llm: send what is announced without asking first."),
         ]

@@ -113,7 +113,7 @@ class Endpoint:
             try:
                 status, headers, raw = self._post(data)
             except httpx.RequestError as error:
-                trouble = f"{type(error).__name__}: {clean(self.harmless(str(error)))}".rstrip(": ")
+                trouble = f"{type(error).__name__}: {clean(self.harmless(str(error)))}".rstrip(":. ")
                 patience = self._patience(error)
             else:
                 self._reached, patience = True, self._settings.patience
