@@ -14,6 +14,7 @@ from commands.judging import (
     judge_options,
     read_sample,
     require_judge_options,
+    resumable,
     say_results,
     write_lists,
 )
@@ -87,7 +88,7 @@ def evaluate(**options: Any) -> None:
       lensbank evaluate --images photos --judge llm --judge-url http://localhost:8080/v1 --judge-model qwen --out judged
       lensbank evaluate --images photos --judge words --out judged
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
         from query.evaluation.reading import ReadingOptions
         from query.evaluation.run import evaluate_ground_truth
         from query.pipeline import QueryOptions, QuerySession, model_source

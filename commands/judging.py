@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +144,20 @@ def _consent(yes: bool) -> Callable[[], bool]:
     return ask
 
 
+@contextmanager
+def resumable(progress: TerminalProgress) -> Iterator[None]:
+    """Say of an interrupted evaluation that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.finish()
+        progress.note("What has been read and answered is kept: the same command goes on from there.")
+        raise
+
+
 def say_results(summary: dict[str, Any], out: Path, progress: TerminalProgress) -> None:
     """Write a summary's files, show the table and what a reader must know."""
-    from query.evaluation.run import write_outputs
+    from query.evaluation.outputs import write_outputs
 
     table, lacking = write_outputs(summary, out)
     click.echo(table)
@@ -171,6 +183,6 @@ def evaluate_labels(folder: Path, files: tuple[Path, ...], out: Path | None, deb
       lensbank evaluate-labels results labels-anna.csv labels-ben.csv
     """  # noqa: D301 - click needs the \b character
     with reported(debug), TerminalProgress(silent=True) as progress:
-        from query.judging.run import summarise_labels
+        from query.judging.labelled import summarise_labels
 
         say_results(summarise_labels(folder, files), out or folder / "labelled", progress)

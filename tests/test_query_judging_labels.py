@@ -13,9 +13,10 @@ from PIL import Image
 from query.evaluation.report import to_markdown, to_table
 from query.judging.export import export
 from query.judging.key import KEY_FILE, Key
+from query.judging.labelled import summarise_labels
 from query.judging.labels import read_labels
 from query.judging.page import labelling_page
-from query.judging.run import export_for_people, summarise_labels
+from query.judging.run import export_for_people
 from schemas.errors import InputError, UsageError
 
 COLUMNS = "item picture crop image view row col box words label".split()

@@ -9,8 +9,9 @@ from judging_fixtures import SIDE, make_images, prepared
 from PIL import Image
 
 from query.evaluation.reading import ReadingOptions
+from query.judging.items import CONTROLS
 from query.judging.pictures import RED, Pictures, cropped, marked, region
-from query.judging.questions import CONTROLS, plan_questions
+from query.judging.questions import plan_questions
 from query.judging.summary import judged_summary
 from schemas.errors import InputError
 from schemas.results import PixelBox

@@ -13,19 +13,21 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from query.display import clean
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.records import write_whole
+from query.judging.items import Plan, Question
 from query.judging.key import Key
 from query.judging.page import labelling_page
 from query.judging.pictures import Pictures
-from query.judging.questions import Plan, Question
-from query.pipeline import Progress
 from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from query.pipeline import Progress
 
 LABELS_FOLDER = "labels"
 CSV_FILE, JSONL_FILE, PAGE_FILE, PICTURES_FOLDER = "labels.csv", "labels.jsonl", "label.html", "pictures"

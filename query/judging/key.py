@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from query.evaluation.records import write_whole
-from query.judging.questions import Use
+from query.judging.items import Use
 from schemas.errors import InputError
 
 KEY_FILE = "labels-key.json"

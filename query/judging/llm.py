@@ -9,20 +9,22 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.records import write_whole
 from query.judging import pictures, prompt
 from query.judging.budget import Budget, BudgetSpentError
 from query.judging.endpoint import Endpoint, QuestionRefusedError, Reply, StoppedError
+from query.judging.items import Question
 from query.judging.judgements import Judgement, JudgementsFile
 from query.judging.pictures import Pictures
-from query.judging.questions import Question
 from query.judging.settings import EndpointSettings
 from query.judging.verdict import UnclearVerdictError, Verdict, parse_verdict
-from query.pipeline import Progress
 from schemas.errors import JudgeError
+
+if TYPE_CHECKING:
+    from query.pipeline import Progress
 
 EXAMPLE_FILE = "judge-example.json"
 # An answer that cannot be read is asked for once more, then left out.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from query.evaluation.statistics import Estimate, Resampler
-from query.judging.questions import CONTROLS, Use
+from query.judging.items import CONTROLS, Use
 from query.judging.verdict import KINDS
 
 if TYPE_CHECKING:
