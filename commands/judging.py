@@ -31,8 +31,8 @@ def judge_options(command: Command) -> Command:
             click.option(
                 "--controls",
                 type=click.IntRange(0),
-                help="Judges words, llm: how many words-of-another-place questions of each of three kinds are mixed in "
-                "for each lens.  [default: 50]",
+                help="Judges llm, words: questions of each control for each lens, mixed in unmarked; 0 for none.  "
+                "[default: 50]",
             ),
             click.option("--judge-url", help="Judge llm: base URL of an OpenAI-compatible API, local or not."),
             click.option("--judge-model", help="Judge llm: the model's name there. It must see images."),
@@ -43,14 +43,27 @@ def judge_options(command: Command) -> Command:
                 metavar="NAME=VALUE",
                 help="Judge llm: a further field of every request, e.g. temperature=0; repeatable.",
             ),
-            click.option("--judge-timeout", type=click.FloatRange(1), default=120, help="Seconds a request may take."),
+            click.option(
+                "--judge-timeout",
+                type=click.FloatRange(1),
+                default=120,
+                show_default=True,
+                help="Judge llm: seconds that a request may take.",
+            ),
             click.option(
                 "--judge-patience",
                 type=click.FloatRange(1),
                 default=600,
-                help="Seconds a question may take, with all that is tried again.",
+                show_default=True,
+                help="Judge llm: seconds that a question may take, with all that is tried again.",
             ),
-            click.option("--concurrency", type=click.IntRange(1, 64), default=4, help="Requests at a time."),
+            click.option(
+                "--concurrency",
+                type=click.IntRange(1, 64),
+                default=4,
+                show_default=True,
+                help="Judge llm: requests at a time.",
+            ),
             click.option(
                 "--max-calls", type=click.IntRange(0), help="Judge llm: requests at most, earlier runs counted."
             ),
