@@ -49,7 +49,9 @@ class JudgeServer:
             self.requests.append(request)
             self.busy += 1
             self.most = max(self.most, self.busy)
-            return self.script.pop(0) if self.script else self.answer(request)
+            if self.script:
+                return self.script.pop(0)
+        return self.answer(request)
 
 
 class _Handler(BaseHTTPRequestHandler):

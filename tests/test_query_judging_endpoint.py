@@ -88,7 +88,7 @@ def test_patience_ends(server):
     began = time.monotonic()
     with pytest.raises(JudgeError, match="gave no answer within 5 s"):
         ask(server, notes=notes)
-    assert time.monotonic() - began < 2 and notes == []  # an hour is more than there is patience for: no use to wait
+    assert time.monotonic() - began < 4 and notes == []  # an hour is more than there is patience for: no use to wait
 
 
 def test_a_host_that_is_not_there(monkeypatch):
