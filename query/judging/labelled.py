@@ -44,7 +44,9 @@ def summarise_labels(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
     }
     settings = {**key.frame["settings"], "judge": {**key.frame["settings"]["judge"], **judge}}
     notes = [*key.frame["notes"], *(note for labels in read for note in labels.notes)]
-    summary = judged_summary({**key.frame, "settings": settings, "notes": notes}, key.groups, key.uses, scores)
+    summary = judged_summary(
+        {**key.frame, "judge": "words", "settings": settings, "notes": notes}, key.groups, key.uses, scores
+    )
     return {**summary, "agreement": [pair.to_dict() for pair in agreements(_ratings(folder, key, read))]}
 
 
