@@ -74,7 +74,7 @@ def test_controls_that_cannot_be_had_are_named(tmp_path):
 
 def test_without_words_there_is_nothing_to_ask(tmp_path):
     images, found = make_images(tmp_path, count=1)
-    empty = {8: {"latent": ((), ("\u200b", " "), ("dog\u202e", "x" * 500), *((),) * 6)}}
+    empty = {8: {"latent": ((), ("\u200b", " "), ("dog\u202e", "x" * 500, "dog"), *((),) * 6)}}
     said = replace(found[0], words=empty, random={8: {"latent": ()}})
     plan = plan_questions(images, [said], ReadingOptions(), controls=2)
     assert [question.words for question in plan.to_ask if question.patch.col == 2] == [("dog", "x" * 80)]

@@ -42,8 +42,9 @@ FINGERPRINT = hashlib.sha256("\n".join([_SYSTEM, _BEFORE, _BETWEEN, _AFTER]).enc
 
 
 def shown_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Words as they are shown to whoever judges: harmless on a screen, and of bounded length."""
-    return tuple(word[:LONGEST_WORD] for word in (clean(word).strip() for word in words) if word)
+    """Words as they are shown to whoever judges: each once, harmless on a screen, and of bounded length."""
+    cleaned = (clean(word).strip()[:LONGEST_WORD] for word in words)
+    return tuple(dict.fromkeys(word for word in cleaned if word))
 
 
 def messages(words: Sequence[str], pictures: tuple[Picture, Picture]) -> list[dict[str, Any]]:
