@@ -109,9 +109,9 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "exact": asked.exact,
         "prompt": asked.prompt,
         "sample": options.sample,
-        "spare": options.spare,
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
+        **({"spare": options.spare} if options.spare else {}),
     }
 
 
