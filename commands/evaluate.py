@@ -116,7 +116,7 @@ def evaluate(**options: Any) -> None:
                 if options["judge"] == "ground-truth":
                     summary = evaluate_ground_truth(session, images, reading, options["out"], progress)
                 else:
-                    prepared = read_sample(session, images, options, progress)
+                    prepared = read_sample(session, images, reading, options, progress)
         if options["judge"] == "words":
             write_lists(prepared, options["out"], progress)
             return

@@ -16,6 +16,7 @@ from commands.terminal import TerminalProgress, reported
 
 if TYPE_CHECKING:
     from query.evaluation.annotations import AnnotatedImage
+    from query.evaluation.reading import ReadingOptions
     from query.judging.run import Prepared
     from query.judging.settings import EndpointSettings
     from query.pipeline import QuerySession
@@ -116,14 +117,17 @@ def endpoint_settings(options: dict[str, Any]) -> EndpointSettings:
 
 
 def read_sample(
-    session: QuerySession, images: list[AnnotatedImage], options: dict[str, Any], progress: Any
+    session: QuerySession,
+    images: list[AnnotatedImage],
+    reading: ReadingOptions,
+    options: dict[str, Any],
+    progress: TerminalProgress,
 ) -> Prepared:
     """Read what is to be judged."""
     from query.judging.run import CONTROLS, prepare
 
     controls = CONTROLS if options["controls"] is None else options["controls"]
-    asked = (options["judge"], options["sample"], options["seed"], controls)
-    return prepare(session, images, *asked, options["out"], progress)
+    return prepare(session, images, options["judge"], reading, controls, options["out"], progress)
 
 
 def ask_model(

@@ -57,8 +57,7 @@ def prepare(
     session: QuerySession,
     images: Sequence[AnnotatedImage],
     judge: str,
-    sample: int | None,
-    seed: int,
+    reading: ReadingOptions,
     controls: int,
     out: Path,
     progress: Progress,
@@ -69,8 +68,7 @@ def prepare(
         session: the model, its lenses and banks.
         images: to draw the sample from.
         judge: ``words`` or ``llm``.
-        sample: visual tokens; ``None`` for :data:`SAMPLE`.
-        seed: of everything that is drawn.
+        reading: how they are read; without a sample, :data:`SAMPLE` visual tokens are drawn.
         controls: see :func:`query.judging.questions.plan_questions`.
         out: folder of the evaluation.
         progress: where to report to.
@@ -78,7 +76,7 @@ def prepare(
     Raises:
         LensbankError: as :func:`query.evaluation.run.read_and_gather`.
     """
-    options = ReadingOptions(sample=SAMPLE if sample is None else sample, seed=seed, spare=1)
+    options = replace(reading, sample=SAMPLE if reading.sample is None else reading.sample, spare=1)
     chosen = sampled_images(images, options)
     done = read_and_gather(session, chosen, options, out, judge, progress)
     plan = plan_questions(done.images, done.words, options, controls)
