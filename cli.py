@@ -13,6 +13,7 @@ import click
 from commands.banks import banks
 from commands.evaluate import evaluate
 from commands.ingest import ingest
+from commands.judging import evaluate_labels
 from commands.models import inspect
 from commands.query import query
 
@@ -33,7 +34,7 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, inspect):
+for command in (ingest, query, banks, evaluate, evaluate_labels, inspect):
     main_group.add_command(command)
 
 

@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.judging import (
+    ask_model,
+    endpoint_settings,
+    judge_options,
+    read_sample,
+    require_judge_options,
+    resumable,
+    say_results,
+    write_lists,
+)
 from commands.options import load, model_options, open_target, shared_options
 from commands.terminal import TerminalProgress, parse_layers, parse_lenses, reported
 from schemas import filters
@@ -32,10 +42,11 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @model_options(required=False)
 @click.option(
     "--judge",
-    type=click.Choice(["ground-truth"]),
+    type=click.Choice(["ground-truth", "llm", "words"]),
     default="ground-truth",
     show_default=True,
-    help="ground-truth: words against the annotated objects.",
+    help="ground-truth: words against the annotated objects. llm: a model that sees the image; nothing is sent before "
+    "you agree. words: lists for people to label.",
 )
 @click.option(
     "--lens",
@@ -56,8 +67,13 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     default=True,
     help="Whether --approximate measures its recall, as in query.  [default: recall-check]",
 )
-@click.option("--sample", type=click.IntRange(1), help="Visual tokens in all, spread over the images. Default: all.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples and random vectors.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    help="Visual tokens in all, spread over the images. Default: all; judges llm, words: 100.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn by lot.")
+@judge_options
 @shared_options
 def evaluate(**options: Any) -> None:
     """Measure how often each lens names what an image shows, with controls and intervals.
@@ -66,14 +82,20 @@ def evaluate(**options: Any) -> None:
     plots (with matplotlib: pip install 'lensbank[evaluate]'). The same command goes on where it was
     interrupted; other options need another --out.
 
+    --judge llm sends pictures of yours to --judge-url, for every sampled patch once for each lens and layer: it says
+    beforehand what, where to and how often, and waits for --yes or your answer. A key is taken from
+    LENSBANK_JUDGE_KEY alone.
+
     \b
     Example:
       lensbank evaluate --model ./my-vlm --images val2017 --annotations instances_val2017.json --out results
       lensbank evaluate --images photos --layer 8,16 --lens latent,logit --where is_word=true --out results
+      lensbank evaluate --images photos --judge llm --judge-url http://localhost:8080/v1 --judge-model qwen --out judged
+      lensbank evaluate --images photos --judge words --out judged
     """  # noqa: D301 - click needs the \b character
-    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
         from query.evaluation.reading import ReadingOptions
-        from query.evaluation.run import evaluate_ground_truth, write_outputs
+        from query.evaluation.run import evaluate_ground_truth
         from query.pipeline import QueryOptions, QuerySession, model_source
 
         layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
@@ -88,6 +110,8 @@ def evaluate(**options: Any) -> None:
             lenses=parse_lenses(options["lenses"] or ("latent,logit,embedding",)),
             recall_check=options["recall_check"],
         )
+        require_judge_options(options)
+        endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
         images = _images(options)
         reading = ReadingOptions(sample=options["sample"], seed=options["seed"])
         needs_store = "latent" in settings.lenses or options["model"] is None
@@ -95,14 +119,17 @@ def evaluate(**options: Any) -> None:
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=True)
             with QuerySession(store, loaded, settings) as session:
-                summary = evaluate_ground_truth(session, images, reading, options["out"], progress)
-        table, lacking = write_outputs(summary, options["out"])
-        click.echo(table)
-        for note in (*summary["notes"], *([lacking] if lacking else [])):
-            progress.note(f"Note: {note}")
-        click.echo(
-            f"Written to {options['out']}: report.md, summary.json, table.txt" + ("" if lacking else " and plots")
-        )
+                if options["judge"] == "ground-truth":
+                    summary = evaluate_ground_truth(session, images, reading, options["out"], progress)
+                else:
+                    prepared = read_sample(session, images, reading, options, progress)
+        if options["judge"] == "words":
+            write_lists(prepared, options["out"], progress)
+            return
+        if endpoint is not None:
+            del loaded, session  # people and servers take hours: the model's memory is better free
+            summary = ask_model(prepared, options, endpoint, progress)
+        say_results(summary, options["out"], progress)
 
 
 def _images(options: dict[str, Any]) -> list[AnnotatedImage]:

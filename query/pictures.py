@@ -23,16 +23,26 @@ def reduced(image: Image.Image, side: int = MAX_SIDE) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
+def encoded(image: Image.Image) -> tuple[bytes, str]:
+    """An RGB image as a file's bytes and kind: ``png`` where that is small, else ``jpeg``. No metadata goes along."""
+    data = _saved(image, "PNG", optimize=True)
+    if len(data) <= _MAX_PNG:
+        return data, "png"
+    return jpeg(image), "jpeg"
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """An RGB image as a JPEG file's bytes. No metadata goes along."""
+    return _saved(image, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
+
+
 def data_url(image: Image.Image) -> str:
-    """An RGB image as a ``data:`` URL: exact where that is small, else JPEG. No metadata goes along."""
-    shown = reduced(image)
-    data, kind = _encoded(shown, "PNG", optimize=True), "png"
-    if len(data) > _MAX_PNG:
-        data, kind = _encoded(shown, "JPEG", quality=_QUALITY, optimize=True, subsampling=0), "jpeg"
+    """An RGB image as a ``data:`` URL, reduced and encoded as above."""
+    data, kind = encoded(reduced(image))
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
+def _saved(image: Image.Image, form: str, **options: object) -> bytes:
     file = BytesIO()
     plain = Image.new(image.mode, image.size)  # without what the file said beside its pixels
     plain.paste(image)

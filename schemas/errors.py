@@ -12,6 +12,7 @@ The tree::
     ├── ModelError                 a model cannot be loaded or cannot do what was asked
     │   ├── UnsupportedModelError  its architecture, or its visual tokens, are not known
     │   └── StateError             a hidden state is NaN, infinite or zero
+    ├── JudgeError                 the endpoint that is asked to judge words
     └── StoreError                 the database
         ├── BankNotFoundError      no such bank
         ├── BankMismatchError      made by another model, tokenizer or convention
@@ -83,6 +84,10 @@ class UnsupportedModelError(ModelError):
 
 class StateError(ModelError):
     """A hidden state is NaN, infinite or zero, so no direction can be compared."""
+
+
+class JudgeError(LensbankError):
+    """The endpoint that judges words cannot be reached, refuses, or gives no answer that can be read."""
 
 
 class StoreError(LensbankError):

@@ -49,7 +49,7 @@ def test_shuffled_is_the_same_words_on_other_images():
     assert value(found.measure(8, "latent").shuffled) == pytest.approx(3 * (0 + 1) / 2 / 7)
     empty = annotated("empty")
     words = [said("street", ["dog"] * 4, ("x",)), said("empty", ["x"] * 4, ("x",))]
-    assert value(GroundTruth((STREET, empty), words).measure(8, "latent").shuffled) == 0
+    assert GroundTruth((STREET, empty), words).measure(8, "latent").shuffled is None
 
 
 def test_random_patches_are_the_words_of_the_same_image_elsewhere():
@@ -136,3 +136,18 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         found = Resampler(40).ratio(hits, np.full(40, 25.0))
         inside += found.low <= 0.4 <= found.high
     assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_controls_that_cannot_be_had_are_none_and_not_zero():
+    alone = GroundTruth([annotated("a", thing(DOG, 0, 0, 20, 10))], [said("a", ["dog", "x", "x"], ("x",))])
+    measure = alone.measure(8, "latent")
+    assert measure.concrete.value == 0.5
+    assert measure.shuffled is None and measure.shuffled_loose is None and measure.above_chance is None
+    assert alone.mean("latent", "shuffled") is None and alone.mean("latent").value == 0.5
+    assert measure.random_patches.value == 0.25  # of the first, neither other; of the second, one of two
+    images = [annotated(name, thing(DOG, 0, 0, 20, 10)) for name in "ab"]
+    measure = GroundTruth(images, [said("a", ["dog"], ("x",)), said("b", ["dog", "dog"], ("x",))]).measure(8, "latent")
+    assert measure.shuffled.value == 1
+    assert measure.random_patches.value == 1  # of the image with two patches; the other has none to take words from
+    single = GroundTruth(images, [said(name, ["dog"], ("x",)) for name in "ab"]).measure(8, "latent")
+    assert single.random_patches is None

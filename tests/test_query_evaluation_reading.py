@@ -13,7 +13,7 @@ from tiny_models import SENTENCES, save_fastvlm
 from models.loading import load_model
 from query.evaluation import reading
 from query.evaluation.annotations import AnnotatedImage
-from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images
+from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
 from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
 from query.evaluation.run import read_and_gather
 from query.pipeline import QueryOptions, QuerySession, _Silent
@@ -132,6 +132,20 @@ def test_a_sample_is_spread_evenly_and_fixed(session, images, tmp_path):
         for i, patch in enumerate(few.patches):
             at = all_of_it.patches.index(patch)
             assert few.words[1]["latent"][i] == all_of_it.words[1]["latent"][at]
+
+
+def test_spare_patches_are_read_beside_the_sample(session, images, tmp_path):
+    few = read(session, images[:3], tmp_path / "few", sample=3)
+    more = read(session, images[:3], tmp_path / "more", sample=3, spare=1)
+    assert [len(words.patches) for words in more] == [2, 2, 2]
+    assert all(set(one.patches) < set(two.patches) for one, two in zip(few, more, strict=True))
+
+
+def test_images_outside_of_the_sample_need_not_be_shown(images):
+    chosen = sampled_images(images, ReadingOptions(sample=2))
+    assert len(chosen) == 2 and chosen == sampled_images(images, ReadingOptions(sample=2))
+    assert [image for image in images if image in chosen] == chosen
+    assert sampled_images(images, ReadingOptions(sample=7)) == images == sampled_images(images, ReadingOptions())
 
 
 @pytest.mark.parametrize(

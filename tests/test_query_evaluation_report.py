@@ -69,6 +69,8 @@ def test_the_summary_holds_every_figure(summary):
     assert summary["leap"] == {"query_layers": [0, 8], "bank_layers": [2, 8], "shares": [[0.5, 0.5], [0.0, 1.0]]}
     assert summary["groups"][0] == {"group": "street", "images": 2, "things": 2}
     assert any("fewer than 5 contexts for 1 of 3 concepts" in n and "fire truck (2)" in n for n in summary["notes"])
+    assert any("too narrow" in note and "street (2), yard (1)" in note for note in summary["notes"])
+    assert rows["yard", "latent", 8]["controls"]["shuffled"] is None  # it has no other image
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 

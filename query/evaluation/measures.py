@@ -10,6 +10,9 @@ none does and one strictly names a thing elsewhere in the image. Controls, for `
 * *random patches*: the words of another patch of the same image, drawn at random, against the things
   under this one: the expectation over all of them;
 * *random vectors*: the words that the lens finds for random vectors of the same norm.
+
+A control that cannot be had is none, not zero: shuffled images need two with things, random patches
+an image of which two patches were read.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 #: Counts of one image at one layer through one lens; fractions are expectations.
 COUNTED = (
     "objects", "concrete", "loose", "global", "background", "background_named",
-    "shuffled", "shuffled_loose", "random_patches", "random_vectors",
+    "shuffled", "shuffled_loose", "paired", "random_patches", "random_vectors",
 )  # fmt: skip
 Numbers = frozenset[int]
 
@@ -134,7 +137,8 @@ class GroundTruth:
     def measure(self, layer: int, lens: str) -> Measure:
         """The figures of one lens at one layer."""
         counts = self._counts[layer, lens]
-        objects, free = counts["objects"], counts["background"]
+        objects, free, paired = counts["objects"], counts["background"], counts["paired"]
+        exchanged = self._exchanged(objects)
 
         def of_objects(name: str) -> Estimate | None:
             return self._draws.ratio(counts[name], objects)
@@ -148,22 +152,29 @@ class GroundTruth:
             loose=of_objects("loose"),
             elsewhere=of_objects("global"),
             background=self._draws.ratio(counts["background_named"], free),
-            shuffled=of_objects("shuffled"),
-            shuffled_loose=of_objects("shuffled_loose"),
-            random_patches=of_objects("random_patches"),
+            shuffled=self._draws.ratio(counts["shuffled"], exchanged),
+            shuffled_loose=self._draws.ratio(counts["shuffled_loose"], exchanged),
+            random_patches=self._draws.ratio(counts["random_patches"], paired),
             random_vectors=of_objects("random_vectors"),
-            above_chance=self._draws.difference((counts["concrete"], objects), (counts["shuffled"], objects)),
+            above_chance=self._draws.difference((counts["concrete"], objects), (counts["shuffled"], exchanged)),
         )
 
     def mean(self, lens: str, name: str = "concrete", layers: Sequence[int] | None = None) -> Estimate | None:
         """The mean over layers of a share of object patches (a name of :data:`COUNTED`)."""
         chosen = self.layers if layers is None else layers
-        return self._draws.mean([(self._counts[n, lens][name], self._counts[n, lens]["objects"]) for n in chosen])
+        counts = [self._counts[n, lens] for n in chosen]
+        exchanged = name in ("shuffled", "shuffled_loose")
+        totals = [self._exchanged(c["objects"]) if exchanged else c["objects"] for c in counts]
+        return self._draws.mean([(c[name], total) for c, total in zip(counts, totals, strict=True)])
 
     def lead(self, layer: int, lens: str, other: str) -> Estimate | None:
         """By how much one lens is more often concrete than another at a layer."""
         one, two = self._counts[layer, lens], self._counts[layer, other]
         return self._draws.difference((one["concrete"], one["objects"]), (two["concrete"], two["objects"]))
+
+    def _exchanged(self, objects: Floats) -> Floats:
+        """Object patches whose words can be taken to another image: all, or none where there is no other."""
+        return objects if self._n_with_things > 1 else np.zeros_like(objects)
 
     def _truth(self, things: Sequence[Thing], found: ImageWords) -> PatchTruth:
         sharp = [thing for thing in things if not thing.crowd]
@@ -192,6 +203,7 @@ class GroundTruth:
             "background_named": sum(bool(strict[i] & truth.present) for i in free),
             "shuffled": sum(chance[list(strict[i])].sum() for i in objects),
             "shuffled_loose": sum(chance[list(loose[i])].sum() for i in objects),
+            "paired": len(objects) if len(rows) > 1 else 0,
             "random_patches": sum(_others_naming(i, strict, truth.under[i]) for i in objects),
             "random_vectors": sum(bool(named & truth.under[i]) for named in by_lot for i in objects)
             / max(1, len(by_lot)),

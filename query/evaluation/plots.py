@@ -75,6 +75,7 @@ def _shares(figure: Any, summary: Mapping[str, Any]) -> None:
         if points:
             name = f"{LENSES.get(rows[0]['lens'], rows[0]['lens'])}, shuffled images"
             panel.plot(*zip(*points, strict=True), color=_GREY, linestyle=":", label=name)
+        _shuffled(panel, summary)
         images = next(g["images"] for g in summary["groups"] if g["group"] == group)
         panel.set_title(f"{clean(group)} ({images} image{'s' if images != 1 else ''})", fontsize=10)
         panel.set_xlabel("layer of the language model (0: input embedding)")
@@ -97,6 +98,15 @@ def _line(panel: Any, rows: Sequence[Mapping[str, Any]], lens: str, headline: st
     low, value, high = ([100 * share[name] for _, share in points] for name in ("low", "value", "high"))
     panel.fill_between(layers, low, high, color=color, alpha=0.15, linewidth=0)
     panel.plot(layers, value, color=color, marker=marker, markersize=4, linestyle=dashes, label=LENSES.get(lens, lens))
+
+
+def _shuffled(panel: Any, summary: Mapping[str, Any]) -> None:
+    """A judge's control is over all layers: one line across."""
+    for row in summary.get("controls", ()):
+        if row["control"] == "shuffled" and row["interpretable"]:
+            color = _STYLE.get(row["lens"], ("black",))[0]
+            name = f"{LENSES.get(row['lens'], row['lens'])}, shuffled images"
+            panel.axhline(100 * row["interpretable"]["value"], color=color, linestyle=":", linewidth=1, label=name)
 
 
 def _leap(figure: Any, leap: Mapping[str, Any]) -> None:

@@ -37,10 +37,18 @@ class ReadingOptions:
     Attributes:
         sample: visual tokens in all, spread evenly over the images; ``None`` for every one.
         seed: of the sample and of the random vectors.
+        spare: visual tokens of each image beyond the sample, whose words serve as a control.
     """
 
     sample: int | None = None
     seed: int = 0
+    spare: int = 0
+
+
+def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) -> list[AnnotatedImage]:
+    """The images of which the sample takes a visual token: no other needs to be shown to the model."""
+    quotas = image_quotas(len(images), options)
+    return [image for image, quota in zip(images, quotas, strict=True) if quota != 0]
 
 
 def read_images(
@@ -70,7 +78,7 @@ def read_images(
     hashes = _checked_hashes(images, session.options.max_pixels)
     file = WordsFile(out, {**run_settings(session, options), "images": _images_key(images, hashes)})
     done = {words.name: words for words in file.read()}
-    quotas = _quotas(len(images), options)
+    quotas = image_quotas(len(images), options)
     progress.start("reading images", len(images), "images")
     try:
         progress.advance(len(done))
@@ -103,6 +111,7 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "sample": options.sample,
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
+        **({"spare": options.spare} if options.spare else {}),
     }
 
 
@@ -126,8 +135,8 @@ def _images_key(images: Sequence[AnnotatedImage], hashes: Sequence[str]) -> dict
     return {"count": len(images), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _quotas(n_images: int, options: ReadingOptions) -> list[int | None]:
-    """How many visual tokens of each image are read; what does not divide goes to images drawn by lot."""
+def image_quotas(n_images: int, options: ReadingOptions) -> list[int | None]:
+    """How many visual tokens of each image are in the sample; what does not divide goes to images drawn by lot."""
     if options.sample is None:
         return [None] * n_images
     each, rest = divmod(options.sample, n_images)
@@ -165,7 +174,7 @@ def _shown(image: AnnotatedImage, asked: Asked, quota: int | None, options: Read
     # Each image has its own dice, so that its words do not depend on which images came before.
     rng = np.random.default_rng([options.seed, int(asked.sha256[:16], 16)])
     count = len(asked.tokens)
-    chosen = range(count) if quota is None else sorted(rng.permutation(count)[:quota].tolist())
+    chosen = range(count) if quota is None else sorted(rng.permutation(count)[: quota + options.spare].tolist())
     kept = tuple(chosen)
     states = {
         layer: np.concatenate([rows[list(kept)], _random_like(rows, rng)]) for layer, rows in asked.states.items()

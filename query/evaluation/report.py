@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from query.display import clean, columns
+from query.evaluation.report_judged import (
+    judged_cells,
+    judged_facts,
+    judged_header,
+    judged_rules,
+    judged_tables,
+    percent,
+)
 from query.lenses import LENSES
+
+__all__ = ["HEADLINE", "escaped", "percent", "to_markdown", "to_table"]
 
 Row = Mapping[str, Any]
 #: The share that a table and the main plot lead with, by judge.
@@ -21,6 +31,8 @@ def to_table(summary: Row) -> str:
     for group in _groups(summary):
         lines += [*([""] if lines else []), clean(_group_title(summary, group)), ""]
         lines += _aligned(_header(summary), [_cells(summary, row) for row in _rows(summary, group)])
+    for title, header, rows in judged_tables(summary):
+        lines += ["", title, "", *_aligned(header, rows)]
     return "\n".join(lines)
 
 
@@ -38,20 +50,13 @@ def to_markdown(summary: Row, plots: Sequence[str] = ()) -> str:
         lines += [*_markdown_table(_header(summary), [_cells(summary, row) for row in _rows(summary, group)]), ""]
         lines += _verdict(summary, group)
     lines += _rules(summary)
-    lines += _controls_by_lens(summary)
+    for title, header, cells in judged_tables(summary):
+        lines += [f"## {title}", "", *_markdown_table(header, [[escaped(c) for c in row] for row in cells]), ""]
     lines += _coverage(summary)
     lines += ["## Settings", "", *_settings(summary), ""]
     if summary["notes"]:
         lines += ["## Notes", "", *(f"* {escaped(note)}" for note in summary["notes"]), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def percent(estimate: Row | None, interval: bool = False) -> str:
-    """``41.2 %``, or with its interval ``41.2 % (38 to 45)``; ``-`` where nothing was counted."""
-    if estimate is None:
-        return "-"
-    shown = f"{100 * estimate['value']:.1f} %"
-    return f"{shown} ({100 * estimate['low']:.0f} to {100 * estimate['high']:.0f})" if interval else shown
 
 
 def escaped(text: str) -> str:
@@ -79,7 +84,7 @@ def _has_loose(summary: Row) -> bool:
 
 def _header(summary: Row) -> list[str]:
     if summary["judge"] != "ground-truth":
-        return ["lens", "layer", "judged", "interpretable (95 %)", "concrete", "abstract", "global"]
+        return judged_header(summary)
     header = ["lens", "layer", "object patches", "concrete (95 %)", "shuffled", "random patches", "random vectors"]
     header += ["loose", "loose shuffled"] if _has_loose(summary) else []
     return [*header, "global", "background patches", "name a thing"]
@@ -89,8 +94,7 @@ def _cells(summary: Row, row: Row) -> list[str]:
     shares = row["shares"]
     cells = [LENSES.get(row["lens"], clean(row["lens"])), str(row["layer"])]
     if summary["judge"] != "ground-truth":
-        cells += [str(row["judged"]), percent(shares["interpretable"], True)]
-        return cells + [percent(shares[kind]) for kind in ("concrete", "abstract", "global")]
+        return cells + judged_cells(summary, row)
     controls = row["controls"]
     cells += [str(row["object_patches"]), percent(shares["concrete"], True)]
     cells += [percent(controls[name]) for name in ("shuffled", "random_patches", "random_vectors")]
@@ -132,12 +136,13 @@ def _opening(summary: Row) -> list[str]:
 
 def _verdict(summary: Row, group: str) -> list[str]:
     """In sentences: which lens is ahead where."""
-    lines = []
+    lines, headline = [], HEADLINE[summary["judge"]]
     for mean in summary.get("means", ()):
-        if mean["group"] == group and mean["concrete"] is not None:
+        if mean["group"] == group and mean[headline] is not None:
+            chance = f", shuffled {percent(mean['shuffled'])}" if "shuffled" in mean else ""
             lines.append(
-                f"* {LENSES.get(mean['lens'], mean['lens'])}, mean of the layers: concrete "
-                f"{percent(mean['concrete'], True)}, shuffled {percent(mean['shuffled'])}."
+                f"* {LENSES.get(mean['lens'], mean['lens'])}, mean of the layers: {headline} "
+                f"{percent(mean[headline], True)}{chance}."
             )
     ahead: dict[str, list[str]] = {}
     for lead in summary.get("leads", ()):
@@ -147,7 +152,7 @@ def _verdict(summary: Row, group: str) -> list[str]:
             ahead.setdefault(winner, []).append(str(lead["layer"]))
     for winner, layers in ahead.items():
         who = "No lens is ahead" if winner == "neither" else f"{LENSES.get(winner, winner)} is ahead"
-        lines.append(f"* {who} at layer {', '.join(layers)} (95 % interval of the difference in concrete).")
+        lines.append(f"* {who} at layer {', '.join(layers)} (95 % interval of the difference in {headline}).")
     return [*lines, ""] if lines else []
 
 
@@ -164,28 +169,8 @@ def _rules(summary: Row) -> list[str]:
             "the same norm. *Loose shuffled* is the control for loose.",
         ]
     else:
-        text = [
-            "*Interpretable*: at least one of the words has to do with the image, by the judge's verdict: *concrete*, "
-            "it names or describes what is in the marked region; *abstract*, it is broadly related to that; "
-            "*global*, it belongs to another part of the image. The judge did not know lens or layer.",
-        ]
+        text = judged_rules(summary)
     return ["## What was counted", "", *text, ""]
-
-
-def _controls_by_lens(summary: Row) -> list[str]:
-    rows = summary.get("controls", ())
-    if not rows:
-        return []
-    cells = [
-        [
-            LENSES.get(r["lens"], r["lens"]),
-            r["control"].replace("_", " "),
-            str(r["judged"]),
-            percent(r["interpretable"], True),
-        ]
-        for r in rows
-    ]
-    return ["## Controls", "", *_markdown_table(["lens", "control", "judged", "interpretable (95 %)"], cells), ""]
 
 
 def _coverage(summary: Row) -> list[str]:
@@ -212,6 +197,7 @@ def _settings(summary: Row) -> list[str]:
         f"distinct: {settings['distinct'] or 'no'}",
         f"sample: {settings['sample'] or 'every patch'}; seed {settings['seed']}; "
         f"{settings['random_vectors']} random vectors per image and layer",
+        *judged_facts(summary),
         f"{summary['tool']}",
     ]
     return [f"* {escaped(fact)}" for fact in facts]

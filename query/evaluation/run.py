@@ -1,23 +1,21 @@
-"""From images to files: read, judge, write the table, the summary, the plots and the report."""
+"""From images to figures: read, then compare with what is known of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.coverage import coverage
-from query.evaluation.reading import ReadingOptions, read_images, run_settings
-from query.evaluation.records import write_whole
-from query.evaluation.report import to_markdown, to_table
+from query.evaluation.outputs import write_outputs
+from query.evaluation.reading import ReadingOptions, read_images, run_settings, sampled_images
 from query.evaluation.summary import Evaluated, ground_truth_summary
 from query.pipeline import Progress, QuerySession
 from query.recall import Recall, recall_note
 from schemas.errors import UsageError
 
-SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
+__all__ = ["evaluate_ground_truth", "read_and_gather", "write_outputs"]
 
 
 def read_and_gather(
@@ -63,25 +61,5 @@ def evaluate_ground_truth(
     """
     if not any(image.things for image in images):
         raise UsageError("No object is annotated, so nothing can be compared with.", "Give --annotations with objects.")
-    return ground_truth_summary(read_and_gather(session, images, options, out, "ground-truth", progress))
-
-
-def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
-    """Write the summary, the table, the plots and the report.
-
-    Returns:
-        The table, and why there are no plots (``None`` where there are).
-    """
-    from query.evaluation.plots import draw
-
-    out.mkdir(parents=True, exist_ok=True)
-    table = to_table(summary)
-    write_whole(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    write_whole(out / TABLE_FILE, table + "\n")
-    lacking = None
-    try:
-        plots = draw(summary, out)
-    except UsageError as error:
-        plots, lacking = [], str(error)
-    write_whole(out / REPORT_FILE, to_markdown(summary, plots))
-    return table, lacking
+    chosen = sampled_images(images, options)
+    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress))

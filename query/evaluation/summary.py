@@ -14,6 +14,8 @@ from query.evaluation.statistics import DRAWS, SEED, Estimate
 from store.records import tool_version
 
 SUMMARY_VERSION = 1
+#: Below this many images intervals are too narrow: the bootstrap knows only the images there are.
+FEW_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,16 @@ def frame(done: Evaluated) -> dict[str, Any]:
         ],
         "leap": {"query_layers": layers, "bank_layers": banks, "shares": shares.round(4).tolist()},
         "coverage": [{"concept": one.name, "contexts": one.contexts} for one in done.coverage],
-        "notes": [*done.notes, *([few] if few else [])],
+        "notes": [*done.notes, *([few] if few else []), *_few_images_notes(groups)],
     }
+
+
+def _few_images_notes(groups: Mapping[str, Sequence[AnnotatedImage]]) -> list[str]:
+    """Drawing whole images again needs some to draw from."""
+    few = [f"{group} ({len(images)})" for group, images in groups.items() if len(images) < FEW_IMAGES]
+    if not few:
+        return []
+    return [f"Intervals over fewer than {FEW_IMAGES} images are too narrow to be trusted: {', '.join(few)}."]
 
 
 def group_names(images: Sequence[AnnotatedImage]) -> list[str]:

@@ -1,0 +1,205 @@
+"""Judges on the command line: their options, consent before anything is sent, and labels read back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.options import Command
+from commands.terminal import TerminalProgress, reported
+
+if TYPE_CHECKING:
+    from query.evaluation.annotations import AnnotatedImage
+    from query.evaluation.reading import ReadingOptions
+    from query.judging.run import Prepared
+    from query.judging.settings import EndpointSettings
+    from query.pipeline import QuerySession
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def judge_options(command: Command) -> Command:
+    """The options of ``--judge words`` and ``--judge llm``."""
+    for option in reversed(
+        [
+            click.option(
+                "--controls",
+                type=click.IntRange(0),
+                help="Judges llm, words: questions of each control for each lens, mixed in unmarked; 0 for none.  "
+                "[default: 50]",
+            ),
+            click.option("--judge-url", help="Judge llm: base URL of an OpenAI-compatible API, local or not."),
+            click.option("--judge-model", help="Judge llm: the model's name there. It must see images."),
+            click.option(
+                "--judge-param",
+                "judge_params",
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="Judge llm: a further field of every request, e.g. temperature=0; repeatable.",
+            ),
+            click.option(
+                "--judge-timeout",
+                type=click.FloatRange(1),
+                default=120,
+                show_default=True,
+                help="Judge llm: seconds that a request may take.",
+            ),
+            click.option(
+                "--judge-patience",
+                type=click.FloatRange(1),
+                default=600,
+                show_default=True,
+                help="Judge llm: seconds that a question may take, with all that is tried again.",
+            ),
+            click.option(
+                "--concurrency",
+                type=click.IntRange(1, 64),
+                default=4,
+                show_default=True,
+                help="Judge llm: requests at a time.",
+            ),
+            click.option(
+                "--max-calls", type=click.IntRange(0), help="Judge llm: requests at most, earlier runs counted."
+            ),
+            click.option(
+                "--max-tokens-total",
+                type=click.IntRange(1),
+                help="Judge llm: no request is begun after so many tokens, as the server counts; earlier runs counted.",
+            ),
+            click.option("--yes", is_flag=True, help="Judge llm: send what is announced without asking first."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def require_judge_options(options: dict[str, Any]) -> None:
+    """Options of a judge beside another one are a mistake.
+
+    Raises:
+        UsageError: there are some.
+    """
+    from schemas.errors import UsageError
+
+    of_llm = ("judge_url", "judge_model", "judge_params", "max_calls", "max_tokens_total", "yes")
+    judge = options["judge"]
+    wrong = [name for name in of_llm if options[name] not in (None, False, ())] if judge != "llm" else []
+    if judge == "ground-truth" and options["controls"] is not None:
+        wrong.append("controls")
+    if wrong:
+        name = wrong[0].replace("judge_params", "judge_param").replace("_", "-")
+        raise UsageError(f"--{name} is for another judge than {judge}.", "Give --judge, or leave it out.")
+
+
+def endpoint_settings(options: dict[str, Any]) -> EndpointSettings:
+    """Where the judge is; the key comes from the environment and from nowhere else.
+
+    Raises:
+        UsageError: something is missing or cannot be used.
+    """
+    from query.judging.settings import KEY_VARIABLE, checked_settings
+
+    return checked_settings(
+        options["judge_url"],
+        options["judge_model"],
+        options["judge_params"],
+        os.environ.get(KEY_VARIABLE),
+        options["judge_timeout"],
+        options["judge_patience"],
+    )
+
+
+def read_sample(
+    session: QuerySession,
+    images: list[AnnotatedImage],
+    reading: ReadingOptions,
+    options: dict[str, Any],
+    progress: TerminalProgress,
+) -> Prepared:
+    """Read what is to be judged."""
+    from query.judging.run import CONTROLS, prepare
+
+    controls = CONTROLS if options["controls"] is None else options["controls"]
+    return prepare(session, images, options["judge"], reading, controls, options["out"], progress)
+
+
+def ask_model(
+    prepared: Prepared, options: dict[str, Any], endpoint: EndpointSettings, progress: TerminalProgress
+) -> dict[str, Any]:
+    """Have a model judge; its summary."""
+    from query.judging.llm import JudgeLimits
+    from query.judging.run import judge_with_llm
+
+    limits = JudgeLimits(options["max_calls"], options["max_tokens_total"], options["concurrency"])
+    return judge_with_llm(prepared, endpoint, limits, options["out"], progress, progress.note, _consent(options["yes"]))
+
+
+def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> None:
+    """Export for people, and say what to do next."""
+    from query.judging.run import export_for_people
+
+    count = export_for_people(prepared, out, progress)
+    click.echo(
+        f"{count:,} items to label are in {out / 'labels'}: open label.html there, or fill in the column label of "
+        f"labels.csv. Keep labels-key.json to yourself. Then: lensbank evaluate-labels {out} FILE..."
+    )
+
+
+def _consent(yes: bool) -> Callable[[], bool]:
+    """Given beforehand, or by a person at the terminal."""
+
+    def ask() -> bool:
+        return yes or (sys.stdin.isatty() and click.confirm("Send it?", default=False, err=True))
+
+    return ask
+
+
+@contextmanager
+def resumable(progress: TerminalProgress) -> Iterator[None]:
+    """Say of an interrupted evaluation that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.finish()
+        progress.note("What has been read and answered is kept: the same command goes on from there.")
+        raise
+
+
+def say_results(summary: dict[str, Any], out: Path, progress: TerminalProgress) -> None:
+    """Write a summary's files, show the table and what a reader must know."""
+    from query.evaluation.outputs import write_outputs
+
+    table, lacking = write_outputs(summary, out)
+    click.echo(table)
+    for note in (*summary["notes"], *([lacking] if lacking else [])):
+        progress.note(f"Note: {note}")
+    click.echo(f"Written to {out}: report.md, summary.json, table.txt" + ("" if lacking else " and plots"))
+
+
+@click.command("evaluate-labels")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--out", type=_FOLDER, help="Folder for the results.  [default: labelled, in FOLDER]")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def evaluate_labels(folder: Path, files: tuple[Path, ...], out: Path | None, debug: bool) -> None:
+    """Read back what people have labelled after `evaluate --judge words`.
+
+    FOLDER is that evaluation's --out; FILES are the filled-in lists, one of each person, as CSV or JSONL.
+    Results are those of the other judges, and how far people agree: Cohen's kappa of every pair, also with a
+    model that has judged in the same folder.
+
+    \b
+    Example:
+      lensbank evaluate-labels results labels-anna.csv labels-ben.csv
+    """  # noqa: D301 - click needs the \b character
+    with reported(debug), TerminalProgress(silent=True) as progress:
+        from query.judging.labelled import summarise_labels
+
+        say_results(summarise_labels(folder, files), out or folder / "labelled", progress)

@@ -1,0 +1,29 @@
+"""A page to label with: one file that opens from disk beside its pictures and sends nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from query.report_data import to_script_json
+
+_MARK = "/*items*/"
+
+
+def labelling_page(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The page.
+
+    Args:
+        rows: the items as :mod:`query.judging.export` lists them.
+    """
+    shown = [{name: row[name] for name in ("item", "picture", "crop", "words")} for row in rows]
+    data = {"list": hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16], "rows": shown}
+    text = to_script_json(data)
+    page = resources.files("query").joinpath("assets", "label.html").read_text(encoding="utf-8")
+    before, mark, after = page.partition(_MARK)
+    if not mark:
+        raise ValueError("label.html has no place for the items")
+    return before + text + after
