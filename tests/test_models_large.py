@@ -1,0 +1,262 @@
+"""Models spread over memory and disk, and quantised: the same weights' fingerprint, the same states.
+
+No GPU is needed: accelerate keeps weights in memory and on disk, and runs its hooks all the same.
+"""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from PIL import Image
+from test_models_families import blocks
+from tiny_models import N_LAYERS, SENTENCES, save_text_model
+from tiny_vlms import TINY
+
+from ingest.corpus import read_corpora
+from ingest.pipeline import run
+from ingest.progress import IngestOptions
+from ingest.verify import verify
+from models import large as large_models
+from models.large import LargeModel, main_device, onto_disk, quantisation, reloading, spread_over
+from models.loading import load_model
+from models.offload import execution_device, resident, stored_tensors
+from models.visual_tokens import prepare_image, text_states, visual_states
+from query.inspection import inspect_image
+from query.pipeline import QueryOptions, QuerySession
+from schemas.errors import BankMismatchError, ModelError, UsageError
+from store.base import open_store
+
+# Tied embeddings (PaliGemma 2), features that enter again after block 1 (Qwen3-VL), a head of its own (LLaVA).
+NAMES = ("llava", "paligemma2", "qwen3_vl")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    base = tmp_path_factory.mktemp("large")
+    return {name: TINY[name].save(base / name) for name in NAMES}
+
+
+def on_disk(plain, tmp_path, kept="model.language_model.layers.0", **more):
+    """Everything on disk but one part."""
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({**onto_disk(plain.model, kept), **more}))
+    return load_model(plain.source, dtype="float32", large=LargeModel(device_map=str(path)))
+
+
+@pytest.fixture(scope="module")
+def pair(folders, tmp_path_factory):
+    """A plain load and one whose weights stay on disk."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            plain = load_model(str(folders[name]), dtype="float32")
+            found[name] = plain, on_disk(plain, tmp_path_factory.mktemp("map"))
+        return found[name]
+
+    return get
+
+
+def shown(loaded):
+    return prepare_image(loaded, Image.fromarray(blocks()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stays_on_disk_gives_the_same_bits(pair, name):
+    plain, spread = pair(name)
+    assert {p.is_meta for p in spread.lm.blocks[1].parameters()} == {True}
+    assert spread.weights == plain.weights
+    assert spread.provenance()["spread"].keys() == {"cpu", "disk"}
+    assert "spread" not in plain.provenance()
+    one, other = shown(plain), shown(spread)
+    assert one.tokens == other.tokens
+    layers = range(N_LAYERS + 1)
+    expected, found = visual_states(plain, one, layers), visual_states(spread, other, layers)
+    texts = [text_states(loaded, SENTENCES[0], layers)[0] for loaded in (plain, spread)]
+    for layer in layers:
+        assert torch.equal(expected[layer], found[layer]), layer
+        assert torch.equal(texts[0][layer], texts[1][layer]), layer
+    assert {p.is_meta for p in spread.lm.blocks[1].parameters()} == {True}  # let go again
+
+
+def test_the_forward_pass_stops_after_the_deepest_layer_and_fetches_no_block_beyond(pair, monkeypatch):
+    _, spread = pair("llava")
+    fetched = []
+    for number, block in enumerate(spread.lm.blocks):
+        hook = block.mlp.up_proj._hf_hook
+        real = hook.pre_forward
+        monkeypatch.setattr(
+            hook, "pre_forward", lambda *a, number=number, real=real, **k: (fetched.append(number), real(*a, **k))[1]
+        )
+    assert set(visual_states(spread, shown(spread), [2])) == {2}
+    assert fetched == [0, 1]
+
+
+def test_automatic_spreading_within_given_memory(folders, tmp_path):
+    plain = load_model(str(folders["llava"]), dtype="float32")
+    settings = LargeModel("auto", None, str(tmp_path / "offload"), ("cpu=200KB",))
+    spread = load_model(str(folders["llava"]), dtype="float32", large=settings)
+    assert spread_over(spread.model).keys() == {"cpu", "disk"}
+    held = sum(p.numel() * p.element_size() for p in spread.model.parameters() if not p.is_meta)
+    assert 0 < held <= 200_000 < sum(p.numel() * p.element_size() for p in plain.model.parameters())
+    assert spread.weights == plain.weights
+    assert torch.equal(visual_states(plain, shown(plain), [2])[2], visual_states(spread, shown(spread), [2])[2])
+
+
+def test_a_text_model_on_disk(tmp_path):
+    folder = save_text_model(tmp_path / "text")
+    plain = load_model(str(folder), dtype="float32")
+    spread = on_disk(plain, tmp_path, "model.norm")
+    assert spread.weights == plain.weights
+    one, other = (text_states(loaded, SENTENCES[1], [0, 1, N_LAYERS])[0] for loaded in (plain, spread))
+    assert all(torch.equal(one[layer], other[layer]) for layer in one)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_lens_reads_the_same_through_weights_on_disk(pair, name, tmp_path):
+    """The bank is made by the plain load, and searched by the spread one: they are one model."""
+    plain, spread = pair(name)
+    corpus, image = tmp_path / "corpus.txt", tmp_path / "image.png"
+    corpus.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    Image.fromarray(blocks()).save(image)
+    settings = IngestOptions(layers=(1, 2), max_contexts=5, seed=0, vector_dtype="float32", batch_tokens=None)
+    asked = QueryOptions(layers=(0, 2), top_k=3, lenses=("latent", "logit", "embedding"))
+    readings = []
+    with read_corpora([str(corpus)]) as read, open_store(str(tmp_path / "store"), create=True) as store:
+        run(plain, read, store, settings)
+        again = run(spread, read, store, settings)
+        assert again.rows == 0  # the same identity: nothing is left to do
+        for loaded in (plain, spread):
+            with QuerySession(store, loaded, asked) as session:
+                readings.append(session.image(image))
+        for info in store.list():
+            with store.open(info.name) as bank:
+                assert verify(spread, bank, sample=20).failures == 0
+    assert readings[0].layers == readings[1].layers
+    assert readings[0].notes == readings[1].notes
+
+
+def test_weights_are_held_while_a_lens_calls_them_again_and_again(pair):
+    _, spread = pair("llava")
+    head = spread.lm.unembed
+    assert head.weight.is_meta
+    states = torch.randn(2, spread.lm.dim)
+    once = head(states)
+    with resident(head):
+        assert not head.weight.is_meta
+        held = head.weight
+        assert torch.equal(head(states), once)
+        assert head.weight is held
+    assert head.weight.is_meta
+    assert torch.equal(head(states), once)
+
+
+def test_stored_tensors_are_those_of_a_plain_load(pair):
+    plain, spread = pair("paligemma2")
+    for (name, tensor), (other, same) in zip(
+        stored_tensors(plain.lm.module), stored_tensors(spread.lm.module), strict=True
+    ):
+        assert name == other
+        assert torch.equal(tensor, same)
+    assert execution_device(spread.lm.embed_tokens) == torch.device("cpu")
+
+
+def test_inspect_says_how_a_model_is_spread(pair, tmp_path):
+    from query.inspection_text import to_text
+
+    plain, spread = pair("paligemma2")
+    image = tmp_path / "image.png"
+    Image.fromarray(blocks()).save(image)
+    one, other = (inspect_image(loaded, image) for loaded in (plain, spread))
+    assert "its parts spread over cpu: 1, disk: " in to_text(other, 200)
+    assert one.head == other.head and "tied" in one.head
+    assert one.blocks == other.blocks
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "message"),
+    [
+        (LargeModel(device_map="auto"), "cpu", "--device names one device"),
+        (LargeModel(device_map="everywhere"), "auto", "no such file"),
+        (LargeModel(offload_folder="x"), "auto", "--offload-folder is about spreading"),
+        (LargeModel(max_memory=("0=1GB",)), "auto", "--max-memory is about spreading"),
+        (LargeModel(device_map="auto", max_memory=("1GB",)), "auto", "no device and size"),
+        (LargeModel(device_map="auto", max_memory=("cpu=plenty",)), "auto", "no device and size"),
+        (LargeModel(load_in="2bit"), "auto", "8bit or 4bit"),
+    ],
+)
+def test_options_that_cannot_be_met_are_usage_errors(folders, settings, device, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        load_model(str(folders["llava"]), device=device, large=settings)
+    assert message in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "cannot be read"), ("[1]", "no table"), ('{"lm_head": 1.5}', "no table"), ("{}", "no table")],
+)
+def test_a_device_map_that_is_none(folders, tmp_path, content, message):
+    path = tmp_path / "map.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_model(str(folders["llava"]), large=LargeModel(device_map=str(path)))
+
+
+def test_a_device_map_of_another_model(pair, tmp_path):
+    with pytest.raises(ModelError, match=r"do not match any submodules.*model\.visual"):
+        on_disk(pair("llava")[0], tmp_path, **{"model.visual": "cpu"})
+
+
+def test_libraries_that_are_not_there(folders, monkeypatch):
+    monkeypatch.setattr(large_models.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="bitsandbytes is not installed; it is needed to load a model in 4bit"):
+        load_model(str(folders["llava"]), large=LargeModel(load_in="4bit"))
+    with pytest.raises(ModelError, match="accelerate is not installed"):
+        load_model(str(folders["llava"]), large=LargeModel(device_map="auto"))
+
+
+def test_where_inputs_go():
+    assert main_device({"a": "cpu", "b": 1, "c": "disk"}) == torch.device("cuda:1")
+    assert main_device({"a": "disk", "b": "cpu"}) == torch.device("cpu")
+    assert main_device({"": "cuda:0"}) == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (None, None),
+        ({"load_in_8bit": True}, "int8"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "nf4"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+    ],
+)
+def test_names_of_quantisations(settings, name):
+    from types import SimpleNamespace
+
+    assert quantisation(SimpleNamespace(quantization_config=settings)) == name
+
+
+def test_how_to_compute_as_a_bank_was_made():
+    assert reloading("float32") == (None, "float32")
+    assert reloading("int8-bfloat16") == ("8bit", "bfloat16")
+    assert reloading("nf4-float32") == ("4bit", "float32")
+
+
+def test_banks_of_a_quantised_model_and_of_the_full_one_are_kept_apart(pair, tmp_path):
+    """The identity alone decides; the computation itself is tested where bitsandbytes is installed."""
+    plain, _ = pair("llava")
+    quantised = dataclasses.replace(plain, quantised="nf4")
+    assert quantised.dtype_name == "nf4-float32"
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    settings = IngestOptions(layers=(1,), max_contexts=5, seed=0, vector_dtype="float32", batch_tokens=None)
+    with read_corpora([str(corpus)]) as read, open_store(str(tmp_path / "store"), create=True) as store:
+        run(quantised, read, store, settings)
+        with pytest.raises(BankMismatchError, match="compute_dtype 'nf4-float32' in the bank, 'float32' now"):
+            run(plain, read, store, settings)
+        with QuerySession(store, plain, QueryOptions(layers=(1,))) as session:
+            [note] = session.notes
+            assert note == (
+                "The banks were made in nf4-float32, this query in float32: other weights computed them, scores differ."
+            )
