@@ -135,8 +135,7 @@ def explained() -> Iterator[None]:
 
     What it says of weights that it keeps elsewhere, a user has asked for.
     """
-    logger = logging.getLogger("accelerate.big_modeling")
-    with warnings.catch_warnings(), _level(logger, logging.ERROR):
+    with warnings.catch_warnings(), _quiet("accelerate.big_modeling"):
         warnings.filterwarnings("error", "The following device_map keys do not match", UserWarning)
         # bitsandbytes', about its own internals; nothing a user could do.
         warnings.filterwarnings("ignore", category=FutureWarning, module="bitsandbytes")
@@ -144,9 +143,10 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def _level(logger: logging.Logger, level: int) -> Iterator[None]:
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
     before = logger.level
-    logger.setLevel(level)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
@@ -194,6 +194,8 @@ def _quantised(load_in: str, precision: torch.dtype) -> Any:
     _require("bitsandbytes", f"load a model in {load_in}")
     from transformers import BitsAndBytesConfig
 
+    # LLM.int8 computes in float16 whatever it is given, and says so in every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     if load_in == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)

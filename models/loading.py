@@ -161,10 +161,10 @@ def load_model(
         if "quantization_config" in spreading and quantisation(config):
             raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
         model = _load_weights(source, place, config, is_vlm, precision, {**options, **spreading})
-    if "device_map" not in spreading:
-        model = model.to(where)
-    elif hasattr(model, "hf_device_map"):
+    if hasattr(model, "hf_device_map"):
         where = main_device(model.hf_device_map)
+    elif quantisation(model.config) is None and "device_map" not in spreading:
+        model = model.to(where)
     model = model.eval().requires_grad_(False)
     lm = find_language_model(model)
     verify_language_model(lm)

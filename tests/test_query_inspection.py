@@ -12,8 +12,8 @@ from cli import main_group
 from models.loading import load_model
 from models.visual_tokens import FAMILIES, prepare_image
 from query.inspection import inspect_image, to_json
-from query.inspection_text import to_text
 from query.inspection_picture import MARGIN, SIDE, TITLE, to_png
+from query.inspection_text import to_text
 
 
 @pytest.fixture(scope="module")
