@@ -68,18 +68,6 @@ def estimate_memory(
     return MemoryEstimate(_weights(loaded.model), widest, kept)
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device; ``None`` where that is not known."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            facts = dict(line.split(":", 1) for line in file)
-        return int(facts["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-
-
 def _weights(model: nn.Module) -> int:
     held: dict[int, int] = {}
     fetched = 0

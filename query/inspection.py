@@ -15,6 +15,7 @@ from typing import Any
 
 from models.layers import LanguageModel
 from models.loading import LoadedModel
+from models.memory import MemoryEstimate, estimate_memory
 from models.patches import LayoutToken
 from models.visual_tokens import VisualInput, VisualToken, family_of, prepare_image
 from query.images import OpenedImage, open_image
@@ -60,6 +61,7 @@ class Inspection:
         tokens: visual tokens, in sequence order.
         layout: tokens that say how patches lie.
         views: the patch grids.
+        memory: that reading every layer of this image takes.
         notes: what a reader should know.
     """
 
@@ -76,6 +78,7 @@ class Inspection:
     tokens: tuple[VisualToken, ...]
     layout: tuple[LayoutToken, ...]
     views: tuple[View, ...]
+    memory: MemoryEstimate
     notes: tuple[str, ...]
 
 
@@ -103,6 +106,7 @@ def inspect_image(loaded: LoadedModel, path: str | Path, prompt: str | None = No
         tokens=shown.tokens,
         layout=shown.layout,
         views=shown.views,
+        memory=estimate_memory(loaded, shown.inputs, len(shown.tokens), range(loaded.lm.n_layers + 1)),
         notes=(*opened.notes, *shown.notes),
     )
 
@@ -156,6 +160,7 @@ def to_json(found: Inspection) -> str:
         "views": [asdict(view) for view in found.views],
         "visual_tokens": [asdict(token) for token in found.tokens],
         "layout_tokens": [asdict(token) for token in found.layout],
+        "memory_bytes": asdict(found.memory),
         "notes": list(found.notes),
     }
     return json.dumps(facts, ensure_ascii=False)

@@ -41,6 +41,7 @@ def to_text(found: Inspection, width: int) -> str:
     lines += [f"  {line}" for line in _map_lines(found, width - 2)]
     for view in found.views:
         lines += _entry(f"View {view.index}", _view_text(view, found.tokens), width)
+    lines += _entry("Memory", f"{found.memory}; every layer of this image", width)
     for note in found.notes:
         lines += _entry("Note", clean(note), width)
     return "\n".join(lines)

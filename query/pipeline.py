@@ -56,16 +56,12 @@ class Progress(Protocol):
     def finish(self) -> None:
         """The phase has ended."""
 
+    def remark(self, text: str) -> None:
+        """Something to know before what follows."""
 
-class _Silent:
-    def start(self, phase: str, total: int | None, unit: str) -> None:
-        """See :class:`Progress`."""
 
-    def advance(self, count: int) -> None:
-        """See :class:`Progress`."""
-
-    def finish(self) -> None:
-        """See :class:`Progress`."""
+class _Silent(Progress):
+    """Tells nobody."""
 
 
 class QuerySession:
@@ -131,7 +127,9 @@ class QuerySession:
         Raises:
             LensbankError: as :meth:`image`.
         """
-        return self._read([ask_image(self._loaded, image, self._layers, self._options) for image in images])
+        return self._read(
+            [ask_image(self._loaded, image, self._layers, self._options, self._progress.remark) for image in images]
+        )
 
     def text(self, text: str) -> Reading:
         """Read a text's tokens, special tokens left out.
