@@ -61,9 +61,7 @@ class LargeModel:
             found["device_map"] = _device_map(self.device_map)
         for option, value in (("--max-memory", self.max_memory), ("--offload-folder", self.offload_folder)):
             if value and self.device_map is None:
-                raise UsageError(
-                    f"{option} says how to spread a model, and it is not spread.", "Add --device-map auto."
-                )
+                raise UsageError(f"{option} is about spreading a model over devices.", "Add --device-map auto.")
         if self.max_memory:
             found["max_memory"] = _max_memory(self.max_memory)
         if self.offload_folder is not None:

@@ -65,8 +65,14 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
     """
     ids = torch.tensor([[3, 1, 4, 1, 5]], device=execution_device(lm.embed_tokens)) % lm.vocab_size
     with torch.inference_mode():
-        with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
-            logits = model(input_ids=ids, use_cache=False).logits
+        try:
+            with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
+                logits = model(input_ids=ids, use_cache=False).logits
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnsupportedModelError(
+                f"{type(model).__name__} cannot read text without an image: {error}.",
+                "No bank of its own can be made, and its logits cannot be checked; see docs/adding-a-model.md.",
+            ) from error
         plain = replace(lm, logit_scale=1.0)
         ways = [lm, replace(lm, logit_softcap=None), plain, replace(plain, logit_softcap=None)]
         gaps = [_gap(way.logits(states[lm.n_layers]), logits) for way in ways]

@@ -133,8 +133,7 @@ def _blocks(lm: LanguageModel) -> Iterator[Blocks]:
 
 
 def _head(lm: LanguageModel) -> str:
-    tied = getattr(lm.unembed, "weight", None) is getattr(lm.embed_tokens, "weight", 0)
-    facts = [f"{lm.vocab_size} entries", "tied to the input embedding" if tied else "of its own"]
+    facts = [f"{lm.vocab_size} entries", "tied to the input embedding" if lm.tied else "of its own"]
     if lm.logit_scale != 1:
         facts.append(f"logits x {lm.logit_scale:g}")
     if lm.logit_softcap is not None:

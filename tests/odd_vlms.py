@@ -54,8 +54,9 @@ def save_vipllava(folder):
     return save(folder, VipLlavaForConditionalGeneration(config), processor)
 
 
-def save_idefics2(folder, latents=16, split=False):
+def save_idefics2(folder, split=False):
     """A Perceiver resampler: 16 learned queries, which could be taken for a grid of 4 x 4."""
+    latents = 16
     torch.manual_seed(0)
     more = ["<fake_token_around_image>", "<end_of_utterance>"]
     tokenizer = tiny_tokenizer(named={"image_boundary_token": more[0]}, more=more)
@@ -166,7 +167,6 @@ ODD = {
     "vipllava": save_vipllava,
     "idefics2": save_idefics2,
     "idefics2, split": lambda folder: save_idefics2(folder, split=True),
-    "idefics2, 15 queries": lambda folder: save_idefics2(folder, latents=15),
     "blip2": save_blip2,
     "mllama": save_mllama,
     "llava_next_video": save_llava_next_video,
