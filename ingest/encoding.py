@@ -11,7 +11,7 @@ import torch
 
 from models.capture import capture_hidden_states
 from models.offload import execution_device
-from schemas.errors import StateError
+from schemas.errors import ModelError, StateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +123,19 @@ class Encoder:
         Args:
             ids: token ids of every sentence, special tokens included.
             rows: the states wanted.
+
+        Raises:
+            ModelError: the device's memory is too small for the batch.
         """
+        try:
+            return self._encode(ids, rows)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"The device ran out of memory on a batch of {sum(map(len, ids)):,} tokens.",
+                "Use a smaller --batch-tokens, --dtype bfloat16 or --device-map auto; the same command then goes on.",
+            ) from error
+
+    def _encode(self, ids: Sequence[Sequence[int]], rows: Rows) -> Pending:
         lengths = torch.tensor([len(row) for row in ids])
         width = int(lengths.max())
         padded = torch.zeros(len(ids), width, dtype=torch.int64)

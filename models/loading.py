@@ -164,7 +164,8 @@ def load_model(
     if hasattr(model, "hf_device_map"):
         where = main_device(model.hf_device_map)
     elif quantisation(model.config) is None and "device_map" not in spreading:
-        model = model.to(where)
+        with translated(source, "weights"):
+            model = model.to(where)
     model = model.eval().requires_grad_(False)
     lm = find_language_model(model)
     verify_language_model(lm)

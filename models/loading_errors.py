@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
@@ -91,6 +92,11 @@ def translated(source: str, part: str) -> Iterator[None]:
 
 def _explain(source: str, part: str, error: Exception) -> ModelError:
     causes = list(_chain(error))
+    if any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in causes):
+        return ModelError(
+            f"{source} does not fit into the device's memory.",
+            "Try --dtype bfloat16, --device-map auto (spreads it over what there is) or --load-in 4bit.",
+        )
     text = "\n".join(str(cause) for cause in causes)
     if "trust_remote_code" in text or "custom code" in text:
         return ModelError(

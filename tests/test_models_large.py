@@ -260,3 +260,28 @@ def test_banks_of_a_quantised_model_and_of_the_full_one_are_kept_apart(pair, tmp
             assert note == (
                 "The banks were made in nf4-float32, this query in float32: other weights computed them, scores differ."
             )
+
+
+def test_a_device_that_is_too_small_is_explained(folders, monkeypatch, tmp_path):
+    """What CUDA raises, raised here while loading, and in the middle of an ingest."""
+    from transformers import LlavaForConditionalGeneration
+
+    loaded = load_model(str(folders["llava"]), dtype="float32")
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(loaded.lm.blocks[0], "forward", full)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+    settings = IngestOptions(layers=(1,), max_contexts=5, seed=0, vector_dtype="float32", batch_tokens=None)
+    with read_corpora([str(corpus)]) as read, open_store(str(tmp_path / "store"), create=True) as store:
+        with pytest.raises(ModelError, match="out of memory on a batch of .* tokens") as caught:
+            run(loaded, read, store, settings)
+        assert "--batch-tokens" in caught.value.hint
+    with pytest.raises(ModelError, match="out of the device's memory on an image"):
+        visual_states(loaded, shown(loaded), [1])
+    monkeypatch.setattr(LlavaForConditionalGeneration, "to", full)
+    with pytest.raises(ModelError, match="does not fit into the device's memory") as caught:
+        load_model(str(folders["llava"]), dtype="float32")
+    assert "--device-map auto" in caught.value.hint
