@@ -99,11 +99,13 @@ def onto_disk(model: nn.Module, kept: str) -> dict[str, str]:
 
 def spread_over(model: Any) -> dict[str, int] | None:
     """How many of a model's parts lie on each device; ``None`` where it is on one."""
-    device_map = getattr(model, "hf_device_map", None)
-    if not device_map or set(map(str, device_map.values())) == {str(main_device(device_map))}:
+    places = [
+        f"cuda:{place}" if isinstance(place, int) else str(place)
+        for place in getattr(model, "hf_device_map", {}).values()
+    ]
+    if len(set(places)) < 2 and "disk" not in places:
         return None
-    names = [f"cuda:{place}" if isinstance(place, int) else str(place) for place in device_map.values()]
-    return {name: names.count(name) for name in sorted(set(names))}
+    return {place: places.count(place) for place in sorted(set(places))}
 
 
 def quantisation(config: Any) -> str | None:

@@ -5,6 +5,7 @@ No GPU is needed: accelerate keeps weights in memory and on disk, and runs its h
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -220,6 +221,8 @@ def test_where_inputs_go():
     assert main_device({"a": "cpu", "b": 1, "c": "disk"}) == torch.device("cuda:1")
     assert main_device({"a": "disk", "b": "cpu"}) == torch.device("cpu")
     assert main_device({"": "cuda:0"}) == torch.device("cuda:0")
+    assert spread_over(SimpleNamespace(hf_device_map={"": 0})) is None
+    assert spread_over(SimpleNamespace(hf_device_map={"a": 0, "b": 1, "c": 1})) == {"cuda:0": 1, "cuda:1": 2}
 
 
 @pytest.mark.parametrize(
@@ -232,8 +235,6 @@ def test_where_inputs_go():
     ],
 )
 def test_names_of_quantisations(settings, name):
-    from types import SimpleNamespace
-
     assert quantisation(SimpleNamespace(quantization_config=settings)) == name
 
 
