@@ -23,8 +23,6 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
     CLIPImageProcessorPil,
-    CLIPVisionConfig,
-    LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
@@ -210,9 +208,12 @@ def _llava(shape: str, tokenizer: Any) -> tuple[Any, Any]:
                      patch_size=14, projection_dim=32)  # fmt: skip
     side = int(tower["image_size"])
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(**tower), text_config=LlamaConfig(**_TEXT[shape]), image_token_index=_IMAGE
+        vision_config=dict(model_type="clip_vision_model", **tower),
+        text_config=dict(model_type="llama", **_TEXT[shape]),
+        image_token_index=_IMAGE,
     )
-    processor = LlavaProcessor(
+    make: Any = LlavaProcessor
+    processor = make(
         image_processor=CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}),
         tokenizer=tokenizer,
         patch_size=14,
@@ -244,7 +245,8 @@ def _tokenizer() -> Any:
     words = {word: place for place, word in enumerate([*special, "What", "is", "in", "this", "image", "?"])}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    return make(
         tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>", unk_token="<unk>", eos_token="</s>",
         extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
     )  # fmt: skip

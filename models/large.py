@@ -196,9 +196,10 @@ def _quantised(load_in: str, precision: torch.dtype) -> Any:
 
     # LLM.int8 computes in float16 whatever it is given, and says so in every call.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    settings: Any = BitsAndBytesConfig
     if load_in == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
+        return settings(load_in_8bit=True)
+    return settings(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
 
 
 def _require(library: str, purpose: str) -> None:

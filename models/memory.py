@@ -6,6 +6,7 @@ configuration's widths, and what libraries take for themselves (CUDA's context, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +85,11 @@ def _tower(loaded: LoadedModel, inputs: Mapping[str, Tensor], width: int) -> int
         return 0
     config: Any = getattr(loaded.model.config, "vision_config", None)
     patch = getattr(config, "patch_size", None)
-    side = patch[0] if isinstance(patch, list | tuple) else patch
+    side: Any = patch[0] if isinstance(patch, list | tuple) else patch
     if not isinstance(side, int) or not getattr(config, "hidden_size", None):
         return pixels.numel() // 3 * _CONVOLUTION_VALUES * width
     # Qwen's processors give each patch twice, as two frames of a video.
-    frames = int(getattr(config, "temporal_patch_size", 1) or 1) if pixels.ndim == 2 else 1
+    frames = _number(config, ("temporal_patch_size",), 1) if pixels.ndim == 2 else 1
     patches = pixels.numel() // (3 * side * side * frames)
     pictures = max(1, pixels.numel() // (3 * pixels.shape[-1] * pixels.shape[-2])) if pixels.ndim >= 4 else 1
     alive = _transformer(config, patches, pictures, width)
@@ -100,10 +101,10 @@ def _tower(loaded: LoadedModel, inputs: Mapping[str, Tensor], width: int) -> int
 def _transformer(config: Any, tokens: int, sequences: int, width: int) -> int:
     """The widest point of one block: attention or feed-forward, beside the residual stream and its normed copy."""
     dim = int(config.hidden_size)
-    heads = int(getattr(config, "num_attention_heads", None) or getattr(config, "num_heads", 1))
-    head = int(getattr(config, "head_dim", None) or dim // heads)
-    pairs = int(getattr(config, "num_key_value_heads", None) or heads)
-    wide = int(getattr(config, "intermediate_size", None) or dim * (getattr(config, "mlp_ratio", None) or 4))
+    heads = _number(config, ("num_attention_heads", "num_heads"), 1)
+    head = _number(config, ("head_dim",), dim // heads)
+    pairs = _number(config, ("num_key_value_heads",), heads)
+    wide = _number(config, ("intermediate_size",), dim * _number(config, ("mlp_ratio",), 4))
     # Queries and keys before and after rotation, values, the output and its projection.
     attention = tokens * (3 * heads * head + 3 * pairs * head + dim) * width
     each = tokens // sequences
@@ -115,7 +116,16 @@ def _transformer(config: Any, tokens: int, sequences: int, width: int) -> int:
 
 
 def _blocks_of(config: Any) -> int:
-    return int(getattr(config, "num_hidden_layers", None) or getattr(config, "depth", 0) or 0)
+    return _number(config, ("num_hidden_layers", "depth"), 0)
+
+
+def _number(config: Any, names: tuple[str, ...], otherwise: int) -> int:
+    """The first setting there is; the largest where blocks differ."""
+    for name in names:
+        value: Any = getattr(config, name, None)
+        if value:
+            return math.ceil(max(value) if isinstance(value, list | tuple) else value)
+    return otherwise
 
 
 def _width(dtype: torch.dtype) -> int:

@@ -60,8 +60,16 @@ class Progress(Protocol):
         """Something to know before what follows."""
 
 
-class _Silent(Progress):
+class _Silent:
     """Tells nobody."""
+
+    def start(self, phase: str, total: int | None, unit: str) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def remark(self, text: str) -> None: ...
 
 
 class QuerySession:
