@@ -47,3 +47,4 @@ def inspect(image: str, **options: Any) -> None:
         found = inspect_image(load(options["model"], options, need_vision=True), image, options["prompt"])
         write_result(to_json(found) if options["form"] == "json" else to_text(found, table_width()), None)
         write_result(to_png(found), options["picture"])
+        click.echo(f"The patches are drawn in {options['picture']}.", err=True)

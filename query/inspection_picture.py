@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw
 
 from models.visual_tokens import VisualToken
+from query.display import clean, cut
 from query.fonts import Letters
 from query.inspection import Inspection
 from schemas.results import PixelBox, View
@@ -51,7 +52,10 @@ def _panel(found: Inspection, views: Sequence[View]) -> Image.Image:
     canvas = Image.new("RGB", (SIDE + 2 * MARGIN, height + TITLE + 2 * MARGIN), PAPER)
     canvas.paste(shown, (MARGIN, MARGIN + TITLE))
     pen, letters = ImageDraw.Draw(canvas), Letters()
-    letters.draw(pen, (MARGIN, MARGIN + TEXT - 8), _title(views), TEXT, INK)
+    letters.draw(pen, (MARGIN, MARGIN + TEXT - 12), _title(views), TEXT, INK)
+    seen = cut(f"{clean(found.image.name)} for {clean(str(found.model['id']))}", 100)
+    about = f"{seen}. Of each patch: row,column and #position in the input"
+    letters.draw(pen, (MARGIN, MARGIN + TEXT + 8), about, LABEL, INK)
     numbers = {view.index for view in views}
     for token in found.tokens:
         if token.view in numbers:

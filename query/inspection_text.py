@@ -21,6 +21,7 @@ def to_text(found: Inspection, width: int) -> str:
     known = "" if found.known else " (no file in models/families/ knows it: one square grid is assumed)"
     lines = [
         *_entry("Model", f"{model['id']}, {model['class']}, {model['dtype']} on {_place(model)}", width),
+        *_entry("Weights", f"fingerprint {model['weights'][:16]}, revision {model['revision'] or 'not known'}", width),
         *_entry("Family", f"{found.family}{known}", width),
         *_entry(
             "Language model", f"{model['language_model']}: {model['n_layers']} blocks, width {model['dim']}", width
@@ -41,7 +42,7 @@ def to_text(found: Inspection, width: int) -> str:
     lines += [f"  {line}" for line in _map_lines(found, width - 2)]
     for view in found.views:
         lines += _entry(f"View {view.index}", _view_text(view, found.tokens), width)
-    lines += _entry("Memory", f"{found.memory}; every layer of this image", width)
+    lines += _entry("Memory", f"{found.memory} (this image, every layer kept)", width)
     for note in found.notes:
         lines += _entry("Note", clean(note), width)
     return "\n".join(lines)

@@ -1,7 +1,6 @@
 """The estimate of what an image takes, beside what torch allocates."""
 
 import dataclasses
-import gc
 
 import pytest
 import torch
@@ -9,28 +8,14 @@ from PIL import Image
 from test_models_families import blocks
 from tiny_models import DIM, VOCAB, save_fastvlm, save_llava
 from tiny_vlms import TINY
-from torch.profiler import ProfilerActivity, profile
 from transformers import CLIPImageProcessorPil
 
+from benchmarks.compare_memory import peak
 from models.loading import load_model
 from models.memory import MemoryEstimate, estimate_memory
 from models.visual_tokens import prepare_image, visual_states
 
 ALL = range(4)
-
-
-def peak(call):
-    """Most bytes that torch held at once during a call, beyond what it held before."""
-    call()
-    gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        call()
-    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
 
 
 def larger_llava(folder):
@@ -48,7 +33,7 @@ def test_the_measured_peak_is_within_the_estimate_and_not_far_below(tmp_path, ki
     loaded.lm.module.config.max_position_embeddings = 4096
     visual = prepare_image(loaded, Image.fromarray(blocks(240, 240)))
     needed = estimate_memory(loaded, visual.inputs, len(visual.tokens), ALL)
-    measured = peak(lambda: visual_states(loaded, visual, ALL))
+    measured = peak(loaded.device, lambda: visual_states(loaded, visual, ALL))
     assert 0.2 * (needed.activations + needed.states) < measured <= needed.activations + needed.states
 
 

@@ -368,7 +368,12 @@ def save_aya_vision(folder):
         downsample_factor=2,
         chat_template=chat_template("<image>"),
     )
-    return save(folder, AyaVisionForConditionalGeneration(config), processor)
+    model = AyaVisionForConditionalGeneration(config)
+    # As it is made, a grey patch is next to nothing, and the connector's norm makes much of what attention adds to it.
+    embeddings = model.model.vision_tower.embeddings
+    torch.nn.init.normal_(embeddings.position_embedding.weight, std=0.5)
+    torch.nn.init.normal_(embeddings.patch_embedding.weight, std=0.2)
+    return save(folder, model, processor)
 
 
 def save_glm4v(folder):
