@@ -1,7 +1,7 @@
 """Aya Vision: tiles row by row, then the whole image; pixel shuffle, each picture behind a marker of its own.
 
 Tiling is InternVL's. The text around the pictures reads ``TILE_1``, ``TILE_2`` ... and, before the whole image,
-``TILE_GLOBAL``; an image of one picture has only that. Logits are scaled (Cohere 2).
+``TILE_GLOBAL``; an image of one picture has only that. Cohere 2 scales its logits; the class around it does not.
 """
 
 from __future__ import annotations
