@@ -345,7 +345,7 @@ def save_internvl(folder):
 
 
 def save_aya_vision(folder):
-    """Tiles of 32 px, patches of 4, 2 x 2 of them shuffled into one token; Cohere 2 inside, whose scale of logits is left out."""
+    """Tiles of 32 px, patches of 4, 2 x 2 of them shuffled into one token; Cohere 2 inside, logits not scaled."""
     torch.manual_seed(0)
     markers = [
         "<|START_OF_IMG|>",
