@@ -24,8 +24,8 @@ _MIN_LABELLED = 44
 def to_png(found: Inspection) -> bytes:
     """One panel for each view; tiles, which do not overlap, share one.
 
-    Every patch is outlined and, where there is room, labelled ``row,column`` and below that with its
-    position in the model's input. Where there is none, rows and columns are numbered at the edges.
+    Every patch is outlined and, where there is room, labelled ``row,column`` (tiles with their view in front) and below
+    that with its position in the model's input. Where there is none, rows and columns are numbered at the edges.
     """
     panels = [_panel(found, views) for views in _together(found.views)]
     canvas = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), PAPER)
@@ -54,12 +54,14 @@ def _panel(found: Inspection, views: Sequence[View]) -> Image.Image:
     pen, letters = ImageDraw.Draw(canvas), Letters()
     letters.draw(pen, (MARGIN, MARGIN + TEXT - 12), _title(views), TEXT, INK)
     seen = cut(f"{clean(found.image.name)} for {clean(str(found.model['id']))}", 100)
-    about = f"{seen}. Of each patch: row,column and #position in the input"
+    label = "view: row,column" if len(views) > 1 else "row,column"
+    about = f"{seen}. Of each patch: {label} and #position in the input"
     letters.draw(pen, (MARGIN, MARGIN + TEXT + 8), about, LABEL, INK)
     numbers = {view.index for view in views}
     for token in found.tokens:
         if token.view in numbers:
-            _patch(pen, letters, token, scale)
+            place = f"{token.row},{token.col}"
+            _patch(pen, letters, token, f"{token.view}: {place}" if len(views) > 1 else place, scale)
     for view in views:
         pen.rectangle(_corners(view.box, scale), outline=DARK, width=4)
     if len(views) == 1:
@@ -92,12 +94,12 @@ def _title(views: Sequence[View]) -> str:
     return f"views {first.index} to {views[-1].index}: {len(views)} tiles, each {size}"
 
 
-def _patch(pen: ImageDraw.ImageDraw, letters: Letters, token: VisualToken, scale: float) -> None:
+def _patch(pen: ImageDraw.ImageDraw, letters: Letters, token: VisualToken, label: str, scale: float) -> None:
     x0, y0, x1, y1 = _corners(token.box, scale)
     pen.rectangle((x0, y0, x1, y1), outline=DARK, width=1)
     pen.rectangle((x0 + 1, y0 + 1, max(x0 + 1, x1 - 1), max(y0 + 1, y1 - 1)), outline=BRIGHT, width=1)
     if x1 - x0 >= _MIN_LABELLED and y1 - y0 >= _MIN_LABELLED:
-        letters.draw(pen, (x0 + 4, y0 + LABEL + 3), f"{token.row},{token.col}", LABEL, DARK)
+        letters.draw(pen, (x0 + 4, y0 + LABEL + 3), label, LABEL, DARK)
         letters.draw(pen, (x0 + 4, y0 + 2 * LABEL + 5), f"#{token.index}", LABEL, DARK)
 
 
