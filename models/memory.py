@@ -124,7 +124,7 @@ def _number(config: Any, names: tuple[str, ...], otherwise: int) -> int:
     for name in names:
         value: Any = getattr(config, name, None)
         if value:
-            return math.ceil(max(value) if isinstance(value, list | tuple) else value)
+            return int(math.ceil(max(value) if isinstance(value, list | tuple) else value))
     return otherwise
 
 

@@ -376,9 +376,10 @@ def save_aya_vision(folder):
     return save(folder, model, processor)
 
 
-def save_glm4v(folder):
+def save_glm4v(folder, kinds=(Glm4vConfig, Glm4vForConditionalGeneration, Glm4vProcessor, Glm4vImageProcessorPil)):
     """Patches of 8, 2 x 2 of them merged by a convolution; the position table is interpolated."""
     torch.manual_seed(0)
+    configuration, model, processor, images = kinds
     named = {"image_token": "<|image|>", "video_token": "<|video|>"}
     layout = [f"<|{end}_of_{kind}|>" for kind in ("image", "video") for end in ("begin", "end")]
     tokenizer = tiny_tokenizer(bos=False, named=named, more=layout)
@@ -388,22 +389,21 @@ def save_glm4v(folder):
         tokenizer.convert_tokens_to_ids([*named.values(), *layout]),
         strict=True,
     ))  # fmt: skip
-    config = Glm4vConfig(
+    config = configuration(
         text_config={**TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
                                                  "partial_rotary_factor": 1.0}},
         vision_config=dict(depth=2, hidden_size=32, num_heads=4, image_size=64, patch_size=8, out_hidden_size=DIM,
                            intermediate_size=48),
         **ids,
     )  # fmt: skip
-    processor = images_only(Glm4vProcessor)(
-        image_processor=Glm4vImageProcessorPil(
-            patch_size=8, size={"shortest_edge": 16 * 16 * 2, "longest_edge": 16 * 16 * 2 * 40}
-        ),
+    size = {"shortest_edge": 16 * 16 * 2, "longest_edge": 16 * 16 * 2 * 40}
+    seen = images_only(processor)(
+        image_processor=images(patch_size=8, size=size),
         tokenizer=tokenizer,
         video_processor=NoVideo(),
         chat_template=chat_template("<|begin_of_image|><|image|><|end_of_image|>"),
     )
-    return save(folder, Glm4vForConditionalGeneration(config), processor)
+    return save(folder, model(config), seen)
 
 
 def save_mistral3(folder):
