@@ -121,6 +121,11 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
             f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
             "Install the torchvision that belongs to your torch.",
         )
+    if part == "weights" and "offload_folder" in text:
+        return ModelError(
+            f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
+            "Add --offload-folder DIR: they are written there once more.",
+        )
     if part == "weights" and "safetensors" in text and "does not appear to have" in text:
         return _pickles_only(source, "no *.safetensors")
     return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])

@@ -177,7 +177,6 @@ def test_deepstack_adds_features_after_the_blocks_that_it_is_said_to(models):
     assert any(note.startswith("DeepStack") for note in visual.notes)
 
 
-@pytest.mark.parametrize("kind", ["eager", "sdpa"])
 def test_glm_4_6v_is_read_as_glm_4_1v_is(tmp_path):
     from transformers import Glm46VConfig, Glm46VForConditionalGeneration, Glm46VImageProcessorPil, Glm46VProcessor
 
@@ -199,6 +198,7 @@ def test_frames_of_a_video_are_refused(models, name):
         locate(models(name), frames, [[(240, 150)]])
 
 
+@pytest.mark.parametrize("kind", ["eager", "sdpa"])
 def test_paligemma_reads_a_text_forwards_and_a_prompt_both_ways(models, saved, kind):
     loaded = load_model(str(saved("paligemma")), dtype="float32")
     loaded.model.set_attn_implementation(kind)

@@ -5,7 +5,6 @@ No GPU is needed: accelerate keeps weights in memory and on disk, and runs its h
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,14 +17,13 @@ from ingest.corpus import read_corpora
 from ingest.pipeline import run
 from ingest.progress import IngestOptions
 from ingest.verify import verify
-from models import large as large_models
-from models.large import LargeModel, main_device, onto_disk, quantisation, reloading, spread_over
+from models.large import LargeModel, onto_disk, spread_over
 from models.loading import load_model
 from models.offload import execution_device, resident, stored_tensors
 from models.visual_tokens import prepare_image, text_states, visual_states
 from query.inspection import inspect_image
 from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import BankMismatchError, ModelError, UsageError
+from schemas.errors import BankMismatchError, ModelError
 from store.base import open_store
 
 # Tied embeddings (PaliGemma 2), features that enter again after block 1 (Qwen3-VL), a head of its own (LLaVA).
@@ -114,6 +112,27 @@ def test_a_text_model_on_disk(tmp_path):
     assert all(torch.equal(one[layer], other[layer]) for layer in one)
 
 
+def test_weights_whose_form_in_the_file_is_another_need_a_folder(tmp_path):
+    """Mixtral's experts lie in the file one by one and in the model as one tensor."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    folder = save_text_model(tmp_path / "text")
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2)
+    config = MixtralConfig(**sizes, num_hidden_layers=N_LAYERS, num_local_experts=2, vocab_size=400)
+    MixtralForCausalLM(config).save_pretrained(folder)
+    plain = load_model(str(folder), dtype="float32")
+    with pytest.raises(ModelError, match="form in its files is another") as caught:
+        on_disk(plain, tmp_path, "model.norm")
+    assert "--offload-folder" in caught.value.hint
+    table = LargeModel(str(tmp_path / "map.json"), None, str(tmp_path / "offload"))
+    spread = load_model(str(folder), dtype="float32", large=table)
+    assert list((tmp_path / "offload").iterdir())
+    assert spread.weights == plain.weights
+    one, other = (text_states(loaded, SENTENCES[1], [1, N_LAYERS])[0] for loaded in (plain, spread))
+    assert all(torch.equal(one[layer], other[layer]) for layer in one)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_lens_reads_the_same_through_weights_on_disk(pair, name, tmp_path):
     """The bank is made by the plain load, and searched by the spread one: they are one model."""
@@ -175,73 +194,9 @@ def test_inspect_says_how_a_model_is_spread(pair, tmp_path):
     assert one.blocks == other.blocks
 
 
-@pytest.mark.parametrize(
-    ("settings", "device", "message"),
-    [
-        (LargeModel(device_map="auto"), "cpu", "--device names one device"),
-        (LargeModel(device_map="everywhere"), "auto", "no such file"),
-        (LargeModel(offload_folder="x"), "auto", "--offload-folder is about spreading"),
-        (LargeModel(max_memory=("0=1GB",)), "auto", "--max-memory is about spreading"),
-        (LargeModel(device_map="auto", max_memory=("1GB",)), "auto", "no device and size"),
-        (LargeModel(device_map="auto", max_memory=("cpu=plenty",)), "auto", "no device and size"),
-        (LargeModel(load_in="2bit"), "auto", "8bit or 4bit"),
-    ],
-)
-def test_options_that_cannot_be_met_are_usage_errors(folders, settings, device, message):
-    with pytest.raises(UsageError, match=message) as caught:
-        load_model(str(folders["llava"]), device=device, large=settings)
-    assert message in f"{caught.value} {caught.value.hint}"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "cannot be read"), ("[1]", "no table"), ('{"lm_head": 1.5}', "no table"), ("{}", "no table")],
-)
-def test_a_device_map_that_is_none(folders, tmp_path, content, message):
-    path = tmp_path / "map.json"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=message):
-        load_model(str(folders["llava"]), large=LargeModel(device_map=str(path)))
-
-
 def test_a_device_map_of_another_model(pair, tmp_path):
     with pytest.raises(ModelError, match=r"do not match any submodules.*model\.visual"):
         on_disk(pair("llava")[0], tmp_path, **{"model.visual": "cpu"})
-
-
-def test_libraries_that_are_not_there(folders, monkeypatch):
-    monkeypatch.setattr(large_models.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="bitsandbytes is not installed; it is needed to load a model in 4bit"):
-        load_model(str(folders["llava"]), large=LargeModel(load_in="4bit"))
-    with pytest.raises(ModelError, match="accelerate is not installed"):
-        load_model(str(folders["llava"]), large=LargeModel(device_map="auto"))
-
-
-def test_where_inputs_go():
-    assert main_device({"a": "cpu", "b": 1, "c": "disk"}) == torch.device("cuda:1")
-    assert main_device({"a": "disk", "b": "cpu"}) == torch.device("cpu")
-    assert main_device({"": "cuda:0"}) == torch.device("cuda:0")
-    assert spread_over(SimpleNamespace(hf_device_map={"": 0})) is None
-    assert spread_over(SimpleNamespace(hf_device_map={"a": 0, "b": 1, "c": 1})) == {"cuda:0": 1, "cuda:1": 2}
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        (None, None),
-        ({"load_in_8bit": True}, "int8"),
-        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "nf4"),
-        ({"quant_method": "gptq", "bits": 4}, "gptq"),
-    ],
-)
-def test_names_of_quantisations(settings, name):
-    assert quantisation(SimpleNamespace(quantization_config=settings)) == name
-
-
-def test_how_to_compute_as_a_bank_was_made():
-    assert reloading("float32") == (None, "float32")
-    assert reloading("int8-bfloat16") == ("8bit", "bfloat16")
-    assert reloading("nf4-float32") == ("4bit", "float32")
 
 
 def test_banks_of_a_quantised_model_and_of_the_full_one_are_kept_apart(pair, tmp_path):
