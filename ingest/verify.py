@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 #: Lowest cosine of a row's two versions that passes. In half precision a state depends on what it
 #: shares its batch with: rounding, which grows with depth.
 LOWEST_COSINE = {"float32": 0.999, "float16": 0.99, "bfloat16": 0.98}
-#: Of LLM.int8, which also chooses the columns that it does not quantise by what shares the batch.
-_LOWEST_INT8 = 0.95
+#: Of LLM.int8, which chooses the columns that it does not quantise by what shares the batch: a few states move a lot.
+_LOWEST_INT8 = 0.8
 _REPLACED = "\ufffd"
 _BATCH = 16
 _SHOWN = 5
