@@ -99,6 +99,8 @@ def _patch(pen: ImageDraw.ImageDraw, letters: Letters, token: VisualToken, label
     pen.rectangle((x0, y0, x1, y1), outline=DARK, width=1)
     pen.rectangle((x0 + 1, y0 + 1, max(x0 + 1, x1 - 1), max(y0 + 1, y1 - 1)), outline=BRIGHT, width=1)
     if x1 - x0 >= _MIN_LABELLED and y1 - y0 >= _MIN_LABELLED:
+        wide = max(letters.width(text, LABEL) for text in (label, f"#{token.index}"))
+        pen.rectangle((x0 + 2, y0 + 2, min(x0 + 7 + wide, x1 - 2), y0 + 2 * LABEL + 9), fill=PAPER)
         letters.draw(pen, (x0 + 4, y0 + LABEL + 3), label, LABEL, DARK)
         letters.draw(pen, (x0 + 4, y0 + 2 * LABEL + 5), f"#{token.index}", LABEL, DARK)
 
