@@ -12,12 +12,13 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-torchvision check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo test test-torchvision test-quantised check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
+	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help"
 	@echo "make bench       benchmarks (see benchmarks/README.md)"
@@ -52,6 +53,14 @@ $(CACHE)/torchvision/.ready: $(VENV)/.ready
 
 test-torchvision: $(CACHE)/torchvision/.ready
 	PYTHONPATH=.:tests:$(CACHE)/torchvision $(BIN)/python -m pytest -p torchvision_on_cpu $(wildcard tests/test_models_*.py)
+
+# Its wheel is 125 MB on disk, most of it for GPUs, so it is no part of the environment.
+$(CACHE)/bitsandbytes/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(CACHE)/bitsandbytes bitsandbytes==0.50.2
+	touch $@
+
+test-quantised: $(CACHE)/bitsandbytes/.ready
+	PYTHONPATH=.:tests:$(CACHE)/bitsandbytes $(BIN)/python -m pytest tests/test_models_quantised.py
 
 check: lint types docs-check wheel
 

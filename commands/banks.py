@@ -126,6 +126,7 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ingest.verify import verify as check
+        from models.large import reloading
         from query.banks import choose_banks, model_source
         from schemas.errors import StoreError
 
@@ -133,7 +134,8 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
             source = options["model"] or model_source(store)
             precisions = {info.record.identity.compute_dtype for info in store.list()}
             if options["dtype"] == "auto" and len(precisions) == 1:
-                options["dtype"] = precisions.pop()  # the same rounding as then
+                load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
+                options["load_in"] = options["load_in"] or load_in
             loaded = load(source, options)
             chosen = names or [info.name for info in choose_banks(store, loaded)]
             progress.start("Checking", len(chosen), "banks")

@@ -39,10 +39,12 @@ def inspect(image: str, **options: Any) -> None:
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
         from query.images import check_images
-        from query.inspection import inspect_image, to_json, to_text
+        from query.inspection import inspect_image, to_json
         from query.inspection_picture import to_png
+        from query.inspection_text import to_text
 
         check_images([image])
         found = inspect_image(load(options["model"], options, need_vision=True), image, options["prompt"])
         write_result(to_json(found) if options["form"] == "json" else to_text(found, table_width()), None)
         write_result(to_png(found), options["picture"])
+        click.echo(f"The patches are drawn in {options['picture']}.", err=True)

@@ -35,6 +35,28 @@ def model_options(required: bool) -> Callable[[Command], Command]:
                     help="Of the forward pass. auto: bfloat16 where the hardware has it, else float32.",
                 ),
                 click.option(
+                    "--device-map",
+                    metavar="auto|balanced|sequential|FILE",
+                    help="Spread a large model over GPUs, memory and disk (needs accelerate); a JSON file names parts "
+                    "and devices.",
+                ),
+                click.option(
+                    "--max-memory",
+                    multiple=True,
+                    metavar="DEVICE=SIZE",
+                    help="For --device-map auto: 0=20GiB, cpu=60GiB; repeatable.",
+                ),
+                click.option(
+                    "--offload-folder",
+                    type=click.Path(file_okay=False),
+                    help="For weights on disk that cannot be read from the model's own files.",
+                ),
+                click.option(
+                    "--load-in",
+                    type=click.Choice(["8bit", "4bit"]),
+                    help="Quantise the weights as they are loaded (needs bitsandbytes). Banks of it are kept apart.",
+                ),
+                click.option(
                     "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Off: it never runs."
                 ),
             ]
@@ -93,6 +115,7 @@ def open_target(options: dict[str, Any], notify: Callable[[str], None], create: 
 
 def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
     """Load a model with the options of :func:`model_options`."""
+    from models.large import LargeModel
     from models.loading import load_model
 
     return load_model(
@@ -102,6 +125,9 @@ def load(source: str, options: dict[str, Any], need_vision: bool = False) -> Loa
         revision=options["revision"],
         trust_remote_code=options["trust_remote_code"],
         need_vision=need_vision,
+        large=LargeModel(
+            options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])
+        ),
     )
 
 

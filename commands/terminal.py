@@ -204,6 +204,11 @@ class TerminalProgress:
             self._bar.clear()
         _say(text)
 
+    def remark(self, text: str) -> None:
+        """A line that belongs to the progress: not shown where that is not."""
+        if not self.silent:
+            self.note(text)
+
     def finish(self) -> None:
         """End the phase."""
         if self._bar is not None:

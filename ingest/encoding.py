@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from models.capture import capture_hidden_states
-from schemas.errors import StateError
+from models.offload import execution_device
+from schemas.errors import ModelError, StateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,6 +109,7 @@ class Encoder:
     def __init__(self, loaded: LoadedModel, layers: Sequence[int], vector_dtype: str) -> None:
         """Nothing runs yet."""
         self._lm = loaded.lm
+        self._entry = execution_device(loaded.lm.embed_tokens)
         self._device = loaded.device
         self._layers = tuple(layers)
         self._narrow = torch.float16 if vector_dtype == "float16" else torch.float32
@@ -121,7 +123,19 @@ class Encoder:
         Args:
             ids: token ids of every sentence, special tokens included.
             rows: the states wanted.
+
+        Raises:
+            ModelError: the device's memory is too small for the batch.
         """
+        try:
+            return self._encode(ids, rows)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"The device ran out of memory on a batch of {sum(map(len, ids)):,} tokens.",
+                "Use a smaller --batch-tokens, --dtype bfloat16 or --device-map auto; the same command then goes on.",
+            ) from error
+
+    def _encode(self, ids: Sequence[Sequence[int]], rows: Rows) -> Pending:
         lengths = torch.tensor([len(row) for row in ids])
         width = int(lengths.max())
         padded = torch.zeros(len(ids), width, dtype=torch.int64)
@@ -135,13 +149,14 @@ class Encoder:
         with torch.inference_mode():
             with capture_hidden_states(self._lm, self._layers) as states:
                 self._lm.module(
-                    input_ids=padded.to(self._device),
-                    attention_mask=None if mask is None else mask.to(self._device),
+                    input_ids=padded.to(self._entry),
+                    attention_mask=None if mask is None else mask.to(self._entry),
                     use_cache=False,
                 )
             units, norms = {}, []
             for layer in self._layers:
-                chosen = states.pop(layer)[sentence, index].float()  # [rows, dim]
+                hidden = states.pop(layer)  # where its block is
+                chosen = hidden[sentence.to(hidden.device), index.to(hidden.device)].to(self._device).float()
                 norm = torch.linalg.vector_norm(chosen, dim=-1)  # [rows]
                 units[layer] = (chosen / norm[:, None]).to(self._narrow)
                 norms.append(norm)

@@ -66,6 +66,9 @@ def capture_hidden_states(
         if signal is not stop:
             raise
     finally:
+        # The signal knows the frames it went through, and they hold the pass's tensors: let go of them here, not
+        # when the garbage collector next comes by.
+        stop.__traceback__ = None
         for handle in handles:
             handle.remove()
     missing = [layer for layer in wanted if layer not in states]

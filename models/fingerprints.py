@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.layers import LanguageModel
+from models.offload import stored_tensors
 
 #: Values read from each tensor: enough to notice any retraining, few enough to take a second at 7 B.
 SAMPLES = 4096
@@ -21,7 +22,9 @@ def weights_fingerprint(lm: LanguageModel) -> str:
 
     Values are rounded to bfloat16 first, so float32 and bfloat16 loads agree (a float16 load may
     not: it has rounded before). Names are relative to the language model, so a text LLM and a VLM
-    that holds the same language model agree.
+    that holds the same language model agree. So do loads that spread it over devices and disk: tensors are read
+    one at a time. A language model that is quantised as it is loaded has other values; for its fingerprint see
+    :func:`models.loading.load_model`.
 
     Returns:
         64 hexadecimal digits: SHA-256 over the name, shape and up to :data:`SAMPLES` values of
@@ -49,8 +52,8 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:
     """Named tensors in a fixed order. A tied unembedding is listed like an untied equal one."""
-    yield from sorted(lm.module.state_dict().items())
-    for name, tensor in sorted(lm.unembed.state_dict().items()):
+    yield from stored_tensors(lm.module)
+    for name, tensor in stored_tensors(lm.unembed):
         yield f"unembed.{name}", tensor
 
 

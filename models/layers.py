@@ -79,6 +79,7 @@ class LanguageModel:
         vocab_size: rows of the unembedding.
         logit_scale: factor on the logits (Cohere, Granite); 1 elsewhere.
         logit_softcap: ``cap * tanh(logits / cap)`` (Gemma 2); ``None`` elsewhere.
+        tied: whether the LM head is the input embedding.
     """
 
     module: nn.Module
@@ -92,6 +93,7 @@ class LanguageModel:
     vocab_size: int
     logit_scale: float
     logit_softcap: float | None
+    tied: bool = False
 
     def logits(self, states: Tensor) -> Tensor:
         """What the model would predict from hidden states (Logit lens).
@@ -184,14 +186,14 @@ def find_language_model(model: Any) -> LanguageModel:
         layout = _discover(module, kind)
     _read_text_forwards(kind, module)
     blocks = getattr(module, layout.blocks)
-    unembed = model.get_output_embeddings()
+    unembed, embed_tokens = model.get_output_embeddings(), module.get_input_embeddings()
     if unembed is None:
         raise _unknown(kind, "it has no output embedding (LM head)")
     return LanguageModel(
         module=module,
         blocks=blocks,
         final_norm=_chain([getattr(module, name) for name in layout.norms]),
-        embed_tokens=module.get_input_embeddings(),
+        embed_tokens=embed_tokens,
         entry=_chain([getattr(module, name) for name in layout.entry]),
         unembed=unembed,
         n_layers=len(blocks),
@@ -199,6 +201,8 @@ def find_language_model(model: Any) -> LanguageModel:
         vocab_size=int(unembed.weight.shape[0]),
         logit_scale=_logit_scale(config),
         logit_softcap=getattr(config, "final_logit_softcapping", None),
+        # As loaded: once accelerate has fetched weights, nothing shows that two of them are one.
+        tied=getattr(unembed, "weight", None) is getattr(embed_tokens, "weight", 0),
     )
 
 

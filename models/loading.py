@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,15 +15,15 @@ from transformers import (
     AutoTokenizer,
 )
 
+from models.devices import pick_device, pick_dtype
 from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
+from models.large import LargeModel, explained, main_device, onto_disk, quantisation, spread_over
 from models.layers import LanguageModel, find_language_model, require_decoder_only
 from models.loading_errors import check_source, quiet, translated
 from models.processors import load_processor
 from models.verification import verify_language_model, with_own_logits
 from schemas.collection import BankIdentity
 from schemas.errors import ModelError, UnsupportedModelError, UsageError
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,15 @@ class LoadedModel:
         processor: the VLM's processor; ``None`` for a text LLM, or where its files are missing and
             vision was not needed.
         lm: the language model inside.
-        device: where it is.
-        dtype: of its weights.
+        device: where its inputs go and states come back to.
+        dtype: of its weights, and of those that are quantised: of what is computed with them.
         source: as given by the user; directories absolute.
         name: hub id, or the directory's name.
         revision: hub commit, where known.
         weights: fingerprint of the language model's weights.
         tokenizer_fingerprint: fingerprint of the tokenizer.
         is_vlm: whether it can be shown images.
+        quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
     """
 
     model: Any
@@ -57,11 +59,13 @@ class LoadedModel:
     weights: str
     tokenizer_fingerprint: str
     is_vlm: bool
+    quantised: str | None = None
 
     @property
     def dtype_name(self) -> str:
-        """``float32``, ``bfloat16`` or ``float16``."""
-        return str(self.dtype).removeprefix("torch.")
+        """How it computes: ``float32``, ``bfloat16`` or ``float16``; quantised, e.g. ``int8-bfloat16``."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{self.quantised}-{dtype}" if self.quantised else dtype
 
     @property
     def max_positions(self) -> int | None:
@@ -94,6 +98,7 @@ class LoadedModel:
             "tokenizer": self.tokenizer_fingerprint,
             "dtype": self.dtype_name,
             "device": self.device.type,
+            **({"spread": spread} if (spread := spread_over(self.model)) else {}),
             "class": type(self.model).__name__,
             "language_model": type(self.lm.module).__name__,
             "n_layers": self.lm.n_layers,
@@ -110,6 +115,7 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     need_vision: bool = False,
+    large: LargeModel | None = None,
 ) -> LoadedModel:
     """Load a model for reading hidden states. Weights must be safetensors; pickles are refused.
 
@@ -121,15 +127,18 @@ def load_model(
         revision: branch, tag or commit on the hub.
         trust_remote_code: run code that comes with the model.
         need_vision: refuse a model that cannot be shown images.
+        large: how to spread or quantise a large model; ``None`` loads it onto the device as it is. Whichever it
+            is, ``weights`` is the fingerprint of the weights as published.
 
     Raises:
-        UsageError: an unknown device or dtype.
+        UsageError: an unknown device or dtype, or options that contradict each other.
         ModelError: nothing there, unreachable, no safetensors, incomplete weights, no fast
             tokenizer, remote code that was not allowed, or text-only where vision is needed.
         UnsupportedModelError: its architecture is not known.
     """
-    where = _device(device)
-    precision = _dtype(dtype, where)
+    where = pick_device(device)
+    precision = pick_dtype(dtype, where)
+    spreading = (large or LargeModel()).arguments(device, precision)
     directory = check_source(source)
     place = str(directory) if directory else source
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -149,11 +158,22 @@ def load_model(
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
         _require_fast(source, tokenizer)
         processor = _processor(source, place, config, options, need_vision) if is_vlm else None
-        model = _load_weights(source, place, config, is_vlm, precision, options)
-    model = model.to(where).eval().requires_grad_(False)
+        if "quantization_config" in spreading and quantisation(config):
+            raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
+        model = _load_weights(source, place, config, is_vlm, precision, {**options, **spreading})
+    if hasattr(model, "hf_device_map"):
+        where = main_device(model.hf_device_map)
+    elif quantisation(model.config) is None and "device_map" not in spreading:
+        with translated(source, "weights"):
+            model = model.to(where)
+    model = model.eval().requires_grad_(False)
     lm = find_language_model(model)
     verify_language_model(lm)
     lm = with_own_logits(lm, model)
+    if "quantization_config" in spreading:
+        weights = _published(source, place, model, is_vlm, options)
+    else:
+        weights = weights_fingerprint(lm)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -164,10 +184,29 @@ def load_model(
         source=place,
         name=directory.name if directory else source,
         revision=None if directory else revision,
-        weights=weights_fingerprint(lm),
+        weights=weights,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
         is_vlm=is_vlm,
+        quantised=quantisation(model.config),
     )
+
+
+def _published(source: str, place: str, model: Any, is_vlm: bool, options: dict[str, Any]) -> str:
+    """The fingerprint of the weights that were quantised as they were loaded.
+
+    The model is laid out again with every weight left in its file, and read from there tensor by tensor.
+    """
+    leaf = min(
+        (sum(p.numel() for p in part.parameters()), name)
+        for name, part in model.named_modules()
+        if name and not list(part.children()) and list(part.parameters())
+    )[1]
+    with TemporaryDirectory(prefix="lensbank-") as folder, quiet(), translated(source, "configuration"):
+        config = AutoConfig.from_pretrained(place, **options)
+        # The folder is for weights whose form in the file is another.
+        left = {"device_map": onto_disk(model, leaf), "offload_folder": folder}
+        stored = _load_weights(source, place, config, is_vlm, torch.float32, {**options, **left})
+        return weights_fingerprint(find_language_model(stored))
 
 
 def _processor(source: str, place: str, config: Any, options: dict[str, Any], need_vision: bool) -> Any | None:
@@ -191,7 +230,7 @@ def _load_weights(
             f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
             "Use a causal language model, or a VLM built on one.",
         )
-    with translated(source, "weights"):
+    with translated(source, "weights"), explained():
         model, report = factory.from_pretrained(
             place, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **options
         )
@@ -219,32 +258,3 @@ def _require_fast(source: str, tokenizer: Any) -> None:
             f"The tokenizer of {source} ({type(tokenizer).__name__}) is slow; expected a fast one, with offsets.",
             "Add a tokenizer.json to the model.",
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"The device {name!r} cannot be used here.", "Try cpu, cuda or cuda:0.") from error
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if _has_native_bfloat16(device) else torch.float32
-    if name not in _DTYPES:
-        raise UsageError(f"The dtype {name!r} is not known.", f"It is auto, {', '.join(_DTYPES)}.")
-    return _DTYPES[name]
-
-
-def _has_native_bfloat16(device: torch.device) -> bool:
-    """Where bfloat16 is emulated it is slower than float32, so only native support counts."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    if device.type != "cpu":
-        return False
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
@@ -91,6 +92,11 @@ def translated(source: str, part: str) -> Iterator[None]:
 
 def _explain(source: str, part: str, error: Exception) -> ModelError:
     causes = list(_chain(error))
+    if any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in causes):
+        return ModelError(
+            f"{source} does not fit into the device's memory.",
+            "Try --dtype bfloat16, --device-map auto (spreads it over what there is) or --load-in 4bit.",
+        )
     text = "\n".join(str(cause) for cause in causes)
     if "trust_remote_code" in text or "custom code" in text:
         return ModelError(
@@ -114,6 +120,11 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
         return ModelError(
             f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
             "Install the torchvision that belongs to your torch.",
+        )
+    if part == "weights" and "offload_folder" in text:
+        return ModelError(
+            f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
+            "Add --offload-folder DIR: they are written there once more.",
         )
     if part == "weights" and "safetensors" in text and "does not appear to have" in text:
         return _pickles_only(source, "no *.safetensors")

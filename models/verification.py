@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.capture import capture_hidden_states
 from models.layers import LanguageModel
+from models.offload import execution_device
 from schemas.errors import UnsupportedModelError
 
 # Relative to the norm: the same sums in another order differ by less, even in bfloat16.
@@ -29,7 +30,7 @@ def verify_language_model(lm: LanguageModel) -> None:
     """
     config: Any = lm.module.config
     kind, deepest = config.model_type, lm.n_layers
-    ids = torch.tensor([[3, 1, 4, 1, 5]], device=next(lm.embed_tokens.parameters()).device) % lm.vocab_size
+    ids = torch.tensor([[3, 1, 4, 1, 5]], device=execution_device(lm.embed_tokens)) % lm.vocab_size
     other = ids.clone()
     other[0, -1] = 2 % lm.vocab_size
     with torch.inference_mode():
@@ -62,10 +63,16 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
     Raises:
         UnsupportedModelError: no known way gives the model's logits.
     """
-    ids = torch.tensor([[3, 1, 4, 1, 5]], device=next(lm.embed_tokens.parameters()).device) % lm.vocab_size
+    ids = torch.tensor([[3, 1, 4, 1, 5]], device=execution_device(lm.embed_tokens)) % lm.vocab_size
     with torch.inference_mode():
-        with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
-            logits = model(input_ids=ids, use_cache=False).logits
+        try:
+            with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
+                logits = model(input_ids=ids, use_cache=False).logits
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnsupportedModelError(
+                f"{type(model).__name__} cannot read text without an image: {error}.",
+                "No bank of its own can be made, and its logits cannot be checked; see docs/adding-a-model.md.",
+            ) from error
         plain = replace(lm, logit_scale=1.0)
         ways = [lm, replace(lm, logit_softcap=None), plain, replace(plain, logit_softcap=None)]
         gaps = [_gap(way.logits(states[lm.n_layers]), logits) for way in ways]
@@ -82,7 +89,8 @@ def _gap(one: Tensor, other: Tensor) -> float:
     """Distance relative to the second one's norm; 0 where that is not finite (broken states have their own error)."""
     if one.shape != other.shape:
         return float("inf")
-    gap = torch.linalg.vector_norm(one.float() - other.float()) / torch.linalg.vector_norm(other.float())
+    one, other = one.float().cpu(), other.float().cpu()  # a spread model's parts answer from different devices
+    gap = torch.linalg.vector_norm(one - other) / torch.linalg.vector_norm(other)
     return float(gap) if bool(gap.isfinite()) else 0.0
 
 

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from models.capture import capture_hidden_states
 from models.families import (
+    aya_vision,
     fastvlm,
     gemma3,
     generic,
+    glm4v,
     idefics3,
     internvl,
     llava,
@@ -32,6 +34,7 @@ from models.families import (
     qwen_vl,
 )
 from models.loading import LoadedModel
+from models.offload import execution_device
 from models.patches import (
     Family,
     Grid,
@@ -57,7 +60,7 @@ __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image
 FAMILIES: dict[str, Family] = {
     model_type: module.FAMILY
     for module in (
-        *(fastvlm, gemma3, idefics3, internvl, llava, llava_next, llava_onevision),
+        *(aya_vision, fastvlm, gemma3, glm4v, idefics3, internvl, llava, llava_next, llava_onevision),
         *(molmo2, paligemma, pixtral, qwen3_vl, qwen_vl),
     )
     for model_type in module.FAMILY.types
@@ -251,11 +254,11 @@ def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterab
     mask = unpadded(inputs)
     index = torch.tensor([token.index for token in visual_input.tokens], device=mask.device)
     rows = mask.nonzero().flatten()[index]
-    states = {}
+    states: dict[int, Tensor] = {}
     for layer, hidden in captured.items():
         if hidden.shape[1] != mask.shape[0]:
             raise unsupported(loaded, f"it turned {mask.shape[0]} tokens into {hidden.shape[1]}")
-        states[layer] = hidden[0, rows].float()
+        states[layer] = hidden[0, rows.to(hidden.device)].to(loaded.device).float()
         labels = [f"patch {token.row},{token.col}" for token in visual_input.tokens]
         _require_finite(loaded, layer, states[layer], labels)
     return states
@@ -279,7 +282,7 @@ def text_states(
     encoded = loaded.tokenizer(
         text, return_tensors="pt", return_offsets_mapping=True, return_special_tokens_mask=True, padding=False
     )
-    ids = encoded["input_ids"].to(loaded.device)
+    ids = encoded["input_ids"].to(execution_device(loaded.lm.embed_tokens))
     kept = (encoded["special_tokens_mask"][0] == 0).nonzero().flatten().tolist()
     if not kept:
         raise UsageError("The text to ask about holds no token.", "Give at least one word.")
@@ -291,7 +294,7 @@ def text_states(
     for at in kept:
         start, end = visible_span(text, *encoded["offset_mapping"][0, at].tolist())
         tokens.append((at, strings[at], int(ids[0, at]), start, end))
-    states = {layer: hidden[0, kept].float() for layer, hidden in captured.items()}
+    states = {layer: hidden[0, kept].to(loaded.device).float() for layer, hidden in captured.items()}
     for layer, hidden in states.items():
         _require_finite(loaded, layer, hidden, [f"token {token[1]!r}" for token in tokens])
     return states, tokens

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.loading import LoadedModel
+from models.memory import estimate_memory
 from models.visual_tokens import prepare_image, text_states, visual_states
 from query.images import OpenedImage, open_image
 from query.options import QueryOptions, check_patches
@@ -61,9 +62,20 @@ class Asked:
 
 
 def ask_image(
-    loaded: LoadedModel, image: str | Path | OpenedImage, layers: Sequence[int], options: QueryOptions
+    loaded: LoadedModel,
+    image: str | Path | OpenedImage,
+    layers: Sequence[int],
+    options: QueryOptions,
+    remark: Callable[[str], None] | None = None,
 ) -> Asked:
     """Show an image to the model, once, and take its visual tokens' states.
+
+    Args:
+        loaded: a VLM.
+        image: a file, or one that has been opened.
+        layers: to read.
+        options: prompt, patches, largest image.
+        remark: told, before the model sees the image, how much memory that takes.
 
     Raises:
         ImageError: see :func:`query.images.open_image`.
@@ -73,6 +85,8 @@ def ask_image(
     """
     opened = image if isinstance(image, OpenedImage) else open_image(image, options.max_pixels)
     shown = prepare_image(loaded, opened.image, options.prompt)
+    if remark is not None:
+        remark(f"Memory for {opened.name}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
     cells = [(token.row, token.col) for token in shown.tokens]
     wanted = check_patches(options.patches, cells, shown.views)
     kept = [i for i, cell in enumerate(cells) if not wanted or cell in wanted]

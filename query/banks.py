@@ -123,7 +123,9 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
     made = sorted({bank.record.identity.compute_dtype for bank in banks})
     now = loaded.dtype_name
     if made != [now]:
-        notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: scores differ slightly.")
+        quantised = {dtype.rpartition("-")[0] for dtype in (*made, now)}
+        how = "scores differ slightly" if len(quantised) == 1 else "other weights computed them, scores differ"
+        notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
     if not exact and not any(bank.is_indexed() for bank in banks):
         notes.append("The banks are too small to have an index: the approximate search compared every row.")
     return notes

@@ -132,9 +132,18 @@ def _read(path: str | Path) -> bytes:
 
 def _bounded(path: str | Path, stream: BinaryIO) -> bytes:
     data = stream.read(MAX_BYTES + 1)
+    if _is_video(data):
+        raise ImageError(f"{path} is a video; expected an image.", "Save one of its frames as PNG or JPEG.")
     if len(data) > MAX_BYTES:
         raise ImageError(f"{path} holds more than {MAX_BYTES >> 20} MiB; expected an image.", "Scale it down.")
     return data
+
+
+def _is_video(data: bytes) -> bool:
+    """By the first bytes: MP4 and QuickTime, Matroska and WebM, AVI."""
+    kind = data[8:12]
+    boxed = data[4:8] == b"ftyp" and kind[:3] in (b"iso", b"mp4", b"avc", b"M4V", b"qt ", b"3gp")
+    return boxed or data[:4] == b"\x1aE\xdf\xa3" or (data[:4] == b"RIFF" and kind == b"AVI ")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw
 
 from models.visual_tokens import VisualToken
+from query.display import clean, cut
 from query.fonts import Letters
 from query.inspection import Inspection
 from schemas.results import PixelBox, View
@@ -23,8 +24,8 @@ _MIN_LABELLED = 44
 def to_png(found: Inspection) -> bytes:
     """One panel for each view; tiles, which do not overlap, share one.
 
-    Every patch is outlined and, where there is room, labelled ``row,column`` and below that with its
-    position in the model's input. Where there is none, rows and columns are numbered at the edges.
+    Every patch is outlined and, where there is room, labelled ``row,column`` (tiles with their view in front) and below
+    that with its position in the model's input. Where there is none, rows and columns are numbered at the edges.
     """
     panels = [_panel(found, views) for views in _together(found.views)]
     canvas = Image.new("RGB", (max(p.width for p in panels), sum(p.height for p in panels)), PAPER)
@@ -51,11 +52,16 @@ def _panel(found: Inspection, views: Sequence[View]) -> Image.Image:
     canvas = Image.new("RGB", (SIDE + 2 * MARGIN, height + TITLE + 2 * MARGIN), PAPER)
     canvas.paste(shown, (MARGIN, MARGIN + TITLE))
     pen, letters = ImageDraw.Draw(canvas), Letters()
-    letters.draw(pen, (MARGIN, MARGIN + TEXT - 8), _title(views), TEXT, INK)
+    letters.draw(pen, (MARGIN, MARGIN + TEXT - 12), _title(views), TEXT, INK)
+    seen = cut(f"{clean(found.image.name)} for {clean(str(found.model['id']))}", 100)
+    label = "view: row,column" if len(views) > 1 else "row,column"
+    about = f"{seen}. Of each patch: {label} and #position in the input"
+    letters.draw(pen, (MARGIN, MARGIN + TEXT + 8), about, LABEL, INK)
     numbers = {view.index for view in views}
     for token in found.tokens:
         if token.view in numbers:
-            _patch(pen, letters, token, scale)
+            place = f"{token.row},{token.col}"
+            _patch(pen, letters, token, f"{token.view}: {place}" if len(views) > 1 else place, scale)
     for view in views:
         pen.rectangle(_corners(view.box, scale), outline=DARK, width=4)
     if len(views) == 1:
@@ -88,12 +94,14 @@ def _title(views: Sequence[View]) -> str:
     return f"views {first.index} to {views[-1].index}: {len(views)} tiles, each {size}"
 
 
-def _patch(pen: ImageDraw.ImageDraw, letters: Letters, token: VisualToken, scale: float) -> None:
+def _patch(pen: ImageDraw.ImageDraw, letters: Letters, token: VisualToken, label: str, scale: float) -> None:
     x0, y0, x1, y1 = _corners(token.box, scale)
     pen.rectangle((x0, y0, x1, y1), outline=DARK, width=1)
     pen.rectangle((x0 + 1, y0 + 1, max(x0 + 1, x1 - 1), max(y0 + 1, y1 - 1)), outline=BRIGHT, width=1)
     if x1 - x0 >= _MIN_LABELLED and y1 - y0 >= _MIN_LABELLED:
-        letters.draw(pen, (x0 + 4, y0 + LABEL + 3), f"{token.row},{token.col}", LABEL, DARK)
+        wide = max(letters.width(text, LABEL) for text in (label, f"#{token.index}"))
+        pen.rectangle((x0 + 2, y0 + 2, min(x0 + 7 + wide, x1 - 2), y0 + 2 * LABEL + 9), fill=PAPER)
+        letters.draw(pen, (x0 + 4, y0 + LABEL + 3), label, LABEL, DARK)
         letters.draw(pen, (x0 + 4, y0 + 2 * LABEL + 5), f"#{token.index}", LABEL, DARK)
 
 

@@ -57,16 +57,20 @@ class Progress(Protocol):
     def finish(self) -> None:
         """The phase has ended."""
 
+    def remark(self, text: str) -> None:
+        """Something to know before what follows."""
+
 
 class _Silent:
-    def start(self, phase: str, total: int | None, unit: str) -> None:
-        """See :class:`Progress`."""
+    """Tells nobody."""
 
-    def advance(self, count: int) -> None:
-        """See :class:`Progress`."""
+    def start(self, phase: str, total: int | None, unit: str) -> None: ...
 
-    def finish(self) -> None:
-        """See :class:`Progress`."""
+    def advance(self, count: int) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def remark(self, text: str) -> None: ...
 
 
 class QuerySession:
@@ -133,7 +137,9 @@ class QuerySession:
         Raises:
             LensbankError: as :meth:`image`.
         """
-        return self._read([ask_image(self._loaded, image, self._layers, self._options) for image in images])
+        return self._read(
+            [ask_image(self._loaded, image, self._layers, self._options, self._progress.remark) for image in images]
+        )
 
     def text(self, text: str) -> Reading:
         """Read a text's tokens, special tokens left out.

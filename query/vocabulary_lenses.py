@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.loading import LoadedModel
+from models.offload import resident
 from query.lenses import LensAnswer, by_layer
 from query.search import Distinct
 from query.vocabulary import Vocabulary
@@ -72,14 +74,17 @@ class _VocabularyLens:
         stacked = torch.from_numpy(np.concatenate(list(states.values())))
         found: list[tuple[VocabularyToken, ...]] = []
         step = max(1, _SCORES_AT_ONCE // self._size)
-        for start in range(0, len(stacked), step):
-            chunk = stacked[start : start + step]
-            with torch.inference_mode():
-                scores, log_totals = self._scores(chunk.to(self._loaded.device))
-                best = self._vocabulary.best(scores, self._top_k, self._allowed, self._distinct)
-            found += [self._entries(row, total) for row, total in zip(best, log_totals, strict=True)]
-            if self._advance is not None:
-                self._advance(len(chunk))
+        with ExitStack() as held:
+            for matrix in self._matrices():
+                held.enter_context(resident(matrix))
+            for start in range(0, len(stacked), step):
+                chunk = stacked[start : start + step]
+                with torch.inference_mode():
+                    scores, log_totals = self._scores(chunk.to(self._loaded.device))
+                    best = self._vocabulary.best(scores, self._top_k, self._allowed, self._distinct)
+                found += [self._entries(row, total) for row, total in zip(best, log_totals, strict=True)]
+                if self._advance is not None:
+                    self._advance(len(chunk))
         return LensAnswer(by_layer(states, found))
 
     def _entries(self, best: Sequence[tuple[int, float]], log_total: float | None) -> tuple[VocabularyToken, ...]:
@@ -94,6 +99,10 @@ class _VocabularyLens:
             )
             for entry, score in best
         )
+
+    def _matrices(self) -> Sequence[nn.Module]:
+        """What is called for every chunk of states."""
+        raise NotImplementedError
 
     def _rows(self) -> int:
         """Rows of the matrix that is read."""
@@ -114,12 +123,15 @@ class LogitLens(_VocabularyLens):
 
     name = "logit"
 
+    def _matrices(self) -> Sequence[nn.Module]:
+        return self._loaded.lm.final_norm, self._loaded.lm.unembed
+
     def _rows(self) -> int:
         return self._loaded.lm.vocab_size
 
     def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
         loaded = self._loaded
-        logits = loaded.lm.logits(states.to(loaded.dtype)).float()
+        logits = loaded.lm.logits(states.to(loaded.dtype)).to(states.device).float()
         if not bool(logits.isfinite().all()):
             raise StateError(
                 f"Logits of a state are NaN or infinite, computed in {loaded.dtype_name}.",
@@ -137,6 +149,9 @@ class EmbeddingLens(_VocabularyLens):
 
     name = "embedding"
 
+    def _matrices(self) -> Sequence[nn.Module]:
+        return self._loaded.lm.embed_tokens, self._loaded.lm.entry
+
     def _rows(self) -> int:
         weight: Any = self._loaded.lm.embed_tokens.weight
         return min(len(self._vocabulary), int(weight.shape[0]))
@@ -147,6 +162,6 @@ class EmbeddingLens(_VocabularyLens):
         parts = []
         for start in range(0, self._size, _ROWS_AT_ONCE):
             ids = torch.arange(start, min(start + _ROWS_AT_ONCE, self._size), device=states.device)
-            rows = torch.nn.functional.normalize(self._loaded.lm.embeddings(ids).float(), dim=1)
+            rows = torch.nn.functional.normalize(self._loaded.lm.embeddings(ids).to(unit.device).float(), dim=1)
             parts.append(unit @ rows.T)
         return torch.cat(parts, dim=1).clamp_(-1, 1), [None] * len(states)

@@ -35,7 +35,8 @@ class BankIdentity:
         layer: see :data:`LAYER_CONVENTION`.
         n_layers: number of blocks of the language model.
         dim: width of a state.
-        compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass.
+        compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass; of quantised weights
+            with their kind before it (``int8-bfloat16``, ``nf4-bfloat16``).
         vector_dtype: ``float32`` or ``float16``, as stored.
         max_contexts: contexts kept per vocabulary token; ``None`` keeps all.
         seed: of the selection hash.

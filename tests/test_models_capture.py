@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from tiny_models import DIM, N_LAYERS, llama_config
@@ -98,6 +101,21 @@ def test_the_model_works_as_before_after_an_early_stop(model, lm):
         after = model(input_ids=IDS, output_hidden_states=True)
     assert torch.equal(before.logits, after.logits)
     assert len(after.hidden_states) == N_LAYERS + 1
+
+
+def test_an_early_stop_keeps_nothing_of_the_pass_alive(lm):
+    """The exception that ends the pass knows its frames; on a GPU what they hold would add up until a collection."""
+    seen = []
+    handle = lm.blocks[1].register_forward_pre_hook(lambda _module, args: seen.append(weakref.ref(args[0])))
+    gc.collect()
+    gc.disable()
+    try:
+        states = run(lm, [2])
+        handle.remove()
+        assert set(states) == {2}
+        assert seen[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_states_carry_no_gradient(lm):

@@ -302,6 +302,24 @@ def test_several_images_in_one_prompt(loaded, name):
     assert max(token.index for token in first.tokens) < min(token.index for token in second.tokens)
 
 
+def test_a_batch_of_prompts_with_unequal_numbers_of_images(loaded, name):
+    if not TINY[name].several:
+        return  # seen in another way: tests/test_models_families_special.py
+    pictures = [Image.fromarray(blocks(*size, seed=i)) for i, size in enumerate([(240, 150), (90, 200), (120, 120)])]
+    prompts = [ask_about_two(loaded, name, "What?"), image_prompt(loaded, "Is it a dog?", family_of(loaded).separator)]
+    inputs = process(loaded, [pictures[:2], pictures[2:]], prompts)
+    sizes = [[picture.size for picture in pictures[:2]], [pictures[2].size]]
+    placements = locate(loaded, inputs, sizes)
+    assert [len(found) for found in placements] == [2, 1]
+    captured = states_of(loaded, inputs, [0])[0]
+    placed = [(0, placements[0][0]), (0, placements[0][1]), (1, placements[1][0])]
+    for picture, (sample, placement) in zip(pictures, placed, strict=True):
+        alone = prepare_image(loaded, picture)
+        assert [(t.row, t.col, t.box) for t in placement.tokens] == [(t.row, t.col, t.box) for t in alone.tokens]
+        expected = visual_states(loaded, alone, [0])[0]
+        torch.testing.assert_close(captured[sample, rows_of(inputs, sample, placement)], expected, rtol=2e-4, atol=2e-5)
+
+
 def test_without_a_chat_template_the_same_patches(loaded):
     bare = dataclasses.replace(loaded, processor=copy.copy(loaded.processor), tokenizer=copy.copy(loaded.tokenizer))
     bare.processor.chat_template = bare.tokenizer.chat_template = None

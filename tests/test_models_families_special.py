@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from test_models_families import blocks, first_states, invert, moved_most, rows_of, shown, states_of
 from tiny_models import N_LAYERS, save_llava
-from tiny_vlms import TINY
+from tiny_vlms import TINY, save_glm4v
 from transformers import SiglipImageProcessorPil
 from transformers.utils.import_utils import is_torchvision_available
 
@@ -175,6 +175,27 @@ def test_deepstack_adds_features_after_the_blocks_that_it_is_said_to(models):
     assert added.norm(dim=-1).min() > 0
     torch.testing.assert_close(entered[0][0, rows], states[1] + added)
     assert any(note.startswith("DeepStack") for note in visual.notes)
+
+
+def test_glm_4_6v_is_read_as_glm_4_1v_is(tmp_path):
+    from transformers import Glm46VConfig, Glm46VForConditionalGeneration, Glm46VImageProcessorPil, Glm46VProcessor
+
+    kinds = Glm46VConfig, Glm46VForConditionalGeneration, Glm46VProcessor, Glm46VImageProcessorPil
+    loaded = load_model(str(save_glm4v(tmp_path / "model", kinds)), dtype="float32", need_vision=True)
+    assert loaded.model.config.model_type == "glm46v"
+    visual = shown(loaded, blocks())
+    assert [(view.kind, view.rows, view.cols) for view in visual.views] == [("image", 5, 8)]
+    assert [token.kind for token in visual.layout] == ["start", "end"]
+    assert not any("no file in models/families/" in note for note in visual.notes)
+    every_patch_moves_its_token(loaded, blocks(), every=3)
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "glm4v"])
+def test_frames_of_a_video_are_refused(models, name):
+    visual = shown(models(name), blocks())
+    frames = {**visual.inputs, "image_grid_thw": visual.inputs["image_grid_thw"] * torch.tensor([2, 1, 1])}
+    with pytest.raises(UnsupportedModelError, match="expected an image, its processor gave 2 frames"):
+        locate(models(name), frames, [[(240, 150)]])
 
 
 @pytest.mark.parametrize("kind", ["eager", "sdpa"])

@@ -244,3 +244,14 @@ def test_names_that_are_not_utf8_can_still_be_written(tmp_path):
     path = tmp_path / "caf\udce9.png"
     two_tone().save(path)
     assert open_image(path).name == "caf\ufffd.png"
+
+
+@pytest.mark.parametrize(
+    "head", [b"\0\0\0\x20ftypisom", b"\0\0\0\x14ftypqt  ", b"\x1aE\xdf\xa3\1\0\0\0\0\0\0\0", b"RIFF\0\0\0\0AVI "]
+)
+def test_a_video_is_refused_as_one(tmp_path, head):
+    path = tmp_path / "clip"
+    path.write_bytes(head + bytes(100))
+    with pytest.raises(ImageError, match="is a video; expected an image") as caught:
+        open_image(path)
+    assert "frames" in caught.value.hint

@@ -11,8 +11,9 @@ from tiny_vlms import TINY
 from cli import main_group
 from models.loading import load_model
 from models.visual_tokens import FAMILIES, prepare_image
-from query.inspection import inspect_image, to_json, to_text
+from query.inspection import inspect_image, to_json
 from query.inspection_picture import MARGIN, SIDE, TITLE, to_png
+from query.inspection_text import to_text
 
 
 @pytest.fixture(scope="module")

@@ -261,9 +261,14 @@ def test_progress_is_told(store, loaded, photo):
         def finish(self):
             told[-1].append("finished")
 
+        def remark(self, text):
+            told.append(text)
+
     with QuerySession(store, loaded, QueryOptions(), Progress()) as session:
         session.image(photo)
-    assert told == [["searching", 9 * 3 * 2, 9 * 3 * 2, "finished"]]
+    memory, searching = told
+    assert memory.startswith(f"Memory for {photo.name}: about ") and "weights" in memory and "kept states" in memory
+    assert searching == ["searching", 9 * 3 * 2, 9 * 3 * 2, "finished"]
 
 
 def refuse_forward(monkeypatch):

@@ -7,13 +7,21 @@ from pathlib import Path
 import torch
 from tiny_models import N_LAYERS, save_fastvlm, save_llava, tiny_tokenizer
 from transformers import (
+    AyaVisionConfig,
+    AyaVisionForConditionalGeneration,
+    AyaVisionProcessor,
     CLIPVisionConfig,
+    Cohere2Config,
     Gemma2Config,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma3ImageProcessorPil,
     Gemma3Processor,
     GemmaConfig,
+    Glm4vConfig,
+    Glm4vForConditionalGeneration,
+    Glm4vImageProcessorPil,
+    Glm4vProcessor,
     GotOcr2ImageProcessorPil,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -336,6 +344,68 @@ def save_internvl(folder):
     return save(folder, InternVLForConditionalGeneration(config), processor)
 
 
+def save_aya_vision(folder):
+    """Tiles of 32 px, patches of 4, 2 x 2 of them shuffled into one token; Cohere 2 inside, logits not scaled."""
+    torch.manual_seed(0)
+    markers = [
+        "<|START_OF_IMG|>",
+        "<|END_OF_IMG|>",
+        "<|IMG_PATCH|>",
+        "TILE_GLOBAL",
+        *(f"TILE_{n}" for n in range(1, 7)),
+    ]
+    tokenizer = tiny_tokenizer(bos=False, more=markers)
+    config = AyaVisionConfig(
+        vision_config=SiglipVisionConfig(**VIT, image_size=32, patch_size=4, vision_use_head=False),
+        text_config=Cohere2Config(**TEXT, head_dim=8, sliding_window=64, logit_scale=0.25),
+        image_token_index=tokenizer.convert_tokens_to_ids("<|IMG_PATCH|>"),
+    )
+    processor = AyaVisionProcessor(
+        image_processor=GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, crop_to_patches=True, max_patches=6),
+        tokenizer=tokenizer,
+        patch_size=4,
+        img_size=32,
+        downsample_factor=2,
+        chat_template=chat_template("<image>"),
+    )
+    model = AyaVisionForConditionalGeneration(config)
+    # As it is made, a grey patch is next to nothing, and the connector's norm makes much of what attention adds to it.
+    embeddings = model.model.vision_tower.embeddings
+    torch.nn.init.normal_(embeddings.position_embedding.weight, std=0.5)
+    torch.nn.init.normal_(embeddings.patch_embedding.weight, std=0.2)
+    return save(folder, model, processor)
+
+
+def save_glm4v(folder, kinds=(Glm4vConfig, Glm4vForConditionalGeneration, Glm4vProcessor, Glm4vImageProcessorPil)):
+    """Patches of 8, 2 x 2 of them merged by a convolution; the position table is interpolated."""
+    torch.manual_seed(0)
+    configuration, model, processor, images = kinds
+    named = {"image_token": "<|image|>", "video_token": "<|video|>"}
+    layout = [f"<|{end}_of_{kind}|>" for kind in ("image", "video") for end in ("begin", "end")]
+    tokenizer = tiny_tokenizer(bos=False, named=named, more=layout)
+    ids = dict(zip(
+        ("image_token_id", "video_token_id", "image_start_token_id", "image_end_token_id", "video_start_token_id",
+         "video_end_token_id"),
+        tokenizer.convert_tokens_to_ids([*named.values(), *layout]),
+        strict=True,
+    ))  # fmt: skip
+    config = configuration(
+        text_config={**TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
+                                                 "partial_rotary_factor": 1.0}},
+        vision_config=dict(depth=2, hidden_size=32, num_heads=4, image_size=64, patch_size=8, out_hidden_size=DIM,
+                           intermediate_size=48),
+        **ids,
+    )  # fmt: skip
+    size = {"shortest_edge": 16 * 16 * 2, "longest_edge": 16 * 16 * 2 * 40}
+    seen = images_only(processor)(
+        image_processor=images(patch_size=8, size=size),
+        tokenizer=tokenizer,
+        video_processor=NoVideo(),
+        chat_template=chat_template("<|begin_of_image|><|image|><|end_of_image|>"),
+    )
+    return save(folder, model(config), seen)
+
+
 def save_mistral3(folder):
     """Patches of 8, 2 x 2 of them merged; any size up to 96 px."""
     from transformers import Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig
@@ -428,6 +498,8 @@ TINY = {
     "paligemma": TinyVlm(save_paligemma, causal=False),
     "paligemma2": TinyVlm(save_paligemma2, causal=False, kinds=("eager",)),
     "internvl": TinyVlm(save_internvl, "<IMG_CONTEXT>"),
+    "aya_vision": TinyVlm(save_aya_vision),
+    "glm4v": TinyVlm(save_glm4v, "<|image|>"),
     "mistral3": TinyVlm(save_mistral3, "[IMG]", torchvision=True, one_token=False),
     "pixtral": TinyVlm(save_pixtral, "[IMG]", torchvision=True),
     "molmo2": TinyVlm(save_molmo2, "<|image|>", torchvision=True, adds_to="<im_patch>"),

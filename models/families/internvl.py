@@ -23,6 +23,21 @@ _MARKERS = {"<img>": "start", "</img>": "end"}
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.patches.Family`."""
+    return tiled(loaded, inputs, shown, round(patch_size(loaded) / float(loaded.model.config.downsample_ratio)))
+
+
+def tiled(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown, cell: int) -> Plan:
+    """Tiles, then the whole image, all in square cells.
+
+    Args:
+        loaded: the model.
+        inputs: its processor's outputs.
+        shown: the image.
+        cell: pixels along the side of what one visual token covers.
+
+    Raises:
+        UnsupportedModelError: another number of pictures than the image's shape calls for.
+    """
     pictures = inputs["pixel_values"]
     height, width = map(int, pictures.shape[-2:])
     tiled = pictures.shape[0] > shown.total
@@ -32,7 +47,6 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     own = pictures[first : first + count]
     if own.shape[0] != count or (shown.total == 1 and pictures.shape[0] != count):
         raise unsupported(loaded, f"expected {count} pictures, its processor gave {pictures.shape[0]}")
-    cell = round(patch_size(loaded) / float(loaded.model.config.downsample_ratio))
     spans = cells_of(height // cell, cell), cells_of(width // cell, cell)
     canvas = unprocessed(*shown.size).resized(rows * height, cols * width)
     tiles = [

@@ -57,13 +57,13 @@ def patched(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown, mer
     return one_grid(pixels, mapped, cells_of(rows, merged), cells_of(cols, merged))
 
 
-def measured_once(loaded: LoadedModel, pixels: Tensor, measure: Callable[[], Measured]) -> Measured:
+def measured_once(loaded: LoadedModel, pixels: Tensor, measure: Callable[[], Measured], what: str = "grid") -> Measured:
     """What only a run of the vision tower can tell, once per model and size of picture."""
     known = _measured.setdefault(loaded.model, {})
-    shape = tuple(pixels.shape)
-    if shape not in known:
-        known[shape] = measure()
-    found: Measured = known[shape]
+    key = what, tuple(pixels.shape)
+    if key not in known:
+        known[key] = measure()
+    found: Measured = known[key]
     return found
 
 

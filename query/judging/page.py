@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from query.report_data import to_script_json
-
 _MARK = "/*items*/"
+# What could end a script element, begin a comment in one, or end a line of it.
+_ESCAPED = re.compile("[<>&\u2028\u2029]")
 
 
 def labelling_page(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -21,7 +22,7 @@ def labelling_page(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     shown = [{name: row[name] for name in ("item", "picture", "crop", "words")} for row in rows]
     data = {"list": hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16], "rows": shown}
-    text = to_script_json(data)
+    text = _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(data, ensure_ascii=False))
     page = resources.files("query").joinpath("assets", "label.html").read_text(encoding="utf-8")
     before, mark, after = page.partition(_MARK)
     if not mark:

@@ -1,0 +1,48 @@
+"""Where a model computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from schemas.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by its name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        UsageError: it cannot be used here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"The device {name!r} cannot be used here.", "Try cpu, cuda or cuda:0.") from error
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A dtype by its name; ``auto`` is bfloat16 where the device computes it natively, else float32.
+
+    Raises:
+        UsageError: it is not known.
+    """
+    if name == "auto":
+        return torch.bfloat16 if _has_native_bfloat16(device) else torch.float32
+    if name not in DTYPES:
+        raise UsageError(f"The dtype {name!r} is not known.", f"It is auto, {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def _has_native_bfloat16(device: torch.device) -> bool:
+    """Where bfloat16 is emulated it is slower than float32, so only native support counts."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)

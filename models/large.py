@@ -1,0 +1,207 @@
+"""Models that do not fit as they are: spread over devices, memory and disk, or with narrower weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.devices import pick_device
+from schemas.errors import ModelError, UsageError
+
+#: What transformers works out by itself.
+_STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
+#: ``--load-in`` → how it is called in a bank's record.
+QUANTISED = {"8bit": "int8", "4bit": "nf4"}
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?)?B", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LargeModel:
+    """How to load a model that is too large for one device.
+
+    Attributes:
+        device_map: ``auto``, ``balanced``, ``balanced_low_0``, ``sequential``, or a JSON file of module names and
+            devices (``cuda:0`` or ``0``, ``cpu``, ``disk``); ``None`` keeps the model on one device.
+        load_in: ``8bit`` or ``4bit``: the language model's and tower's weights quantised by bitsandbytes.
+        offload_folder: where weights go that are kept on disk and cannot be read from the model's own files.
+        max_memory: ``device=size`` each (``0=20GiB``, ``cpu=60GiB``), for a device map that is worked out.
+    """
+
+    device_map: str | None = None
+    load_in: str | None = None
+    offload_folder: str | None = None
+    max_memory: tuple[str, ...] = ()
+
+    def arguments(self, device: str, precision: torch.dtype) -> dict[str, Any]:
+        """The arguments of ``from_pretrained`` that say all this.
+
+        Args:
+            device: as asked for; with a device map it must be ``auto``.
+            precision: of what is not quantised, and of the computation.
+
+        Raises:
+            UsageError: options that contradict each other, or a file or size that cannot be read.
+            ModelError: a library that is needed is not installed.
+        """
+        found: dict[str, Any] = {}
+        if self.device_map is not None:
+            if device != "auto":
+                raise UsageError("--device names one device, --device-map spreads the model.", "Leave one of them out.")
+            found["device_map"] = _device_map(self.device_map)
+        for option, value in (("--max-memory", self.max_memory), ("--offload-folder", self.offload_folder)):
+            if value and self.device_map is None:
+                raise UsageError(f"{option} is about spreading a model over devices.", "Add --device-map auto.")
+        if self.max_memory:
+            found["max_memory"] = _max_memory(self.max_memory)
+        if self.offload_folder is not None:
+            found["offload_folder"] = self.offload_folder
+        if self.load_in is not None:
+            found["quantization_config"] = _quantised(self.load_in, precision)
+            found.setdefault("device_map", {"": str(pick_device(device))})
+        if found:
+            _require("accelerate", "spread or quantise a model")
+        return found
+
+
+def main_device(device_map: dict[str, Any]) -> torch.device:
+    """Where a spread model's inputs go and its outputs come back: the first device that computes."""
+    devices = [torch.device("cuda", d) if isinstance(d, int) else d for d in device_map.values()]
+    computing = [torch.device(d) for d in devices if str(d) not in ("cpu", "disk")]
+    return computing[0] if computing else torch.device("cpu")
+
+
+def onto_disk(model: nn.Module, kept: str) -> dict[str, str]:
+    """A device map that leaves every weight in its file, but those of one part.
+
+    Args:
+        model: any load of the model.
+        kept: name of the part that stays in memory; accelerate wants one.
+    """
+    found, name, module = {kept: "cpu"}, "", model
+    for step in kept.split("."):
+        own = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
+        others = [child for child, _ in module.named_children() if child != step]
+        found |= {name + part: "disk" for part in (*own, *others)}
+        name, module = f"{name}{step}.", module.get_submodule(step)
+    return found
+
+
+def spread_over(model: Any) -> dict[str, int] | None:
+    """How many of a model's parts lie on each device; ``None`` where it is on one."""
+    places = [
+        f"cuda:{place}" if isinstance(place, int) else str(place)
+        for place in getattr(model, "hf_device_map", {}).values()
+    ]
+    if len(set(places)) < 2 and "disk" not in places:
+        return None
+    return {place: places.count(place) for place in sorted(set(places))}
+
+
+def quantisation(config: Any) -> str | None:
+    """How a loaded model's weights are quantised: ``int8``, ``nf4``, or the method that a publisher used."""
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return None
+    known = settings if isinstance(settings, dict) else settings.to_dict()
+    if known.get("load_in_8bit"):
+        return "int8"
+    if known.get("load_in_4bit"):
+        return str(known.get("bnb_4bit_quant_type", "fp4"))
+    method = known.get("quant_method", "quantised")
+    return str(getattr(method, "value", method))
+
+
+def reloading(compute_dtype: str) -> tuple[str | None, str]:
+    """The ``load_in`` and ``dtype`` that compute as a bank's record says."""
+    narrow, _, dtype = compute_dtype.rpartition("-")
+    kinds = {name: load_in for load_in, name in QUANTISED.items()}
+    return kinds.get(narrow), dtype
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn accelerate's warning about names that a device map has and the model has not into an error.
+
+    What it says of weights that it keeps elsewhere, a user has asked for.
+    """
+    with warnings.catch_warnings(), _quiet("accelerate.big_modeling"):
+        warnings.filterwarnings("error", "The following device_map keys do not match", UserWarning)
+        # bitsandbytes', about its own internals; nothing a user could do.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="bitsandbytes")
+        yield
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _device_map(text: str) -> str | dict[str, int | str]:
+    if text in _STRATEGIES:
+        return text
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"The device map {text!r} is not known, and there is no such file.",
+            f"It is {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The device map {text} cannot be read: {error}.", "It must be JSON.") from error
+    if not isinstance(data, dict) or not data or not all(isinstance(place, int | str) for place in data.values()):
+        raise UsageError(
+            f"The device map {text} is no table of module names and devices.",
+            'It looks like {"model.visual": 0, "model.language_model": "cpu", "lm_head": "disk"}.',
+        )
+    return data
+
+
+def _max_memory(values: Sequence[str]) -> dict[int | str, str]:
+    found: dict[int | str, str] = {}
+    for value in values:
+        place, _, size = value.partition("=")
+        if not place or _SIZE.fullmatch(size.strip()) is None:
+            raise UsageError(f"--max-memory {value!r} is no device and size.", "Write 0=20GiB or cpu=60GiB.")
+        found[int(place) if place.isdecimal() else place] = size.strip()
+    return found
+
+
+def _quantised(load_in: str, precision: torch.dtype) -> Any:
+    """The settings of bitsandbytes; LLM.int8 (Dettmers et al. 2022) or NF4 (Dettmers et al. 2023).
+
+    transformers leaves the LM head and the embeddings as they are.
+    """
+    if load_in not in QUANTISED:
+        raise UsageError(f"--load-in {load_in!r} is not known.", f"It is {' or '.join(QUANTISED)}.")
+    _require("bitsandbytes", f"load a model in {load_in}")
+    from transformers import BitsAndBytesConfig
+
+    # LLM.int8 computes in float16 whatever it is given, and says so in every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    settings: Any = BitsAndBytesConfig
+    if load_in == "8bit":
+        return settings(load_in_8bit=True)
+    return settings(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
+
+
+def _require(library: str, purpose: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise ModelError(f"{library} is not installed; it is needed to {purpose}.", f"pip install {library}")
