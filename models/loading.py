@@ -14,6 +14,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from models.connectors.register import register_connectors
 from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
 from models.layers import LanguageModel, find_language_model, require_decoder_only
 from models.loading_errors import check_source, quiet, translated
@@ -128,6 +129,7 @@ def load_model(
             tokenizer, remote code that was not allowed, or text-only where vision is needed.
         UnsupportedModelError: its architecture is not known.
     """
+    register_connectors()
     where = _device(device)
     precision = _dtype(dtype, where)
     directory = check_source(source)

@@ -227,8 +227,7 @@ def test_layer_zero_is_the_connector_s_output_in_grid_order(loaded, name):
     pooled = image_features(loaded, visual.inputs).pooler_output
     made = torch.cat([part.reshape(-1, part.shape[-1]) for part in pooled])
     if TINY[name].adds_to is not None:
-        token = loaded.tokenizer.convert_tokens_to_ids(TINY[name].adds_to)
-        made = made + loaded.lm.embed_tokens(torch.tensor(token))
+        made = made + TINY[name].adds_to(loaded)
     order = token_positions(loaded, visual.inputs)
     rows = [order.index(token.index) for token in visual.tokens]
     torch.testing.assert_close(visual_states(loaded, visual, [0])[0], made[rows])
