@@ -11,6 +11,7 @@ import os
 import click
 
 from commands.banks import banks
+from commands.convert import convert_connector
 from commands.evaluate import evaluate
 from commands.ingest import ingest
 from commands.models import inspect
@@ -33,7 +34,7 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, inspect):
+for command in (ingest, query, banks, evaluate, inspect, convert_connector):
     main_group.add_command(command)
 
 

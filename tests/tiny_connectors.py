@@ -1,4 +1,4 @@
-"""Published connector checkpoints in small: the same tensor names and settings, random weights, real LLMs and encoders."""
+"""Published connector checkpoints in small: the same tensor names and settings; random real LLMs and encoders."""
 
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def published_tensors(seed=0):
     make = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
-        return 0.3 * torch.randn(*shape, generator=make)
+        return 0.15 * torch.randn(*shape, generator=make)
 
     return {
         "vision_backbone.pad_embed": normal(2, 2 * VISION),

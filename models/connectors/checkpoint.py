@@ -97,7 +97,7 @@ def find_checkpoint(folder: Path) -> tuple[Path, Path]:
     if not weights or not config.is_file():
         missing = CONFIG_FILE if weights else "connector.pt"
         raise ModelError(
-            f"There is no {missing} in {folder}; expected a published connector, {WEIGHT_FILES[1]} beside {CONFIG_FILE}.",
+            f"There is no {missing} in {folder}; expected connector.pt beside {CONFIG_FILE}.",
             "Fetch one: hf download McGill-NLP/latentlens-connectors --include 'olmo-vit/*' --local-dir DIR, "
             "then give DIR/olmo-vit.",
         )

@@ -112,8 +112,8 @@ def _config(recipe: Recipe, text: Any, vision: Any, tokenizer: Any, notes: list[
     rows = text.vocab_size
     if not len(tokenizer) <= first <= rows + recipe.additional_embeddings - 4:
         raise ModelError(
-            f"The connector's special tokens begin at id {first}, but the tokenizer has {len(tokenizer)} tokens and the "
-            f"model {rows} embeddings and {recipe.additional_embeddings} more.",
+            f"The connector's special tokens begin at id {first}, but the tokenizer has {len(tokenizer)} tokens and "
+            f"the model {rows} embeddings and {recipe.additional_embeddings} more.",
             "Give the language model that the connector was trained with.",
         )
     if first < rows:
@@ -164,6 +164,18 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
         )
 
 
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of which no two share their memory, as pickled tied weights do and safetensors refuse."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        own = tensor.detach().contiguous()
+        apart[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return apart
+
+
 class _Writer:
     """Safetensors files, each tensor checked against the model that will read it."""
 
@@ -187,8 +199,7 @@ class _Writer:
             return
         self._files += 1
         file = f"model-{self._files:05d}.safetensors"
-        # Tied weights share their storage, which safetensors refuse.
-        save_file({n: t.detach().clone().contiguous() for n, t in tensors.items()}, self._folder / file, {"format": "pt"})
+        save_file(_apart(tensors), self._folder / file, {"format": "pt"})
         self._where.update(dict.fromkeys(tensors, file))
         self.parameters += sum(tensor.numel() for tensor in tensors.values())
         self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
@@ -209,5 +220,3 @@ class _Writer:
             )
         index = {"metadata": {"total_size": self.bytes}, "weight_map": self._where}
         (self._folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-
-
