@@ -13,6 +13,7 @@ import click
 from commands.banks import banks
 from commands.convert import convert_connector
 from commands.evaluate import evaluate
+from commands.import_bank import import_bank
 from commands.ingest import ingest
 from commands.models import inspect
 from commands.query import query
@@ -34,7 +35,7 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, inspect, convert_connector):
+for command in (ingest, query, banks, evaluate, inspect, convert_connector, import_bank):
     main_group.add_command(command)
 
 

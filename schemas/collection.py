@@ -16,6 +16,9 @@ LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final nor
 NORMALISATION = "cosine of float32-normalised states"
 RECORD_VERSION = 1
 
+#: ``compute_dtype`` of a bank whose states were computed elsewhere, by a program that did not say.
+UNKNOWN_DTYPE = "unknown"
+
 BankState = Literal["building", "complete"]
 
 # What must agree before states of one run may be compared with, or added to, those of another.
@@ -35,7 +38,8 @@ class BankIdentity:
         layer: see :data:`LAYER_CONVENTION`.
         n_layers: number of blocks of the language model.
         dim: width of a state.
-        compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass.
+        compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass; ``unknown`` where the
+            states were imported.
         vector_dtype: ``float32`` or ``float16``, as stored.
         max_contexts: contexts kept per vocabulary token; ``None`` keeps all.
         seed: of the selection hash.
@@ -110,6 +114,43 @@ class BankIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """Where imported rows came from, and what is not known of them.
+
+    Attributes:
+        folder: the folder that was imported.
+        file: the file in it.
+        sha256: of that file.
+        stored_dtype: of the states in it.
+        raw_norms: whether the states had their own norms; else they were normalised, and ``norm`` means nothing.
+        clipped: values at the largest magnitude of float8 (448): states were cut off there.
+        read: rows in the file.
+        located: kept rows whose token stands in its sentence where the file says.
+        relocated: kept rows whose token stands elsewhere, and only once: taken from there.
+        unlocated: kept rows whose place is not known: no word, no characters, ``position`` -1.
+        special: rows of special tokens or without visible characters, left out.
+        repeated: rows of a prefix that is there already, left out.
+        broken: rows without a direction (NaN, infinite, zero), left out.
+        declared: what the folder's own metadata says, as JSON.
+    """
+
+    folder: str
+    file: str
+    sha256: str
+    stored_dtype: str
+    raw_norms: bool
+    clipped: int
+    read: int
+    located: int
+    relocated: int
+    unlocated: int
+    special: int
+    repeated: int
+    broken: int
+    declared: str
+
+
+@dataclass(frozen=True, slots=True)
 class CorpusRecord:
     """One corpus that has been written into a bank.
 
@@ -119,6 +160,7 @@ class CorpusRecord:
         sentences: sentences read.
         tokens: tokens read.
         rows: occurrences kept.
+        imported: where its states came from, if they were not computed here.
     """
 
     name: str
@@ -126,6 +168,13 @@ class CorpusRecord:
     sentences: int
     tokens: int
     rows: int
+    imported: ImportRecord | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:
+        """Read a stored record."""
+        imported = data.get("imported")
+        return cls(**{**data, "imported": None if imported is None else ImportRecord(**imported)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +219,7 @@ class BankRecord:
             identity=BankIdentity.from_dict(data["identity"]),
             state=data["state"],
             source=data["source"],
-            corpora=tuple(CorpusRecord(**c) for c in data["corpora"]),
+            corpora=tuple(CorpusRecord.from_dict(c) for c in data["corpora"]),
             created=data["created"],
             tool=data["tool"],
         )
