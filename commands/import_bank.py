@@ -30,9 +30,10 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
 
     FOLDER holds layer_N/embeddings_cache.pt, whose numbers are places in transformers' hidden_states: 1 to
     N-1 are layers as here; the last, after the final norm, is refused. The files are read by a restricted reader
-    that runs nothing in them, a piece at a time. The model is loaded for its fingerprint: it must be the one that
-    made the states. Its tokenizer finds every token in its sentence again, for the words and characters that the
-    files do not have; what is not found is marked, counted, and said with every result.
+    that runs nothing in them, a piece at a time. The model must be the one that made the states: it computes some
+    of them again, and a bank that differs is refused. Its tokenizer finds every token in its sentence again, for
+    the words and characters that the files do not have; what is not found is marked, counted, and said with
+    every result.
 
     \b
     Example:
@@ -50,7 +51,6 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
             raise UsageError(f"There is no folder {folder}.", "Give one that holds layer_N/embeddings_cache.pt.")
         find_caches(folder)  # before a model is loaded in vain
         with open_target(options, progress.note, create=True) as store:
-            # Only what names the model is kept: its weights would take the memory.
             target = Target.of(load(options["model"], options), options["vector_dtype"])
             done = run(target, folder, store, None if chosen == "all" else chosen, options["name"], progress)
     for imported in done:

@@ -1,8 +1,9 @@
-"""A published bank into banks of ours, layer by layer: what its files say, checked with the model's tokenizer.
+"""A published bank into banks of ours, layer by layer: what its files say, checked with the model.
 
-Memory: the metadata of one layer (some hundred bytes a row) and :data:`BATCH_BYTES` of vectors; the rows stay in
-their file. Each layer's bank is complete before the next begins, so an interrupted import goes on with the layer
-that it was at, from its beginning.
+Memory: the model, the metadata of one layer (some hundred bytes a row) and some :data:`BATCH_BYTES` of vectors; the
+rows stay in their file. Before a layer is written, some of its states are computed again and compared. Each layer's
+bank is complete before the next begins, so an interrupted import goes on with the layer that it was at, from its
+beginning.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from ingest.encoding import Encoder, Rows
 from ingest.locating import Found, Locator
 from ingest.official import FLOAT8_LIMIT, Cache, choose_layers, declared, find_caches, read_cache, sha256_of
 from ingest.progress import Progress, SilentProgress
@@ -35,28 +37,35 @@ BATCH_BYTES = 2**25
 _AT_LEAST = 0.5
 #: Norms of normalised rows, after float16.
 _UNIT = (0.99, 1.01)
+#: States that are computed again, and the median cosine with the imported ones that makes them the model's. Half
+#: precision, float8 and cut-off values cost up to some hundredths; another model or layer gives far less.
+_CHECKED = 32
+_ALIKE = 0.9
+#: How much better another layer must fit to be the one that is meant.
+_NEARER = 1e-3
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is needed of the model: its weights are not.
+    """The model that made the states.
 
     Attributes:
+        loaded: the model.
         identity: of any of its layers.
         tokenizer: its own.
-        source: as the user named it.
     """
 
+    loaded: LoadedModel
     identity: BankIdentity
     tokenizer: BulkTokenizer
-    source: str
 
     @classmethod
     def of(cls, loaded: LoadedModel, vector_dtype: str) -> Target:
-        """Of a loaded model, which can then be forgotten."""
+        """Of a loaded model."""
         identity = loaded.identity(0, vector_dtype=vector_dtype, max_contexts=None, seed=0)
-        tokenizer = BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
-        return cls(identity, tokenizer, loaded.source)
+        return cls(
+            loaded, identity, BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class Imported:
             )
             if count
         ]
+        if r.checked:
+            lines.append(f"  Computed again: {r.checked} states, median cosine {r.cosine:.4f}.")
         if left_out:
             lines.append(f"  Left out: {', '.join(left_out)}.")
         if r.relocated:
@@ -149,6 +160,7 @@ class _Layer:
         self._ids: set[str] = set()
         self._clipped = 0
         self._raw = False
+        self._cosine, self._checked = 0.0, 0
 
     def into(self, store: Store) -> Imported:
         self._progress.note(f"Reading {self._file}")
@@ -159,7 +171,7 @@ class _Layer:
         cache = read_cache(self._path)
         self._require_fit(cache)
         identity = self._identity(cache)
-        with store.writer([identity], self._target.source, expected_rows=len(cache.metadata)) as writer:
+        with store.writer([identity], self._target.loaded.source, expected_rows=len(cache.metadata)) as writer:
             locator = self._write(writer, cache)
             record = self._record(cache, digest)
             rows = record.located + record.relocated + record.unlocated
@@ -191,8 +203,8 @@ class _Layer:
         dim = self._target.identity.dim
         if cache.embeddings.shape[1] != dim:
             raise BankMismatchError(
-                f"The states of {self._file} are {cache.embeddings.shape[1]} wide, those of {self._target.identity.model} "
-                f"{dim}.",
+                f"The states of {self._file} are {cache.embeddings.shape[1]} wide, those of "
+                f"{self._target.identity.model} {dim}.",
                 "Give the model that made them.",
             )
         if not cache.metadata:
@@ -216,6 +228,7 @@ class _Layer:
             found = locator.locate(cache.metadata[first:end], first)
             if first == 0:
                 self._require_tokenizer(found)
+                self._require_model(cache, found, states)
             self._put(writer, found, states)
             self._progress.advance(end - first)
         writer.flush()
@@ -232,6 +245,51 @@ class _Layer:
                 f"their sentences as the tokenizer of {self._target.identity.model} reads them.",
                 "Give the model that made the bank.",
             )
+
+    def _require_model(self, cache: Cache, found: Sequence[Found], states: NDArray[np.float32]) -> None:
+        """Compute some states again, at this layer and the ones beside it.
+
+        Raises:
+            BankMismatchError: they are others, or another layer's.
+        """
+        usable = np.isfinite(states).all(axis=1) & states.any(axis=1)
+        there = [row for row, place in enumerate(found) if place.kind == "located" and usable[row]]
+        rows = [there[i * len(there) // _CHECKED] for i in range(_CHECKED)] if len(there) > _CHECKED else there
+        if not rows:
+            return
+        medians = self._medians([cache.metadata[row] for row in rows], states[rows])
+        self._cosine, self._checked = medians[self._layer], len(rows)
+        best = max(medians, key=lambda layer: medians[layer])
+        said = (
+            f"{len(rows)} states of {self._file}, computed again by {self._target.identity.model}, have a median cosine"
+        )
+        if self._cosine < _ALIKE:
+            raise BankMismatchError(
+                f"{said} of {self._cosine:.3f} with those in the file; expected {_ALIKE} or more.",
+                "Give the model that made the bank.",
+            )
+        if medians[best] > self._cosine + _NEARER:
+            raise BankMismatchError(
+                f"{said} of {self._cosine:.4f} with those in the file, but of {medians[best]:.4f} at layer {best}: "
+                f"the bank counts its layers in another way.",
+                "Rename its folders to the places in hidden_states that they hold.",
+            )
+
+    def _medians(self, entries: Sequence[dict[str, Any]], states: NDArray[np.float32]) -> dict[int, float]:
+        """Median cosine of states with the model's own, at this layer and the ones beside it."""
+        depth = self._target.identity.n_layers
+        layers = [layer for layer in (self._layer - 1, self._layer, self._layer + 1) if 0 <= layer <= depth]
+        encoder = Encoder(self._target.loaded, layers, "float32")
+        units = states / np.linalg.norm(states.astype(np.float64), axis=1)[:, None]
+        cosines: dict[int, list[float]] = {layer: [] for layer in layers}
+        for entry, unit in zip(entries, units, strict=True):
+            [encoding] = self._target.tokenizer.with_offsets([entry["caption"]])
+            at = entry["position"]
+            pending = encoder.encode([encoding.ids[: at + 1]], Rows(np.array([0]), np.array([at])))
+            made, _ = pending.fetch(lambda _: "an imported row")
+            for layer in layers:
+                cosines[layer].append(float(made[layer][0] @ unit))
+        return {layer: float(np.median(values)) for layer, values in cosines.items()}
 
     def _put(self, writer: BankWriter, found: Sequence[Found], states: NDArray[np.float32]) -> None:
         norms = np.linalg.norm(states.astype(np.float64), axis=1)
@@ -271,11 +329,13 @@ class _Layer:
             special=count["special"],
             repeated=count["repeated"],
             broken=count["broken"],
+            checked=self._checked,
+            cosine=round(self._cosine, 5),
             declared=declared(self._folder),
         )
 
 
 def _floats(rows: Tensor) -> NDArray[np.float32]:
     """Rows of any floating type as float32: what was mapped is read here."""
-    wide: NDArray[np.float32] = rows.float().numpy()
+    wide: NDArray[np.float32] = rows.detach().float().numpy()
     return wide

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ingest.corpus import Sentence
 from ingest.rows import Place, Tokens, content_positions, payload_of
 from ingest.tokens import BulkTokenizer
+from schemas.errors import InputError
 from schemas.payload import TokenPayload, prefix_ids
 from schemas.words import visible_span
 
@@ -68,6 +69,9 @@ class Locator:
         Args:
             entries: metadata of consecutive rows.
             first_row: number of the first of them in the file, from 0.
+
+        Raises:
+            InputError: a token id that the model does not have.
         """
         texts = list(dict.fromkeys(entry["caption"] for entry in entries))
         known = {}
@@ -88,6 +92,11 @@ class Locator:
 
     def _find(self, entry: Mapping[str, Any], read: _Read, row: int) -> Found:
         token, position, tokens = entry["token_id"], entry["position"], read.tokens
+        if not 0 <= token < self._tokenizer.vocabulary:
+            raise InputError(
+                f"Row {row} of {self._file} has token id {token}; the model knows {self._tokenizer.vocabulary}.",
+                "Give the model that made the bank.",
+            )
         if not self._tokenizer.shows(token):
             return Found("special")
         sentence = Sentence(entry["caption"], self._corpus, self._file, row + 1)

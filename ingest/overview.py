@@ -84,6 +84,7 @@ def _imported(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [
         ("imported from", f"{facts['folder']}, {facts['file']}, sha256 {facts['sha256'][:12]}"),
         ("  states", f"{facts['stored_dtype']}, {norms} their norms, {facts['clipped']:,} values cut off"),
+        ("  again", f"{facts['checked']} states computed, median cosine {facts['cosine']:.4f}"),
         ("  rows", ", ".join(f"{facts[name]:,} {name}" for name in counts)),
         ("  its metadata", facts["declared"]),
     ]

@@ -80,7 +80,7 @@ class BulkTokenizer:
 
     def shows(self, token_id: int) -> bool:
         """Whether a bank may hold an id: neither special nor invisible."""
-        return 0 <= token_id < self.vocabulary and bool(self._keepable[token_id])
+        return bool(self._keepable[token_id])
 
     def string(self, token_id: int) -> str:
         """The tokenizer's own string for an id."""

@@ -138,6 +138,8 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
     folders = ", ".join(sorted({record.folder for record in records}))
     kinds = " and ".join(sorted({record.stored_dtype for record in records}))
     notes = [f"States were imported from {folders} ({kinds}); in which precision they were computed is not known."]
+    if any(record.checked == 0 for record in records):
+        notes.append("Of some imported banks no state could be computed again before the import.")
     clipped, kept = sum(r.clipped > 0 for r in records), sum(r.located + r.relocated + r.unlocated for r in records)
     if clipped:
         notes.append(f"In {clipped} of these banks, values were cut off at 448 before they were imported.")

@@ -131,6 +131,8 @@ class ImportRecord:
         special: rows of special tokens or without visible characters, left out.
         repeated: rows of a prefix that is there already, left out.
         broken: rows without a direction (NaN, infinite, zero), left out.
+        checked: located rows whose states the model computed again before the import.
+        cosine: median cosine of those with the file's.
         declared: what the folder's own metadata says, as JSON.
     """
 
@@ -147,6 +149,8 @@ class ImportRecord:
     special: int
     repeated: int
     broken: int
+    checked: int
+    cosine: float
     declared: str
 
 

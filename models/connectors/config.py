@@ -10,7 +10,7 @@ from transformers.configuration_utils import PreTrainedConfig
 MODEL_TYPE = "lensbank_connector"
 
 
-class ConnectorConfig(PreTrainedConfig):  # type: ignore[misc]
+class ConnectorConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """A language model, a vision encoder, and how images get from one to the other.
 
     Attributes:

@@ -7,7 +7,7 @@ column and patch tokens have ids behind it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class GatedMlp(nn.Module):
         return out
 
 
-class ConnectorVlm(PreTrainedModel):  # type: ignore[misc]
+class ConnectorVlm(PreTrainedModel):  # type: ignore[no-untyped-call]
     """A vision-language model made of two stock models and a connector.
 
     Source: the nine connector VLMs of LatentLens (arXiv 2602.00462), whose training code derives from Molmo's.
@@ -43,7 +43,7 @@ class ConnectorVlm(PreTrainedModel):  # type: ignore[misc]
     config_class = ConnectorConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012 - as transformers declares it
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -52,14 +52,15 @@ class ConnectorVlm(PreTrainedModel):  # type: ignore[misc]
         """Weights are random until loaded."""
         super().__init__(config)
         text, vision = config.text_config, config.vision_config
+        encoder, decoder, ready = cast(Any, AutoModel), cast(Any, AutoModelForCausalLM), cast(Any, self.post_init)
         width = len(config.vision_layers) * vision.hidden_size
-        self.vision_tower = AutoModel.from_config(vision)
+        self.vision_tower = encoder.from_config(vision)
         self.connector = GatedMlp(width, config.connector_hidden_size, text.hidden_size)
         # Row 0 for patches of padding only, row 1 for those that the image's edge runs through.
         self.padding_embedding = nn.Embedding(2, width) if config.padding_embedding else None
         self.additional_embedding = nn.Embedding(config.additional_embeddings, text.hidden_size)
-        self.language_model = AutoModelForCausalLM.from_config(text)
-        self.post_init()
+        self.language_model = decoder.from_config(text)
+        ready()
 
     def get_decoder(self) -> Any:
         """The language model's stack of blocks."""
@@ -102,7 +103,8 @@ class ConnectorVlm(PreTrainedModel):  # type: ignore[misc]
         if self.padding_embedding is not None and patch_padding is not None:
             added = self.padding_embedding((patch_padding - 1).clamp(min=0))
             features = torch.where((patch_padding > 0).unsqueeze(-1), features + added, features)
-        return BaseModelOutputWithPooling(pooler_output=tuple(self.connector(features)))
+        pooled: Any = tuple(self.connector(features))
+        return BaseModelOutputWithPooling(pooler_output=pooled)
 
     def forward(
         self,
