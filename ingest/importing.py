@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ingest.encoding import Encoder, Rows
 from ingest.locating import Found, Locator
 from ingest.official import FLOAT8_LIMIT, Cache, choose_layers, declared, find_caches, read_cache, sha256_of
 from ingest.progress import Progress, SilentProgress
+from ingest.recomputing import CHECKED, require_own
 from ingest.tokens import BulkTokenizer
 from schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord, ImportRecord
 from schemas.errors import BankMismatchError, InputError
@@ -37,12 +37,6 @@ BATCH_BYTES = 2**25
 _AT_LEAST = 0.5
 #: Norms of normalised rows, after float16.
 _UNIT = (0.99, 1.01)
-#: States that are computed again, and the median cosine with the imported ones that makes them the model's. Half
-#: precision, float8 and cut-off values cost up to some hundredths; another model or layer gives far less.
-_CHECKED = 32
-_ALIKE = 0.9
-#: How much better another layer must fit to be the one that is meant.
-_NEARER = 1e-3
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class Imported:
                 f"  {r.relocated:,} tokens stand elsewhere in their sentence than the file says, and only there."
             )
         if r.unlocated:
-            lines.append(f"  Of {r.unlocated:,} rows the place is not known: no word, no characters, position -1.")
+            lines.append(f"  Of {r.unlocated:,} rows the place is not known: position -1, the token for a word.")
         if not r.raw_norms:
             lines.append("  The states were normalised: their norms are not known.")
         if r.clipped:
@@ -247,49 +241,18 @@ class _Layer:
             )
 
     def _require_model(self, cache: Cache, found: Sequence[Found], states: NDArray[np.float32]) -> None:
-        """Compute some states again, at this layer and the ones beside it.
+        """Have some states computed again.
 
         Raises:
             BankMismatchError: they are others, or another layer's.
         """
         usable = np.isfinite(states).all(axis=1) & states.any(axis=1)
         there = [row for row, place in enumerate(found) if place.kind == "located" and usable[row]]
-        rows = [there[i * len(there) // _CHECKED] for i in range(_CHECKED)] if len(there) > _CHECKED else there
-        if not rows:
-            return
-        medians = self._medians([cache.metadata[row] for row in rows], states[rows])
-        self._cosine, self._checked = medians[self._layer], len(rows)
-        best = max(medians, key=lambda layer: medians[layer])
-        said = (
-            f"{len(rows)} states of {self._file}, computed again by {self._target.identity.model}, have a median cosine"
-        )
-        if self._cosine < _ALIKE:
-            raise BankMismatchError(
-                f"{said} of {self._cosine:.3f} with those in the file; expected {_ALIKE} or more.",
-                "Give the model that made the bank.",
-            )
-        if medians[best] > self._cosine + _NEARER:
-            raise BankMismatchError(
-                f"{said} of {self._cosine:.4f} with those in the file, but of {medians[best]:.4f} at layer {best}: "
-                f"the bank counts its layers in another way.",
-                "Rename its folders to the places in hidden_states that they hold.",
-            )
-
-    def _medians(self, entries: Sequence[dict[str, Any]], states: NDArray[np.float32]) -> dict[int, float]:
-        """Median cosine of states with the model's own, at this layer and the ones beside it."""
-        depth = self._target.identity.n_layers
-        layers = [layer for layer in (self._layer - 1, self._layer, self._layer + 1) if 0 <= layer <= depth]
-        encoder = Encoder(self._target.loaded, layers, "float32")
-        units = states / np.linalg.norm(states.astype(np.float64), axis=1)[:, None]
-        cosines: dict[int, list[float]] = {layer: [] for layer in layers}
-        for entry, unit in zip(entries, units, strict=True):
-            [encoding] = self._target.tokenizer.with_offsets([entry["caption"]])
-            at = entry["position"]
-            pending = encoder.encode([encoding.ids[: at + 1]], Rows(np.array([0]), np.array([at])))
-            made, _ = pending.fetch(lambda _: "an imported row")
-            for layer in layers:
-                cosines[layer].append(float(made[layer][0] @ unit))
-        return {layer: float(np.median(values)) for layer, values in cosines.items()}
+        rows = [there[i * len(there) // CHECKED] for i in range(CHECKED)] if len(there) > CHECKED else there
+        if rows:
+            entries = [cache.metadata[row] for row in rows]
+            target, self._checked = self._target, len(rows)
+            self._cosine = require_own(target.loaded, target.tokenizer, self._layer, entries, states[rows], self._file)
 
     def _put(self, writer: BankWriter, found: Sequence[Found], states: NDArray[np.float32]) -> None:
         norms = np.linalg.norm(states.astype(np.float64), axis=1)

@@ -114,14 +114,14 @@ class Locator:
         return Found(kind, read.ids[position], payload_of(sentence, tokens, place, read.positions[position]))
 
     def _lost(self, entry: Mapping[str, Any], sentence: Sentence) -> Found:
-        """A row whose place is not known: no characters, no word, and an id of its own."""
+        """A row whose place is not known: no characters, the token for a word, and an id of its own."""
         end = len(sentence.text)
         name = f"{sentence.document}\n{sentence.text}\n{entry['token_id']}\n{entry['position']}"
         point = uuid.UUID(bytes=hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).digest())
         payload = TokenPayload(
             token=self._tokenizer.string(entry["token_id"]),
             token_id=entry["token_id"],
-            word="",
+            word=self._tokenizer.text(entry["token_id"]),
             sentence=sentence.text,
             position=-1,
             char_start=end,

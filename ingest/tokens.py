@@ -86,6 +86,10 @@ class BulkTokenizer:
         """The tokenizer's own string for an id."""
         return str(self._backend.id_to_token(token_id) or "")
 
+    def text(self, token_id: int) -> str:
+        """What an id shows, without the space around it."""
+        return str(self._backend.decode([token_id], skip_special_tokens=False)).strip()
+
     def with_offsets(self, texts: Sequence[str]) -> list[Any]:
         """Encodings of the tokenizers library: ids, tokens, character offsets, special-token mask."""
         return self._encode(texts, self._backend.encode_batch)

@@ -147,7 +147,7 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
     if moved or lost:
         notes.append(
             f"Of {kept:,} imported rows, {moved:,} stood elsewhere in their sentence than their file says, and of "
-            f"{lost:,} the place is not known (position -1, no word)."
+            f"{lost:,} the place is not known (position -1, the token for a word)."
         )
     return notes
 

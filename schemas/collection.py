@@ -127,7 +127,7 @@ class ImportRecord:
         read: rows in the file.
         located: kept rows whose token stands in its sentence where the file says.
         relocated: kept rows whose token stands elsewhere, and only once: taken from there.
-        unlocated: kept rows whose place is not known: no word, no characters, ``position`` -1.
+        unlocated: kept rows whose place is not known: no characters, ``position`` -1, the token for a word.
         special: rows of special tokens or without visible characters, left out.
         repeated: rows of a prefix that is there already, left out.
         broken: rows without a direction (NaN, infinite, zero), left out.
