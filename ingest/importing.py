@@ -1,9 +1,8 @@
 """A published bank into banks of ours, layer by layer: what its files say, checked with the model.
 
 Memory: the model, the metadata of one layer (some hundred bytes a row) and some :data:`BATCH_BYTES` of vectors; the
-rows stay in their file. Before a layer is written, some of its states are computed again and compared. Each layer's
-bank is complete before the next begins, so an interrupted import goes on with the layer that it was at, from its
-beginning.
+rows stay in their file. Before a layer is written, some of its states are computed again. Each layer's bank is
+complete before the next begins, so an interrupted import goes on with the layer that it was at, from its beginning.
 """
 
 from __future__ import annotations
@@ -136,11 +135,8 @@ def import_bank(
     """
     folder = folder.resolve()
     chosen = choose_layers(find_caches(folder), target.identity.n_layers, layers)
-    telling = progress or SilentProgress()
-    done = []
-    for layer, path in chosen.items():
-        done.append(_Layer(target, folder, path, layer, name or folder.name, telling).into(store))
-    return done
+    telling, corpus = progress or SilentProgress(), name or folder.name
+    return [_Layer(target, folder, path, layer, corpus, telling).into(store) for layer, path in chosen.items()]
 
 
 class _Layer:
@@ -169,10 +165,9 @@ class _Layer:
             locator = self._write(writer, cache)
             record = self._record(cache, digest)
             rows = record.located + record.relocated + record.unlocated
-            corpus = CorpusRecord(
-                self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record
+            writer.finish(
+                CorpusRecord(self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record)
             )
-            writer.finish(corpus)
         return Imported(identity.name(), self._layer, rows, record)
 
     def _settled(self, store: Store, info: BankInfo, digest: str) -> bool:
@@ -246,12 +241,12 @@ class _Layer:
         Raises:
             BankMismatchError: they are others, or another layer's.
         """
-        usable = np.isfinite(states).all(axis=1) & states.any(axis=1)
+        norms = np.linalg.norm(states.astype(np.float64), axis=1)
+        usable = (np.isfinite(norms) & (norms > 0)).tolist()
         there = [row for row, place in enumerate(found) if place.kind == "located" and usable[row]]
         rows = [there[i * len(there) // CHECKED] for i in range(CHECKED)] if len(there) > CHECKED else there
+        entries, target, self._checked = [cache.metadata[row] for row in rows], self._target, len(rows)
         if rows:
-            entries = [cache.metadata[row] for row in rows]
-            target, self._checked = self._target, len(rows)
             self._cosine = require_own(target.loaded, target.tokenizer, self._layer, entries, states[rows], self._file)
 
     def _put(self, writer: BankWriter, found: Sequence[Found], states: NDArray[np.float32]) -> None:
