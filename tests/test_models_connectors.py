@@ -177,15 +177,24 @@ def test_dinov2_s_positions_are_interpolated_once_as_in_training(made):
     assert (new[0, 1:] - plain.permute(0, 2, 3, 1).reshape(16, VISION)).abs().max() > 1e-3
 
 
-def test_safetensors_are_read_too(made, tmp_path):
-    folders, _, _ = made("llama", "clip")
+def test_safetensors_and_pickled_weights_are_read_alike(made, tmp_path):
+    """Published connectors are pickled and some language models are, too; tied weights are then there twice."""
+    folders, _, loaded = made("qwen2", "clip", True)
     (tmp_path / "c").mkdir()
     save_file(published_tensors(), tmp_path / "c" / "connector.safetensors")
     shutil.copy(folders[0] / "config.yaml", tmp_path / "c")
-    done = convert(tmp_path / "c", str(folders[1]), str(folders[2]), tmp_path / "model")
+    shutil.copytree(folders[1], tmp_path / "llm")
+    weights = load_file(tmp_path / "llm" / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    torch.save(weights, tmp_path / "llm" / "pytorch_model.bin")
+    (tmp_path / "llm" / "model.safetensors").unlink()
+    done = convert(tmp_path / "c", str(tmp_path / "llm"), str(folders[2]), tmp_path / "model")
     index = json.loads((done.folder / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == done.bytes
-    assert set(index["weight_map"].values()) <= {path.name for path in done.folder.glob("*.safetensors")}
+    assert set(index["weight_map"].values()) == {path.name for path in done.folder.glob("*.safetensors")}
+    again = load_model(str(done.folder), dtype="float32", need_vision=True)
+    assert again.weights == loaded.weights
+    assert again.lm.unembed.weight is again.lm.embed_tokens.weight
 
 
 class Bomb:
