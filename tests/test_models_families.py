@@ -297,7 +297,8 @@ def test_several_images_in_one_prompt(loaded, name):
         assert [(v.kind, v.rows, v.cols, v.box) for v in placement.views] == [
             (v.kind, v.rows, v.cols, v.box) for v in alone.views
         ]
-        torch.testing.assert_close(captured[0, rows_of(inputs, 0, placement)], visual_states(loaded, alone, [0])[0])
+        seen, expected = captured[0, rows_of(inputs, 0, placement)], visual_states(loaded, alone, [0])[0]
+        torch.testing.assert_close(seen, expected, rtol=2e-4, atol=2e-5)  # sums in another order, as in a batch
     assert max(token.index for token in first.tokens) < min(token.index for token in second.tokens)
 
 
