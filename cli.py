@@ -11,7 +11,9 @@ import os
 import click
 
 from commands.banks import banks
+from commands.convert import convert_connector
 from commands.evaluate import evaluate
+from commands.import_bank import import_bank
 from commands.ingest import ingest
 from commands.judging import evaluate_labels
 from commands.models import inspect
@@ -34,7 +36,7 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, evaluate_labels, inspect):
+for command in (ingest, query, banks, evaluate, evaluate_labels, inspect, convert_connector, import_bank):
     main_group.add_command(command)
 
 

@@ -128,11 +128,12 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
         from ingest.verify import verify as check
         from models.large import reloading
         from query.banks import choose_banks, model_source
+        from schemas.collection import UNKNOWN_DTYPE
         from schemas.errors import StoreError
 
         with open_target(options, progress.note) as store:
             source = options["model"] or model_source(store)
-            precisions = {info.record.identity.compute_dtype for info in store.list()}
+            precisions = {info.record.identity.compute_dtype for info in store.list()} - {UNKNOWN_DTYPE}
             if options["dtype"] == "auto" and len(precisions) == 1:
                 load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
                 options["load_in"] = options["load_in"] or load_in

@@ -84,11 +84,14 @@ server_option = click.option(
 )
 
 
+silent_option = click.option("--silent", is_flag=True, help="No progress on stderr.")
+
+
 def shared_options(command: Command) -> Command:
     """The options of every command that uses a store."""
     for option in (
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        click.option("--silent", is_flag=True, help="No progress on stderr."),
+        silent_option,
         server_option,
         click.option(
             "--store",

@@ -75,6 +75,21 @@ def _line(bank: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _imported(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Where imported rows came from, and how many of which kind."""
+    if facts is None:
+        return []
+    counts = ("read", "located", "relocated", "unlocated", "special", "repeated", "broken")
+    norms = "with" if facts["raw_norms"] else "without"
+    return [
+        ("imported from", f"{facts['folder']}, {facts['file']}, sha256 {facts['sha256'][:12]}"),
+        ("  states", f"{facts['stored_dtype']}, {norms} their norms, {facts['clipped']:,} values cut off"),
+        ("  again", f"{facts['checked']} states computed, median cosine {facts['cosine']:.4f}"),
+        ("  rows", ", ".join(f"{facts[name]:,} {name}" for name in counts)),
+        ("  its metadata", facts["declared"]),
+    ]
+
+
 def details(bank: dict[str, Any]) -> str:
     """Everything about one bank, a line each."""
     identity = bank["identity"]
@@ -101,4 +116,5 @@ def details(bank: dict[str, Any]) -> str:
             f"  {'corpus':<15} {corpus['name']}: {corpus['sentences']:,} sentences, {corpus['tokens']:,} tokens, "
             f"{corpus['rows']:,} rows, sha256 {corpus['fingerprint'][:12]}"
         )
+        lines += [f"  {name:<15} {value}" for name, value in _imported(corpus.get("imported"))]
     return "\n".join(lines)

@@ -93,9 +93,9 @@ class BatchRows:
             if place.sentence != at:
                 at = place.sentence
                 names = prefix_ids(self.ids[at])
-                positions = _positions(self._tokens[at].special)
+                positions = content_positions(self._tokens[at].special)
             ids.append(names[place.index])
-            payloads.append(_payload(self._sentences[at], self._tokens[at], place, positions[place.index]))
+            payloads.append(payload_of(self._sentences[at], self._tokens[at], place, positions[place.index]))
         return ids, payloads
 
     def _find(self, selection: Selection, first: int, end: int) -> list[Place]:
@@ -118,13 +118,14 @@ class BatchRows:
         return places
 
 
-def _positions(special: Sequence[int]) -> list[int]:
+def content_positions(special: Sequence[int]) -> list[int]:
     """Per token: how many tokens before it the tokenizer did not add itself."""
     counts = np.cumsum(1 - np.asarray(special, np.int64))
     return [0, *counts[:-1].tolist()]
 
 
-def _payload(sentence: Sentence, tokens: Tokens, place: Place, position: int) -> dict[str, Any]:
+def payload_of(sentence: Sentence, tokens: Tokens, place: Place, position: int) -> dict[str, Any]:
+    """What is stored with one token; the store fills its ``norm`` in."""
     text = sentence.text
     following = place.index + 1
     next_start = None

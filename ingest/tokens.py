@@ -78,6 +78,18 @@ class BulkTokenizer:
         """Which tokens of a table a bank may hold: ``[tokens]``, neither special nor invisible."""
         return ~table.special & self._keepable[table.ids]
 
+    def shows(self, token_id: int) -> bool:
+        """Whether a bank may hold an id: neither special nor invisible."""
+        return bool(self._keepable[token_id])
+
+    def string(self, token_id: int) -> str:
+        """The tokenizer's own string for an id."""
+        return str(self._backend.id_to_token(token_id) or "")
+
+    def text(self, token_id: int) -> str:
+        """What an id shows, without the space around it."""
+        return str(self._backend.decode([token_id], skip_special_tokens=False)).strip()
+
     def with_offsets(self, texts: Sequence[str]) -> list[Any]:
         """Encodings of the tokenizers library: ids, tokens, character offsets, special-token mask."""
         return self._encode(texts, self._backend.encode_batch)

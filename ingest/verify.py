@@ -12,6 +12,7 @@ import numpy as np
 
 from ingest.encoding import Encoder, Rows
 from ingest.tokens import BulkTokenizer
+from schemas.collection import UNKNOWN_DTYPE
 from schemas.payload import prefix_ids
 from schemas.words import visible_span
 from store.base import Bank
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Lowest cosine of a row's two versions that passes. In half precision a state depends on what it
 #: shares its batch with: rounding, which grows with depth.
-LOWEST_COSINE = {"float32": 0.999, "float16": 0.99, "bfloat16": 0.98}
+LOWEST_COSINE = {"float32": 0.999, "float16": 0.99, "bfloat16": 0.98, UNKNOWN_DTYPE: 0.98}
 #: Of LLM.int8, which chooses the columns that it does not quantise by what shares the batch: a few states move a lot.
 _LOWEST_INT8 = 0.8
 _REPLACED = "\ufffd"
@@ -40,7 +41,7 @@ class VerifyReport:
         rows: rows it holds.
         checked: rows encoded again.
         skipped: rows drawn that cannot be encoded again, since their sentence held characters that
-            no database stores.
+            no database stores, or an import did not find them in it.
         lowest_cosine: between a stored direction and its new one; 1.0 where none was checked.
         threshold: lowest cosine that passes.
         wrong: what is wrong, one sentence for each of the first rows.
@@ -101,12 +102,13 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
     encoder = Encoder(loaded, [identity.layer], "float32")
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
     drawn = _draw(bank, sample, seed)
-    rows = [row for row in drawn if _REPLACED not in row.payload["sentence"]]
+    rows = [row for row in drawn if _REPLACED not in row.payload["sentence"] and row.payload["position"] >= 0]
+    with_norms = all(corpus.imported is None or corpus.imported.raw_norms for corpus in bank.record.corpora)
     wrong, lowest = [], 1.0
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         for row, (fault, cosine) in zip(
-            part, _compare(part, tokenizer, encoder, identity.layer, threshold), strict=True
+            part, _compare(part, tokenizer, encoder, identity.layer, threshold, with_norms), strict=True
         ):
             lowest = min(lowest, cosine)
             if fault:
@@ -152,7 +154,7 @@ def _rows(page: Sequence[tuple[str, Any, dict[str, Any]]]) -> list[_Row]:
 
 
 def _compare(
-    rows: Sequence[_Row], tokenizer: BulkTokenizer, encoder: Encoder, layer: int, threshold: float
+    rows: Sequence[_Row], tokenizer: BulkTokenizer, encoder: Encoder, layer: int, threshold: float, with_norms: bool
 ) -> list[tuple[str, float]]:
     """Per row: what is wrong with it (nothing: empty), and the cosine of its two versions."""
     encodings = tokenizer.with_offsets([row.payload["sentence"] for row in rows])
@@ -172,7 +174,7 @@ def _compare(
         fault = ""
         if cosine < threshold:
             fault = f"the stored direction has a cosine of {cosine:.4f} with the model's, expected {threshold} or more"
-        elif not threshold <= ratio <= 1 / threshold:
+        elif with_norms and not threshold <= ratio <= 1 / threshold:
             fault = f"the stored norm is {rows[i].payload['norm']:.4g}, the model's {norms[layer][at]:.4g}"
         answers[i] = (fault, cosine)
     return answers

@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from models.connectors.register import register_connectors
 from models.devices import pick_device, pick_dtype
 from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
 from models.large import LargeModel, explained, main_device, onto_disk, quantisation, spread_over
@@ -136,6 +137,7 @@ def load_model(
             tokenizer, remote code that was not allowed, or text-only where vision is needed.
         UnsupportedModelError: its architecture is not known.
     """
+    register_connectors()
     where = pick_device(device)
     precision = pick_dtype(dtype, where)
     spreading = (large or LargeModel()).arguments(device, precision)

@@ -124,6 +124,7 @@ class Family:
         notes: what a reader of any result of this family should know, one sentence each.
         bounded: raises where an image would become unbearably large; called before processing.
         separator: between image token and question where there is no chat template.
+        own_tokens: input tokens that the tokenizer does not have: name → id.
     """
 
     types: tuple[str, ...]
@@ -133,6 +134,7 @@ class Family:
     notes: tuple[str, ...] = ()
     bounded: Callable[[Any, int, int], None] | None = require_bounded
     separator: str = "\n"
+    own_tokens: Callable[[LoadedModel], Mapping[str, int]] = lambda _: {}
 
 
 @dataclass(frozen=True)
@@ -233,11 +235,21 @@ def token_positions(loaded: LoadedModel, inputs: Mapping[str, Tensor], sample: i
     return found
 
 
-def marker_tokens(loaded: LoadedModel, inputs: Mapping[str, Tensor], markers: Mapping[str, str]) -> list[LayoutToken]:
+def marker_tokens(loaded: LoadedModel, inputs: Mapping[str, Tensor], family: Family) -> list[LayoutToken]:
     """Tokens of their own that lay out the images of the first sample."""
-    kinds = {loaded.tokenizer.convert_tokens_to_ids(token): kind for token, kind in markers.items()}
+    own = family.own_tokens(loaded)
+    kinds = {
+        own[token] if token in own else loaded.tokenizer.convert_tokens_to_ids(token): kind
+        for token, kind in family.markers.items()
+    }
     ids = inputs["input_ids"][0][unpadded(inputs)].tolist()
     return [LayoutToken(index, kinds[token]) for index, token in enumerate(ids) if token in kinds]
+
+
+def token_strings(loaded: LoadedModel, family: Family, ids: Sequence[int]) -> tuple[str, ...]:
+    """The tokenizer's strings of input tokens, and the names of those that only the model has."""
+    names = {value: name for name, value in family.own_tokens(loaded).items()}
+    return tuple(names[i] if i in names else loaded.tokenizer.convert_ids_to_tokens(i) for i in ids)
 
 
 def unpadded(inputs: Mapping[str, Tensor], sample: int = 0) -> Tensor:

@@ -13,6 +13,8 @@ from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.video_processing_utils import VideoProcessorMixin
 
+from models.connectors.config import ConnectorConfig
+from models.connectors.processor import ConnectorProcessor
 from models.loading_errors import translated
 
 
@@ -36,6 +38,8 @@ def load_processor(source: str, place: str, config: Any, options: dict[str, Any]
     """
     factory: Any = AutoProcessor
     with translated(source, "processor"):
+        if isinstance(config, ConnectorConfig):
+            return ConnectorProcessor.load(place, config, options)
         known: Any = PROCESSOR_MAPPING.get(type(config), None)
         if known is not None and not getattr(known, "is_dummy", False) and "video_processor" in known.get_attributes():
             factory = images_only(known)

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.capture import capture_hidden_states
 from models.families import (
     aya_vision,
+    connector,
     fastvlm,
     gemma3,
     generic,
@@ -60,7 +61,7 @@ __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image
 FAMILIES: dict[str, Family] = {
     model_type: module.FAMILY
     for module in (
-        *(aya_vision, fastvlm, gemma3, glm4v, idefics3, internvl, llava, llava_next, llava_onevision),
+        *(aya_vision, connector, fastvlm, gemma3, glm4v, idefics3, internvl, llava, llava_next, llava_onevision),
         *(molmo2, paligemma, pixtral, qwen3_vl, qwen_vl),
     )
     for model_type in module.FAMILY.types
@@ -125,7 +126,7 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
         verify_grids(lambda probe: _probe(loaded, family, probe), processor.image_processor)
         _traced.add(processor)
     [[found]] = locate(loaded, inputs, [[image.size]])
-    layout = sorted((*found.layout, *marker_tokens(loaded, inputs, family.markers)), key=lambda token: token.index)
+    layout = sorted((*found.layout, *marker_tokens(loaded, inputs, family)), key=lambda token: token.index)
     return VisualInput(
         inputs, found.tokens, found.views, tuple(layout), text, (*_announced(loaded), *family.notes, *found.notes)
     )

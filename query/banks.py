@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from models.loading import LoadedModel
-from schemas.collection import BankIdentity
+from schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
 from store.base import Bank, BankInfo, Store
 from store.records import require_complete
@@ -102,7 +103,7 @@ def bank_facts(bank: Bank) -> dict[str, Any]:
     """What a reader needs to know which bank this was; JSON types only."""
     record = bank.record
     corpora = [
-        {"name": c.name, "fingerprint": c.fingerprint, "sentences": c.sentences, "tokens": c.tokens, "rows": c.rows}
+        {key: value for key, value in asdict(c).items() if value is not None}  # ``imported`` only where it is so
         for c in record.corpora
     ]
     return {"name": bank.name, **record.identity.to_dict(), "rows": bank.count(), "corpora": corpora}
@@ -120,14 +121,36 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
     notes = []
     if left_out:
         notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
-    made = sorted({bank.record.identity.compute_dtype for bank in banks})
+    made = sorted({bank.record.identity.compute_dtype for bank in banks} - {UNKNOWN_DTYPE})
     now = loaded.dtype_name
-    if made != [now]:
+    if made and made != [now]:
         quantised = {dtype.rpartition("-")[0] for dtype in (*made, now)}
         how = "scores differ slightly" if len(quantised) == 1 else "other weights computed them, scores differ"
         notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
     if not exact and not any(bank.is_indexed() for bank in banks):
         notes.append("The banks are too small to have an index: the approximate search compared every row.")
+    return notes + _import_notes(banks)
+
+
+def _import_notes(banks: Sequence[Bank]) -> list[str]:
+    """That rows were not computed here, and what is not known of them."""
+    records = [c.imported for bank in banks for c in bank.record.corpora if c.imported is not None]
+    if not records:
+        return []
+    folders = ", ".join(sorted({record.folder for record in records}))
+    kinds = " and ".join(sorted({record.stored_dtype for record in records}))
+    notes = [f"States were imported from {folders} ({kinds}); in which precision they were computed is not known."]
+    if any(record.checked == 0 for record in records):
+        notes.append("Of some imported banks no state could be computed again before the import.")
+    clipped, kept = sum(r.clipped > 0 for r in records), sum(r.located + r.relocated + r.unlocated for r in records)
+    if clipped:
+        notes.append(f"In {clipped} of these banks, values were cut off at 448 before they were imported.")
+    moved, lost = sum(r.relocated for r in records), sum(r.unlocated for r in records)
+    if moved or lost:
+        notes.append(
+            f"Of {kept:,} imported rows, {moved:,} stood elsewhere in their sentence than their file says, and of "
+            f"{lost:,} the place is not known (position -1, the token for a word)."
+        )
     return notes
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from models.layers import LanguageModel
 from models.loading import LoadedModel
 from models.memory import MemoryEstimate, estimate_memory
-from models.patches import LayoutToken
+from models.patches import LayoutToken, token_strings
 from models.visual_tokens import VisualInput, VisualToken, family_of, prepare_image
 from query.images import OpenedImage, open_image
 from schemas.collection import LAYER_CONVENTION
@@ -115,7 +115,7 @@ def _strings(loaded: LoadedModel, shown: VisualInput) -> tuple[str, ...]:
     ids = shown.inputs["input_ids"][0]
     mask = shown.inputs.get("attention_mask")
     kept = ids if mask is None else ids[mask[0].bool()]
-    return tuple(loaded.tokenizer.convert_ids_to_tokens(kept.tolist()))
+    return token_strings(loaded, family_of(loaded), kept.tolist())
 
 
 def _blocks(lm: LanguageModel) -> Iterator[Blocks]:

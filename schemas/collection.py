@@ -16,6 +16,9 @@ LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final nor
 NORMALISATION = "cosine of float32-normalised states"
 RECORD_VERSION = 1
 
+#: ``compute_dtype`` of a bank whose states were computed elsewhere, by a program that did not say.
+UNKNOWN_DTYPE = "unknown"
+
 BankState = Literal["building", "complete"]
 
 # What must agree before states of one run may be compared with, or added to, those of another.
@@ -36,7 +39,8 @@ class BankIdentity:
         n_layers: number of blocks of the language model.
         dim: width of a state.
         compute_dtype: ``float32``, ``bfloat16`` or ``float16``, of the forward pass; of quantised weights
-            with their kind before it (``int8-bfloat16``, ``nf4-bfloat16``).
+            with their kind before it (``int8-bfloat16``, ``nf4-bfloat16``); ``unknown`` where the states
+            were imported.
         vector_dtype: ``float32`` or ``float16``, as stored.
         max_contexts: contexts kept per vocabulary token; ``None`` keeps all.
         seed: of the selection hash.
@@ -111,6 +115,47 @@ class BankIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """Where imported rows came from, and what is not known of them.
+
+    Attributes:
+        folder: the folder that was imported.
+        file: the file in it.
+        sha256: of that file.
+        stored_dtype: of the states in it.
+        raw_norms: whether the states had their own norms; else they were normalised, and ``norm`` means nothing.
+        clipped: values at the largest magnitude of float8 (448): states were cut off there.
+        read: rows in the file.
+        located: kept rows whose token stands in its sentence where the file says.
+        relocated: kept rows whose token stands elsewhere, and only once: taken from there.
+        unlocated: kept rows whose place is not known: no characters, ``position`` -1, the token for a word.
+        special: rows of special tokens or without visible characters, left out.
+        repeated: rows of a prefix that is there already, left out.
+        broken: rows without a direction (NaN, infinite, zero), left out.
+        checked: located rows whose states the model computed again before the import.
+        cosine: median cosine of those with the file's.
+        declared: what the folder's own metadata says, as JSON.
+    """
+
+    folder: str
+    file: str
+    sha256: str
+    stored_dtype: str
+    raw_norms: bool
+    clipped: int
+    read: int
+    located: int
+    relocated: int
+    unlocated: int
+    special: int
+    repeated: int
+    broken: int
+    checked: int
+    cosine: float
+    declared: str
+
+
+@dataclass(frozen=True, slots=True)
 class CorpusRecord:
     """One corpus that has been written into a bank.
 
@@ -120,6 +165,7 @@ class CorpusRecord:
         sentences: sentences read.
         tokens: tokens read.
         rows: occurrences kept.
+        imported: where its states came from, if they were not computed here.
     """
 
     name: str
@@ -127,6 +173,13 @@ class CorpusRecord:
     sentences: int
     tokens: int
     rows: int
+    imported: ImportRecord | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:
+        """Read a stored record."""
+        imported = data.get("imported")
+        return cls(**{**data, "imported": None if imported is None else ImportRecord(**imported)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +224,7 @@ class BankRecord:
             identity=BankIdentity.from_dict(data["identity"]),
             state=data["state"],
             source=data["source"],
-            corpora=tuple(CorpusRecord(**c) for c in data["corpora"]),
+            corpora=tuple(CorpusRecord.from_dict(c) for c in data["corpora"]),
             created=data["created"],
             tool=data["tool"],
         )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
 from schemas.errors import BankIncompleteError, StoreError
 
 RECORD_FILE = "lensbank.json"
@@ -112,5 +112,7 @@ def require_complete(name: str, record: BankRecord, where: str) -> None:
     if record.state != "complete":
         raise BankIncompleteError(
             f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running.",
-            f"Run the same ingest command again (--model {record.source}): it goes on where it stopped.",
+            "Run the same import-bank command again."
+            if record.identity.compute_dtype == UNKNOWN_DTYPE
+            else f"Run the same ingest command again (--model {record.source}): it goes on where it stopped.",
         )

@@ -227,8 +227,7 @@ def test_layer_zero_is_the_connector_s_output_in_grid_order(loaded, name):
     pooled = image_features(loaded, visual.inputs).pooler_output
     made = torch.cat([part.reshape(-1, part.shape[-1]) for part in pooled])
     if TINY[name].adds_to is not None:
-        token = loaded.tokenizer.convert_tokens_to_ids(TINY[name].adds_to)
-        made = made + loaded.lm.embed_tokens(torch.tensor(token))
+        made = made + TINY[name].adds_to(loaded)
     order = token_positions(loaded, visual.inputs)
     rows = [order.index(token.index) for token in visual.tokens]
     torch.testing.assert_close(visual_states(loaded, visual, [0])[0], made[rows])
@@ -298,7 +297,8 @@ def test_several_images_in_one_prompt(loaded, name):
         assert [(v.kind, v.rows, v.cols, v.box) for v in placement.views] == [
             (v.kind, v.rows, v.cols, v.box) for v in alone.views
         ]
-        torch.testing.assert_close(captured[0, rows_of(inputs, 0, placement)], visual_states(loaded, alone, [0])[0])
+        seen, expected = captured[0, rows_of(inputs, 0, placement)], visual_states(loaded, alone, [0])[0]
+        torch.testing.assert_close(seen, expected, rtol=2e-4, atol=2e-5)  # sums in another order, as in a batch
     assert max(token.index for token in first.tokens) < min(token.index for token in second.tokens)
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from tiny_connectors import save_connector
 from tiny_models import N_LAYERS, save_fastvlm, save_llava, tiny_tokenizer
 from transformers import (
     AyaVisionConfig,
@@ -86,7 +88,7 @@ class TinyVlm:
         save: writes the model's directory.
         image: the token that stands for an image in a prompt.
         causal: whether a visual token's state is independent of what follows the image.
-        adds_to: the token whose embedding the connector's output is added to; else it replaces it.
+        adds_to: gives the embedding that the connector's output is added to; else it replaces it.
         several: whether several images of one prompt are seen as each is alone.
         attention: whether the vision tower has any, so that its kind can be chosen.
         kinds: of attention that its language model has.
@@ -98,7 +100,7 @@ class TinyVlm:
     save: Callable[[Path], Path]
     image: str = "<image>"
     causal: bool = True
-    adds_to: str | None = None
+    adds_to: Callable[[Any], torch.Tensor] | None = None
     several: bool = True
     attention: bool = True
     kinds: tuple[str, ...] = ("eager", "sdpa")
@@ -484,6 +486,14 @@ def save_molmo2(folder):
     return save(folder, model, processor)
 
 
+def molmo2_patch(loaded):
+    return loaded.lm.embed_tokens(torch.tensor(loaded.tokenizer.convert_tokens_to_ids("<im_patch>")))
+
+
+def connector_patch(loaded):
+    return loaded.model.embed(torch.tensor(loaded.model.config.image_token_id))
+
+
 TINY = {
     "fast_vlm": TinyVlm(lambda folder: save_fastvlm(folder, size={"height": 96, "width": 160}), attention=False),
     "llava": TinyVlm(save_llava),
@@ -502,5 +512,14 @@ TINY = {
     "glm4v": TinyVlm(save_glm4v, "<|image|>"),
     "mistral3": TinyVlm(save_mistral3, "[IMG]", torchvision=True, one_token=False),
     "pixtral": TinyVlm(save_pixtral, "[IMG]", torchvision=True),
-    "molmo2": TinyVlm(save_molmo2, "<|image|>", torchvision=True, adds_to="<im_patch>"),
+    "molmo2": TinyVlm(save_molmo2, "<|image|>", torchvision=True, adds_to=molmo2_patch),
+    "connector_llama_clip": TinyVlm(
+        lambda folder: save_connector(folder, "llama", "clip"), "<|image|>", adds_to=connector_patch
+    ),
+    "connector_qwen2_siglip": TinyVlm(
+        lambda folder: save_connector(folder, "qwen2", "siglip", tied=True), "<|image|>", adds_to=connector_patch
+    ),
+    "connector_olmo2_dinov2": TinyVlm(
+        lambda folder: save_connector(folder, "olmo2", "dinov2"), "<|image|>", adds_to=connector_patch
+    ),
 }

@@ -1,0 +1,50 @@
+"""The command that makes a model directory of a published connector and its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.options import silent_option
+from commands.terminal import TerminalProgress, reported
+
+
+@click.command(name="convert-connector")
+@click.argument("connector", type=click.Path(path_type=Path), metavar="CONNECTOR")
+@click.option("--llm", required=True, help="Directory or hub id of the language model that it was trained with.")
+@click.option("--vision", required=True, help="Directory or hub id of the vision encoder that it was trained with.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The model directory to make; must not exist."
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@silent_option
+def convert_connector(connector: Path, llm: str, vision: str, out: Path, **options: Any) -> None:
+    """Make a model directory of one of the paper's connectors, its language model and its vision encoder.
+
+    CONNECTOR is a folder with connector.pt and config.yaml, as published at McGill-NLP/latentlens-connectors.
+    Weights are copied (about 17 GB with a 7B model in half precision), not loaded; every tensor's name and
+    shape is checked. Pickled files are read by a restricted reader that runs nothing in them. The directory
+    is then a --model like any other; banks of the plain language model fit it.
+
+    \b
+    Example:
+      hf download McGill-NLP/latentlens-connectors --include 'qwen-vit/*' --local-dir connectors
+      lensbank convert-connector connectors/qwen-vit --llm Qwen/Qwen2-7B \\
+        --vision openai/clip-vit-large-patch14-336 --out qwen2-7b-clip
+      lensbank inspect photo.jpg --model qwen2-7b-clip
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        from models.connectors.convert import convert
+        from schemas.units import show_bytes
+
+        done = convert(connector, llm, vision, out, progress.note)
+    layers = " and ".join(map(str, done.vision_layers))
+    click.echo(
+        f"Wrote {done.folder}: {done.parameters:,} parameters, {show_bytes(done.bytes)}; "
+        f"{done.grid} x {done.grid} patches, read from the encoder's hidden states {layers}."
+    )
+    for note in done.notes:
+        click.echo(f"Note: {note}")
+    click.echo(f"Next: lensbank inspect IMAGE --model {done.folder}")

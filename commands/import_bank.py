@@ -1,0 +1,58 @@
+"""The command that makes banks of those that the paper's authors published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.options import load, model_options, open_target, shared_options
+from commands.terminal import TerminalProgress, parse_layers, reported
+from schemas.errors import UsageError
+
+
+@click.command(name="import-bank")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.option("--layer", "layers", multiple=True, help="Layers to import, e.g. 1,2,4; repeatable. Default: all.")
+@model_options(required=True)
+@click.option("--name", help="Name of the corpus in the payload. Default: the folder's own.")
+@click.option(
+    "--vector-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="As stored. float16 halves the disk.",
+)
+@shared_options
+def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
+    """Import a bank that the official library, or the paper's scripts, saved.
+
+    FOLDER holds layer_N/embeddings_cache.pt, whose numbers are places in transformers' hidden_states: 1 to
+    N-1 are layers as here; the last, after the final norm, is refused. The files are read by a restricted reader
+    that runs nothing in them, a piece at a time. The model must be the one that made the states: it computes some
+    of them again, and a bank that differs is refused. Its tokenizer finds every token in its sentence again, for
+    the words and characters that the files do not have; what is not found is marked, counted, and said with
+    every result.
+
+    \b
+    Example:
+      hf download McGill-NLP/contextual_embeddings-qwen2.5-vl-7b --local-dir qwen-bank
+      lensbank import-bank qwen-bank --model Qwen/Qwen2.5-VL-7B-Instruct --vector-dtype float16
+      lensbank banks verify --model Qwen/Qwen2.5-VL-7B-Instruct
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        from ingest.importing import Target
+        from ingest.importing import import_bank as run
+        from ingest.official import find_caches
+
+        chosen = parse_layers(layers)
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder}.", "Give one that holds layer_N/embeddings_cache.pt.")
+        find_caches(folder)  # before a model is loaded in vain
+        with open_target(options, progress.note, create=True) as store:
+            target = Target.of(load(options["model"], options), options["vector_dtype"])
+            done = run(target, folder, store, None if chosen == "all" else chosen, options["name"], progress)
+    for imported in done:
+        click.echo("\n".join(imported.lines()))
+    click.echo(f"Next: lensbank banks verify --store {options['store_target']} --model {options['model']}")

@@ -1,0 +1,41 @@
+"""The paper's connector VLMs, as `models.connectors` makes them: one picture, one grid, row by row.
+
+Start token, then rows of patch tokens with a column token after each, then the end token. With CLIP the image is
+fitted into black pixels; patches of padding alone are left out. SigLIP and DINOv2 see it stretched to a square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from models.connectors.processor import token_names
+from models.families import single
+from models.geometry import cells_of, unprocessed
+from models.loading import LoadedModel
+from models.patches import Family, Plan, Shown
+
+
+def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
+    """See :class:`models.patches.Family`."""
+    processor = loaded.processor
+    assert processor is not None
+    pixels = processor.image_processor
+    frame = pixels.frame(*shown.size)
+    mapped = unprocessed(*shown.size).resized(frame.height, frame.width)
+    mapped = mapped.windowed(-frame.top, -frame.left, pixels.size, pixels.size)
+    cells = cells_of(pixels.grid, pixels.patch)
+    picture = inputs["pixel_values"][shown.number]
+    return single.one_grid(picture, single.sized(pixels, picture, mapped), cells, cells)
+
+
+FAMILY = Family(
+    types=("lensbank_connector",),
+    plan=plan,
+    markers={"<im_start>": "start", "<im_end>": "end", "<im_col>": "newline"},
+    layer_zero="the connector's output plus the embedding of the patch token",
+    bounded=None,
+    separator=" ",
+    own_tokens=lambda loaded: token_names(loaded.model.config),
+)
