@@ -15,6 +15,7 @@ from commands.evaluate import evaluate
 from commands.ingest import ingest
 from commands.models import inspect
 from commands.query import query
+from commands.transfer import pull, push
 
 
 @click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,7 +34,7 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, inspect):
+for command in (ingest, query, banks, push, pull, evaluate, inspect):
     main_group.add_command(command)
 
 

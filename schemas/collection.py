@@ -140,6 +140,7 @@ class BankRecord:
         corpora: what has been written into it.
         created: UTC time, ISO 8601.
         tool: name and version of the program that wrote it.
+        copying: address of the store whose rows are being copied in; ``None`` otherwise.
     """
 
     identity: BankIdentity
@@ -148,6 +149,7 @@ class BankRecord:
     corpora: tuple[CorpusRecord, ...]
     created: str
     tool: str
+    copying: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with the record's version."""
@@ -173,4 +175,5 @@ class BankRecord:
             corpora=tuple(CorpusRecord(**c) for c in data["corpora"]),
             created=data["created"],
             tool=data["tool"],
+            copying=data.get("copying"),
         )
