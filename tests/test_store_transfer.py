@@ -157,7 +157,7 @@ def test_what_is_there_is_not_sent_again(place, rows):
 
 
 def test_a_corpus_that_brings_no_new_row_is_put_on_record(place, rows):
-    one, other = place("embedded", "one"), place("embedded", "other")
+    one, other = place("embedded", "one"), place("rest")
     second = dataclasses.replace(CORPUS, name="second")
     write(one, rows)
     move(one, other)
@@ -221,7 +221,7 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
     one, other, told = place("embedded", "one"), place(target, "other"), Told()
     write(one, rows)
     with pytest.raises(KeyboardInterrupt):
-        move(one, other, told, StopsAfter(2))
+        move(one, other, told, StopsAfter(1))
     assert told.notes == [f"Interrupted: 200 of {COUNT} rows of {one.list()[0].name} are copied. "
                           "The same command goes on there."]  # fmt: skip
     (info,) = other.list()
@@ -249,9 +249,10 @@ store.transfer._CHUNK_BYTES = 50 * 4 * 16
 store.transfer._FLUSH_SECONDS = 0.05
 store.checksums._PAGE_ROWS = 20
 class Slow(Told):
-    def start(self, phase, total, unit):
-        print(phase.split()[0], flush=True)
     def advance(self, count):
+        super().advance(count)
+        if self.phases[-1][2] == count:
+            print(self.phases[-1][0], flush=True)  # the first rows of a phase
         time.sleep(0.001 * count)
 address, target, port = sys.argv[1:]
 one = open_store(address)
@@ -289,7 +290,7 @@ def test_killed_in_every_phase_it_ends_complete_and_equal(place, rows, server, t
     assert other.list()[0].record.state == "complete"
 
 
-@pytest.mark.parametrize("spoilt", ["vector", "payload", "row"])
+@pytest.mark.parametrize("spoilt", ["vector", "row"])
 def test_what_does_not_arrive_as_it_was_sent_is_found(place, rows, monkeypatch, spoilt):
     """The bank stays incomplete, and the same command mends it."""
     one, other = place("embedded", "one"), place("embedded", "other")
@@ -304,9 +305,6 @@ def test_what_does_not_arrive_as_it_was_sent_is_found(place, rows, monkeypatch, 
         with other.writer(bad.identities(), "/the/model", copied=copied) as writer:
             if spoilt == "vector":
                 bad.vectors[4][3, 5] += 0.01
-                bad.put(writer, 3, 4)
-            elif spoilt == "payload":
-                bad.payloads[3]["position"] += 1
                 bad.put(writer, 3, 4)
             else:
                 bad.put(writer, 0, COUNT - 1)
