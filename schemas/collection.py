@@ -106,7 +106,9 @@ class BankIdentity:
             KeyError: a field without a default is missing.
         """
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in data.items() if k in known})
+        # A store may drop fields that are null.
+        nullable: dict[str, Any] = {"revision": None, "max_contexts": None}
+        return cls(**{**nullable, **{k: v for k, v in data.items() if k in known}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from store.records import Copied, require_complete
 from store.reporting import NeverStopping, Stopping, TransferProgress
 
 # Rows per put; storing goes on while the next ones are read.
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 2 << 20
 _FLUSH_SECONDS = 10.0
 _LEAVING_SECONDS = 20.0
 
