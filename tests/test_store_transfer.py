@@ -102,7 +102,6 @@ def contents(store, name):
         ("embedded", "grpc", "float16"),
         ("rest", "embedded", "float16"),
         ("grpc", "embedded", "float32"),
-        ("embedded", "embedded", "float16"),
     ],
 )
 def test_a_bank_arrives_as_it_was(place, rows, source, target, dtype):
