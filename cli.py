@@ -18,6 +18,7 @@ from commands.ingest import ingest
 from commands.judging import evaluate_labels
 from commands.models import inspect
 from commands.query import query
+from commands.transfer import pull, push
 
 
 @click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +37,11 @@ def main_group() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-for command in (ingest, query, banks, evaluate, evaluate_labels, inspect, convert_connector, import_bank):
+COMMANDS = (
+    *(ingest, query, evaluate, evaluate_labels, inspect, banks),
+    *(push, pull, import_bank, convert_connector),
+)
+for command in COMMANDS:
     main_group.add_command(command)
 
 

@@ -109,11 +109,16 @@ def shared_options(command: Command) -> Command:
 
 def open_target(options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:
     """Open the store of :func:`shared_options`."""
+    return open_address(options["store_target"], options, notify, create)
+
+
+def open_address(address: str, options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:
+    """Open another store with the same server options."""
     from store.base import open_store
     from store.server_options import parse_options
 
     server = parse_options(options["server_options"])
-    return open_store(options["store_target"], create=create, server=server, notify=notify)
+    return open_store(address, create=create, server=server, notify=notify)
 
 
 def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:

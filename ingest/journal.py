@@ -97,7 +97,9 @@ class Journal:
         """
         for bank in banks:
             try:
-                self._path(bank).unlink(missing_ok=True)
+                # A folder that cannot be written refuses even where there is nothing to delete.
+                if self._path(bank).exists():
+                    self._path(bank).unlink(missing_ok=True)
             except OSError as error:
                 raise StoreFullError(
                     f"The ingest's journal {self._path(bank)} cannot be deleted: {error.strerror or error}.",

@@ -17,6 +17,8 @@ def bank_state(info: BankInfo, journal: Journal) -> str:
     """``complete``, or how far the ingest has come and that it can go on."""
     if info.record.state == "complete":
         return "complete"
+    if info.record.copying is not None:
+        return "being copied"
     entry = journal.read(info.name)
     if entry is None or not entry.total:
         return "unfinished"

@@ -111,7 +111,9 @@ class BankIdentity:
             KeyError: a field without a default is missing.
         """
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in data.items() if k in known})
+        # A store may drop fields that are null.
+        nullable: dict[str, Any] = {"revision": None, "max_contexts": None}
+        return cls(**{**nullable, **{k: v for k, v in data.items() if k in known}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class BankRecord:
         corpora: what has been written into it.
         created: UTC time, ISO 8601.
         tool: name and version of the program that wrote it.
+        copying: address of the store whose rows are being copied in; ``None`` otherwise.
     """
 
     identity: BankIdentity
@@ -202,6 +205,7 @@ class BankRecord:
     corpora: tuple[CorpusRecord, ...]
     created: str
     tool: str
+    copying: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with the record's version."""
@@ -227,4 +231,5 @@ class BankRecord:
             corpora=tuple(CorpusRecord.from_dict(c) for c in data["corpora"]),
             created=data["created"],
             tool=data["tool"],
+            copying=data.get("copying"),
         )

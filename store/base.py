@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from store.records import Copied
     from store.server_options import ServerOptions
 
     Floats = NDArray[np.floating[Any]]
@@ -271,7 +272,12 @@ class Store(Closing):
 
     @abc.abstractmethod
     def writer(
-        self, identities: Sequence[BankIdentity], source: str, *, expected_rows: int | None = None
+        self,
+        identities: Sequence[BankIdentity],
+        source: str,
+        *,
+        expected_rows: int | None = None,
+        copied: Copied | None = None,
     ) -> BankWriter:
         """Open banks for writing, creating those that do not exist.
 
@@ -280,9 +286,11 @@ class Store(Closing):
             source: how the model was named, for the record.
             expected_rows: rows that will be put per bank, where known; lets the store shape its
                 segments so that a search uses all cores.
+            copied: where the rows come from, if not from a model.
 
         Raises:
             BankMismatchError: a bank exists that was made by another model or other settings.
+            BankIncompleteError: a bank waits for the rest of something else.
             StoreLockedError: a bank is being read or written.
             StoreFullError: too little space, or the folder cannot be written.
             StoreError: the database cannot be started.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas.collection import BankIdentity
 from store.engine import EngineSettings
+from store.records import Copied
 
 _FLOAT = 4
 _BLOB_BYTES_PER_ROW = 1024
@@ -86,6 +87,7 @@ class WriterTask:
         settings: of the engine.
         layout: of the shared block.
         owner: process id of the parent, for those who find the bank locked.
+        copied: where the rows come from, if not from a model.
     """
 
     root: str
@@ -95,3 +97,4 @@ class WriterTask:
     settings: EngineSettings
     layout: SlotLayout
     owner: int
+    copied: Copied | None = None

@@ -24,7 +24,7 @@ from store.disk import disk_bytes, is_engine_failure, store_error
 from store.engine import EngineSettings
 from store.filters import edge_filter
 from store.locks import BankLock
-from store.records import SHARD_DIR, Sidecar, read_sidecar, require_complete, sync_folder
+from store.records import SHARD_DIR, Copied, Sidecar, read_sidecar, require_complete, sync_folder
 from store.rows import unit_queries
 
 if TYPE_CHECKING:
@@ -230,13 +230,18 @@ class EmbeddedStore(Store):
             raise
 
     def writer(
-        self, identities: Sequence[BankIdentity], source: str, *, expected_rows: int | None = None
+        self,
+        identities: Sequence[BankIdentity],
+        source: str,
+        *,
+        expected_rows: int | None = None,
+        copied: Copied | None = None,
     ) -> BankWriter:
         """See :meth:`Store.writer`. Writing happens in a process of its own (:mod:`store.writer`)."""
         from store.writer import EmbeddedWriter
 
         self._sweep()
-        return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings)
+        return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings, copied)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`."""

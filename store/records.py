@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +15,20 @@ from schemas.errors import BankIncompleteError, StoreError
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
+_COPY_AGAIN = "Run the same push or pull again ({} is copied from): it goes on where it stopped."
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Where the rows that are about to be written come from, if not from a model.
+
+    Attributes:
+        address: of the store that holds them.
+        created: of the bank there.
+    """
+
+    address: str
+    created: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +98,39 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def new_record(identity: BankIdentity, source: str) -> BankRecord:
+def new_record(identity: BankIdentity, source: str, copied: Copied | None = None) -> BankRecord:
     """The record of a bank that is about to be written for the first time."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return BankRecord(identity, "building", source, (), now, tool_version())
+    created = copied.created if copied else datetime.now(UTC).isoformat(timespec="seconds")
+    return BankRecord(identity, "building", source, (), created, tool_version(), _address(copied))
+
+
+def begun(name: str, record: BankRecord, copied: Copied | None) -> BankRecord:
+    """The record of an existing bank that is about to be written again.
+
+    Raises:
+        BankIncompleteError: it waits for the rest of something else. To go on with this would end
+            in a bank that looks complete and is not.
+    """
+    if record.state == "building" and record.copying != _address(copied):
+        if record.copying is not None:
+            raise BankIncompleteError(
+                f"Bank {name} holds a part of the rows of the bank in {record.copying}, which are being copied.",
+                _COPY_AGAIN.format(record.copying) + f" Or give it up: lensbank banks drop {name}.",
+            )
+        raise BankIncompleteError(
+            f"Bank {name} holds a part of an ingest that has not finished.",
+            f"Run that ingest again (--model {record.source}) to finish it, or give it up: lensbank banks drop {name}.",
+        )
+    return replace(record, state="building", copying=_address(copied))
+
+
+def finished(record: BankRecord, corpora: Sequence[CorpusRecord]) -> BankRecord:
+    """The record of a bank whose rows are all there."""
+    return replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version(), copying=None)
+
+
+def _address(copied: Copied | None) -> str | None:
+    return copied.address if copied else None
 
 
 def tool_version() -> str:
@@ -110,6 +153,11 @@ def require_complete(name: str, record: BankRecord, where: str) -> None:
         BankIncompleteError: the record says ``building``.
     """
     if record.state != "complete":
+        if record.copying is not None:
+            raise BankIncompleteError(
+                f"Bank {name} in {where} is not complete: its rows are still being copied from {record.copying}.",
+                _COPY_AGAIN.format(record.copying),
+            )
         raise BankIncompleteError(
             f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running.",
             "Run the same import-bank command again."

@@ -19,12 +19,15 @@ _OVERFLOW_HINT = "Half-precision overflow is the usual cause: load the model in 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Squares of float32 numbers outside of this range overflow or lose digits; then float64 is used.
 _SAFE_NORM = (1e-15, 1e15)
+# What rounding makes of the norm of a unit row; the engine, too, leaves such rows alone.
+_UNIT_WITHIN = 2e-6
 
 
 def unit_rows(vectors: Floats, describe: Callable[[int], str]) -> NDArray[np.float32]:
     """Rows divided by their norms, in float32.
 
-    The engine accepts NaN and zero vectors without a word, and turns huge ones to zero.
+    The engine accepts NaN and zero vectors without a word, and turns huge ones to zero. Rows that
+    are unit already stay as they are, bit for bit: a stored row can be stored elsewhere.
 
     Args:
         vectors: ``[n, dim]``.
@@ -39,7 +42,8 @@ def unit_rows(vectors: Floats, describe: Callable[[int], str]) -> NDArray[np.flo
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if np.all((norms > _SAFE_NORM[0]) & (norms < _SAFE_NORM[1])):
-        unit: NDArray[np.float32] = rows * (1 / norms)[:, None]
+        scale = np.where(np.abs(norms - 1) < _UNIT_WITHIN, np.float32(1), 1 / norms)
+        unit: NDArray[np.float32] = rows * scale[:, None]
         return unit
     wide = rows.astype(np.float64)
     wide_norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))

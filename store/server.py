@@ -13,7 +13,7 @@ from schemas.filters import Condition
 from store.approximation import Fallback, oversampling
 from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
 from store.filters import server_filter
-from store.records import require_complete
+from store.records import Copied, require_complete
 from store.rows import unit_queries
 from store.server_collections import Limits, read_limits
 from store.server_connection import Connection, Notify, connect
@@ -204,12 +204,17 @@ class ServerStore(Store):
         return ServerBank(self._connection, name, record)
 
     def writer(
-        self, identities: Sequence[BankIdentity], source: str, *, expected_rows: int | None = None
+        self,
+        identities: Sequence[BankIdentity],
+        source: str,
+        *,
+        expected_rows: int | None = None,
+        copied: Copied | None = None,
     ) -> BankWriter:
         """See :meth:`Store.writer`; a server shapes its segments itself."""
         from store.server_writer import ServerWriter
 
-        return ServerWriter(self._connection, identities, source)
+        return ServerWriter(self._connection, identities, source, copied)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`."""

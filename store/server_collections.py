@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Quantisation by rotation came with one version, the placement of each component with another.
 _TURBO, _MEMORY = (1, 18), (1, 19)
 _FIRST_POLL, _SLOWEST_POLL = 0.05, 1.0
+# How long a collection must be green after its graph was switched on: the server begins a moment later.
+_SETTLED_SECONDS = 0.5
 
 
 def creation(
@@ -106,8 +108,10 @@ def build_index(
 
     config = models.HnswConfigDiff(m=16, ef_construct=100) if graph else models.HnswConfigDiff(m=0)
     info = connection.call(lambda c: c.get_collection(name))
+    green_until = 0.0
     if info.config.hnsw_config.m != config.m:
         connection.call(lambda c: c.update_collection(name, hnsw_config=config))
+        green_until = time.monotonic() + _SETTLED_SECONDS
     pause = _FIRST_POLL
     while True:
         info = connection.call(lambda c: c.get_collection(name))
@@ -119,7 +123,7 @@ def build_index(
                 "See the server's log; the rows are stored, and the same command tries again.",
             )
         advance(info.indexed_vectors_count or 0)
-        if info.status == models.CollectionStatus.GREEN:
+        if info.status == models.CollectionStatus.GREEN and time.monotonic() >= green_until:
             return
         alive()
         time.sleep(pause)

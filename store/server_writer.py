@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from schemas.collection import BankIdentity, BankRecord, CorpusRecord
 from schemas.errors import StoreError
 from store.base import BankWriter, Progress
-from store.records import new_record, tool_version, with_corpora
+from store.records import Copied, begun, finished, new_record
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from store.server_collections import build_index, create_indexes, creation, read_limits
 from store.server_connection import METADATA_KEY, CollectionExistsError, Connection, TooLargeError
@@ -39,17 +38,25 @@ class ServerWriter(BankWriter):
     :meth:`flush` or when the bank is opened for writing again.
     """
 
-    def __init__(self, connection: Connection, identities: Sequence[BankIdentity], source: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        identities: Sequence[BankIdentity],
+        source: str,
+        copied: Copied | None = None,
+    ) -> None:
         """Create the collections that do not exist; check those that do.
 
         Raises:
             ValueError: no identities, two of one layer, or of different widths.
             BankMismatchError: a collection was made in another way.
+            BankIncompleteError: a bank waits for the rest of something else.
             StoreLockedError: another process writes one of them.
             StoreError: a collection of that name is not a bank; a request failed.
         """
         self._connection = connection
         self._dim = one_width(identities)
+        self._copied = copied
         self._identities = {identity.layer: identity for identity in identities}
         self._names = {layer: identity.name() for layer, identity in self._identities.items()}
         self._records: dict[int, BankRecord] = {}
@@ -137,8 +144,7 @@ class ServerWriter(BankWriter):
         for layer, name in self._names.items():
             # As it is now: somebody may have added to it while this writer had it.
             record = self._connection.record(name) or self._records[layer]
-            record = replace(record, state="complete", corpora=with_corpora(record, new), tool=tool_version())
-            self._connection.note(name, {METADATA_KEY: record.to_dict()})
+            self._connection.note(name, {METADATA_KEY: finished(record, new).to_dict()})
         self.close()
 
     def abort(self) -> None:
@@ -182,13 +188,13 @@ class ServerWriter(BankWriter):
         record = BankRecord.from_dict(metadata[METADATA_KEY])
         record.identity.require_match(identity)
         require_free(self._connection, name, metadata)
-        return record
+        return begun(name, record, self._copied)
 
     def _begin(self, layer: int, record: BankRecord | None, source: str) -> None:
         """Make the collection, or mark the one that is there as being written."""
         name = self._names[layer]
         if record is None:
-            record = new_record(self._identities[layer], source)
+            record = new_record(self._identities[layer], source, self._copied)
             if not self._create(layer, record):
                 return self._begin(layer, self._find(self._identities[layer]), source)
             self._lease.hold([name])
@@ -199,8 +205,8 @@ class ServerWriter(BankWriter):
         noted = int((self._connection.metadata(name) or {}).get(ROWS_KEY) or 0)
         self._require_rows(name, self._count(name), noted)
         self._noted[layer] = noted
-        self._records[layer] = replace(record, state="building")
-        self._connection.note(name, {METADATA_KEY: self._records[layer].to_dict()})
+        self._records[layer] = record
+        self._connection.note(name, {METADATA_KEY: record.to_dict()})
 
     def _create(self, layer: int, record: BankRecord) -> bool:
         """Whether this call made the collection, and nobody else."""

@@ -29,11 +29,11 @@ from store.locks import LOCK_FILE, BankLock, LeavingError
 from store.records import (
     SHARD_DIR,
     Sidecar,
+    begun,
+    finished,
     new_record,
     read_sidecar,
     sync_folder,
-    tool_version,
-    with_corpora,
     write_sidecar,
 )
 
@@ -77,6 +77,7 @@ class OpenBank:
         StoreLockedError: another process has it.
         StoreError: its folder is not a bank's.
         BankMismatchError: it was made in another way.
+        BankIncompleteError: it waits for the rest of something else.
         OSError: its folder cannot be made.
     """
 
@@ -92,12 +93,13 @@ class OpenBank:
             found = read_sidecar(self.folder)
             if found is not None:
                 found.record.identity.require_match(identity)
+                found = replace(found, record=begun(self.folder.name, found.record, task.copied))
             elif set(os.listdir(self.folder)) - {LOCK_FILE}:
                 raise StoreError(
                     f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
                 )
             self.fresh = found is None
-            self.sidecar = found or Sidecar(new_record(identity, task.source))
+            self.sidecar = found or Sidecar(new_record(identity, task.source, task.copied))
             self.rows = self.sidecar.rows  # stored and put; a row put again counts again
         except BaseException:
             self.release()
@@ -106,7 +108,7 @@ class OpenBank:
     def open(self, task: WriterTask, segments: int) -> None:
         """Mark the bank ``building``, then open its shard."""
         graph = self.sidecar.index == "graph"
-        self.note(replace(self.sidecar, record=replace(self.sidecar.record, state="building")))
+        self.note(self.sidecar)
         path = self.folder / SHARD_DIR
         if self.sidecar.rows:
             self.shard = engine.reload_shard(path, self.identity, task.settings, segments, graph)
@@ -270,10 +272,8 @@ class Worker:
             self._pipe.send(("progress", done, total))
         # Records last and together: an interruption leaves all banks building, not some.
         for bank in self._banks:
-            record = bank.sidecar.record
-            record = replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version())
             try:
-                bank.note(replace(bank.sidecar, record=record))
+                bank.note(replace(bank.sidecar, record=finished(bank.sidecar.record, corpora)))
             except OSError as error:
                 raise store_error(error, bank.folder) from error
 

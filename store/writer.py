@@ -31,6 +31,7 @@ from store.channel import SlotLayout, WriterTask
 from store.disk import require_free, store_error
 from store.engine import EngineSettings
 from store.processes import spawning, uninterrupted
+from store.records import Copied
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class EmbeddedWriter(BankWriter):
         source: str,
         expected_rows: int | None = None,
         settings: EngineSettings | None = None,
+        copied: Copied | None = None,
     ) -> None:
         """Start the child and wait until it has all banks open.
 
@@ -71,7 +73,9 @@ class EmbeddedWriter(BankWriter):
             raise store_error(error, Path(tempfile.gettempdir())) from error
         self._block = memoryview(block).cast("B")
         self._pipe, theirs = context.Pipe()
-        task = WriterTask(str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid())
+        task = WriterTask(
+            str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid(), copied
+        )
         # A daemon: a program that forgets to close the writer must still be able to end.
         self._process = context.Process(
             target=worker.run, args=(theirs, block, task), name="lensbank-writer", daemon=True

@@ -46,7 +46,8 @@ class Server:
         self.version = os.environ.get("STANDIN_VERSION", "1.20.0")
         self.key = os.environ.get("QDRANT__SERVICE__API_KEY")
         self.faults = []  # statuses of the next requests about points
-        self.seen = {"rest": 0, "grpc": 0, "upserts": 0, "largest": 0}
+        self.seen = {"rest": 0, "grpc": 0, "upserts": 0, "largest": 0, "at once": 0}
+        self._upserting = 0
         self._lock = threading.Lock()
 
     def enter(self, protocol, key, about_points):
@@ -62,6 +63,15 @@ class Server:
         with self._lock:
             self.seen["upserts"] += 1
             self.seen["largest"] = max(self.seen["largest"], size)
+            self._upserting += 1
+            self.seen["at once"] = max(self.seen["at once"], self._upserting)
+        try:
+            self._upsert(name, points)
+        finally:
+            with self._lock:
+                self._upserting -= 1
+
+    def _upsert(self, name, points):
         strict = self.collections.get(name).config.get("strict_mode_config") or {}
         if strict.get("enabled") and len(points) > (strict.get("upsert_max_batchsize") or len(points)):
             raise Refusal(400, f"Forbidden: Limit exceeded {len(points)} for upsert limit")

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -68,3 +69,15 @@ def test_servers_have_journals_of_their_own_in_the_cache(tmp_path, monkeypatch):
     assert one != other and one.is_relative_to(tmp_path) and other.is_relative_to(tmp_path)
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert journal_folder(Server("http://a:6333")).is_relative_to(Path.home())
+
+
+def test_a_folder_that_cannot_be_written_is_no_matter_where_there_is_nothing_to_forget(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    journal = Journal(tmp_path)
+    journal.remove(["a"])
+    journal.write(["a"], ENTRY)
+    with pytest.raises(StoreFullError, match="cannot be deleted: Read-only file system"):
+        journal.remove(["a"])

@@ -57,6 +57,15 @@ def test_record_survives_json():
     assert BankRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
+def test_a_record_survives_a_store_that_drops_what_is_null():
+    every = dataclasses.replace(IDENTITY, revision=None, max_contexts=None)
+    record = BankRecord(every, "building", "/m", (), "2026-01-01T00:00:00Z", "x 1", copying="http://host:6333")
+    for kept in (record, dataclasses.replace(record, copying=None)):
+        data = kept.to_dict()
+        data["identity"] = {k: v for k, v in data["identity"].items() if v is not None}
+        assert BankRecord.from_dict({k: v for k, v in data.items() if v is not None}) == kept
+
+
 def test_a_newer_record_is_refused():
     record = BankRecord(IDENTITY, "complete", "/m", (), "2026-01-01T00:00:00Z", "x 1")
     with pytest.raises(BankMismatchError, match="format version 99"):

@@ -4,6 +4,7 @@ A real server is another matter: see the tests marked `server` in test_store_con
 """
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ResponseHandlingException
 from standins import HERE, StandIn
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
@@ -19,6 +21,7 @@ from schemas.errors import StoreError, StoreLockedError, UsageError
 from schemas.filters import parse
 from store.base import open_store
 from store.server import ServerStore
+from store.server_connection import Connection
 from store.server_lease import LEASE_KEY
 from store.server_options import ServerOptions, parse_options
 from store.server_writer import ROWS_KEY
@@ -86,8 +89,11 @@ def test_what_is_written_is_found(store, rows):
 
 
 def test_the_collection_is_set_up_as_advised(store, rows, raw):
-    write(store, rows)
     name = rows.identities()[0].name()
+    store.writer(rows.identities(), "/model").close()
+    empty = raw.get_collection(name)
+    assert empty.points_count == 0 and len(empty.payload_schema) == 6, "payload indexes come before the rows"
+    write(store, rows)
     info = raw.get_collection(name)
     assert info.config.hnsw_config.m == 0, "no graph unless it pays"
     assert {k: v.data_type.value for k, v in info.payload_schema.items()} == {
@@ -102,8 +108,9 @@ def test_the_collection_is_set_up_as_advised(store, rows, raw):
     assert info.config.metadata[ROWS_KEY] == COUNT and LEASE_KEY not in info.config.metadata
 
 
-def test_shards_and_replicas_are_passed_on(server, rows, raw):
-    asked = options(server, "rest", shards=3, replicas=2, write_consistency=1)
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_shards_and_replicas_are_passed_on(server, rows, raw, protocol):
+    asked = options(server, protocol, shards=3, replicas=2, write_consistency=1)
     with open_store(server.url, server=asked) as store:
         store.writer(rows.identities(), "/model").close()
         params = raw.get_collection(rows.identities()[0].name()).config.params
@@ -180,10 +187,62 @@ def test_a_request_that_is_too_large_is_split(server, rows):
 
 def test_requests_keep_to_their_size(server, rows):
     wide = Rows(150, dim=4096, layers=(4,))
-    with open_store(server.url, server=options(server, "rest")) as store:
+    small = StandIn(grpc=False)
+    with small, open_store(small.url, server=options(small, "rest", batch_mb=2.0)) as store:
         write(store, wide, index=False)
-        store.drop(store.list()[0].name)
-    assert server.order_faults()["largest"] < 32 << 20
+        seen = small.order_faults()
+    assert seen["largest"] < 2.2 * (1 << 20) and seen["upserts"] > 4, "sized by bytes, long before 256 rows"
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_graph_is_built_when_the_rows_are_there(server, rows, raw, protocol):
+    """Switched on only then, and waited for."""
+    wide = Rows(600, dim=512, layers=(4,))
+    name = wide.identities()[0].name()
+    with open_store(server.url, server=options(server, protocol)) as store:
+        with store.writer(wide.identities(), "/model") as writer:
+            raw.update_collection(name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100))
+            wide.put(writer)
+            writer.flush()
+            assert raw.get_collection(name).config.hnsw_config.m == 0
+            writer.finish(CORPUS, graph=True)
+        info = raw.get_collection(name)
+        assert (info.status, info.config.hnsw_config.m, info.indexed_vectors_count) == ("green", 16, 600)
+        store.drop(name)
+
+
+def test_uploads_are_under_way_at_the_same_time(rows):
+    for streams, least, most in ((1, 1, 1), (4, 2, 4)):
+        with StandIn(grpc=False) as fresh:
+            asked = options(fresh, "rest", streams=streams, batch_rows=10)
+            with open_store(fresh.url, server=asked) as store:
+                write(store, rows, index=False)
+            assert least <= fresh.order_faults()["at once"] <= most
+
+
+def test_waiting_grows_between_tries(monkeypatch):
+    monkeypatch.setattr("store.server_connection._FIRST_PAUSE", 0.04)
+    tries = []
+
+    def fail(client):
+        tries.append(time.monotonic())
+        raise ResponseHandlingException(OSError("gone"))
+
+    with pytest.raises(StoreError, match="gone"):
+        Connection(None, "http://example:6333", version=(1, 20)).call(fail, patience=0.7)
+    gaps = np.diff(tries)[:-1]  # the last one is cut short by the deadline
+    assert len(gaps) >= 3 and all(gap >= 0.02 * 2**i for i, gap in enumerate(gaps))
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr("store.server_connection._CONNECT_PATIENCE", 0.0)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        began = time.monotonic()
+        with pytest.raises(StoreError, match="timed out"):
+            open_store(f"http://127.0.0.1:{deaf.getsockname()[1]}", server=ServerOptions(timeout=1))
+        assert 1 <= time.monotonic() - began < 8
 
 
 def test_the_limits_of_strict_mode_are_kept(store, rows, raw):

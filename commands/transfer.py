@@ -1,0 +1,80 @@
+"""The commands that move banks between stores: options, progress, error to exit code. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from commands.options import open_address, shared_options
+from commands.terminal import TerminalProgress, parse_layers, reported
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def choice_options(command: Command) -> Command:
+    """The options that say which banks are meant."""
+    for option in (
+        click.option("--layer", "layers", multiple=True, help="Only banks of these layers, e.g. 1,2,4; repeatable."),
+        click.option("--model", help="Only banks of this model: its id, or the --model that made them."),
+        click.option("--bank", "names", multiple=True, metavar="NAME", help="Only this bank; repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--to", "other", required=True, metavar="URL|FOLDER", help="Server or folder that the banks go into.")
+@choice_options
+@shared_options
+def push(other: str, **options: Any) -> None:
+    """Copy banks of the store into a Qdrant server (or another folder): all, unless you choose.
+
+    Rows that are there already are not sent again, so an interrupted push goes on where it
+    stopped when the same command is given again. A bank is complete in its new place only after
+    all its rows have been read back and compared.
+
+    \b
+    Example:
+      lensbank push --store my-store --to http://localhost:6333
+      lensbank push --store my-store --to https://qdrant.example.org:6333 --layer 8,16
+    """  # noqa: D301 - click needs the \b character
+    _transfer(options, other, into_other=True)
+
+
+@click.command()
+@click.option("--from", "other", required=True, metavar="URL|FOLDER", help="Server or folder that has the banks.")
+@choice_options
+@shared_options
+def pull(other: str, **options: Any) -> None:
+    """Copy banks of a Qdrant server (or another folder) into the store: all, unless you choose.
+
+    Goes on after an interruption and verifies as push does.
+
+    \b
+    Example:
+      lensbank pull --from http://localhost:6333 --store my-store
+      lensbank pull --from http://localhost:6333 --store my-store --bank smollm2-135m-L08-3fa2c1
+    """  # noqa: D301 - click needs the \b character
+    _transfer(options, other, into_other=False)
+
+
+def _transfer(options: dict[str, Any], other: str, into_other: bool) -> None:
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        from ingest.interrupts import Interruption
+        from schemas.errors import UsageError
+        from store.choosing import choose
+        from store.transfer import Transfer
+
+        layers = parse_layers(options["layers"])
+        mine, theirs = options["store_target"], other
+        source_address, target_address = (mine, theirs) if into_other else (theirs, mine)
+        with Interruption() as interruption, open_address(source_address, options, progress.note) as source:
+            chosen = choose(source, options["names"], options["model"], None if layers == "all" else layers)
+            with open_address(target_address, options, progress.note, create=True) as target:
+                if source.address == target.address:
+                    raise UsageError(f"{source.address} cannot be copied into itself.", "Name another store.")
+                moved = Transfer(source, target, progress, interruption).run(chosen)
+        for bank in moved:
+            click.echo(bank.line())

@@ -1,0 +1,145 @@
+"""docs/dashboard.md and docker-compose.yml: what they say holds for a bank as it is written.
+
+No dashboard and no Docker are had here: requests are held to the client's classes and to the stand-in.
+"""
+
+import json
+import re
+import subprocess
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from qdrant_client import models
+from server_fixtures import IMAGE
+from standins import StandIn
+from test_store_rows import CORPUS, Rows
+
+from schemas.payload import FIELD_KINDS, INDEXED_FIELDS
+from store.base import open_store
+from store.server_connection import OLDEST
+from store.server_options import ServerOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
+BLOCKS = [(kind, json.loads(text)) for kind, text in re.findall(r"```json (\w+)\n(.*?)```", PAGE, re.DOTALL)]
+# The dashboard's own keys, beside those that it passes on.
+OWN_KEYS = {"visualize": {"color_by", "algorithm"}, "graph": {"tree"}}
+COLOURS = 20
+
+
+@pytest.fixture(scope="module")
+def bank():
+    """A bank on a server whose rows are those of the page: REST address of the collection, and its rows."""
+    rows = Rows(400, layers=(4,))
+    for payload, word in zip(
+        rows.payloads, ["dog", "cat", "red", "house", "tree", "the", "7", "naïve"] * 50, strict=True
+    ):
+        payload.update(word=word, token="Ġ" + word, is_word=word.isalpha())
+    with StandIn(grpc=False) as server, open_store(server.url, server=ServerOptions(protocol="rest")) as store:
+        with store.writer(rows.identities(), "/model") as writer:
+            rows.put(writer)
+            writer.finish(CORPUS)
+        yield f"{server.url}/collections/{rows.identities()[0].name()}"
+
+
+def ask(address, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["result"]
+
+
+def test_the_page_has_a_request_of_each_kind():
+    assert {kind for kind, _ in BLOCKS} == {"scroll", "facet", "visualize", "graph"}
+    assert len(BLOCKS) == PAGE.count("```json")
+
+
+@pytest.mark.parametrize(("kind", "block"), BLOCKS, ids=[kind for kind, _ in BLOCKS])
+def test_requests_are_what_the_interface_takes(kind, block, bank):
+    """Field by field: the classes ignore what they do not know, so unknown keys are looked for by hand."""
+    passed_on = {key: value for key, value in block.items() if key not in OWN_KEYS.get(kind, ())}
+    kinds = {
+        "scroll": models.ScrollRequest,
+        "visualize": models.ScrollRequest,
+        "facet": models.FacetRequest,
+        "graph": models.SearchMatrixRequest,
+    }
+    assert set(passed_on) <= set(kinds[kind].model_fields)
+    request = kinds[kind].model_validate(passed_on)
+    assert request.model_dump(mode="json", exclude_none=True, by_alias=True).keys() >= passed_on.keys()
+    for condition in request.filter.must:
+        assert isinstance(condition, models.FieldCondition) and condition.key in INDEXED_FIELDS
+    found = ask(f"{bank}/points/scroll", {"filter": block["filter"], "limit": 1000})["points"]
+    assert 0 < len(found) < 400, "the filter keeps some rows and not others"
+    if kind == "facet":
+        hits = ask(f"{bank}/facet", {k: v for k, v in block.items() if k != "filter"})["hits"]
+        assert {hit["value"] for hit in hits} >= {"dog", "cat"}
+    if kind == "visualize":
+        assert block["algorithm"] in ("UMAP", "TSNE", "PCA")
+        field = block["color_by"]["payload"]
+        assert field in FIELD_KINDS
+        assert 1 < len({point["payload"][field] for point in found}) <= COLOURS
+
+
+def test_the_table_of_fields_is_the_codes():
+    rows = re.findall(r"^\| (`.*?) \| .*? \| (.*?) ?\| (.*?) \|$", PAGE, re.MULTILINE)
+    said = {field: index for fields, index, _ in rows for field in re.findall(r"`(\w+)`", fields)}
+    assert set(said) == set(FIELD_KINDS)
+    names = {"text": "full text"}
+    assert {f: i for f, i in said.items() if i.strip()} == {f: names.get(k, k) for f, k in INDEXED_FIELDS.items()}
+    completed = {fields.strip("`") for fields, _, typed in rows if "completed" in typed}
+    assert completed == {field for field, kind in INDEXED_FIELDS.items() if kind == "keyword"}
+
+
+def test_names_payload_and_metadata_read_well(bank):
+    assert re.fullmatch(r"[a-z0-9-]+-L\d\d-[0-9a-f]{6}", bank.rpartition("/")[2])
+    info = ask(bank)
+    record = info["config"]["metadata"]["lensbank"]
+    assert list(record)[:3] == ["version", "identity", "state"] and record["state"] == "complete"
+    assert info["config"]["metadata"]["lensbank_rows"] == 400
+    for point in ask(f"{bank}/points/scroll", {"limit": 50})["points"]:
+        assert set(point["payload"]) == set(FIELD_KINDS)
+        assert all(isinstance(value, str | int | float | bool) for value in point["payload"].values()), "flat"
+        for field in ("token", "word", "corpus"):
+            assert not re.search(r"\s", point["payload"][field]), "the filter box splits at white space"
+
+
+@pytest.fixture(scope="module")
+def service():
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["qdrant"]
+
+
+def test_compose_pins_the_server_that_is_tested_and_keeps_it_to_itself(service):
+    assert service["image"] == IMAGE
+    version = tuple(map(int, re.search(r":v(\d+)\.(\d+)\.\d+$", service["image"]).groups()))
+    assert version >= OLDEST
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert any(volume.endswith(":/qdrant/storage") for volume in service["volumes"])
+    assert service["environment"]["QDRANT__SERVICE__API_KEY"].startswith("${QDRANT_API_KEY:?"), "no key, no start"
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
+def test_the_health_check_asks_whether_the_server_is_ready(service, status, healthy):
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        port = server.server_port
+        if status is None:
+            server.server_close()
+        else:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [word.replace("6333", str(port)) for word in service["healthcheck"]["test"][1:]]
+        done = subprocess.run(command, capture_output=True, timeout=10)
+        if status is not None:
+            server.shutdown()
+    assert (done.returncode == 0) == healthy
