@@ -135,7 +135,7 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
             if options["dtype"] == "auto" and len(precisions) == 1:
                 options["dtype"] = precisions.pop()  # the same rounding as then
             loaded = load(source, options)
-            chosen = names or [info.name for info in choose_banks(store, loaded)]
+            chosen = names or [info.name for info in choose_banks(store, loaded, centred=None)]
             progress.start("Checking", len(chosen), "banks")
             reports = []
             for name in chosen:

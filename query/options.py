@@ -32,6 +32,7 @@ class QueryOptions:
         exact: compare with every row of a bank, not with what its index proposes.
         max_pixels: images larger than this are refused.
         lenses: of :data:`query.lenses.LENSES`, in the order of their results.
+        centre: compare states less their mean with centred banks; raw states with raw banks otherwise.
 
     Raises:
         UsageError: a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
@@ -47,6 +48,7 @@ class QueryOptions:
     exact: bool = True
     max_pixels: int = MAX_PIXELS
     lenses: tuple[str, ...] = ("latent",)
+    centre: bool = False
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""

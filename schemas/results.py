@@ -141,6 +141,24 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Centring:
+    """The mean that was subtracted from the states that LatentLens compared.
+
+    Attributes:
+        source: ``images``: of the images asked about together; ``folder``: of other images;
+            ``text``: of the bank's text states.
+        images: how many images; ``None`` for text.
+        tokens: how many visual tokens of theirs; ``None`` for text.
+        fingerprint: SHA-256 of the means of all layers.
+    """
+
+    source: str
+    images: int | None
+    tokens: int | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """How the neighbours were found.
 
@@ -154,6 +172,7 @@ class SearchSettings:
             for exact search.
         patches: ``(row, col)`` asked for; empty where all were read.
         lenses: ``latent``, ``logit``, ``embedding``: those that were asked for, in that order.
+        centring: what was subtracted before LatentLens compared; ``None`` where raw states were compared.
     """
 
     top_k: int
@@ -164,6 +183,7 @@ class SearchSettings:
     recall: float | None
     patches: tuple[tuple[int, int], ...] = ()
     lenses: tuple[str, ...] = ("latent",)
+    centring: Centring | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +239,7 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
     search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
     search["lenses"] = tuple(search.get("lenses", ("latent",)))
+    search["centring"] = Centring(**search["centring"]) if search.get("centring") else None
     fields["search"] = SearchSettings(**search)
     fields["notes"] = tuple(fields.get("notes", ()))
     fields["banks"] = tuple(fields["banks"])

@@ -13,7 +13,8 @@ from query.evaluation import reading
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images
 from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
-from query.pipeline import QueryOptions, QuerySession, _Silent
+from query.pipeline import QueryOptions, QuerySession
+from query.progress import Silent
 from schemas.errors import ImageError, InputError, UsageError
 from store.base import open_store
 
@@ -50,7 +51,7 @@ def session(store, loaded):
 
 
 def read(session, images, out, progress=None, **options):
-    return read_images(session, images, ReadingOptions(**options), out, progress or _Silent())
+    return read_images(session, images, ReadingOptions(**options), out, progress or Silent())
 
 
 def test_words_are_those_of_the_query(session, images, tmp_path):
