@@ -9,7 +9,7 @@ EVALUATION := $(CACHE)/evaluate-demo
 IMAGE ?= demo/data/images/scene_14.png
 # For a quick look: LIMIT=4 evaluates so many pictures of each group. Use another EVALUATION folder with it.
 LIMIT ?=
-SOURCES := cli.py commands docs schemas models store ingest query demo benchmarks tests
+SOURCES := cli.py lensbank.py commands docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -95,7 +95,7 @@ wheel: $(VENV)/.ready
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
 	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
-	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
+	  && $$wheel_env/bin/python -c "import lensbank, ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
 	  && $$wheel_env/bin/python -c "from query.report import to_html; assert '</html>' in to_html([], [])"
 	rm -rf $(CACHE)/wheel-env build
 

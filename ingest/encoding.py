@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Tokens per forward pass where none are asked for: enough to fill the device.
 BATCH_TOKENS_CPU = 2048
 BATCH_TOKENS_GPU = 16384
+#: What is left of a state without its mean, as a share of its norm, is rounding where it is less.
+ROUNDING = 1e-5
 
 
 def default_batch_tokens(device: torch.device) -> int:
@@ -92,14 +94,14 @@ class Pending:
                 "Overflow in half precision is the usual cause: load the model with --dtype float32 or bfloat16. "
                 "Otherwise its weights are damaged.",
             )
-        self._check_centred(describe)
+        self._check_centred(norms, describe)
         units: dict[int, Floats] = {layer: unit.cpu().numpy() for layer, unit in self._units.items()}
         return units, dict(zip(units, norms, strict=True))
 
-    def _check_centred(self, describe: Callable[[int], str]) -> None:
+    def _check_centred(self, norms: Floats, describe: Callable[[int], str]) -> None:
         if self._centred_norms is None:
             return
-        wrong = np.argwhere(self._centred_norms.cpu().numpy() == 0)
+        wrong = np.argwhere(self._centred_norms.cpu().numpy() < ROUNDING * norms)
         if len(wrong):
             place, row = wrong[0].tolist()
             raise StateError(
@@ -125,14 +127,16 @@ class Encoder:
         loaded: LoadedModel,
         layers: Sequence[int],
         vector_dtype: str,
-        means: Mapping[int, Floats] | None = None,
+        means: Mapping[int, Sequence[float]] | None = None,
     ) -> None:
         """Nothing runs yet."""
         self._lm = loaded.lm
         self._device = loaded.device
         self._layers = tuple(layers)
         self._narrow = torch.float16 if vector_dtype == "float16" else torch.float32
-        self._means = {n: torch.as_tensor(mean, device=self._device) for n, mean in (means or {}).items()}
+        self._means = {
+            n: torch.tensor(mean, dtype=torch.float32, device=self._device) for n, mean in (means or {}).items()
+        }
 
     def encode(self, ids: Sequence[Sequence[int]], rows: Rows) -> Pending:
         """Start a forward pass over a batch and pick rows of its states.

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 Source = Literal["images", "folder", "text"]
 
 
+# What is left of a state, as a share of its norm, is rounding where it is less.
+_ROUNDING = 1e-5
+
+
 @dataclass(frozen=True, slots=True)
 class Centre:
     """Mean states, and what they are the means of.
@@ -56,6 +60,8 @@ class Centre:
             LayerError: a layer whose mean is not known.
             StateError: a state equals the mean, so that nothing is left.
         """
+        import numpy as np
+
         centred: dict[int, Floats] = {}
         for layer, rows in states.items():
             if layer not in self.means:
@@ -65,7 +71,8 @@ class Centre:
                     "Choose such layers by --layer.",
                 )
             centred[layer] = rows - self.means[layer]
-            if len(rows) and not centred[layer].any(axis=1).all():
+            left, whole = (np.linalg.norm(n.astype(np.float64), axis=1) for n in (centred[layer], rows))
+            if (left < _ROUNDING * whole).any():
                 raise StateError(
                     f"A state at layer {layer} equals the mean that is subtracted; no direction is left.",
                     "Give more images, or --centre-images.",
@@ -135,5 +142,7 @@ def visual_centre(
 
 def text_centre(banks: Sequence[Bank]) -> Centre:
     """What was subtracted from the text states of centred banks, by their layers."""
+    import numpy as np
+
     means = {bank.record.identity.layer: bank.record.identity.mean_state() for bank in banks}
-    return Centre("text", {layer: mean for layer, mean in means.items() if mean is not None})
+    return Centre("text", {layer: np.array(mean, np.float32) for layer, mean in means.items() if mean is not None})

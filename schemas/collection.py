@@ -6,15 +6,13 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from schemas.errors import BankMismatchError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
 LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"
@@ -89,7 +87,7 @@ class BankIdentity:
         """The same model's bank at another layer; of a centred one, its mean is not known yet."""
         return replace(self, layer=layer, mean=None)
 
-    def with_mean(self, mean: NDArray[np.floating[Any]]) -> BankIdentity:
+    def with_mean(self, mean: Iterable[float]) -> BankIdentity:
         """The same bank, centred on a mean state ``[dim]``."""
         return replace(self, centred=True, mean=packed_mean(mean))
 
@@ -98,18 +96,18 @@ class BankIdentity:
         """SHA-256 of the mean's float32 numbers; ``None`` where there is none."""
         return None if self.mean is None else hashlib.sha256(base64.b64decode(self.mean)).hexdigest()
 
-    def mean_state(self) -> NDArray[np.float32] | None:
-        """What was subtracted, ``[dim]`` float32; ``None`` where nothing was.
+    def mean_state(self) -> array[float] | None:
+        """What was subtracted, ``dim`` float32 numbers; ``None`` where nothing was.
 
         Raises:
             BankMismatchError: the mean on record is missing or not of the bank's width.
         """
         if not self.centred:
             return None
-        import numpy as np
-
-        mean = np.frombuffer(base64.b64decode(self.mean or ""), "<f4").astype(np.float32)
-        if mean.shape != (self.dim,):
+        mean = array("f", base64.b64decode(self.mean or ""))
+        if sys.byteorder == "big":
+            mean.byteswap()
+        if len(mean) != self.dim:
             raise BankMismatchError(
                 f"The record of bank {self.name()} has a mean state of {len(mean)} numbers, expected {self.dim}.",
                 "The record is damaged: drop the bank and ingest again.",
@@ -227,6 +225,9 @@ class BankRecord:
         )
 
 
-def packed_mean(mean: NDArray[np.floating[Any]]) -> str:
+def packed_mean(mean: Iterable[float]) -> str:
     """A mean state as records hold it: its numbers as little-endian float32, in base64."""
-    return base64.b64encode(mean.astype("<f4").tobytes()).decode("ascii")
+    numbers = array("f", mean)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode("ascii")

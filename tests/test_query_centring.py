@@ -9,7 +9,7 @@ from PIL import Image
 from test_ingest_pipeline import contents, corpus_file, ingest
 from tiny_models import SENTENCES, save_fastvlm
 
-from cli import main
+import cli
 from ingest.pipeline import IngestOptions
 from models.loading import load_model
 from models.visual_tokens import prepare_image, text_states, visual_states
@@ -211,19 +211,19 @@ def test_the_command(folders, loaded, photos, tmp_path):
     base = ["--store", str(folders / "both"), "--dtype", "float32", "--silent"]
 
     def run(*words):
-        return CliRunner().invoke(main, [*words, *base])
+        return CliRunner().invoke(cli.main_group, ["query", *words, *base])
 
-    done = run("query", *map(str, photos), "--centre", "--layer", "1", "--format", "json")
+    done = run(*map(str, photos), "--centre", "--layer", "1", "--format", "json")
     assert done.exit_code == 0, done.output
     readings = json.loads(done.stdout)["readings"]
     assert [r["search"]["centring"]["images"] for r in readings] == [3, 3, 3]
-    done = run("query", str(photos[0]), "--centre", "--layer", "1")
+    done = run(str(photos[0]), "--centre", "--layer", "1")
     assert "mean of a single image" in " ".join(done.stdout.split())
-    done = run("query", str(photos[0]), "--centre", "--centre-images", str(photos[0].parent), "--format", "json")
+    done = run(str(photos[0]), "--centre", "--centre-images", str(photos[0].parent), "--format", "json")
     assert json.loads(done.stdout)["search"]["centring"]["source"] == "folder"
-    done = run("query", str(photos[0]), "--centre-images", str(photos[0].parent))
+    done = run(str(photos[0]), "--centre-images", str(photos[0].parent))
     assert done.exit_code == 2 and "Add --centre" in done.stderr
-    done = run("query", "--text", "a dog", "--centre", "--centre-images", str(photos[0].parent))
+    done = run("--text", "a dog", "--centre", "--centre-images", str(photos[0].parent))
     assert done.exit_code == 2 and "text mean" in done.stderr
-    done = run("query", str(photos[0]), "--centre", "--centre-images", str(tmp_path))
+    done = run(str(photos[0]), "--centre", "--centre-images", str(tmp_path))
     assert done.exit_code == 2 and "no image in" in done.stderr
