@@ -55,6 +55,7 @@ evaluate-demo: demo-bank
 	$(BIN)/python cli.py evaluate --model $(MODEL) --store $(STORE) --images demo/data \
 	  --annotations $(EVALUATION)/annotations.json --lens latent,logit,embedding \
 	  --layer 0,1,2,4,8,12,16,20,24,28,30 --out $(EVALUATION)
+	$(BIN)/python -m demo.result $(EVALUATION)
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest

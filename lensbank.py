@@ -101,7 +101,7 @@ def lens(
     where: Sequence[str] = (),
     **options: Any,
 ) -> QuerySession:
-    """Open lenses, as `lensbank query` does: ``with lens(model, store) as opened: opened.image("photo.jpg")``.
+    """Open lenses, as `lensbank query` does; a context manager, ready for images, texts and vectors.
 
     Args:
         model: the model.
