@@ -6,6 +6,11 @@ function searchText({ exact, recall, top_k: k }) {
   return `approximate, ${found}; top ${k}`;
 }
 
+function centringText({ source, images }) {
+  if (source === "text") return "less the bank's text mean";
+  return `less the mean of ${counted(images, source === "folder" ? "other image" : "image")}`;
+}
+
 /** The line under the title: enough to know what one is looking at. */
 function headFacts(one) {
   const facts = [];
@@ -49,6 +54,7 @@ function provenanceOf(one) {
   add("Prompt", one.prompt, true);
   add("Lenses", search.lenses.map(lensTitle).join(", "));
   add("Search", searchText(search));
+  if (search.centring) add("States", centringText(search.centring));
   add("Filters", search.where.join(" and "));
   add("Distinct", search.distinct);
   add("Patches asked for", search.patches.map((patch) => patch.join(",")).join("  "));
