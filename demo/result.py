@@ -62,12 +62,15 @@ def _means(truth: GroundTruth) -> str:
     said = ", ".join(f"{LENSES[lens]} {_shown(mean, interval=True)}" for lens, mean in means.items())
     chance = _shown(truth.mean("latent", "shuffled", layers))
     lines = [f"Mean of layers {', '.join(map(str, layers))}: {said}; chance {chance}."]
-    baselines = {lens: _value(mean) for lens, mean in means.items() if lens != "latent"}
-    if baselines:
-        better = max(baselines, key=lambda lens: baselines[lens])
-        if baselines[better]:
-            times = _value(means["latent"]) / baselines[better]
-            lines.append(f"LatentLens names {times:.0f} times as many as the better baseline, {LENSES[better]}.")
+    own = means["latent"]
+    others = [(mean, lens) for lens, mean in means.items() if lens != "latent" and mean is not None]
+    if own is not None and others:
+        best, lens = max(others, key=lambda other: other[0].value)
+        if best.value:
+            lines.append(
+                f"LatentLens names {own.value / best.value:.0f} times as many as the better baseline, {LENSES[lens]} "
+                f"(the low end of its interval over the high end of the other's: {own.low / best.high:.0f})."
+            )
         else:
             lines.append("Neither baseline names any.")
     return " ".join(lines)

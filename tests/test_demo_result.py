@@ -51,4 +51,5 @@ def test_the_table(tmp_path, monkeypatch):
     assert "| 0 | 0.0 % (0 to 0) | 0.0 % (0 to 0) | 0.0 %" in text
     assert "| 1 | **75.0 % (50 to 100)** | 25.0 % (0 to 50) | 25.0 %" in text  # b.png's second patch is the chance
     assert "Mean of layers 1, 24: LatentLens 75.0 % (50 to 100), LogitLens 12.5 % (0 to 25); chance 25.0 %." in text
-    assert "LatentLens names 6 times as many as the better baseline, LogitLens." in text
+    assert "LatentLens names 6 times as many as the better baseline, LogitLens (" in text
+    assert "over the high end of the other's: 2)." in text

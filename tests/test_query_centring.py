@@ -227,4 +227,4 @@ def test_the_command(folders, loaded, photos, tmp_path):
     done = run("--text", "a dog", "--centre", "--centre-images", str(photos[0].parent))
     assert done.exit_code == 2 and "text mean" in done.stderr
     done = run(str(photos[0]), "--centre", "--centre-images", str(tmp_path))
-    assert done.exit_code == 2 and "no image in" in done.stderr
+    assert done.exit_code == 1 and "no image in" in done.stderr
