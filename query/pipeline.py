@@ -191,6 +191,8 @@ class QuerySession:
     def _read(self, asked: Sequence[Asked], centre: Centre | None = None) -> list[Reading]:
         import numpy as np
 
+        if not asked:
+            return []
         layers = tuple(asked[0].states)
         stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in layers}
         answers = self.vectors(stacked, None if centre is None else centre.subtracted_from(stacked))
