@@ -155,7 +155,7 @@ def best_rows(
     chosen = scores if kind == "any" else scores[:, torch.from_numpy(columns)]
     if kind in ("distinct", "both"):
         # Rows of one word stand together: the best of each word is enough.
-        folded = np.array([words[i].casefold() for i in columns])
+        folded = np.array([words[i].casefold() for i in columns.tolist()])
         starts = np.flatnonzero(np.r_[True, folded[1:] != folded[:-1]])
         chosen = torch.from_numpy(np.maximum.reduceat(chosen.numpy(), starts, axis=1))
         columns = columns[starts]
