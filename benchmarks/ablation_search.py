@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
 #: Layers that the demo's bank does not have: the input embedding, and the paper's last two.
 EXTRA = (0, 28, 29)
 TOP_K = 5
+KINDS = ("any", "is_word", "distinct", "both")
 _QUERIES_AT_ONCE = 512
 
 Floats = NDArray[np.float32]
@@ -39,6 +39,7 @@ class Setting:
         layers: bank layers; ``None`` for the query's own alone.
         centred: whether both sides lose their mean.
         kind: ``any`` row, whole words (``is_word``), ``distinct`` words, or ``both``.
+        only: query layers, to save time; all where there are none.
     """
 
     name: str
@@ -46,9 +47,12 @@ class Setting:
     layers: tuple[int, ...] | None = BANK_LAYERS
     centred: bool = False
     kind: str = "any"
+    only: tuple[int, ...] = ()
 
     def banks(self, query_layer: int) -> tuple[int, ...]:
-        """Layers searched for states of a layer; none where the bank lacks the query's own."""
+        """Layers searched for states of a layer; none where the bank lacks the query's own, or to save time."""
+        if self.only and query_layer not in self.only:
+            return ()
         if self.layers is not None:
             return self.layers
         return (query_layer,) if query_layer in BANK_LAYERS else ()
@@ -66,9 +70,9 @@ def store_of(out: Path, contexts: int | None) -> Path:
 
 def make_banks(loaded: LoadedModel, corpus_file: Path, out: Path, contexts: int | None) -> None:
     """Banks of the demo's corpus; of the default selection also layers that it lacks, and centred ones."""
-    layers = (*EXTRA, *BANK_LAYERS) if contexts == 20 else BANK_LAYERS
     for centre in (False, True) if contexts == 20 else (False,):
         say(f"banks: {contexts or 'all'} contexts per token{', centred' if centre else ''}")
+        layers = (*EXTRA, *BANK_LAYERS) if contexts == 20 and not centre else BANK_LAYERS
         options = IngestOptions(layers=layers, max_contexts=contexts, index=False, centre=centre)
         with (
             read_corpora([corpus_file]) as corpus,
@@ -105,63 +109,71 @@ def merged(rows: Sequence[list[Hit]], kind: str) -> list[tuple[str, int]]:
     return kept
 
 
-_answers: dict[tuple[Any, ...], dict[int, list[list[Hit]]]] = {}
+_answers: dict[str, dict[str, NDArray[Any]]] = {}
 
 
 def nearest(
     setting: Setting, bank_layer: int, states: dict[int, Floats], query_layer: int, out: Path, results: Path
-) -> list[list[Hit]]:
-    """The best rows of one bank for every state of a layer: score, word, bank layer."""
-    kinds = ("any", "is_word", "distinct", "both") if setting.contexts == 20 else ("any",)
-    key = (setting.contexts, setting.centred, bank_layer)
-    if (*key, setting.kind) not in _answers:
-        name = f"found-{setting.contexts or 'all'}{'-centred' if setting.centred else ''}-{bank_layer:02d}.json"
+) -> Iterator[list[Hit]]:
+    """The best rows of one bank for every state of a layer."""
+    name = f"found-{setting.contexts or 'all'}{'-centred' if setting.centred else ''}-{bank_layer:02d}.npz"
+    if name not in _answers:
         if not (results / name).exists():
             say(f"searching: {name}")
-            answers = search_bank(setting, bank_layer, states, kinds, out)
-            part = results / f"{name}.part"
-            part.write_text(json.dumps(answers), encoding="utf-8")
+            part = results / "found.part.npz"
+            np.savez(part, allow_pickle=False, **search_bank(setting, bank_layer, states, out))
             part.replace(results / name)
-        read = json.loads((results / name).read_text(encoding="utf-8"))
-        for kind in kinds:
-            rows = {int(n): [[(s, w, bank_layer) for s, w in row] for row in of] for n, of in read[kind].items()}
-            _answers[(*key, kind)] = rows
-    return _answers[(*key, setting.kind)][query_layer]
+        with np.load(results / name, allow_pickle=False) as data:
+            _answers[name] = dict(data)
+    found = _answers[name]
+    words = found["words"]
+    key = f"{setting.kind} {query_layer}"
+    for scores, rows in zip(found[f"{key} scores"].tolist(), words[found[f"{key} rows"]].tolist(), strict=True):
+        yield [(score, word, bank_layer) for score, word in zip(scores, rows, strict=True)]
 
 
-def search_bank(
-    setting: Setting, bank_layer: int, states: dict[int, Floats], kinds: Sequence[str], out: Path
-) -> dict[str, dict[int, list[Any]]]:
-    """By kind and query layer: for every state, ``[score, word]`` of its best rows, best first."""
+def search_bank(setting: Setting, bank_layer: int, states: dict[int, Floats], out: Path) -> dict[str, NDArray[Any]]:
+    """``words`` of the bank's rows; by kind and query layer ``[n, 5]`` best scores and their rows, best first."""
+    filtered = setting.contexts == 20 and bank_layer in BANK_LAYERS
     units, words, whole = rows_of(setting, bank_layer, out)
-    order = np.argsort(np.array([word.casefold() for word in words]), kind="stable")
-    answers: dict[str, dict[int, list[Any]]] = {kind: {} for kind in kinds}
+    columns = {kind: columns_of(kind, words, whole) for kind in (KINDS if filtered else KINDS[:1])}
+    answers: dict[str, NDArray[Any]] = {"words": np.array(words)}
     for layer, raw in states.items():
+        if setting.only and layer not in setting.only:
+            continue
         queries = raw - raw.mean(0, dtype=np.float64).astype(np.float32) if setting.centred else raw
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        best: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {kind: [] for kind in columns}
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             scores = torch.from_numpy(queries[start : start + _QUERIES_AT_ONCE]) @ units.T
-            for kind in kinds:
-                answers[kind].setdefault(layer, []).extend(best_rows(scores, kind, words, whole, order))
+            for kind in columns:
+                best[kind].append(best_rows(scores, *columns[kind]))
+        for kind, parts in best.items():
+            answers[f"{kind} {layer} scores"] = np.concatenate([scores for scores, _ in parts])
+            answers[f"{kind} {layer} rows"] = np.concatenate([rows for _, rows in parts])
     return answers
 
 
+def columns_of(kind: str, words: Sequence[str], whole: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows that a kind of search may return; for distinct words, those of one together, and where each starts."""
+    columns = np.flatnonzero(whole) if kind in ("is_word", "both") else np.arange(len(words))
+    if kind not in ("distinct", "both"):
+        return columns, None
+    folded = np.array([words[i].casefold() for i in columns.tolist()])
+    order = np.argsort(folded, kind="stable")
+    return columns[order], np.flatnonzero(np.r_[True, folded[order][1:] != folded[order][:-1]])
+
+
 def best_rows(
-    scores: torch.Tensor, kind: str, words: Sequence[str], whole: NDArray[Any], order: NDArray[Any]
-) -> Iterator[list[tuple[float, str]]]:
-    """The rows of the highest scores that a kind of search may return."""
-    columns = order[whole[order]] if kind == "both" else order if kind == "distinct" else np.arange(len(words))
-    columns = columns[whole[columns]] if kind == "is_word" else columns
-    chosen = scores if kind == "any" else scores[:, torch.from_numpy(columns)]
-    if kind in ("distinct", "both"):
-        # Rows of one word stand together: the best of each word is enough.
-        folded = np.array([words[i].casefold() for i in columns.tolist()])
-        starts = np.flatnonzero(np.r_[True, folded[1:] != folded[:-1]])
+    scores: torch.Tensor, columns: NDArray[Any], starts: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The highest scores among some columns, and which; the best of each word where words are to be distinct."""
+    chosen = scores if len(columns) == scores.shape[1] and starts is None else scores[:, torch.from_numpy(columns)]
+    if starts is not None:
         chosen = torch.from_numpy(np.maximum.reduceat(chosen.numpy(), starts, axis=1))
         columns = columns[starts]
     values, places = chosen.topk(TOP_K, dim=1)
-    for row, at in zip(values.tolist(), places.tolist(), strict=True):
-        yield [(round(score, 6), words[columns[i]]) for score, i in zip(row, at, strict=True)]
+    return values.numpy(), columns[places.numpy()].astype(np.int32)
 
 
 def rows_of(setting: Setting, bank_layer: int, out: Path) -> tuple[torch.Tensor, list[str], NDArray[Any]]:

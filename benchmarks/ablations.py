@@ -44,7 +44,7 @@ DEFAULT = Setting("as `make demo`")
 SETTINGS = (
     DEFAULT,
     Setting("5 contexts per token", contexts=5),
-    Setting("all contexts", contexts=None),
+    Setting("all contexts", contexts=None, only=MEAN_LAYERS),
     Setting("bank layer = query layer", layers=None),
     Setting("bank layers 1, 2, 4 only", layers=(1, 2, 4)),
     Setting("without bank layers 20, 24", layers=(1, 2, 4, 8, 12, 16)),
