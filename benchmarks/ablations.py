@@ -53,10 +53,10 @@ SETTINGS = (
     Setting("the paper's layers: 1, 2, 4, 8, 16, 24, 28, 29", layers=(1, 2, 4, 8, 16, 24, 28, 29)),
     Setting("`--where is_word=true`", kind="is_word"),
     Setting("`--distinct word`", kind="distinct"),
-    Setting("both", kind="both"),
+    Setting("`--where is_word=true --distinct word`", kind="both"),
     Setting("`--centre`", centred=True),
     Setting("`--centre`, bank layer = query layer", layers=None, centred=True),
-    Setting("`--centre`, is_word, distinct", centred=True, kind="both"),
+    Setting("`--centre --where is_word=true --distinct word`", centred=True, kind="both"),
 )
 
 
