@@ -49,7 +49,7 @@ demo: demo-bank
 	@echo "The model is in $(MODEL), the bank in $(STORE), the whole reading in $(CACHE)/demo-reading.json."
 	@echo "Open $(CACHE)/demo-report.html in a browser: every patch, layer and lens to look at."
 
-# About half an hour on two cores; the same command goes on after an interruption.
+# The same command goes on after an interruption.
 evaluate-demo: demo-bank
 	$(BIN)/python -m demo.annotations --out $(EVALUATION)/annotations.json $(if $(LIMIT),--limit $(LIMIT))
 	$(BIN)/python cli.py evaluate --model $(MODEL) --store $(STORE) --images demo/data \

@@ -3,7 +3,7 @@
     python -m benchmarks.ablations --model .cache/demo-model --out .cache/ablations [--limit 3]
 
 Banks are made by the product's ingest, states by its query; they are searched by matrix products here,
-which gives what an exact search gives and takes minutes where dozens of evaluations would take hours.
+which gives what an exact search gives, for many settings at once.
 What counts is `query/evaluation/measures.py`. Goes on where it was stopped; prints Markdown.
 """
 
