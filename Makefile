@@ -5,17 +5,21 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 MODEL := $(CACHE)/demo-model
 STORE := $(CACHE)/demo-store
+EVALUATION := $(CACHE)/evaluate-demo
 IMAGE ?= demo/data/images/scene_14.png
-SOURCES := cli.py commands docs schemas models store ingest query demo benchmarks tests
+# For a quick look: LIMIT=4 evaluates so many pictures of each group. Use another EVALUATION folder with it.
+LIMIT ?=
+SOURCES := cli.py lensbank.py commands docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo test test-torchvision test-quantised check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo demo-bank evaluate-demo test test-torchvision test-quantised check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
+	@echo "make evaluate-demo  the demo's three lenses on 200 held-out scenes and the photographs: table and plots"
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
@@ -35,13 +39,24 @@ $(MODEL)/config.json: $(VENV)/.ready demo/data/projector.safetensors $(wildcard 
 	$(BIN)/python -m demo.assemble --out $(MODEL)
 	touch $@
 
-demo: $(MODEL)/config.json
+# What is there already is not made again.
+demo-bank: $(MODEL)/config.json
 	$(BIN)/python cli.py ingest --model $(MODEL) --layer 1,2,4,8,12,16,20,24 --store $(STORE) demo/data/corpus.txt.gz
+
+demo: demo-bank
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --layer 4,8,16,24
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --format json --out $(CACHE)/demo-reading.json
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --lens latent,logit,embedding --format html --out $(CACHE)/demo-report.html
 	@echo "The model is in $(MODEL), the bank in $(STORE), the whole reading in $(CACHE)/demo-reading.json."
 	@echo "Open $(CACHE)/demo-report.html in a browser: every patch, layer and lens to look at."
+
+# The same command goes on after an interruption.
+evaluate-demo: demo-bank
+	$(BIN)/python -m demo.annotations --out $(EVALUATION)/annotations.json $(if $(LIMIT),--limit $(LIMIT))
+	$(BIN)/python cli.py evaluate --model $(MODEL) --store $(STORE) --images demo/data \
+	  --annotations $(EVALUATION)/annotations.json --lens latent,logit,embedding \
+	  --layer 0,1,2,4,8,12,16,20,24,28,30 --out $(EVALUATION)
+	$(BIN)/python -m demo.result $(EVALUATION)
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
@@ -90,7 +105,7 @@ wheel: $(VENV)/.ready
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
 	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
-	  && $$wheel_env/bin/python -c "import ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
+	  && $$wheel_env/bin/python -c "import lensbank, ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
 	  && $$wheel_env/bin/python -c "from query.report import to_html; assert '</html>' in to_html([], [])"
 	rm -rf $(CACHE)/wheel-env build
 

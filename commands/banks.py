@@ -138,7 +138,7 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
                 load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
                 options["load_in"] = options["load_in"] or load_in
             loaded = load(source, options)
-            chosen = names or [info.name for info in choose_banks(store, loaded)]
+            chosen = names or [info.name for info in choose_banks(store, loaded, centred=None)]
             progress.start("Checking", len(chosen), "banks")
             reports = []
             for name in chosen:

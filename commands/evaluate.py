@@ -18,7 +18,7 @@ from commands.judging import (
     say_results,
     write_lists,
 )
-from commands.options import load, model_options, open_target, shared_options
+from commands.options import centre_images, centre_options, load, model_options, open_target, shared_options
 from commands.terminal import TerminalProgress, parse_layers, parse_lenses, reported
 from schemas import filters
 from schemas.errors import UsageError
@@ -60,6 +60,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Words per visual token.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter, as in query; repeatable (and).")
 @click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's words.")
+@centre_options
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
 @click.option(
@@ -109,11 +110,12 @@ def evaluate(**options: Any) -> None:
             exact=options["exact"],
             lenses=parse_lenses(options["lenses"] or ("latent,logit,embedding",)),
             recall_check=options["recall_check"],
+            centre=options["centre"],
         )
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
         images = _images(options)
-        reading = ReadingOptions(sample=options["sample"], seed=options["seed"])
+        reading = ReadingOptions(options["sample"], options["seed"], centre_images(options))
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)

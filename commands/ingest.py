@@ -38,6 +38,12 @@ from commands.terminal import TerminalProgress, parse_contexts, parse_layers, re
     show_default=True,
     help="As stored. float16 halves the disk.",
 )
+@click.option(
+    "--centre",
+    is_flag=True,
+    help="Subtract the mean state of the corpus (of a sample, per layer) before comparing: banks of their own, for "
+    "query --centre.  [default: raw states, as in the paper]",
+)
 @click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: by device.")
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
@@ -73,9 +79,11 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
                 seed=options["seed"],
                 vector_dtype=options["vector_dtype"],
                 batch_tokens=options["batch_tokens"],
+                centre=options["centre"],
             )
             summary = run(loaded, corpus, store, settings, progress)
         for line in summary.lines():
             click.echo(line)
         what = "IMAGE" if loaded.is_vlm else '--text "..."'
-        click.echo(f"Next: lensbank query {what} --store {options['store_target']}")
+        centre = " --centre" if settings.centre else ""
+        click.echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")

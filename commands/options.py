@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from models.loading import LoadedModel
@@ -85,6 +88,42 @@ server_option = click.option(
 
 
 silent_option = click.option("--silent", is_flag=True, help="No progress on stderr.")
+
+
+def centre_options(command: Command) -> Command:
+    """The options of a centred query; :func:`centre_images` reads them."""
+    for option in (
+        click.option(
+            "--centre-images",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="With --centre: subtract the mean of this folder's images instead.",
+        ),
+        click.option(
+            "--centre",
+            is_flag=True,
+            help="Compare states less their mean (of all the images asked about) with banks of `ingest --centre`.  "
+            "[default: raw states, as in the paper]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
+    """The files of --centre-images, if any.
+
+    Raises:
+        UsageError: given without --centre.
+        InputError: no such folder, or no image in it.
+    """
+    from query.images import image_files
+
+    folder = options["centre_images"]
+    if folder is None:
+        return ()
+    if not options["centre"]:
+        raise UsageError("--centre-images says what --centre subtracts.", "Add --centre, or leave both out.")
+    return tuple(image_files(folder))
 
 
 def shared_options(command: Command) -> Command:

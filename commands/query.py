@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from commands.options import command_line, load, model_options, open_target, shared_options
+from commands.options import (
+    centre_images,
+    centre_options,
+    command_line,
+    load,
+    model_options,
+    open_target,
+    shared_options,
+)
 from commands.terminal import (
     TerminalProgress,
     parse_layers,
@@ -47,6 +55,7 @@ from schemas.errors import UsageError
     help="latent (nearest corpus tokens), logit (final norm and unembedding), embedding (nearest rows of the input "
     "embedding); several at once, e.g. latent,logit. Without latent no bank is needed.  [default: latent]",
 )
+@centre_options
 @click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
 @click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
 @click.option(
@@ -106,14 +115,18 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             exact=options["exact"],
             lenses=parse_lenses(options["lenses"]),
             recall_check=options["recall_check"],
+            centre=options["centre"],
         )
+        others = centre_images(options)
+        if others and texts:
+            raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
         check_images(images, settings.max_pixels)  # before the model takes its time
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
-                answers = ask(session, images, texts, settings.max_pixels)
+                answers = ask(session, images, texts, settings.max_pixels, others)
         command = command_line(click.get_current_context())
         shown, notes = render(answers, options["form"], table_width(), terminal_ink(options["out"]), command)
         write_result(shown, options["out"])

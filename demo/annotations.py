@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from demo.make_images import HELDOUT, IMAGES
+from demo.make_images import HELDOUT, HELDOUT_MORE, IMAGES
 from demo.truth import Picture, read_truth
 
 GROUPS = ("seen styles", "unseen style", "photographs")
@@ -47,7 +47,7 @@ def coco(pictures: Sequence[tuple[str, Picture]]) -> dict[str, Any]:
 
 def measured_pictures(limit: int | None = None) -> list[tuple[str, Picture]]:
     """The held-out scenes, then the photographs, with their paths below demo/data; `limit` of each group."""
-    scenes = [(f"{HELDOUT.name}/{p.file}", p) for p in read_truth(HELDOUT)]
+    scenes = [(f"{folder.name}/{p.file}", p) for folder in (HELDOUT, HELDOUT_MORE) for p in read_truth(folder)]
     photographs = [(f"{IMAGES.name}/{p.file}", p) for p in read_truth(IMAGES) if p.kind == "photo"]
     by_group: dict[str, list[tuple[str, Picture]]] = {group: [] for group in GROUPS}
     for name, picture in (*scenes, *photographs):

@@ -1,8 +1,9 @@
 """Make the committed pictures: `python -m demo.make_images --icons DIR --archives FILE...`.
 
-demo/data/images: composed scenes to look at, and photographs. demo/data/heldout: scenes to
-measure with. Their seeds are used nowhere else: training draws from [1, shard], validation from
-its own. Every scene is drawn in one art style. See the SOURCES.md files for licences.
+demo/data/images: composed scenes to look at, and photographs. demo/data/heldout and heldout_more:
+scenes to measure with, a hundred each. Their seeds are used nowhere else: training draws from
+[1, shard], validation from its own. Every scene is drawn in one art style. See the SOURCES.md files
+for licences.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from demo.truth import Picture, Thing, write_truth
 
 IMAGES = Path(__file__).parent / "data" / "images"
 HELDOUT = Path(__file__).parent / "data" / "heldout"
-IMAGES_SEED, HELDOUT_SEED = 45_201, 45_202
+HELDOUT_MORE = Path(__file__).parent / "data" / "heldout_more"
+IMAGES_SEED, HELDOUT_SEED, HELDOUT_MORE_SEED = 45_201, 45_202, 45_203
 SQUARE = (224, 224)
 # The unseen styles of the scenes to look at; the measured ones are all of the style that served
 # for nothing before.
@@ -51,9 +53,9 @@ def make_images(sprites: dict[str, list[Sprite]], archives: list[Path], folder: 
     write_truth(folder, pictures)
 
 
-def make_heldout(sprites: dict[str, list[Sprite]], folder: Path) -> None:
-    """A hundred scenes as JPEG and their ground truth."""
-    rng = np.random.default_rng(HELDOUT_SEED)
+def make_heldout(sprites: dict[str, list[Sprite]], folder: Path, seed: int) -> None:
+    """A hundred scenes as JPEG and their ground truth; another seed gives others."""
+    rng = np.random.default_rng(seed)
     styles = [*islice(cycle(TRAIN_STYLES), HELDOUT_SEEN_SCENES), *islice(cycle(UNSEEN_STYLES), HELDOUT_UNSEEN_SCENES)]
     pictures = []
     for number, style in enumerate(styles):
@@ -89,10 +91,11 @@ def main() -> None:
     styles = (*TRAIN_STYLES, *SHOWN_UNSEEN)
     drawn = load_sprites(arguments.icons, styles)
     sprites = {style: [sprite for sprite in drawn if sprite.style == style] for style in styles}
-    for folder in (IMAGES, HELDOUT):
+    for folder in (IMAGES, HELDOUT, HELDOUT_MORE):
         folder.mkdir(parents=True, exist_ok=True)
     make_images(sprites, arguments.archives, IMAGES)
-    make_heldout(sprites, HELDOUT)
+    make_heldout(sprites, HELDOUT, HELDOUT_SEED)
+    make_heldout(sprites, HELDOUT_MORE, HELDOUT_MORE_SEED)
 
 
 if __name__ == "__main__":

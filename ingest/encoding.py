@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Tokens per forward pass where none are asked for: enough to fill the device.
 BATCH_TOKENS_CPU = 2048
 BATCH_TOKENS_GPU = 16384
+#: What is left of a state without its mean, as a share of its norm, is rounding where it is less.
+ROUNDING = 1e-5
 
 
 def default_batch_tokens(device: torch.device) -> int:
@@ -64,10 +66,11 @@ class Rows:
 class Pending:
     """States that the device may still be computing."""
 
-    def __init__(self, units: Mapping[int, Tensor], norms: Tensor) -> None:
-        """Per layer unit rows ``[rows, dim]``; norms ``[layers, rows]``."""
+    def __init__(self, units: Mapping[int, Tensor], norms: Tensor, centred_norms: Tensor | None = None) -> None:
+        """Per layer unit rows ``[rows, dim]``; norms ``[layers, rows]`` of the raw states, and less their mean."""
         self._units = units
         self._norms = norms
+        self._centred_norms = centred_norms
 
     def fetch(self, describe: Callable[[int], str]) -> tuple[dict[int, Floats], dict[int, Floats]]:
         """Wait, check, and bring the rows to the host: one transfer per layer and one for the norms.
@@ -79,7 +82,7 @@ class Pending:
             Per layer: unit vectors ``[rows, dim]``, and the norms of the raw states ``[rows]``, float32.
 
         Raises:
-            StateError: a state is NaN, infinite or zero.
+            StateError: a state is NaN, infinite or zero, or equals the mean that is subtracted.
         """
         norms = self._norms.cpu().numpy()
         wrong = np.argwhere(~(np.isfinite(norms) & (norms > 0)))
@@ -92,8 +95,21 @@ class Pending:
                 "Overflow in half precision is the usual cause: load the model with --dtype float32 or bfloat16. "
                 "Otherwise its weights are damaged.",
             )
+        self._check_centred(norms, describe)
         units: dict[int, Floats] = {layer: unit.cpu().numpy() for layer, unit in self._units.items()}
         return units, dict(zip(units, norms, strict=True))
+
+    def _check_centred(self, norms: Floats, describe: Callable[[int], str]) -> None:
+        if self._centred_norms is None:
+            return
+        wrong = np.argwhere(self._centred_norms.cpu().numpy() < ROUNDING * norms)
+        if len(wrong):
+            place, row = wrong[0].tolist()
+            raise StateError(
+                f"The hidden state at layer {list(self._units)[place]} of {describe(row)} equals the mean that is "
+                "subtracted; no direction is left.",
+                "Give a larger corpus, or ingest without --centre.",
+            )
 
 
 class Encoder:
@@ -104,15 +120,25 @@ class Encoder:
         layers: layers to read.
         vector_dtype: of the unit vectors, ``float32`` or ``float16``; they are normalised in
             float32 before they are narrowed.
+        means: layer → ``[dim]`` that is subtracted from every state before; none is by default.
     """
 
-    def __init__(self, loaded: LoadedModel, layers: Sequence[int], vector_dtype: str) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        layers: Sequence[int],
+        vector_dtype: str,
+        means: Mapping[int, Sequence[float]] | None = None,
+    ) -> None:
         """Nothing runs yet."""
         self._lm = loaded.lm
         self._entry = execution_device(loaded.lm.embed_tokens)
         self._device = loaded.device
         self._layers = tuple(layers)
         self._narrow = torch.float16 if vector_dtype == "float16" else torch.float32
+        self._means = {
+            n: torch.tensor(mean, dtype=torch.float32, device=self._device) for n, mean in (means or {}).items()
+        }
 
     def encode(self, ids: Sequence[Sequence[int]], rows: Rows) -> Pending:
         """Start a forward pass over a batch and pick rows of its states.
@@ -153,11 +179,15 @@ class Encoder:
                     attention_mask=None if mask is None else mask.to(self._entry),
                     use_cache=False,
                 )
-            units, norms = {}, []
+            units, norms, centred_norms = {}, [], []
             for layer in self._layers:
                 hidden = states.pop(layer)  # where its block is
                 chosen = hidden[sentence.to(hidden.device), index.to(hidden.device)].to(self._device).float()
                 norm = torch.linalg.vector_norm(chosen, dim=-1)  # [rows]
-                units[layer] = (chosen / norm[:, None]).to(self._narrow)
                 norms.append(norm)
-            return Pending(units, torch.stack(norms))
+                if layer in self._means:
+                    chosen = chosen - self._means[layer]
+                    norm = torch.linalg.vector_norm(chosen, dim=-1)
+                    centred_norms.append(norm)
+                units[layer] = (chosen / norm[:, None]).to(self._narrow)
+            return Pending(units, torch.stack(norms), torch.stack(centred_norms) if centred_norms else None)

@@ -44,7 +44,8 @@ def _facts(info: BankInfo, journal: Journal) -> dict[str, Any]:
         "disk_bytes": info.disk_bytes,
         "index": info.index,
         "progress": bank_state(info, journal),
-        **{key: record[key] for key in ("state", "source", "created", "tool", "identity", "corpora")},
+        **{key: record[key] for key in ("state", "source", "created", "tool", "corpora")},
+        "identity": info.record.identity.facts(),
     }
 
 
@@ -72,7 +73,7 @@ def _line(bank: dict[str, Any]) -> tuple[str, ...]:
         show_bytes(bank["disk_bytes"]),
         bank["progress"],
         bank["index"] or "-",
-        identity["compute_dtype"],
+        identity["compute_dtype"] + (", centred" if identity["centred"] else ""),
         corpora if len(corpora) <= 40 else corpora[:39] + "…",
     )
 
@@ -102,6 +103,7 @@ def details(bank: dict[str, Any]) -> str:
         "layer": f"{identity['layer']} of {identity['n_layers']} ({identity['convention']})",
         "vectors": f"{identity['dim']} x {identity['vector_dtype']}, {identity['normalisation']}",
         "computed in": identity["compute_dtype"],
+        "centred": f"on the text mean {(identity['mean'] or 'unknown')[:12]}" if identity["centred"] else "no",
         "contexts": f"{every} per vocabulary token, seed {identity['seed']}",
         "special tokens": "as the tokenizer adds them" if identity["special_tokens"] else "left out",
         "weights": identity["weights"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingest.centring import bank_identities, with_means
 from ingest.corpus import Corpus
 from ingest.encoding import Encoder, batches, default_batch_tokens
 from ingest.interrupts import Interruption
@@ -104,8 +105,8 @@ class _Ingest:
                 raise
 
     def _run(self) -> IngestSummary:
-        wanted = self._identities()
         existing = {info.name: info for info in self._store.list()}
+        wanted = bank_identities(self._loaded, self._options, existing)
         for identity in wanted:
             if identity.name() in existing:
                 existing[identity.name()].record.identity.require_match(identity)
@@ -114,15 +115,6 @@ class _Ingest:
         names = tuple(identity.name() for identity in wanted)
         done = tuple(identity.name() for identity in wanted if identity not in missing)
         return IngestSummary(names, done, plan, self._rows, self._tokens, self._seconds, self._disk_bytes(names))
-
-    def _identities(self) -> list[BankIdentity]:
-        options = self._options
-        return [
-            self._loaded.identity(
-                layer, vector_dtype=options.vector_dtype, max_contexts=options.max_contexts, seed=options.seed
-            )
-            for layer in sorted(set(options.layers))
-        ]
 
     def _without_complete(self, wanted: list[BankIdentity], existing: Mapping[str, BankInfo]) -> list[BankIdentity]:
         """The banks that do not hold the whole corpus yet."""
@@ -161,11 +153,13 @@ class _Ingest:
         with texts:
             plan = self._plan(names, selection, start)
             self._progress.plan(plan)
+            if self._options.centre:
+                with self._timed("centre"):
+                    identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)
             with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows) as writer:
                 self._note_done(names, selection, start)
                 with self._timed("encode"):
-                    layers = [identity.layer for identity in identities]
-                    self._encode(writer, layers, names, selection, texts, start)
+                    self._encode(writer, identities, names, selection, texts, start)
                 with self._timed("index"):
                     self._finish(writer, names, selection, texts)
         self._journal.remove(names)
@@ -213,14 +207,15 @@ class _Ingest:
     def _encode(
         self,
         writer: BankWriter,
-        layers: Sequence[int],
+        identities: Sequence[BankIdentity],
         names: Sequence[str],
         selection: Selection,
         texts: Texts,
         start: int,
     ) -> None:
         options = self._options
-        encoder = Encoder(self._loaded, layers, options.vector_dtype)
+        means = {one.layer: mean for one in identities if (mean := one.mean_state()) is not None}
+        encoder = Encoder(self._loaded, [one.layer for one in identities], options.vector_dtype, means)
         budget = options.batch_tokens or default_batch_tokens(self._loaded.device)
         self._progress.start("Encoding", selection.tokens(start), "tokens")
         done, flushed, pause = start, time.monotonic(), options.flush_seconds

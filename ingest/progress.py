@@ -23,6 +23,8 @@ class IngestOptions:
         flush_seconds: how often rows are made durable, which is what an interruption can cost.
         index: build quantised vectors for approximate search.
         graph: build an HNSW graph, too; ``None`` leaves it to the store.
+        centre: subtract the mean state of a sample of the chosen tokens, per layer, before states
+            are normalised; see :mod:`ingest.centring`.
     """
 
     layers: tuple[int, ...]
@@ -33,6 +35,7 @@ class IngestOptions:
     flush_seconds: float = 30.0
     index: bool = True
     graph: bool | None = None
+    centre: bool = False
 
     def __post_init__(self) -> None:
         """Check what types cannot.
@@ -103,7 +106,8 @@ class IngestSummary:
         plan: what was planned; ``None`` where there was nothing to do.
         rows: rows written to each bank by this run.
         tokens: tokens encoded by this run.
-        seconds: per phase: ``read``, ``collect``, ``encode`` (storing goes on beside it), ``index``.
+        seconds: per phase: ``read``, ``collect``, ``centre`` (where asked for), ``encode`` (storing goes on
+            beside it), ``index``.
         disk_bytes: of all banks together; ``None`` where the store does not say.
     """
 

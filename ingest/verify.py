@@ -99,7 +99,8 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
     identity = bank.record.identity
     identity.require_model(loaded.identity(identity.layer, vector_dtype="float32", max_contexts=None, seed=0))
     tokenizer = BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
-    encoder = Encoder(loaded, [identity.layer], "float32")
+    mean = identity.mean_state()
+    encoder = Encoder(loaded, [identity.layer], "float32", None if mean is None else {identity.layer: mean})
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
     drawn = _draw(bank, sample, seed)
     rows = [row for row in drawn if _REPLACED not in row.payload["sentence"] and row.payload["position"] >= 0]

@@ -13,16 +13,19 @@ from store.base import Bank, BankInfo, Store
 from store.records import require_complete
 
 
-def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None) -> tuple[BankInfo, ...]:
+def choose_banks(
+    store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None, centred: bool | None = False
+) -> tuple[BankInfo, ...]:
     """The complete banks of a model, by layer and name; none is opened.
 
     Args:
         store: where to look.
         loaded: the model whose states will be compared with theirs.
         bank_layers: layers to keep; ``None`` for all.
+        centred: banks of centred states, or of raw ones; ``None`` for both.
 
     Raises:
-        BankNotFoundError: the store holds no banks.
+        BankNotFoundError: the store holds no banks, or only centred ones, or none that is.
         BankMismatchError: it holds only other models' banks.
         LayerError: it lacks a bank layer asked for.
         BankIncompleteError: the ingest of a bank asked for, or of all, has not finished.
@@ -38,6 +41,8 @@ def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] |
             differences[0].message if differences[0] else "",
             f"The store holds banks of {models}: query it with that model, or ingest a corpus with {loaded.name}.",
         )
+    if centred is not None:
+        ours = _of_kind(ours, centred)
     ours.sort(key=lambda info: (info.record.identity.layer, info.name))
     if bank_layers is not None:
         ours = _at_layers(ours, bank_layers)
@@ -48,9 +53,10 @@ def choose_banks(store: Store, loaded: LoadedModel, bank_layers: Sequence[int] |
     return tuple(complete)
 
 
-def unfinished_layers(store: Store, loaded: LoadedModel) -> tuple[int, ...]:
-    """Layers at which an ingest with this model has not finished."""
+def unfinished_layers(store: Store, loaded: LoadedModel, centred: bool = False) -> tuple[int, ...]:
+    """Layers at which an ingest with this model, centred or not, has not finished."""
     ours = [info.record for info in store.list() if _difference(info, loaded) is None]
+    ours = [record for record in ours if record.identity.centred == centred]
     return tuple(sorted({record.identity.layer for record in ours if record.state != "complete"}))
 
 
@@ -106,7 +112,7 @@ def bank_facts(bank: Bank) -> dict[str, Any]:
         {key: value for key, value in asdict(c).items() if value is not None}  # ``imported`` only where it is so
         for c in record.corpora
     ]
-    return {"name": bank.name, **record.identity.to_dict(), "rows": bank.count(), "corpora": corpora}
+    return {"name": bank.name, **record.identity.facts(), "rows": bank.count(), "corpora": corpora}
 
 
 def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out: Sequence[int]) -> list[str]:
@@ -164,3 +170,19 @@ def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInf
             f"It has layers {', '.join(map(str, there))}; ingest adds others.",
         )
     return [info for info in infos if info.record.identity.layer in layers]
+
+
+def _of_kind(infos: Sequence[BankInfo], centred: bool) -> list[BankInfo]:
+    """Centred banks, or raw ones: cosines of one kind of state with the other mean nothing."""
+    kept = [info for info in infos if info.record.identity.centred == centred]
+    if kept:
+        return kept
+    if centred:
+        raise BankNotFoundError(
+            "The store holds only banks of raw states for this model; a centred query needs centred ones.",
+            "Make them with `lensbank ingest --centre`, or leave out --centre.",
+        )
+    raise BankNotFoundError(
+        "The store holds only centred banks for this model; a query of raw states needs raw ones.",
+        "Add --centre to the query, or ingest without --centre.",
+    )

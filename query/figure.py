@@ -109,6 +109,8 @@ def _caption(reading: Reading) -> str:
         parts.append(f"bank layers {', '.join(map(str, search.bank_layers))}")
         recall = "" if search.recall is None else f", recall@{search.top_k} {search.recall:.3f}"
         parts.append("exact search" if search.exact else f"approximate search{recall}")
+    if search.centring:
+        parts.append(f"states {search.centring.in_words()}")
     if not search.patches:
         parts.append("patches of the best scores with different words")
     return "  ·  ".join(parts)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from query.pixels import UnclearPixels, to_rgb
-from schemas.errors import ImageError
+from schemas.errors import ImageError, InputError
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
 MAX_PIXELS = 1024**3 // 6
@@ -24,6 +24,7 @@ MAX_BYTES = 1 << 30
 
 # Others are left out on purpose: Pillow hands EPS files to Ghostscript, for one.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 _READABLE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 # MPO is left out: the other pictures in such a JPEG are previews or the second eye's.
 _FRAMES = {"GIF": "frame", "WEBP": "frame", "PNG": "frame", "AVIF": "frame", "TIFF": "page"}
@@ -203,3 +204,17 @@ def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
     except Exception:  # a damaged note about a picture is no damaged picture
         return image, False
     return (ImageOps.exif_transpose(image), True) if orientation in range(2, 9) else (image, True)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below a folder, by name.
+
+    Raises:
+        InputError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected one with images.", "Check the path.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"There is no image in {folder}.", f"Expected files such as {', '.join(_SUFFIXES[:4])}.")
+    return paths

@@ -33,6 +33,7 @@ class QueryOptions:
         max_pixels: images larger than this are refused.
         lenses: of :data:`query.lenses.LENSES`, in the order of their results.
         recall_check: whether a search that is not exact is compared with an exact one on a sample.
+        centre: compare states less their mean with centred banks; raw states with raw banks otherwise.
 
     Raises:
         UsageError: a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
@@ -49,6 +50,7 @@ class QueryOptions:
     max_pixels: int = MAX_PIXELS
     lenses: tuple[str, ...] = ("latent",)
     recall_check: bool = True
+    centre: bool = False
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""

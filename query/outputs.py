@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from query.figure import to_png
-from query.images import open_image
+from query.images import OpenedImage, open_image
 from query.ink import Ink
 from query.pictures import reduced
 from query.pipeline import QuerySession
@@ -31,15 +31,35 @@ class Answer:
     picture: Image.Image | None
 
 
-def ask(session: QuerySession, images: Sequence[str | Path], texts: Sequence[str], max_pixels: int) -> list[Answer]:
+def ask(
+    session: QuerySession,
+    images: Sequence[str | Path | OpenedImage],
+    texts: Sequence[str],
+    max_pixels: int,
+    centre_images: Sequence[Path] = (),
+) -> list[Answer]:
     """Read images, then texts.
+
+    Args:
+        session: the lenses.
+        images: files, or ``-``.
+        texts: to read after them.
+        max_pixels: larger images are refused.
+        centre_images: of a centred session: subtract the mean of these images' states; the images
+            asked about where there are none.
 
     Raises:
         LensbankError: see :meth:`query.pipeline.QuerySession.image` and ``text``.
     """
     answers = []
-    for path in images:
-        opened = open_image(path, max_pixels)
+    if session.options.centre:  # read more than once, which standard input cannot be
+        images = [open_image("-", max_pixels) if image == "-" else image for image in images]
+    if centre_images:
+        session.centre_on(centre_images, "folder")
+    elif session.options.centre and len(images) > 1:
+        session.centre_on(images)
+    for image in images:
+        opened = image if isinstance(image, OpenedImage) else open_image(image, max_pixels)
         answers.append(Answer(session.image(opened), reduced(opened.image)))
     return answers + [Answer(session.text(text), None) for text in texts]
 

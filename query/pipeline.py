@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from models.layers import check_layers, default_layers
 from models.loading import LoadedModel
 from query.asking import Asked, ask_image, ask_text
+from query.assembling import assembled
 from query.banks import (
     bank_facts,
     bank_layers,
@@ -21,18 +22,19 @@ from query.banks import (
     require_model,
     unfinished_layers,
 )
+from query.centring import Centre, Source, text_centre, visual_centre
 from query.filtering import filter_notes, plan_searches, split_conditions
 from query.images import OpenedImage
-from query.lenses import LatentLens, Lens, LensAnswer, Words
+from query.lenses import LatentLens, Lens, LensAnswer
 from query.options import QueryOptions
+from query.progress import Progress, Silent
 from query.recall import Recall, with_recall
 from query.vocabulary import Vocabulary
 from query.vocabulary_lenses import EmbeddingLens, LogitLens
 from schemas.errors import UsageError
 from schemas.filters import Condition
-from schemas.results import BankSearch, LayerReading, Reading, SearchSettings, TokenReading
+from schemas.results import BankSearch, Reading, SearchSettings
 from store.base import Bank, Store
-from store.records import tool_version
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,34 +45,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 __all__ = ["Progress", "QueryOptions", "QuerySession", "choose_banks", "model_source"]
-
-
-class Progress(Protocol):
-    """Where a query reports to. Phases come one after the other."""
-
-    def start(self, phase: str, total: int | None, unit: str) -> None:
-        """A phase begins; ``total`` is ``None`` where it is not known."""
-
-    def advance(self, count: int) -> None:
-        """So many more units are done."""
-
-    def finish(self) -> None:
-        """The phase has ended."""
-
-    def remark(self, text: str) -> None:
-        """Something to know before what follows."""
-
-
-class _Silent:
-    """Tells nobody."""
-
-    def start(self, phase: str, total: int | None, unit: str) -> None: ...
-
-    def advance(self, count: int) -> None: ...
-
-    def finish(self) -> None: ...
-
-    def remark(self, text: str) -> None: ...
 
 
 class QuerySession:
@@ -97,9 +71,10 @@ class QuerySession:
         """
         self._loaded = loaded
         self._options = options
-        self._progress = progress or _Silent()
+        self._progress = progress or Silent()
         self._banks: list[Bank] = []
         self._searches: tuple[BankSearch, ...] = ()
+        self._centre: Centre | None = None
         asked = options.layers
         if asked is not None:
             self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
@@ -107,8 +82,9 @@ class QuerySession:
         with ExitStack() as opened:
             if "latent" in options.lenses:
                 self._open_banks(store, opened)
-            elif options.bank_layers is not None:
-                raise UsageError("Only LatentLens searches banks, and it was not asked for.", "Leave out --bank-layer.")
+            elif options.bank_layers is not None or options.centre:
+                option = "--centre" if options.centre else "--bank-layer"
+                raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
             if asked is None:
                 depth = loaded.lm.n_layers
                 self._layers = tuple(sorted({0, *(bank_layers(self._banks) or default_layers(depth))}))
@@ -137,8 +113,35 @@ class QuerySession:
         Raises:
             LensbankError: as :meth:`image`.
         """
-        return self._read(
-            [ask_image(self._loaded, image, self._layers, self._options, self._progress.remark) for image in images]
+        centre = self._centre
+        if self._options.centre and centre is None:
+            centre = self._visual_centre(images, "images")
+        remark = self._progress.remark
+        asked = [ask_image(self._loaded, image, self._layers, self._options, remark) for image in images]
+        return self._read(asked, centre)
+
+    def centre_on(self, on: Centre | Sequence[str | Path | OpenedImage], source: Source = "images") -> Centre:
+        """Of a centred session: from now on subtract the mean of these images' visual states.
+
+        Without it, the mean is that of the images of each call.
+
+        Args:
+            on: images, each of which is shown to the model once; or what an earlier call returned.
+            source: ``folder`` where these are not the images that will be asked about; for the record.
+
+        Raises:
+            UsageError: the session is not centred; too few visual tokens.
+            LensbankError: as :meth:`image`.
+        """
+        self._centre = on if isinstance(on, Centre) else self._visual_centre(on, source)
+        return self._centre
+
+    def _visual_centre(self, images: Sequence[str | Path | OpenedImage], source: Source) -> Centre:
+        options = self._options
+        if not options.centre:
+            raise UsageError("Raw states were asked for: nothing is subtracted.", "Add --centre.")
+        return visual_centre(
+            self._loaded, images, self._layers, options.prompt, options.max_pixels, source, self._progress
         )
 
     def text(self, text: str) -> Reading:
@@ -149,89 +152,92 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        return self._read([ask_text(self._loaded, text, self._layers, self._options)])[0]
+        layers, centre = self._layers, None
+        if self._options.centre:
+            centre = text_centre(self._banks)
+            if self._options.layers is None:
+                layers = tuple(layer for layer in layers if layer in centre.means)
+        return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
 
-    def vectors(self, states: Mapping[int, Floats]) -> dict[str, LensAnswer]:
+    def vectors(
+        self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None
+    ) -> dict[str, LensAnswer]:
         """What each lens sees in given states.
 
         Args:
             states: query layer → ``[n, dim]`` raw hidden states, float32. The layer is a label:
                 every lens reads a state alike, whichever layer it came from.
+            centred: for LatentLens in a centred session: the same states less their mean
+                (:meth:`query.centring.Centre.subtracted_from`).
 
         Returns:
             Lens name → its answer, in the order that the lenses were asked for.
 
         Raises:
+            UsageError: centred states for raw banks, or none for centred ones.
             StateError: a state, or a logit of it, is NaN, infinite or zero.
             StoreError: the database failed.
         """
+        if (centred is not None) != self._options.centre:
+            seen, banks = ("raw", "centred") if centred is None else ("centred", "raw")
+            raise UsageError(f"{seen} states were to be compared with {banks} banks.".capitalize(), "Use the same.")
         count = sum(len(rows) for rows in states.values())
         if not count:
             return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
         steps = sum(len(self._banks) if lens.name == "latent" else 1 for lens in self._lenses)
         self._progress.start("searching", steps * count, "states")
         try:
-            return {lens.name: lens.read(states) for lens in self._lenses}
+            latent = states if centred is None else centred
+            return {lens.name: lens.read(latent if lens.name == "latent" else states) for lens in self._lenses}
         finally:
             self._progress.finish()
 
-    def _read(self, asked: Sequence[Asked]) -> list[Reading]:
+    def _read(self, asked: Sequence[Asked], centre: Centre | None = None) -> list[Reading]:
         import numpy as np
 
-        stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in self._layers}
-        answers = self.vectors(stacked)
+        if not asked:
+            return []
+        layers = tuple(asked[0].states)
+        stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in layers}
+        answers = self.vectors(stacked, None if centre is None else centre.subtracted_from(stacked))
+        recall = answers["latent"].recall if "latent" in answers else None
         readings, start = [], 0
         for one in asked:
             end = start + len(one.tokens)
             found = {
-                layer: {name: answer.found[layer][start:end] for name, answer in answers.items()}
-                for layer in self._layers
+                layer: {name: answer.found[layer][start:end] for name, answer in answers.items()} for layer in layers
             }
-            recall = answers["latent"].recall if "latent" in answers else None
-            readings.append(
-                self._reading(one, tuple(_layer(one, layer, found[layer]) for layer in self._layers), recall)
-            )
+            settings = self._settings(one, recall, centre)
+            notes = (*self._notes, *([] if centre is None else centre.notes()))
+            readings.append(assembled(one, found, self._loaded.provenance(), self._facts, settings, notes))
             start = end
         return readings
 
-    def _reading(self, asked: Asked, layers: tuple[LayerReading, ...], recall: Recall | None) -> Reading:
+    def _settings(self, asked: Asked, recall: Recall | None, centre: Centre | None) -> SearchSettings:
         options = self._options
-        return Reading(
-            kind=asked.kind,
-            source=asked.source,
-            sha256=asked.sha256,
-            width=asked.width,
-            height=asked.height,
-            prompt=asked.prompt,
-            model=self._loaded.provenance(),
-            banks=self._facts,
-            search=SearchSettings(
-                top_k=options.top_k,
-                exact=options.exact,
-                where=tuple(str(condition) for condition in options.where),
-                distinct=options.distinct,
-                bank_layers=bank_layers(self._banks),
-                recall=None if recall is None else recall.share,
-                patches=asked.patches,
-                lenses=options.lenses,
-                recall_states=recall.states if recall and recall.share is not None else None,
-                banks=with_recall(self._searches, recall),
-            ),
-            views=asked.views,
-            layers=layers,
-            tool=tool_version(),
-            notes=(*asked.notes, *self._notes),
+        return SearchSettings(
+            top_k=options.top_k,
+            exact=options.exact,
+            where=tuple(str(condition) for condition in options.where),
+            distinct=options.distinct,
+            bank_layers=bank_layers(self._banks),
+            recall=None if recall is None else recall.share,
+            patches=asked.patches,
+            lenses=options.lenses,
+            recall_states=recall.states if recall and recall.share is not None else None,
+            banks=with_recall(self._searches, recall),
+            centring=None if centre is None else centre.record(),
         )
 
     def _open_banks(self, store: Store | None, opened: ExitStack) -> None:
         if store is None:
             raise UsageError("LatentLens needs a store with banks; none was given.")
         options, loaded = self._options, self._loaded
-        infos = choose_banks(store, loaded, options.bank_layers)
+        infos = choose_banks(store, loaded, options.bank_layers, options.centre)
         self._banks = [opened.enter_context(store.open(info.name)) for info in infos]
         for bank in self._banks:
             require_model(bank.record.identity, loaded)  # another may have taken its place since
-        left_out = unfinished_layers(store, loaded) if options.bank_layers is None else ()
+        left_out = unfinished_layers(store, loaded, options.centre) if options.bank_layers is None else ()
         self._searches = plan_searches(self._banks, options.where, options.exact)
         self._notes += filter_notes(self._banks, options.where, self._searches, options.exact)
         self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
@@ -266,6 +272,11 @@ class QuerySession:
         return self._layers
 
     @property
+    def centre(self) -> Centre | None:
+        """What :meth:`centre_on` was given; ``None`` where nothing was."""
+        return self._centre
+
+    @property
     def banks(self) -> tuple[Bank, ...]:
         """The open banks; none without LatentLens."""
         return tuple(self._banks)
@@ -291,17 +302,3 @@ class QuerySession:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close."""
         self.close()
-
-
-def _layer(asked: Asked, layer: int, found: Mapping[str, Sequence[tuple[Words, ...]]]) -> LayerReading:
-    """What the lenses found at one layer, token by token."""
-    import numpy as np
-
-    norms = np.linalg.norm(asked.states[layer].astype(np.float64), axis=1)
-    tokens = []
-    for i, (t, norm) in enumerate(zip(asked.tokens, norms, strict=True)):
-        words: dict[str, Any] = {name: rows[i] for name, rows in found.items()}
-        neighbors = words.pop("latent", ())
-        place = (t.index, t.label, t.view, t.row, t.col, t.box)
-        tokens.append(TokenReading(*place, float(norm), neighbors, words, t.char_start, t.char_end))
-    return LayerReading(layer, tuple(tokens))

@@ -95,6 +95,7 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []
     asked += [f"distinct {clean(search.distinct)}"] if search.distinct else []
     asked += [f"where {clean(' and '.join(search.where))}"] if search.where else []
+    asked += [f"states {search.centring.in_words()}"] if search.centring else []
     lines = [_bold(name, ink)]
     lines += wrap(" · ".join(facts), width, "  ")
     lines += wrap(" · ".join(asked), width, "  ")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -23,7 +26,16 @@ BankState = Literal["building", "complete"]
 
 # What must agree before states of one run may be compared with, or added to, those of another.
 _MODEL_FIELDS = ("weights", "tokenizer", "layer", "dim", "convention", "normalisation")
-_WRITE_FIELDS = (*_MODEL_FIELDS, "compute_dtype", "vector_dtype", "max_contexts", "seed", "special_tokens")
+_WRITE_FIELDS = (
+    *_MODEL_FIELDS,
+    "compute_dtype",
+    "vector_dtype",
+    "max_contexts",
+    "seed",
+    "special_tokens",
+    "centred",
+    "mean_fingerprint",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,9 @@ class BankIdentity:
         special_tokens: whether the tokenizer's own special tokens (BOS ...) surround a sentence.
         convention: of the layer numbers.
         normalisation: of the vectors.
+        centred: whether a mean state was subtracted from every state before it was normalised.
+        mean: that mean, see :func:`packed_mean`; ``None`` where nothing is subtracted, or before it
+            has been computed.
     """
 
     model: str
@@ -63,16 +78,46 @@ class BankIdentity:
     special_tokens: bool = True
     convention: str = LAYER_CONVENTION
     normalisation: str = NORMALISATION
+    centred: bool = False
+    mean: str | None = None
 
     def name(self) -> str:
         """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``)."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.rsplit("/", 1)[-1].lower()).strip("-")[:48]
-        key = json.dumps([self.weights, self.tokenizer, self.layer, self.convention], sort_keys=True)
+        parts = [self.weights, self.tokenizer, self.layer, self.convention, *(["centred"] if self.centred else [])]
+        key = json.dumps(parts, sort_keys=True)
         return f"{slug or 'model'}-L{self.layer:02d}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
     def at_layer(self, layer: int) -> BankIdentity:
-        """The same model's bank at another layer."""
-        return replace(self, layer=layer)
+        """The same model's bank at another layer; of a centred one, its mean is not known yet."""
+        return replace(self, layer=layer, mean=None)
+
+    def with_mean(self, mean: Iterable[float]) -> BankIdentity:
+        """The same bank, centred on a mean state ``[dim]``."""
+        return replace(self, centred=True, mean=packed_mean(mean))
+
+    @property
+    def mean_fingerprint(self) -> str | None:
+        """SHA-256 of the mean's float32 numbers; ``None`` where there is none."""
+        return None if self.mean is None else hashlib.sha256(base64.b64decode(self.mean)).hexdigest()
+
+    def mean_state(self) -> array[float] | None:
+        """What was subtracted, ``dim`` float32 numbers; ``None`` where nothing was.
+
+        Raises:
+            BankMismatchError: the mean on record is missing or not of the bank's width.
+        """
+        if not self.centred:
+            return None
+        mean = array("f", base64.b64decode(self.mean or ""))
+        if sys.byteorder == "big":
+            mean.byteswap()
+        if len(mean) != self.dim:
+            raise BankMismatchError(
+                f"The record of bank {self.name()} has a mean state of {len(mean)} numbers, expected {self.dim}.",
+                "The record is damaged: drop the bank and ingest again.",
+            )
+        return mean
 
     def require_model(self, other: BankIdentity) -> None:
         """Refuse to search this bank with states of another model.
@@ -102,6 +147,10 @@ class BankIdentity:
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
         return asdict(self)
+
+    def facts(self) -> dict[str, Any]:
+        """As :meth:`to_dict`, for people and results: of the mean only its fingerprint."""
+        return {**asdict(self), "mean": self.mean_fingerprint}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankIdentity:
@@ -233,3 +282,11 @@ class BankRecord:
             tool=data["tool"],
             copying=data.get("copying"),
         )
+
+
+def packed_mean(mean: Iterable[float]) -> str:
+    """A mean state as records hold it: its numbers as little-endian float32, in base64."""
+    numbers = array("f", mean)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode("ascii")

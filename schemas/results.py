@@ -161,6 +161,31 @@ class BankSearch:
 
 
 @dataclass(frozen=True, slots=True)
+class Centring:
+    """The mean that was subtracted from the states that LatentLens compared.
+
+    Attributes:
+        source: ``images``: of the images asked about together; ``folder``: of other images;
+            ``text``: of the bank's text states.
+        images: how many images; ``None`` for text.
+        tokens: how many visual tokens of theirs; ``None`` for text.
+        fingerprint: SHA-256 of the means of all layers.
+    """
+
+    source: str
+    images: int | None
+    tokens: int | None
+    fingerprint: str
+
+    def in_words(self) -> str:
+        """For people: ``less the mean of 3 images``."""
+        if self.source == "text":
+            return "less the bank's text mean"
+        number = f"{self.images} {'other ' if self.source == 'folder' else ''}image{'s' if self.images != 1 else ''}"
+        return f"less the mean of {number}"
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """How the neighbours were found.
 
@@ -176,6 +201,7 @@ class SearchSettings:
         lenses: ``latent``, ``logit``, ``embedding``: those that were asked for, in that order.
         recall_states: states of the sample; ``None`` where ``recall`` is.
         banks: how each bank was searched, by layer.
+        centring: what was subtracted before LatentLens compared; ``None`` where raw states were compared.
     """
 
     top_k: int
@@ -188,6 +214,7 @@ class SearchSettings:
     lenses: tuple[str, ...] = ("latent",)
     recall_states: int | None = None
     banks: tuple[BankSearch, ...] = ()
+    centring: Centring | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +271,7 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
     search["lenses"] = tuple(search.get("lenses", ("latent",)))
     search["banks"] = tuple(BankSearch(**bank) for bank in search.get("banks", ()))
+    search["centring"] = Centring(**search["centring"]) if search.get("centring") else None
     fields["search"] = SearchSettings(**search)
     fields["notes"] = tuple(fields.get("notes", ()))
     fields["banks"] = tuple(fields["banks"])

@@ -14,6 +14,7 @@ from schemas.results import reading_from_dict
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")[1:]}
 CLASSES = (
+    "Centring",
     "Reading",
     "SearchSettings",
     "BankSearch",

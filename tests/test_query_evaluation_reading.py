@@ -16,7 +16,8 @@ from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
 from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
 from query.evaluation.run import read_and_gather
-from query.pipeline import QueryOptions, QuerySession, _Silent
+from query.pipeline import QueryOptions, QuerySession
+from query.progress import Silent
 from schemas.errors import ImageError, InputError, UsageError
 from store.base import open_store
 
@@ -53,7 +54,7 @@ def session(store, loaded):
 
 
 def read(session, images, out, progress=None, **options):
-    return read_images(session, images, ReadingOptions(**options), out, progress or _Silent())
+    return read_images(session, images, ReadingOptions(**options), out, progress or Silent())
 
 
 def test_words_are_those_of_the_query(session, images, tmp_path):
@@ -192,7 +193,7 @@ def test_an_approximate_run_says_what_it_missed(store, loaded, images, tmp_path)
     for _ in range(2):  # the second time from the record
         with QuerySession(store, loaded, options) as session:
             found = read(session, images[:2], tmp_path)
-            done = read_and_gather(session, images[:2], ReadingOptions(), tmp_path, "words", _Silent())
+            done = read_and_gather(session, images[:2], ReadingOptions(), tmp_path, "words", Silent())
         assert found[0].recall.share == 1.0 and found[1].recall is None  # both were read together
         assert any(
             re.search(r"recall@3 1.000 .* on \d+ of the states searched .by bank layer 1: ", n) for n in done.notes

@@ -368,3 +368,20 @@ def test_state_and_identity_decide_who_may_read_and_write(store):
     )
     store.drop(info.name)
     assert identity.name() not in {info.name for info in store.list()}
+
+
+def test_a_centred_bank_keeps_its_mean_beside_the_raw_one(store):
+    few = Rows(30, layers=(5,))
+    raw = few.identities()[0]
+    centred = raw.with_mean(np.linspace(-1e3, 1e-3, raw.dim))
+    for identity in (raw, centred):
+        with store.writer([identity], "/model") as writer:
+            few.put(writer)
+            writer.finish(CORPUS)
+    kept = {info.name: info.record.identity for info in store.list()}
+    assert kept[raw.name()] == raw and kept[centred.name()] == centred
+    np.testing.assert_array_equal(kept[centred.name()].mean_state(), np.linspace(-1e3, 1e-3, raw.dim, dtype=np.float32))
+    with pytest.raises(BankMismatchError, match="mean_fingerprint"):
+        store.writer([raw.with_mean(np.zeros(raw.dim))], "/model")
+    store.drop(raw.name())
+    store.drop(centred.name())

@@ -14,6 +14,11 @@ function scopeText(search) {
   return search.recall === null ? rows : `${rows}, recall ${search.recall.toFixed(3)}`;
 }
 
+function centringText({ source, images }) {
+  if (source === "text") return "less the bank's text mean";
+  return `less the mean of ${counted(images, source === "folder" ? "other image" : "image")}`;
+}
+
 /** The line under the title: enough to know what one is looking at. */
 function headFacts(one) {
   const facts = [];
@@ -57,6 +62,7 @@ function provenanceOf(one) {
   add("Prompt", one.prompt, true);
   add("Lenses", search.lenses.map(lensTitle).join(", "));
   add("Search", searchText(search));
+  if (search.centring) add("States", centringText(search.centring));
   add("Filters", search.where.join(" and "));
   add("Distinct", search.distinct);
   add("Patches asked for", search.patches.map((patch) => patch.join(",")).join("  "));

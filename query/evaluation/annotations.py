@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from query.evaluation.matching import Concept
+from query.images import image_files
 from schemas.errors import InputError
 from schemas.results import PixelBox
 
 #: Group of images that name none.
 ALL = "all images"
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,7 @@ def find_images(folder: Path) -> list[AnnotatedImage]:
     Raises:
         InputError: there is no such folder, or no image in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected one with images.", "Check --images.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES and path.is_file())
-    if not paths:
-        raise InputError(f"There is no image in {folder}.", f"Expected files such as {', '.join(_IMAGES[:4])}.")
+    paths = image_files(folder)
     return [AnnotatedImage(path, path.relative_to(folder).as_posix()) for path in paths]
 
 

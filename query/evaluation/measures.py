@@ -167,6 +167,19 @@ class GroundTruth:
         totals = [self._exchanged(c["objects"]) if exchanged else c["objects"] for c in counts]
         return self._draws.mean([(c[name], total) for c, total in zip(counts, totals, strict=True)])
 
+    def mean_above_chance(
+        self, lens: str, layers: Sequence[int] | None = None, less: str | None = None
+    ) -> Estimate | None:
+        """Concrete less shuffled, mean of layers; ``less`` subtracts the same of another lens, draw by draw."""
+        parts = []
+        for n in self.layers if layers is None else layers:
+            own = self._counts[n, lens]
+            hits = own["concrete"] - own["shuffled"]
+            if less is not None:
+                hits = hits - self._counts[n, less]["concrete"] + self._counts[n, less]["shuffled"]
+            parts.append((hits, own["objects"]))
+        return self._draws.mean(parts)
+
     def lead(self, layer: int, lens: str, other: str) -> Estimate | None:
         """By how much one lens is more often concrete than another at a layer."""
         one, two = self._counts[layer, lens], self._counts[layer, other]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from query.display import clean
 from query.evaluation.report import HEADLINE
 from query.lenses import LENSES
 from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHARES, LEAP = "shares.png", "leap.png"
 # Okabe and Ito's colours: told apart by nearly everyone; the dashes tell them apart in print.
@@ -42,21 +45,46 @@ def draw(summary: Mapping[str, Any], folder: Path) -> list[str]:
         UsageError: matplotlib is not installed.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     names = []
     if summary["results"]:
-        figure = Figure(figsize=(4.6 * len(summary["groups"]), 4.0), layout="constrained")
-        _shares(figure, summary)
-        figure.savefig(folder / SHARES, dpi=150)
+        shares_figure(summary).savefig(folder / SHARES, dpi=150)
         names.append(SHARES)
     if summary["leap"]["bank_layers"]:
-        height, width = len(summary["leap"]["query_layers"]), len(summary["leap"]["bank_layers"])
-        figure = Figure(figsize=(1.6 + 0.62 * width, 1.4 + 0.42 * height), layout="constrained")
-        _leap(figure, summary["leap"])
-        figure.savefig(folder / LEAP, dpi=150)
+        leap_figure(summary["leap"]).savefig(folder / LEAP, dpi=150)
         names.append(LEAP)
     return names
+
+
+def shares_figure(summary: Mapping[str, Any]) -> Figure:
+    """The judge's main share by query layer, one panel a group, one line a lens.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(summary["groups"]), 4.0), layout="constrained")
+    _shares(figure, summary)
+    return figure
+
+
+def leap_figure(leap: Mapping[str, Any]) -> Figure:
+    """Which bank layers neighbours come from, by query layer.
+
+    Args:
+        leap: ``query_layers``, ``bank_layers`` and ``shares`` ``[query layers][bank layers]``.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    height, width = len(leap["query_layers"]), len(leap["bank_layers"])
+    figure = Figure(figsize=(1.6 + 0.62 * width, 1.4 + 0.42 * height), layout="constrained")
+    _leap(figure, leap)
+    return figure
 
 
 def _shares(figure: Any, summary: Mapping[str, Any]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from query.asking import Asked, ask_image
+from query.centring import Centre
 from query.evaluation.annotations import AnnotatedImage
+from query.evaluation.centring import centre_session
 from query.evaluation.records import ImageWords, Patch, Words, WordsFile
 from query.images import open_image
 from query.lenses import LensAnswer
@@ -38,10 +40,13 @@ class ReadingOptions:
         sample: visual tokens in all, spread evenly over the images; ``None`` for every one.
         seed: of the sample and of the random vectors.
         spare: visual tokens of each image beyond the sample, whose words serve as a control.
+        centre_images: of a centred session: files whose mean states are subtracted; of the
+            images evaluated where there are none.
     """
 
     sample: int | None = None
     seed: int = 0
+    centre_images: tuple[Path, ...] = ()
     spare: int = 0
 
 
@@ -76,6 +81,10 @@ def read_images(
         LensbankError: as :meth:`query.pipeline.QuerySession.image`.
     """
     hashes = _checked_hashes(images, session.options.max_pixels)
+    if session.options.centre:
+        others = options.centre_images
+        paths = others or [image.path for image in images]
+        centre_session(session, paths, "folder" if others else "images", out)
     file = WordsFile(out, {**run_settings(session, options), "images": _images_key(images, hashes)})
     done = {words.name: words for words in file.read()}
     quotas = image_quotas(len(images), options)
@@ -97,7 +106,8 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
     """Everything that decides what the lenses say, the images apart; JSON types only."""
     asked = session.options
     model = session.loaded.provenance()
-    kept = ("name", "rows", "weights", "layer", "compute_dtype", "vector_dtype", "max_contexts", "seed", "corpora")
+    kept = ["name", "rows", "weights", "layer", "compute_dtype", "vector_dtype", "max_contexts", "seed", "corpora"]
+    kept += ["mean"] if asked.centre else []
     return {
         "model": {key: model[key] for key in ("id", "revision", "weights", "tokenizer", "dtype")},
         "banks": [{key: bank[key] for key in kept} for bank in session.bank_facts],
@@ -112,6 +122,7 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
         **({"spare": options.spare} if options.spare else {}),
+        "centring": None if session.centre is None else asdict(session.centre.record()),
     }
 
 
@@ -152,6 +163,7 @@ class _Shown:
     asked: Asked
     kept: tuple[int, ...]
     states: Mapping[int, Floats]
+    centred: Mapping[int, Floats] | None
 
 
 def _batches(
@@ -162,7 +174,7 @@ def _batches(
     batch: list[_Shown] = []
     for image, quota in waiting:
         asked = ask_image(session.loaded, image.path, session.layers, session.options)
-        batch.append(_shown(image, asked, quota, options))
+        batch.append(_shown(image, asked, quota, options, session.centre))
         if sum(len(rows) for shown in batch for rows in shown.states.values()) >= _STATES_AT_ONCE:
             yield batch
             batch = []
@@ -170,16 +182,23 @@ def _batches(
         yield batch
 
 
-def _shown(image: AnnotatedImage, asked: Asked, quota: int | None, options: ReadingOptions) -> _Shown:
+def _shown(
+    image: AnnotatedImage, asked: Asked, quota: int | None, options: ReadingOptions, centre: Centre | None
+) -> _Shown:
     # Each image has its own dice, so that its words do not depend on which images came before.
     rng = np.random.default_rng([options.seed, int(asked.sha256[:16], 16)])
     count = len(asked.tokens)
     chosen = range(count) if quota is None else sorted(rng.permutation(count)[: quota + options.spare].tolist())
     kept = tuple(chosen)
-    states = {
-        layer: np.concatenate([rows[list(kept)], _random_like(rows, rng)]) for layer, rows in asked.states.items()
-    }
-    return _Shown(image, asked, kept, states)
+    chosen_states = {layer: rows[list(kept)] for layer, rows in asked.states.items()}
+    random = {layer: _random_like(rows, rng) for layer, rows in asked.states.items()}
+    # Random directions are random whatever is subtracted from states: they go to every lens as they are.
+    centred = None if centre is None else _with(centre.subtracted_from(chosen_states), random)
+    return _Shown(image, asked, kept, _with(chosen_states, random), centred)
+
+
+def _with(states: Mapping[int, Floats], more: Mapping[int, Floats]) -> dict[int, Floats]:
+    return {layer: np.concatenate([rows, more[layer]]) for layer, rows in states.items()}
 
 
 def _random_like(rows: Floats, rng: np.random.Generator) -> Floats:
@@ -192,7 +211,11 @@ def _random_like(rows: Floats, rng: np.random.Generator) -> Floats:
 
 def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: ReadingOptions) -> list[ImageWords]:
     stacked = {layer: np.concatenate([shown.states[layer] for shown in batch]) for layer in session.layers}
-    answers = session.vectors(stacked)
+    centred = None
+    if session.options.centre:
+        parts = [shown.centred or {} for shown in batch]
+        centred = {layer: np.concatenate([part[layer] for part in parts]) for layer in session.layers}
+    answers = session.vectors(stacked, centred)
     found, start = [], 0
     for shown in batch:
         middle, end = start + len(shown.kept), start + len(shown.kept) + RANDOM_VECTORS

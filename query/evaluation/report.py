@@ -195,6 +195,7 @@ def _settings(summary: Row) -> list[str]:
         f"model {model['id']}, revision {model['revision']}, weights {model['weights'][:12]}, {model['dtype']}",
         f"exact search: {settings['exact']}; filters: {' and '.join(settings['where']) or 'none'}; "
         f"distinct: {settings['distinct'] or 'no'}",
+        f"centred: {_centring(settings)}",
         f"sample: {settings['sample'] or 'every patch'}; seed {settings['seed']}; "
         f"{settings['random_vectors']} random vectors per image and layer",
         *judged_facts(summary),
@@ -206,4 +207,15 @@ def _settings(summary: Row) -> list[str]:
 def _alt(name: str) -> str:
     return {"shares.png": "Share of visual tokens by layer and lens", "leap.png": "Bank layers by query layer"}.get(
         name, name
+    )
+
+
+def _centring(settings: Row) -> str:
+    centring = settings.get("centring")
+    if centring is None:
+        return "no"
+    whose = "other images" if centring["source"] == "folder" else "the images evaluated"
+    return (
+        f"yes, for LatentLens: the mean of the {centring['tokens']:,} visual tokens of {whose} "
+        f"({centring['images']}) was subtracted, and the bank's text mean from its rows"
     )

@@ -1,0 +1,202 @@
+"""Searching the ablations' banks by matrix products: which words each setting finds for each state."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ingest.corpus import read_corpora
+from ingest.pipeline import IngestOptions, run
+from models.loading import LoadedModel
+from store.base import Bank, open_store
+
+BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
+#: Layers that the demo's bank does not have: the input embedding, and the paper's last two.
+EXTRA = (0, 28, 29)
+TOP_K = 5
+KINDS = ("any", "is_word", "distinct", "both")
+_QUERIES_AT_ONCE = 512
+
+Floats = NDArray[np.float32]
+#: Score, word and bank layer.
+Hit = tuple[float, str, int]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the tables.
+
+    Attributes:
+        name: for people.
+        contexts: kept per vocabulary token, of the bank searched; ``None`` for all.
+        layers: bank layers; ``None`` for the query's own alone.
+        centred: whether both sides lose their mean.
+        kind: ``any`` row, whole words (``is_word``), ``distinct`` words, or ``both``.
+        only: query layers, to save time; all where there are none.
+    """
+
+    name: str
+    contexts: int | None = 20
+    layers: tuple[int, ...] | None = BANK_LAYERS
+    centred: bool = False
+    kind: str = "any"
+    only: tuple[int, ...] = ()
+
+    def banks(self, query_layer: int) -> tuple[int, ...]:
+        """Layers searched for states of a layer; none where the bank lacks the query's own, or to save time."""
+        if self.only and query_layer not in self.only:
+            return ()
+        if self.layers is not None:
+            return self.layers
+        return (query_layer,) if query_layer in BANK_LAYERS else ()
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def store_of(out: Path, contexts: int | None) -> Path:
+    """Where the banks of a selection are."""
+    return out / f"store-{contexts or 'all'}"
+
+
+def make_banks(loaded: LoadedModel, corpus_file: Path, out: Path, contexts: int | None) -> None:
+    """Banks of the demo's corpus; of the default selection also layers that it lacks, and centred ones."""
+    for centre in (False, True) if contexts == 20 else (False,):
+        say(f"banks: {contexts or 'all'} contexts per token{', centred' if centre else ''}")
+        layers = (*EXTRA, *BANK_LAYERS) if contexts == 20 and not centre else BANK_LAYERS
+        options = IngestOptions(layers=layers, max_contexts=contexts, index=False, centre=centre)
+        with (
+            read_corpora([corpus_file]) as corpus,
+            open_store(store_of(out, contexts), create=True) as store,
+        ):
+            run(loaded, corpus, store, options)
+
+
+def found_words(
+    setting: Setting, states: dict[int, Floats], out: Path, results: Path
+) -> dict[int, list[list[tuple[str, int]]]]:
+    """Per query layer and state: the nearest words with their bank layers, best first."""
+    found = {}
+    for layer in states:
+        banks = setting.banks(layer)
+        if not banks:
+            continue
+        best = [nearest(setting, bank, states, layer, out, results) for bank in banks]
+        found[layer] = [merged(rows, setting.kind) for rows in zip(*best, strict=True)]
+    return found
+
+
+def merged(rows: Sequence[list[Hit]], kind: str) -> list[tuple[str, int]]:
+    """The best of several banks' lists."""
+    kept: list[tuple[str, int]] = []
+    seen: set[str] = set()
+    for _, word, layer in sorted((hit for row in rows for hit in row), key=lambda hit: (-hit[0], hit[2])):
+        if kind in ("distinct", "both") and word.casefold() in seen:
+            continue
+        seen.add(word.casefold())
+        kept.append((word, layer))
+        if len(kept) == TOP_K:
+            break
+    return kept
+
+
+_answers: dict[str, dict[str, NDArray[Any]]] = {}
+
+
+def nearest(
+    setting: Setting, bank_layer: int, states: dict[int, Floats], query_layer: int, out: Path, results: Path
+) -> Iterator[list[Hit]]:
+    """The best rows of one bank for every state of a layer."""
+    name = f"found-{setting.contexts or 'all'}{'-centred' if setting.centred else ''}-{bank_layer:02d}.npz"
+    if name not in _answers:
+        if not (results / name).exists():
+            say(f"searching: {name}")
+            part = results / "found.part.npz"
+            np.savez(part, allow_pickle=False, **search_bank(setting, bank_layer, states, out))
+            part.replace(results / name)
+        with np.load(results / name, allow_pickle=False) as data:
+            _answers[name] = dict(data)
+    found = _answers[name]
+    words = found["words"]
+    key = f"{setting.kind} {query_layer}"
+    for scores, rows in zip(found[f"{key} scores"].tolist(), words[found[f"{key} rows"]].tolist(), strict=True):
+        yield [(score, word, bank_layer) for score, word in zip(scores, rows, strict=True)]
+
+
+def search_bank(setting: Setting, bank_layer: int, states: dict[int, Floats], out: Path) -> dict[str, NDArray[Any]]:
+    """``words`` of the bank's rows; by kind and query layer ``[n, 5]`` best scores and their rows, best first."""
+    filtered = setting.contexts == 20 and bank_layer in BANK_LAYERS
+    units, words, whole = rows_of(setting, bank_layer, out)
+    columns = {kind: columns_of(kind, words, whole) for kind in (KINDS if filtered else KINDS[:1])}
+    answers: dict[str, NDArray[Any]] = {"words": np.array(words)}
+    for layer, raw in states.items():
+        if setting.only and layer not in setting.only:
+            continue
+        queries = raw - raw.mean(0, dtype=np.float64).astype(np.float32) if setting.centred else raw
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        best: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {kind: [] for kind in columns}
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            scores = torch.from_numpy(queries[start : start + _QUERIES_AT_ONCE]) @ units.T
+            for kind in columns:
+                best[kind].append(best_rows(scores, *columns[kind]))
+        for kind, parts in best.items():
+            answers[f"{kind} {layer} scores"] = np.concatenate([scores for scores, _ in parts])
+            answers[f"{kind} {layer} rows"] = np.concatenate([rows for _, rows in parts])
+    return answers
+
+
+def columns_of(kind: str, words: Sequence[str], whole: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows that a kind of search may return; for distinct words, those of one together, and where each starts."""
+    columns = np.flatnonzero(whole) if kind in ("is_word", "both") else np.arange(len(words))
+    if kind not in ("distinct", "both"):
+        return columns, None
+    folded = np.array([words[i].casefold() for i in columns.tolist()])
+    order = np.argsort(folded, kind="stable")
+    return columns[order], np.flatnonzero(np.r_[True, folded[order][1:] != folded[order][:-1]])
+
+
+def best_rows(
+    scores: torch.Tensor, columns: NDArray[Any], starts: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The highest scores among some columns, and which; the best of each word where words are to be distinct."""
+    chosen = scores if len(columns) == scores.shape[1] and starts is None else scores[:, torch.from_numpy(columns)]
+    if starts is not None:
+        chosen = torch.from_numpy(np.maximum.reduceat(chosen.numpy(), starts, axis=1))
+        columns = columns[starts]
+    values, places = chosen.topk(TOP_K, dim=1)
+    return values.numpy(), columns[places.numpy()].astype(np.int32)
+
+
+def rows_of(setting: Setting, bank_layer: int, out: Path) -> tuple[torch.Tensor, list[str], NDArray[Any]]:
+    """A bank's unit rows, their words, and whether each is a whole word."""
+    vectors: list[Any] = []
+    words: list[str] = []
+    whole: list[bool] = []
+    with open_store(store_of(out, setting.contexts)) as store:
+        wanted = [i for i in store.list() if i.record.identity.centred == setting.centred]
+        (name,) = [info.name for info in wanted if info.record.identity.layer == bank_layer]
+        with store.open(name) as bank:
+            for _, vector, payload in pages(bank):
+                vectors.append(vector)
+                words.append(payload["word"])
+                whole.append(payload["is_word"])
+    return torch.from_numpy(np.stack(vectors)), words, np.array(whole)
+
+
+def pages(bank: Bank) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Every row of a bank."""
+    offset: str | None = None
+    while True:
+        page, offset = bank.scroll(1000, offset, with_vectors=True)
+        yield from page
+        if offset is None:
+            return

@@ -1,0 +1,96 @@
+"""The demo model's result as tables for docs/evaluation.md: `python -m demo.result FOLDER`.
+
+FOLDER is where `make evaluate-demo` has put annotations.json and words.jsonl. Everything is counted by
+query/evaluation/measures.py; this only arranges it: one row a query layer, the three lenses beside each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from query.evaluation.annotations import read_annotations
+from query.evaluation.measures import GroundTruth
+from query.evaluation.records import WORDS_FILE, ImageWords
+from query.evaluation.report import percent
+from query.evaluation.statistics import Estimate
+from query.lenses import LENSES
+
+DATA = Path(__file__).parent / "data"
+#: Between the connector's output and the layers where the model already predicts its next word.
+FIRST, LAST = 1, 24
+
+
+def tables(folder: Path) -> str:
+    """One table a group, and what the lenses come to over layers 1 to 24."""
+    images = read_annotations(folder / "annotations.json", DATA)
+    lines = (folder / WORDS_FILE).read_text(encoding="utf-8").splitlines()
+    words = {found.name: found for found in map(ImageWords.from_json, lines)}
+    parts = []
+    for group in dict.fromkeys(image.group for image in images):
+        chosen = [image for image in images if image.group == group]
+        truth = GroundTruth(chosen, [words[image.name] for image in chosen])
+        patches = truth.measure(truth.layers[0], truth.lenses[0]).object_patches
+        title = f"**{group}** ({len(chosen)} pictures, {patches:,} object patches)"
+        parts.append("\n\n".join([title, _table(truth), _means(truth)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(truth: GroundTruth) -> str:
+    lenses = truth.lenses
+    header = ["layer", *(LENSES[lens] for lens in lenses), "chance", "LatentLens, random patches", "random vectors"]
+    rows = [header, ["---"] * len(header)]
+    for layer in truth.layers:
+        found = {lens: truth.measure(layer, lens) for lens in lenses}
+        latent = found["latent"]
+        best = max((_value(m.concrete), lens) for lens, m in found.items())[1]
+        cells = [
+            _shown(found[lens].concrete, bold=lens == best and bool(_value(found[lens].concrete)), interval=True)
+            for lens in lenses
+        ]
+        controls = (latent.shuffled, latent.random_patches, latent.random_vectors)
+        rows.append([str(layer), *cells, *(_shown(control) for control in controls)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _means(truth: GroundTruth) -> str:
+    """Over layers 1 to 24: each lens, and how many times the better baseline LatentLens is."""
+    layers = [layer for layer in truth.layers if FIRST <= layer <= LAST]
+    means = {lens: truth.mean(lens, "concrete", layers) for lens in truth.lenses}
+    said = ", ".join(f"{LENSES[lens]} {_shown(mean, interval=True)}" for lens, mean in means.items())
+    chance = _shown(truth.mean("latent", "shuffled", layers))
+    lines = [f"Mean of layers {', '.join(map(str, layers))}: {said}; chance {chance}."]
+    own = means["latent"]
+    others = [(mean, lens) for lens, mean in means.items() if lens != "latent" and mean is not None]
+    if own is not None and others:
+        best, lens = max(others, key=lambda other: other[0].value)
+        if best.value:
+            lines.append(
+                f"LatentLens names {own.value / best.value:.0f} times as many as the better baseline, {LENSES[lens]} "
+                f"(the low end of its interval over the high end of the other's: {own.low / best.high:.0f})."
+            )
+        else:
+            lines.append("Neither baseline names any.")
+    return " ".join(lines)
+
+
+def _value(estimate: Estimate | None) -> float:
+    return 0.0 if estimate is None else estimate.value
+
+
+def _shown(estimate: Estimate | None, bold: bool = False, interval: bool = False) -> str:
+    text = percent(None if estimate is None else estimate.to_dict(), interval)
+    return f"**{text}**" if bold else text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the folder, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where `make evaluate-demo` has written")
+    sys.stdout.write(tables(parser.parse_args(arguments).folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What a centred query subtracts: a mean of visual states, or of text states, before cosines are taken.
+
+Visual and text states each share a large common vector, and not the same one: with each kind's own
+mean subtracted, cosines compare what is left. The bank's side of it is :mod:`ingest.centring`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.loading import LoadedModel
+from models.visual_tokens import prepare_image, visual_states
+from query.images import OpenedImage, open_image
+from query.progress import Progress
+from schemas.errors import LayerError, StateError, UsageError
+from schemas.results import Centring
+from store.base import Bank
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+#: Whose mean is subtracted: of the images asked about, of a folder of others, of the bank's text.
+Source = Literal["images", "folder", "text"]
+
+
+# What is left of a state, as a share of its norm, is rounding where it is less.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """Mean states, and what they are the means of.
+
+    Attributes:
+        source: see :data:`Source`.
+        means: layer → ``[dim]`` float32.
+        images: how many images; ``None`` for text.
+        tokens: how many visual tokens of theirs; ``None`` for text.
+    """
+
+    source: Source
+    means: Mapping[int, Floats]
+    images: int | None = None
+    tokens: int | None = None
+
+    def subtracted_from(self, states: Mapping[int, Floats]) -> dict[int, Floats]:
+        """States less their layer's mean.
+
+        Args:
+            states: layer → ``[n, dim]`` raw states.
+
+        Raises:
+            LayerError: a layer whose mean is not known.
+            StateError: a state equals the mean, so that nothing is left.
+        """
+        import numpy as np
+
+        centred: dict[int, Floats] = {}
+        for layer, rows in states.items():
+            if layer not in self.means:
+                raise LayerError(
+                    f"The mean state at layer {layer} is not known; there are those of layers "
+                    f"{', '.join(map(str, sorted(self.means))) or 'none'}.",
+                    "Choose such layers by --layer.",
+                )
+            centred[layer] = rows - self.means[layer]
+            left, whole = (np.linalg.norm(n.astype(np.float64), axis=1) for n in (centred[layer], rows))
+            if (left < _ROUNDING * whole).any():
+                raise StateError(
+                    f"A state at layer {layer} equals the mean that is subtracted; no direction is left.",
+                    "Give more images, or --centre-images.",
+                )
+        return centred
+
+    def record(self) -> Centring:
+        """For results."""
+        digest = hashlib.sha256()
+        for layer in sorted(self.means):
+            digest.update(f"{layer}:".encode() + self.means[layer].astype("<f4").tobytes())
+        return Centring(self.source, self.images, self.tokens, digest.hexdigest())
+
+    def notes(self) -> list[str]:
+        """What a reader must know."""
+        if self.images == 1:
+            return [
+                "Centred on the mean of a single image: what all its patches have in common was subtracted, too. "
+                "Ask about more images at once, or give --centre-images."
+            ]
+        return []
+
+
+def visual_centre(
+    loaded: LoadedModel,
+    images: Sequence[str | Path | OpenedImage],
+    layers: Sequence[int],
+    prompt: str | None,
+    max_pixels: int,
+    source: Source,
+    progress: Progress,
+) -> Centre:
+    """The mean of all visual tokens of some images, patch by patch, whatever is asked of which.
+
+    Args:
+        loaded: a vision-language model.
+        images: each is shown to the model once.
+        layers: query layers.
+        prompt: as in the query.
+        max_pixels: larger images are refused.
+        source: for the record.
+        progress: counts images.
+
+    Raises:
+        UsageError: fewer than two visual tokens in all.
+        LensbankError: as :func:`query.asking.ask_image`.
+    """
+    import numpy as np
+
+    sums = {layer: np.zeros(loaded.lm.dim) for layer in layers}
+    tokens = 0
+    progress.start("centring", len(images), "images")
+    try:
+        for image in images:
+            opened = image if isinstance(image, OpenedImage) else open_image(image, max_pixels)
+            shown = prepare_image(loaded, opened.image, prompt)
+            for layer, states in visual_states(loaded, shown, layers).items():
+                sums[layer] += states.cpu().numpy().sum(0, dtype=np.float64)
+            tokens += len(shown.tokens)
+            progress.advance(1)
+    finally:
+        progress.finish()
+    if tokens < 2:
+        raise UsageError(f"A mean of {tokens} visual tokens leaves nothing to compare.", "Give more images.")
+    return Centre(source, {n: (total / tokens).astype(np.float32) for n, total in sums.items()}, len(images), tokens)
+
+
+def text_centre(banks: Sequence[Bank]) -> Centre:
+    """What was subtracted from the text states of centred banks, by their layers."""
+    import numpy as np
+
+    means = {bank.record.identity.layer: bank.record.identity.mean_state() for bank in banks}
+    return Centre("text", {layer: np.array(mean, np.float32) for layer, mean in means.items() if mean is not None})
