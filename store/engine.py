@@ -34,6 +34,8 @@ class EngineSettings:
         index_from_kb: segments of fewer kilobytes of vectors are not indexed: a scan is as fast.
         segment_rows: rows below which a segment is not worth a core of its own.
         optimize_rows: rows after which to index when it is not known how many will come.
+        growing_rows: rows, over all banks that are written together, whose payload indexes may still be
+            growing: these take some 2 KB of memory a row until a segment is optimised.
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
         graph_links: links per row of that graph (HNSW's m).
         graph_effort: candidates looked at for each row while it is built (ef_construct).
@@ -47,6 +49,7 @@ class EngineSettings:
     index_from_kb: int = 1000
     segment_rows: int = 5_000
     optimize_rows: int = 100_000
+    growing_rows: int = 300_000
     graph_from_rows: int = 300_000
     graph_links: int = 16
     graph_effort: int = 100

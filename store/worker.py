@@ -26,6 +26,7 @@ from store import engine
 from store.channel import WriterTask
 from store.disk import require_free, store_error
 from store.locks import LOCK_FILE, BankLock, LeavingError
+from store.processes import return_freed_memory
 from store.records import (
     SHARD_DIR,
     Sidecar,
@@ -174,7 +175,8 @@ class Worker:
         settings = task.settings
         self._segments = settings.segments(task.expected_rows)
         expected = task.expected_rows
-        self._optimize_every = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
+        per_segment = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
+        self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(task.identities)))
         self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
 
     def start(self) -> None:
@@ -248,6 +250,7 @@ class Worker:
         except Exception as error:
             raise store_error(error, bank.folder) from error
         bank.waiting = 0
+        return_freed_memory()
 
     def _flush(self) -> None:
         for bank in self._banks:
