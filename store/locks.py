@@ -22,7 +22,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class LeavingError(StoreLockedError):
-    """The writer's parent is gone; the writer itself will be, too, as soon as it notices."""
+    """The writer's parent is gone, and so will be the writer as soon as it notices; or it has not said whose it is."""
 
 
 class BankLock:
@@ -115,9 +115,10 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
             "and what it had handed over is being stored.",
             "Try again in a moment.",
         )
-    return StoreLockedError(
-        f"Bank {folder.name} in {folder.parent} is being written by "
-        + (f"process {owner}." if owner.isdigit() else "another process."),
+    # A writer takes the lock before it can leave its process id: one without is just starting.
+    kind, who = (StoreLockedError, f"process {owner}") if owner.isdigit() else (LeavingError, "another process")
+    return kind(
+        f"Bank {folder.name} in {folder.parent} is being written by {who}.",
         "Wait until it has finished, or stop it; the same command then goes on where it stopped.",
     )
 
