@@ -66,15 +66,17 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="the demo model's directory")
     parser.add_argument("--out", type=Path, required=True, help="banks, states and results; reused by the next run")
     parser.add_argument("--limit", type=int, help="only so many pictures of each group")
+    parser.add_argument("--quick", action="store_true", help="without all contexts, whose banks take most of the time")
     arguments = parser.parse_args()
     out: Path = arguments.out
     results = out / (f"first-{arguments.limit}" if arguments.limit else "pictures")  # all share the banks
     images = annotated(arguments.limit, results)
     loaded = load_model(arguments.model, need_vision=True)
-    for contexts in (5, 20, None):
+    settings = [setting for setting in SETTINGS if setting.contexts is not None or not arguments.quick]
+    for contexts in dict.fromkeys(setting.contexts for setting in settings):
         make_banks(loaded, DATA / "corpus.txt.gz", out, contexts)
     states, patches = visual_states(loaded, images, results)
-    found = {setting: found_words(setting, states, out, results) for setting in SETTINGS}
+    found = {setting: found_words(setting, states, out, results) for setting in settings}
     print_tables(images, patches, found)
 
 
