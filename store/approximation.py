@@ -14,8 +14,8 @@ from store.base import Bank
 
 #: Rows up to which a filtered search compares them all ...
 FEW_ROWS = 20_000
-#: ... as it does where they are at most this share of the bank: a graph then found 39 % of the neighbours in the
-#: worst case, and exact search, which is the default, takes no more than this share of its time.
+#: ... as it does where they are at most this share of the bank: a graph then found 78 % of the neighbours in the
+#: worst case (docs/storage.md), and exact search takes no more than this share of its time.
 SMALL_SHARE = 1 / 3
 _REMEMBERED = 64
 _CANDIDATES, _OVERSAMPLING = 100, 4.0
