@@ -35,7 +35,10 @@ class EngineSettings:
         segment_rows: rows below which a segment is not worth a core of its own.
         optimize_rows: rows after which to index when it is not known how many will come.
         growing_rows: rows, over all banks that are written together, whose payload indexes may still be
-            growing: these take some 2 KB of memory a row until a segment is optimised.
+            growing: these take some 1.5 KB of memory a row until a segment is optimised.
+        merged_rows: rows up to which segments are merged: a merge takes some 1 KB of memory a row.
+        writing_segments: indexed segments to leave in a large bank while it is being written; with as few as
+            it ends with, every new one would be merged with a large one again and again.
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
         graph_links: links per row of that graph (HNSW's m).
         graph_effort: candidates looked at for each row while it is built (ef_construct).
@@ -49,7 +52,9 @@ class EngineSettings:
     index_from_kb: int = 1000
     segment_rows: int = 5_000
     optimize_rows: int = 100_000
-    growing_rows: int = 300_000
+    growing_rows: int = 200_000
+    merged_rows: int = 400_000
+    writing_segments: int = 16
     graph_from_rows: int = 300_000
     graph_links: int = 16
     graph_effort: int = 100
@@ -78,7 +83,7 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
         optimizers=edge.EdgeOptimizersConfig(
             indexing_threshold=settings.index_from_kb,
             default_segment_number=segments + 1,  # the one that takes new rows counts, too
-            max_segment_size=200_000_000,
+            max_segment_size=max(1, settings.merged_rows * identity.dim * 4 // 1024),  # in KB of float32
         ),
         payload_memory=edge.Memory.Cold,
         wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too
@@ -94,7 +99,7 @@ def _quantization(bits: int) -> edge.TurboQuantQuantizationConfig | None:
         4: edge.TurboQuantBitSize.Bits4,
         8: edge.TurboQuantBitSize.Bits8,
     }[bits]
-    return edge.TurboQuantQuantizationConfig(bits=size, memory=edge.Memory.Pinned)
+    return edge.TurboQuantQuantizationConfig(bits=size, memory=edge.Memory.Cached)
 
 
 def create_shard(folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int) -> edge.EdgeShard:
@@ -106,15 +111,19 @@ def create_shard(folder: Path, identity: BankIdentity, settings: EngineSettings,
 
 
 def _index(kind: FieldKind) -> Any:
+    # Read from the disk as filters ask: held in memory they would grow with the bank.
+    cold = edge.Memory.Cold
     if kind == "keyword":
-        return edge.KeywordIndexParams(prefix=True)
+        return edge.KeywordIndexParams(prefix=True, memory=cold)
     if kind == "integer":
-        return edge.IntegerIndexParams(lookup=True, range=True)
+        return edge.IntegerIndexParams(lookup=True, range=True, memory=cold)
     if kind == "float":
-        return edge.FloatIndexParams()
+        return edge.FloatIndexParams(memory=cold)
     if kind == "bool":
-        return edge.BoolIndexParams()
-    return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True)
+        return edge.BoolIndexParams(memory=cold)
+    return edge.TextIndexParams(
+        tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True, memory=cold
+    )
 
 
 def load_shard(folder: Path) -> edge.EdgeShard:

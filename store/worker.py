@@ -177,6 +177,10 @@ class Worker:
         expected = task.expected_rows
         per_segment = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
         self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(task.identities)))
+        # While writing; finish() merges them.
+        self._growing = max(self._segments, settings.writing_segments)
+        if expected is not None and self._optimize_every >= per_segment:
+            self._growing = self._segments
         self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
 
     def start(self) -> None:
@@ -185,7 +189,7 @@ class Worker:
         for identity in self._task.identities:
             self._banks.append(OpenBank(self._root, identity, self._task))
         for bank in self._banks:
-            bank.open(self._task, self._segments)
+            bank.open(self._task, self._growing)
         sync_folder(self._root)
         for bank in self._banks:
             bank.fresh = False
@@ -250,14 +254,20 @@ class Worker:
         except Exception as error:
             raise store_error(error, bank.folder) from error
         bank.waiting = 0
+        # Only a flush lets go of the segment that was replaced.
+        self._flush_one(bank)
         return_freed_memory()
 
     def _flush(self) -> None:
         for bank in self._banks:
-            try:
-                bank.flush()
-            except Exception as error:
-                raise store_error(error, bank.folder) from error
+            self._flush_one(bank)
+
+    @staticmethod
+    def _flush_one(bank: OpenBank) -> None:
+        try:
+            bank.flush()
+        except Exception as error:
+            raise store_error(error, bank.folder) from error
 
     def _finish(self, corpora: Sequence[CorpusRecord], index: bool, graph: bool | None) -> None:
         self._flush()
@@ -282,14 +292,13 @@ class Worker:
 
     def _index(self, bank: OpenBank, graph: bool) -> None:
         had_graph = bank.sidecar.index == "graph"
-        if graph != had_graph:
+        if graph != had_graph or self._growing != self._segments:
             bank.need().close()
             bank.shard = engine.reload_shard(
                 bank.folder / SHARD_DIR, bank.identity, self._task.settings, self._segments, graph
             )
             bank.waiting = bank.sidecar.rows
         self._optimize(bank)
-        bank.need().flush()
         indexed = bank.need().info().indexed_vectors_count > 0
         bank.note(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
 

@@ -297,7 +297,7 @@ def drawn(examples):
 
 def test_the_filters_are_worth_asking():
     """A fair share keeps something and leaves something out; every operator of every kind and every oddity occurs."""
-    seen = drawn(300)
+    seen = drawn(1000)
     kept = [sum(all(holds(c, p) for c in where) for p in PAYLOADS) for where in seen]
     some = sum(0 < n < COUNT for n in kept)
     assert some > 0.3 * len(kept), (some, len(kept))
