@@ -9,6 +9,8 @@ EVALUATION := $(CACHE)/evaluate-demo
 IMAGE ?= demo/data/images/scene_14.png
 # For a quick look: LIMIT=4 evaluates so many pictures of each group. Use another EVALUATION folder with it.
 LIMIT ?=
+# Processes that the tests run in; each takes up to 2 GB of memory.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
 SOURCES := cli.py lensbank.py commands docs schemas models store ingest query demo benchmarks tests
 
 export TOKENIZERS_PARALLELISM := false
@@ -58,8 +60,9 @@ evaluate-demo: demo-bank
 	  --layer 0,1,2,4,8,12,16,20,24,28,30 --out $(EVALUATION)
 	$(BIN)/python -m demo.result $(EVALUATION)
 
+# Files of tests run beside each other, each process on one core.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # torchvision from the package index is built for CUDA; beside a CPU build of torch a plugin lets it load.
 $(CACHE)/torchvision/.ready: $(VENV)/.ready

@@ -110,7 +110,8 @@ class Vocabulary:
         pending = list(range(len(scores)))
         depth = min(size, _GROWTH * k + _SPARE)
         while pending:
-            values, ids = (part.cpu().numpy() for part in scores[pending].topk(depth, dim=1))
+            rows = scores if len(pending) == len(scores) else scores[pending]  # an index would copy them all
+            values, ids = (part.cpu().numpy() for part in rows.topk(depth, dim=1))
             open_rows = []
             for row, at_values, at_ids in zip(pending, values, ids, strict=True):
                 last = at_values[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Scores held at once, at most: 256 MB of float32.
 _SCORES_AT_ONCE = 64 << 20
+# Normalised embeddings that are kept, at most: 256 MB of float32.
+_UNITS_KEPT = 64 << 20
 # Embedding rows normalised at once.
 _ROWS_AT_ONCE = 16_384
 
@@ -132,7 +134,8 @@ class LogitLens(_VocabularyLens):
     def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
         loaded = self._loaded
         logits = loaded.lm.logits(states.to(loaded.dtype)).to(states.device).float()
-        if not bool(logits.isfinite().all()):
+        # The extremes are NaN where any logit is: one pass, and nothing of the size of the logits is made.
+        if not all(bool(extreme.isfinite()) for extreme in logits.aminmax()):
             raise StateError(
                 f"Logits of a state are NaN or infinite, computed in {loaded.dtype_name}.",
                 "Try --dtype float32." if loaded.dtype != torch.float32 else "The model or the input is broken.",
@@ -148,6 +151,7 @@ class EmbeddingLens(_VocabularyLens):
     """
 
     name = "embedding"
+    _units: Sequence[Tensor] = ()
 
     def _matrices(self) -> Sequence[nn.Module]:
         return self._loaded.lm.embed_tokens, self._loaded.lm.entry
@@ -159,9 +163,21 @@ class EmbeddingLens(_VocabularyLens):
     def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
         """See the base class; an embedding of zeros, which some models keep for padding, gets 0."""
         unit = torch.nn.functional.normalize(states, dim=1)
-        parts = []
+        scores = torch.empty(len(states), self._size, device=states.device)
+        start = 0
+        for rows in self._units or self._normalised(states.device):
+            torch.mm(unit, rows.T, out=scores[:, start : start + len(rows)])
+            start += len(rows)
+        return scores.clamp_(-1, 1), [None] * len(states)
+
+    def _normalised(self, device: torch.device) -> Iterator[Tensor]:
+        """The embedding's unit rows, some at a time; kept for the next states where they are few bytes."""
+        kept: list[Tensor] = []
+        width = self._loaded.lm.dim
         for start in range(0, self._size, _ROWS_AT_ONCE):
-            ids = torch.arange(start, min(start + _ROWS_AT_ONCE, self._size), device=states.device)
-            rows = torch.nn.functional.normalize(self._loaded.lm.embeddings(ids).to(unit.device).float(), dim=1)
-            parts.append(unit @ rows.T)
-        return torch.cat(parts, dim=1).clamp_(-1, 1), [None] * len(states)
+            ids = torch.arange(start, min(start + _ROWS_AT_ONCE, self._size), device=device)
+            rows = torch.nn.functional.normalize(self._loaded.lm.embeddings(ids).to(device).float(), dim=1)
+            if self._size * width <= _UNITS_KEPT:
+                kept.append(rows)
+            yield rows
+        self._units = kept

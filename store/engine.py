@@ -121,9 +121,7 @@ def _index(kind: FieldKind) -> Any:
         return edge.FloatIndexParams(memory=cold)
     if kind == "bool":
         return edge.BoolIndexParams(memory=cold)
-    return edge.TextIndexParams(
-        tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True, memory=cold
-    )
+    return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True, memory=cold)
 
 
 def load_shard(folder: Path) -> edge.EdgeShard:
