@@ -90,7 +90,8 @@ def test_the_picture_has_a_line_where_each_patch_begins(tiled, photo):
 def test_a_guessed_grid_is_called_one(tiny_vlm, photo, tmp_path, monkeypatch):
     monkeypatch.delitem(FAMILIES, "fast_vlm")
     done = run("inspect", photo, "--model", tiny_vlm, "--picture", tmp_path / "p.png")
-    assert "fast_vlm (no file in models/families/ knows it: one square grid is assumed)" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())  # lines wrap where the terminal ends
+    assert "fast_vlm (no file in models/families/ knows it: one square grid is assumed)" in said
     assert "Note" in done.stdout
 
 
