@@ -265,6 +265,31 @@ def test_putting_in_any_portions_gives_the_same_bank(store, rows):
     assert stored(store, rows, 4) == stored(store, rows, 5) == set(rows.ids)
 
 
+def test_a_bank_written_in_many_segments_ends_in_few(tmp_path):
+    many = Rows(6000, dim=64)
+    small = EngineSettings(
+        batch_rows=500, index_from_kb=20, segment_rows=3000, growing_rows=1000, merged_rows=4000, writing_segments=8
+    )
+    store = EmbeddedStore(tmp_path, small)
+    growing = 0
+    with store.writer(many.identities(), "/model", expected_rows=6000) as writer:
+        for start in range(0, 6000, 1000):
+            many.put(writer, start, start + 1000)
+            writer.flush()
+            growing = max(growing, *(folders(tmp_path / i.name()) for i in many.identities()))
+        writer.finish(CORPUS)
+    assert stored(store, many, 4) == stored(store, many, 5) == set(many.ids)
+    assert growing > 3
+    # Two of at most 4,000 rows and the one that takes new rows; another core might have asked for more.
+    for identity in many.identities():
+        assert folders(tmp_path / identity.name()) <= max(3, small.segments(6000) + 1)
+
+
+def folders(bank):
+    """Segments on the disk."""
+    return sum(path.is_dir() for path in (bank / "shard" / "segments").iterdir())
+
+
 def test_the_arrays_may_be_reused_after_put(store, rows):
     buffer = {layer: np.empty((50, 16), np.float16) for layer in (4, 5)}
     halves = {layer: v.astype(np.float16) for layer, v in rows.vectors.items()}
