@@ -53,7 +53,7 @@ class EngineSettings:
     segment_rows: int = 5_000
     optimize_rows: int = 100_000
     growing_rows: int = 200_000
-    merged_rows: int = 400_000
+    merged_rows: int = 250_000
     writing_segments: int = 16
     graph_from_rows: int = 300_000
     graph_links: int = 16
