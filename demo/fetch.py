@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,16 @@ def fetch_icons(folder: Path) -> Path:
 def _download(wheel: Wheel, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    done = subprocess.run(
-        [*command, "--dest", str(folder), wheel.requirement], capture_output=True, text=True, check=False
-    )
-    if done.returncode or not (folder / wheel.filename).is_file():
+    # Elsewhere first: two processes may want it at once, and neither may see half of it.
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        done = subprocess.run(
+            [*command, "--dest", aside, wheel.requirement], capture_output=True, text=True, check=False
+        )
+        arrived = Path(aside) / wheel.filename
+        there = done.returncode == 0 and arrived.is_file()
+        if there:
+            arrived.replace(folder / wheel.filename)
+    if not there:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise FetchError(
             f"pip could not download {wheel.requirement}: {reason}. The demo model is made of two packages: "
