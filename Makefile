@@ -9,7 +9,7 @@ EVALUATION := $(CACHE)/evaluate-demo
 IMAGE ?= demo/data/images/scene_14.png
 # For a quick look: LIMIT=4 evaluates so many pictures of each group. Use another EVALUATION folder with it.
 LIMIT ?=
-# Processes that the tests run in; each takes up to 2 GB of memory.
+# Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
 SOURCES := cli.py lensbank.py commands docs schemas models store ingest query demo benchmarks tests
 

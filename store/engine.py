@@ -35,8 +35,8 @@ class EngineSettings:
         segment_rows: rows below which a segment is not worth a core of its own.
         optimize_rows: rows after which to index when it is not known how many will come.
         growing_rows: rows, over all banks that are written together, whose payload indexes may still be
-            growing: these take some 1.5 KB of memory a row until a segment is optimised.
-        merged_rows: rows up to which segments are merged: a merge takes some 1 KB of memory a row.
+            growing: they are held in memory until a segment is optimised.
+        merged_rows: rows up to which segments are merged: the more, the more memory a merge takes.
         writing_segments: indexed segments to leave in a large bank while it is being written; with as few as
             it ends with, every new one would be merged with a large one again and again.
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.

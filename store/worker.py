@@ -129,11 +129,18 @@ class OpenBank:
         return self.shard
 
     def flush(self) -> None:
-        """Make everything durable, the record last."""
-        self.need().flush()
-        rows = engine.count_rows(self.need())
-        if rows != self.sidecar.rows:
-            self.note(replace(self.sidecar, rows=rows))
+        """Make everything durable, the record last.
+
+        Raises:
+            StoreError: the engine or the disk failed.
+        """
+        try:
+            self.need().flush()
+            rows = engine.count_rows(self.need())
+            if rows != self.sidecar.rows:
+                self.note(replace(self.sidecar, rows=rows))
+        except Exception as error:
+            raise store_error(error, self.folder) from error
 
     def release(self) -> None:
         """Close the shard and let go; what was never begun leaves no trace."""
@@ -177,10 +184,9 @@ class Worker:
         expected = task.expected_rows
         per_segment = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
         self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(task.identities)))
+        in_portions = expected is None or self._optimize_every < per_segment
         # While writing; finish() merges them.
-        self._growing = max(self._segments, settings.writing_segments)
-        if expected is not None and self._optimize_every >= per_segment:
-            self._growing = self._segments
+        self._growing = max(self._segments, settings.writing_segments) if in_portions else self._segments
         self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
 
     def start(self) -> None:
@@ -239,7 +245,9 @@ class Worker:
         self._pipe.send(("free", slot))
         for bank in self._banks:
             # The last segment is indexed by finish(): nobody should wait for it to know that rows are safe.
-            if bank.waiting >= self._optimize_every and not self._has_all(bank):
+            # (Where a corpus is added to a bank, the bank has as many rows as expected long before.)
+            due = self._optimize_every * (2 if self._has_all(bank) else 1)
+            if bank.waiting >= due:
                 self._optimize(bank)
 
     def _has_all(self, bank: OpenBank) -> bool:
@@ -255,19 +263,12 @@ class Worker:
             raise store_error(error, bank.folder) from error
         bank.waiting = 0
         # Only a flush lets go of the segment that was replaced.
-        self._flush_one(bank)
+        bank.flush()
         return_freed_memory()
 
     def _flush(self) -> None:
         for bank in self._banks:
-            self._flush_one(bank)
-
-    @staticmethod
-    def _flush_one(bank: OpenBank) -> None:
-        try:
             bank.flush()
-        except Exception as error:
-            raise store_error(error, bank.folder) from error
 
     def _finish(self, corpora: Sequence[CorpusRecord], index: bool, graph: bool | None) -> None:
         self._flush()
