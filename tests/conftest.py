@@ -1,9 +1,17 @@
 """Models that several tests share."""
 
+import signal
+
 import pytest
 from tiny_models import save_fastvlm, save_text_model
 
 pytest_plugins = ["browser_fixtures", "demo_fixtures", "server_fixtures"]
+
+
+def pytest_configure():
+    # What a script starts in its background is deaf to Ctrl-C, and so would be all that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -57,8 +58,9 @@ def gone(pid, seconds=20):
     return False
 
 
+@contextmanager
 def script(tmp_path, body, *, preexec=None):
-    """Start a program that writes; it has no main guard, as a user's script may not."""
+    """A program that writes, with no main guard, as a user's script may be; it does not outlive a test that fails."""
     head = """
         import sys, time, signal, os
         sys.path.insert(0, TESTS)
@@ -74,7 +76,7 @@ def script(tmp_path, body, *, preexec=None):
     head = textwrap.dedent(head).replace("TESTS", repr(os.path.dirname(__file__)))
     path.write_text(head + textwrap.dedent(body))
     (tmp_path / "store").mkdir(exist_ok=True)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(path), str(tmp_path / "store")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -83,6 +85,12 @@ def script(tmp_path, body, *, preexec=None):
         start_new_session=True,
         preexec_fn=preexec,
     )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def test_what_was_flushed_survives_the_death_of_both(tmp_path, rows):
