@@ -71,6 +71,7 @@ class EngineSettings:
 
 def _config(identity: BankIdentity, settings: EngineSettings, segments: int, graph: bool) -> edge.EdgeConfig:
     half = identity.vector_dtype == "float16"
+    row_bytes = identity.dim * (2 if half else 4)
     datatype = edge.VectorStorageDatatype.Float16 if half else edge.VectorStorageDatatype.Float32
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
@@ -83,7 +84,7 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
         optimizers=edge.EdgeOptimizersConfig(
             indexing_threshold=settings.index_from_kb,
             default_segment_number=segments + 1,  # the one that takes new rows counts, too
-            max_segment_size=max(1, settings.merged_rows * identity.dim * 4 // 1024),  # in KB of float32
+            max_segment_size=max(1, settings.merged_rows * row_bytes // 1024),  # in KB of vectors as they are stored
         ),
         payload_memory=edge.Memory.Cold,
         wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too

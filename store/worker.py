@@ -179,14 +179,6 @@ class Worker:
         self._task = task
         self._root = Path(task.root)
         self._banks: list[OpenBank] = []
-        settings = task.settings
-        self._segments = settings.segments(task.expected_rows)
-        expected = task.expected_rows
-        per_segment = settings.optimize_rows if expected is None else max(1, -(-expected // self._segments))
-        self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(task.identities)))
-        in_portions = expected is None or self._optimize_every < per_segment
-        # While writing; finish() merges them.
-        self._growing = max(self._segments, settings.writing_segments) if in_portions else self._segments
         self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
 
     def start(self) -> None:
@@ -194,12 +186,25 @@ class Worker:
         self._require_free(0)
         for identity in self._task.identities:
             self._banks.append(OpenBank(self._root, identity, self._task))
+        self._shape()
         for bank in self._banks:
             bank.open(self._task, self._growing)
         sync_folder(self._root)
         for bank in self._banks:
             bank.fresh = False
         self._pipe.send(("ready",))
+
+    def _shape(self) -> None:
+        """Choose segments and portions: for the rows to come, or those there where they are more."""
+        settings, rows = self._task.settings, self._task.expected_rows
+        if rows is not None:
+            rows = max(rows, *(bank.rows for bank in self._banks))
+        self._segments = settings.segments(rows)
+        per_segment = settings.optimize_rows if rows is None else max(1, -(-rows // self._segments))
+        self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(self._banks)))
+        in_portions = rows is None or self._optimize_every < per_segment
+        # While writing; finish() merges them.
+        self._growing = max(self._segments, settings.writing_segments) if in_portions else self._segments
 
     def serve(self) -> None:
         """Do what the parent says until it says close, or is gone."""

@@ -297,6 +297,55 @@ def folders(bank):
     return sum(path.is_dir() for path in (bank / "shard" / "segments").iterdir())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_segments_are_merged_up_to_so_many_rows_in_either_datatype(tmp_path, dtype):
+    many = Rows(6000, dim=64, layers=(4,))
+    bounded = EngineSettings(index_from_kb=20, segment_rows=6000, growing_rows=1000, merged_rows=3500)
+    store = EmbeddedStore(tmp_path, bounded)
+    identities = many.identities(vector_dtype=dtype)
+    with store.writer(identities, "/model", expected_rows=6000) as writer:
+        for start in range(0, 6000, 1000):
+            many.put(writer, start, start + 1000)
+        writer.finish(CORPUS)
+    assert folders(tmp_path / identities[0].name()) >= 3
+    assert [info.rows for info in store.list()] == [6000]
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one core a bank has one segment")
+def test_a_few_rows_more_leave_a_large_bank_its_segments(tmp_path):
+    many = Rows(6500, dim=64, layers=(4,))
+    bank = tmp_path / many.identities()[0].name()
+    store = EmbeddedStore(tmp_path, EngineSettings(index_from_kb=20, segment_rows=3000))
+    with store.writer(many.identities(), "/model", expected_rows=6000) as writer:
+        for start in range(0, 6000, 1000):
+            many.put(writer, start, start + 1000)
+        writer.finish(CORPUS)
+    before = folders(bank)
+    with store.writer(many.identities(), "/model", expected_rows=500) as writer:
+        many.put(writer, 6000)
+        writer.finish(CORPUS)
+    assert folders(bank) == before == 3  # two, and the one that takes new rows
+    assert stored(store, many) == set(many.ids)
+
+
+def test_a_large_corpus_added_to_a_bank_is_indexed_as_it_comes(tmp_path):
+    many = Rows(9000, dim=64, layers=(4,))
+    bank = tmp_path / many.identities()[0].name()
+    store = EmbeddedStore(tmp_path, EngineSettings(index_from_kb=20, segment_rows=9000, growing_rows=1000))
+    with store.writer(many.identities(), "/model", expected_rows=5000) as writer:
+        many.put(writer, 0, 5000)
+        writer.finish(CORPUS)
+    growing = before = folders(bank)
+    with store.writer(many.identities(), "/model", expected_rows=4000) as writer:
+        for start in range(5000, 9000, 500):
+            many.put(writer, start, start + 500)
+            writer.flush()
+            growing = max(growing, folders(bank))
+        writer.finish(CORPUS)
+    assert growing > before
+    assert stored(store, many) == set(many.ids)
+
+
 def test_the_arrays_may_be_reused_after_put(store, rows):
     buffer = {layer: np.empty((50, 16), np.float16) for layer in (4, 5)}
     halves = {layer: v.astype(np.float16) for layer, v in rows.vectors.items()}
