@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.filters import Condition
@@ -32,10 +32,11 @@ _GROWTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row and the layer of the bank it was found in."""
+    """A row, the layer of the bank it was found in, and which of the banks searched that is."""
 
     layer: int
     hit: Hit
+    bank: int = field(default=0, compare=False)
 
     @property
     def rank(self) -> tuple[float, int, str]:
@@ -56,12 +57,12 @@ class _Merge:
     def add(self, bank: int, layer: int, hits: Sequence[Hit], asked: int) -> None:
         """Take in a bank's best rows, of which ``asked`` were wanted."""
         self._frontier[bank] = min(h.score for h in hits) if len(hits) >= asked else -math.inf
-        ranked = sorted([*self.best, *(Found(layer, hit) for hit in hits)], key=lambda found: found.rank)
+        ranked = sorted([*self.best, *(Found(layer, hit, bank) for hit in hits)], key=lambda found: found.rank)
         self.best = []
         rows: set[tuple[int, str]] = set()
         words: set[str] = set()
         for found in ranked:
-            row, word = (found.layer, found.hit.id), folded_word(found.hit)
+            row, word = (found.layer, found.hit.id), folded_word(found.hit) if self._distinct else ""
             # The same row can come twice: asked again, or from two banks of the same layer.
             if row in rows or (self._distinct and word in words):
                 continue
@@ -96,7 +97,8 @@ def search_banks(
     """The ``k`` nearest rows of all banks together, for each state.
 
     A bank is asked for more rows only where its unseen ones could still count: words repeat
-    (``distinct``), or rows tie at the end of its list.
+    (``distinct``), or rows tie at the end of its list. Payload, which is read from the disk or over
+    the network, is fetched for the rows of the answer only, where the search needs none of it.
 
     Args:
         banks: open banks of one model.
@@ -120,14 +122,26 @@ def search_banks(
     # One more than needed shows whether the list ends in a tie.
     depth = _GROWTH * k if distinct else k + 1
     deepest = max(depth, _DEEPEST)
-    while depth <= deepest and _round(banks, states, merges, where, exact, depth, advance):
+    with_payload = distinct is not None
+    while depth <= deepest and _round(banks, states, merges, where, exact, with_payload, depth, advance):
         depth *= _GROWTH
         advance = None  # asking again is rare, and no progress that a user waits for
     if distinct:
         for index, merge in enumerate(merges):
             for number, bank in enumerate(banks):
                 _skip_seen_words(merge, number, bank, states[index : index + 1], where, exact)
-    return [merge.best for merge in merges]
+        return [merge.best for merge in merges]
+    return _with_payloads(banks, [merge.best for merge in merges])
+
+
+def _with_payloads(banks: Sequence[Bank], answers: Sequence[Sequence[Found]]) -> list[list[Found]]:
+    payloads = []
+    for number, bank in enumerate(banks):
+        wanted = {found.hit.id for best in answers for found in best if found.bank == number}
+        payloads.append(bank.payloads(sorted(wanted)) if wanted else {})
+    return [
+        [replace(f, hit=replace(f.hit, payload=payloads[f.bank].get(f.hit.id, {}))) for f in best] for best in answers
+    ]
 
 
 def _round(
@@ -136,6 +150,7 @@ def _round(
     merges: Sequence[_Merge],
     where: Sequence[Condition],
     exact: bool,
+    with_payload: bool,
     depth: int,
     advance: Callable[[int], None] | None,
 ) -> bool:
@@ -147,7 +162,7 @@ def _round(
         asked = asked or bool(pending)
         for start in range(0, len(pending), size):
             chunk = pending[start : start + size]
-            answers = bank.search(states[chunk], depth, where, exact)
+            answers = bank.search(states[chunk], depth, where, exact, with_payload)
             for i, hits in zip(chunk, answers, strict=True):
                 merges[i].add(number, bank.record.identity.layer, hits, depth)
             if advance is not None:

@@ -127,6 +127,17 @@ class Bank(Closing):
         """
 
     @abc.abstractmethod
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Payloads of rows by their ids; those that are not there are left out.
+
+        Args:
+            ids: point ids, UUID strings.
+
+        Raises:
+            StoreError: the database failed.
+        """
+
+    @abc.abstractmethod
     def scroll(
         self, limit: int, offset: str | None = None, with_vectors: bool = False
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:

@@ -96,6 +96,11 @@ class EmbeddedBank(Bank):
             found += [[Hit(str(p.id), p.score, p.payload or {}) for p in points] for points in answers]
         return found
 
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """See :meth:`Bank.payloads`."""
+        shard = self._open()
+        return self._call(lambda: engine.payloads(shard, ids))
+
     def scroll(
         self, limit: int, offset: str | None = None, with_vectors: bool = False
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:

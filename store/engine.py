@@ -191,6 +191,11 @@ def query(
     return shard.query_batch(edge.QueryBatchRequest(requests))
 
 
+def payloads(shard: edge.EdgeShard, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Payloads of those of the rows that are there, by id."""
+    return {str(record.id): dict(record.payload or {}) for record in shard.retrieve(list(ids), True, False)}
+
+
 def scroll(
     shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool
 ) -> tuple[list[edge.Record], str | None]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Queries per request, and rows in one answer: a hit with payload takes about a kilobyte.
 QUERY_CHUNK = 128
 HITS_PER_ANSWER = 20_000
+ROWS_PER_ANSWER = 5_000
 # A server sets aside room for as many hits as are asked for.
 _COUNT_FROM = 10_000
 
@@ -80,6 +81,17 @@ class ServerBank(Bank):
                 lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds)  # type: ignore[misc]
             )
             found += [[Hit(str(p.id), p.score, p.payload or {}) for p in answer.points] for answer in answers]
+        return found
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """See :meth:`Bank.payloads`; some thousands of rows per request."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(ids), ROWS_PER_ANSWER):
+            part = list(ids[start : start + ROWS_PER_ANSWER])
+            records = self._connection.call(
+                lambda c, p=part: c.retrieve(self.name, p, with_payload=True)  # type: ignore[misc]
+            )
+            found |= {str(record.id): record.payload or {} for record in records}
         return found
 
     def scroll(

@@ -147,6 +147,10 @@ class Collection:
                 )
             )
 
+    def retrieve(self, ids, with_payload):
+        with self.lock:
+            return self.shard.retrieve(ids, with_payload, False)
+
     def query(self, requests):
         """Requests as ``models.QueryRequest``."""
         self._check_strict(requests)

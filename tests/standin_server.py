@@ -186,6 +186,9 @@ class Rest(BaseHTTPRequestHandler):
         if (rest, verb) == ("/points", "PUT"):
             self.server.backend.upsert(collection.name, body["points"], length)
             return done
+        if (rest, verb) == ("/points", "POST"):
+            found = collection.retrieve(body["ids"], body.get("with_payload", True))
+            return [{"id": str(r.id), "payload": r.payload} for r in found]
         condition = models.Filter.model_validate(body["filter"]) if body.get("filter") else None
         if rest == "/points/count":
             return {"count": collection.count(condition)}
@@ -309,6 +312,13 @@ class PointsOverGrpc(q.PointsServicer):
     def Count(self, request):
         count = self.collections.get(request.collection_name).count(_filter(request))
         return q.CountResponse(result=q.CountResult(count=count))
+
+    @answering
+    def Get(self, request):
+        collection = self.collections.get(request.collection_name)
+        found = collection.retrieve([p.uuid for p in request.ids], request.with_payload.enable)
+        records = [models.Record(id=str(r.id), payload=r.payload or {}) for r in found]
+        return q.GetResponse(result=[RestToGrpc.convert_record(r) for r in records])
 
     @answering
     def Scroll(self, request):

@@ -181,3 +181,31 @@ def test_one_request_per_bank_where_nothing_ties(banks, queries, monkeypatch):
         monkeypatch.setattr(bank, "search", lambda *args, whole=whole: asked.append(args[1]) or whole(*args))
     search_banks(banks, queries, 5)
     assert asked == [6] * len(banks)
+
+
+@pytest.mark.parametrize("distinct", [None, "word"])
+def test_every_row_comes_with_its_own_payload(banks, data, queries, distinct):
+    for found in search_banks(banks, queries, 7, distinct=distinct):
+        for neighbor in found:
+            n = next(n for n in range(ROWS) if row_id(n) == neighbor.hit.id)
+            assert (neighbor.hit.payload["word"], neighbor.hit.payload["position"]) == (WORDS[n], n % 9)
+            norm = float(np.linalg.norm(data[neighbor.layer][n]))  # the one field that differs between banks
+            assert neighbor.hit.payload["norm"] == pytest.approx(norm, rel=1e-5)
+
+
+def test_payload_is_fetched_for_the_answer_only(banks, queries, monkeypatch):
+    fetched = []
+    for bank in banks:
+        search_whole, payloads_whole = bank.search, bank.payloads
+        monkeypatch.setattr(
+            bank,
+            "search",
+            lambda *args, whole=search_whole: [
+                fetched.extend(hit.id for hit in hits if hit.payload) or hits for hits in whole(*args)
+            ],
+        )
+        monkeypatch.setattr(
+            bank, "payloads", lambda ids, whole=payloads_whole: fetched.extend(ids) or whole(ids)
+        )
+    found = search_banks(banks, queries, 5)
+    assert len(fetched) == len({(f.bank, f.hit.id) for best in found for f in best})

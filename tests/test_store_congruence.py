@@ -268,12 +268,17 @@ def test_random_questions_to_all_banks(banks, where, k, distinct, exact):
         )
         for layer in LAYERS
     }
+    stored = {
+        layer: {name: {**p, "norm": n} for name, p, n in zip(ROWS.ids, PAYLOADS, norms[layer], strict=True)}
+        for layer in LAYERS
+    }
     for query, found in zip(QUERIES, search_banks(banks, QUERIES, k, where, distinct, exact), strict=True):
         expected = best_of_all(query, k, keep, distinct)
         assert [f.hit.score for f in found] == pytest.approx([score for score, _, _ in expected], abs=2e-6)
         true = {(layer, name): score for score, layer, name in best_of_all(query, None, keep, None)}
         assert [f.hit.score for f in found] == pytest.approx([true[f.layer, f.hit.id] for f in found], abs=2e-6)
         assert len({(f.layer, f.hit.id) for f in found}) == len(found)
+        assert all(same_payload(f.hit.payload, stored[f.layer][f.hit.id]) for f in found)
         if distinct:
             words = [same_word(f.hit.payload["word"]) for f in found]
             assert len(set(words)) == len(words)
@@ -345,6 +350,15 @@ def test_every_row_comes_back_once(bank):
         expected, raw, norm = by_id[name]
         assert same_payload(payload, expected)
         np.testing.assert_allclose(vector, raw / norm, atol=2e-7)
+
+
+def test_payload_is_fetched_by_id(bank):
+    by_id = dict(zip(ROWS.ids, PAYLOADS, strict=True))
+    wanted = [*ROWS.ids[7:300:3], ROWS.ids[7], "00000000-0000-0000-0000-000000000000"]  # one twice, one not there
+    found = bank.payloads(wanted)
+    assert set(found) == set(wanted[:-1])
+    assert all(same_payload(payload, by_id[name]) for name, payload in found.items())
+    assert bank.payloads([]) == {}
 
 
 def test_state_and_identity_decide_who_may_read_and_write(store):
