@@ -12,6 +12,11 @@ from collections.abc import Sequence
 from schemas.filters import Condition
 from store.base import Bank
 
+#: Of the HNSW graph, in every engine: links per row (m), candidates looked at for each row while it is built
+#: (ef_construct) and for each query.
+GRAPH_LINKS, GRAPH_EFFORT, GRAPH_CANDIDATES = 16, 100, 256
+#: Rows above which it is worth the minutes that it takes.
+GRAPH_FROM_ROWS = 300_000
 #: Rows up to which a filtered search compares them all ...
 FEW_ROWS = 20_000
 #: ... as it does where they are at most this share of the bank: a graph then found 78 % of the neighbours in the

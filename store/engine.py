@@ -17,10 +17,7 @@ import qdrant_edge as edge
 
 from schemas.collection import BankIdentity
 from schemas.payload import INDEXED_FIELDS, FieldKind
-from store.approximation import oversampling
-
-#: Of approximate search in a graph: candidates looked at.
-SEARCH_EF = 256
+from store.approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_FROM_ROWS, GRAPH_LINKS, oversampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,8 @@ class EngineSettings:
         writing_segments: indexed segments to leave in a large bank while it is being written; with as few as
             it ends with, every new one would be merged with a large one again and again.
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
-        graph_links: links per row of that graph (HNSW's m).
-        graph_effort: candidates looked at for each row while it is built (ef_construct).
+        graph_links: links per row of that graph.
+        graph_effort: candidates looked at for each row while it is built.
         quantized_bits: of the copies that approximate search scans: 1, 2, 4, 8; 0 for none.
         reserve_bytes: free disk space to leave.
     """
@@ -55,9 +52,9 @@ class EngineSettings:
     growing_rows: int = 200_000
     merged_rows: int = 250_000
     writing_segments: int = 16
-    graph_from_rows: int = 300_000
-    graph_links: int = 16
-    graph_effort: int = 100
+    graph_from_rows: int = GRAPH_FROM_ROWS
+    graph_links: int = GRAPH_LINKS
+    graph_effort: int = GRAPH_EFFORT
     quantized_bits: int = 4
     reserve_bytes: int = 128 << 20
 
@@ -179,7 +176,7 @@ def query(
     # exact=True goes past graph and quantised vectors to the rows themselves.
     params = edge.SearchParams(
         exact=exact,
-        hnsw_ef=None if exact else SEARCH_EF,
+        hnsw_ef=None if exact else GRAPH_CANDIDATES,
         quantization=None if exact else edge.QuantizationSearchParams(rescore=True, oversampling=oversampling(limit)),
     )
     requests = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.collection import BankIdentity
 from schemas.errors import StoreError
 from schemas.payload import INDEXED_FIELDS, FieldKind
+from store.approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS
 from store.server_connection import Connection
 from store.server_options import ServerOptions
 
@@ -106,7 +107,8 @@ def build_index(
     """
     from qdrant_client import models
 
-    config = models.HnswConfigDiff(m=16, ef_construct=100) if graph else models.HnswConfigDiff(m=0)
+    links, effort = GRAPH_LINKS, GRAPH_EFFORT
+    config = models.HnswConfigDiff(m=links, ef_construct=effort) if graph else models.HnswConfigDiff(m=0)
     info = connection.call(lambda c: c.get_collection(name))
     green_until = 0.0
     if info.config.hnsw_config.m != config.m:
@@ -144,7 +146,7 @@ class Limits:
     """
 
     exact: bool = True
-    ef: int = 128
+    ef: int = GRAPH_CANDIDATES
     oversampling: float = math.inf
     queries: int | None = None
     hits: int | None = None

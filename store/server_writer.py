@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.collection import BankIdentity, BankRecord, CorpusRecord
 from schemas.errors import StoreError
+from store.approximation import GRAPH_FROM_ROWS
 from store.base import BankWriter, Progress
 from store.records import Copied, begun, finished, new_record
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
@@ -21,7 +22,6 @@ from store.server_points import row_bytes, upsert
 if TYPE_CHECKING:
     from store.base import Floats
 
-GRAPH_FROM_ROWS = 300_000
 #: Rows at the last flush, in the metadata: a server that has fewer has lost some.
 ROWS_KEY = "lensbank_rows"
 # Rows that wait to fill a request, of all banks together.

@@ -204,8 +204,6 @@ def test_payload_is_fetched_for_the_answer_only(banks, queries, monkeypatch):
                 fetched.extend(hit.id for hit in hits if hit.payload) or hits for hits in whole(*args)
             ],
         )
-        monkeypatch.setattr(
-            bank, "payloads", lambda ids, whole=payloads_whole: fetched.extend(ids) or whole(ids)
-        )
+        monkeypatch.setattr(bank, "payloads", lambda ids, whole=payloads_whole: fetched.extend(ids) or whole(ids))
     found = search_banks(banks, queries, 5)
     assert len(fetched) == len({(f.bank, f.hit.id) for best in found for f in best})
