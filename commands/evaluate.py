@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.asking import query_settings
 from commands.judging import (
     ask_model,
     endpoint_settings,
@@ -19,8 +20,7 @@ from commands.judging import (
     write_lists,
 )
 from commands.options import centre_images, centre_options, load, model_options, open_target, shared_options
-from commands.terminal import TerminalProgress, parse_layers, parse_lenses, reported
-from schemas import filters
+from commands.terminal import TerminalProgress, reported
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,21 +97,9 @@ def evaluate(**options: Any) -> None:
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
         from query.evaluation.reading import ReadingOptions
         from query.evaluation.run import evaluate_ground_truth
-        from query.pipeline import QueryOptions, QuerySession, model_source
+        from query.pipeline import QuerySession, model_source
 
-        layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
-        settings = QueryOptions(
-            layers=layers,
-            bank_layers=None if bank_layers == "all" else bank_layers,
-            top_k=options["top_k"],
-            where=filters.parse(options["where"]),
-            distinct=options["distinct"],
-            prompt=options["prompt"],
-            exact=options["exact"],
-            lenses=parse_lenses(options["lenses"] or ("latent,logit,embedding",)),
-            recall_check=options["recall_check"],
-            centre=options["centre"],
-        )
+        settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
         images = _images(options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from commands.asking import query_settings
 from commands.options import (
     centre_images,
     centre_options,
@@ -19,16 +20,12 @@ from commands.options import (
 )
 from commands.terminal import (
     TerminalProgress,
-    parse_layers,
-    parse_lenses,
-    parse_patches,
     reported,
     require_file,
     table_width,
     terminal_ink,
     write_result,
 )
-from schemas import filters
 from schemas.errors import UsageError
 
 
@@ -101,22 +98,9 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         require_file(options["form"], options["out"], texts)
         from query.images import check_images
         from query.outputs import ask, render
-        from query.pipeline import QueryOptions, QuerySession, model_source
+        from query.pipeline import QuerySession, model_source
 
-        layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
-        settings = QueryOptions(
-            layers=layers,
-            bank_layers=None if bank_layers == "all" else bank_layers,
-            top_k=options["top_k"],
-            where=filters.parse(options["where"]),
-            distinct=options["distinct"],
-            patches=parse_patches(options["patches"]),
-            prompt=options["prompt"],
-            exact=options["exact"],
-            lenses=parse_lenses(options["lenses"]),
-            recall_check=options["recall_check"],
-            centre=options["centre"],
-        )
+        settings = query_settings(options)
         others = centre_images(options)
         if others and texts:
             raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")

@@ -1,0 +1,40 @@
+"""What the options that `query` and `evaluate` share ask of the lenses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from commands.terminal import parse_layers, parse_lenses, parse_patches
+from schemas import filters
+
+if TYPE_CHECKING:
+    from query.options import QueryOptions
+
+
+def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> QueryOptions:
+    """The settings of a query.
+
+    Args:
+        options: as click parsed them; what a command does not offer is as a query has it by default.
+        lenses: as typed, where the user names none.
+
+    Raises:
+        UsageError: layers, lenses or patches that cannot be read, or a number out of range.
+        FilterError: a condition that cannot be read.
+    """
+    from query.options import QueryOptions
+
+    layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
+    return QueryOptions(
+        layers=layers,
+        bank_layers=None if bank_layers == "all" else bank_layers,
+        top_k=options["top_k"],
+        where=filters.parse(options["where"]),
+        distinct=options["distinct"],
+        patches=parse_patches(options.get("patches", ())),
+        prompt=options["prompt"],
+        exact=options["exact"],
+        lenses=parse_lenses(options["lenses"] or lenses),
+        recall_check=options["recall_check"],
+        centre=options["centre"],
+    )
