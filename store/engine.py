@@ -84,6 +84,7 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
             max_segment_size=max(1, settings.merged_rows * row_bytes // 1024),  # in KB of vectors as they are stored
         ),
         payload_memory=edge.Memory.Cold,
+        id_tracker_memory=edge.Memory.Cached,
         wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too
     )
 

@@ -140,7 +140,7 @@ def test_rows_that_lack_a_field_are_named(tmp_path):
 def damaged(store, tmp_path, pattern, work):
     copy = tmp_path / "copy"
     shutil.copytree(store.root, copy)
-    segments = copy.glob("*L04*/shard/segments/*/id_tracker.mappings")
+    segments = copy.glob("*L04*/shard/segments/*/id_tracker.versions")
     fullest = max(segments, key=lambda path: path.stat().st_size).parent
     paths = sorted(fullest.glob(pattern))
     assert paths
@@ -157,10 +157,13 @@ def halve(path):
     ("pattern", "work", "said"),
     [
         (
-            "id_tracker.mappings",
+            "id_tracker.i2e",
             lambda path: path.unlink(),
             r"is damaged: \d+ of the 700 rows .*copy the bank's folder",
         ),
+        ("id_tracker.e2i", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows|embedded engine failed"),
+        ("id_tracker.i2e", halve, r"is damaged|embedded engine failed"),
+        ("id_tracker.e2i", halve, r"is damaged|embedded engine failed"),
         ("version.info", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows"),
         ("id_tracker.versions", halve, r"is damaged: \d+ of the 700 rows|embedded engine failed"),
         (
