@@ -1,6 +1,7 @@
 """How fast a bank is searched, beside the official library's in-memory search and a NumPy product.
 
     python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--kinds ...] [--repeat 3] [--keep FOLDER]
+                                      [--candidates 128,256,512]
     python -m benchmarks.bench_search --store STORE [--bank NAME ...]
 
 576 queries (a 24 x 24 image), top 5, one bank. Vectors are synthetic unless ``--store`` names a store of real
@@ -9,7 +10,8 @@ states have: a common mean, two outlier dimensions, clusters by token with a ske
 
 A kind is ``numpy`` (blocked product of unit vectors), ``official`` (the official library's search;
 ``pip install --no-deps latentlens==0.1.0``), or a bank: its vector datatype, then what differs from the defaults:
-``float32``, ``float16``, ``float32+graph``, ``float32+bits8``, ``float32+segments4``, ``float32+graph+m32``.
+``float32``, ``float16``, ``float32+graph``, ``float32+bits8``, ``float32+segments4``, ``float32+graph+m24+ef200``.
+``--candidates`` searches graphs with other numbers of candidates than the default, too.
 
 Every kind is opened and searched in a process of its own, one after the other, so that its memory is its own:
 *anonymous* memory must be had; *mapped* pages of files the kernel takes back when something else needs room.
@@ -143,7 +145,7 @@ def numpy_search(bank: Floats, queries: Floats) -> list[list[int]]:
     return found
 
 
-def searcher(folder: Path, kind: str) -> dict[str, Callable[[Floats], list[list[int]]]]:
+def searcher(folder: Path, kind: str, candidates: list[int]) -> dict[str, Callable[[Floats], list[list[int]]]]:
     """Ways to search what is in ``folder``, by mode."""
     if kind in ("numpy", "official"):
         units = np.load(folder / "units.npy")
@@ -155,6 +157,7 @@ def searcher(folder: Path, kind: str) -> dict[str, Callable[[Floats], list[list[
         metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(units))]
         index = ContextualIndex({1: {"embeddings": torch.from_numpy(units), "metadata": metadata}})
         return {"exact": lambda q: [[n.token_id for n in r] for r in index.search(torch.from_numpy(q), top_k=TOP)]}
+    from store import engine
     from store.base import open_store
 
     store = open_store(folder / kind)
@@ -163,7 +166,15 @@ def searcher(folder: Path, kind: str) -> dict[str, Callable[[Floats], list[list[
     def search(queries: Floats, exact: bool) -> list[list[int]]:
         return [[int(hit.id[-12:], 16) for hit in row] for row in bank.search(queries, TOP, exact=exact)]
 
-    return {"approximate": lambda q: search(q, False), "exact": lambda q: search(q, True)}
+    def looking_at(count: int) -> Callable[[Floats], list[list[int]]]:
+        def search_so(queries: Floats) -> list[list[int]]:
+            setattr(engine, "GRAPH_CANDIDATES", count)  # noqa: B010 - what it searches with is its own affair
+            return search(queries, False)
+
+        return search_so
+
+    more = {f"{count} candidates": looking_at(count) for count in candidates if "graph" in kind}
+    return {"approximate": lambda q: search(q, False), "exact": lambda q: search(q, True), **more}
 
 
 def evict(path: Path) -> None:
@@ -174,12 +185,12 @@ def evict(path: Path) -> None:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(folder: Path, kind: str, repeat: int) -> dict[str, Any]:
+def measure(folder: Path, kind: str, repeat: int, candidates: list[int]) -> dict[str, Any]:
     """One kind, in this process."""
     queries = np.load(folder / "queries.npy")
     evict(folder / kind if (folder / kind).is_dir() else folder / "units.npy")
     began = time.perf_counter()
-    modes = searcher(folder, kind)
+    modes = searcher(folder, kind, candidates)
     result: dict[str, Any] = {"opened": time.perf_counter() - began, "modes": {}}
     for mode, search in modes.items():
         seconds = []
@@ -198,7 +209,7 @@ def measure(folder: Path, kind: str, repeat: int) -> dict[str, Any]:
     return result
 
 
-def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], repeat: int) -> None:
+def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], repeat: int, candidates: str) -> None:
     """Everything about one set of vectors, as a Markdown table."""
     from store.disk import disk_bytes
 
@@ -216,7 +227,8 @@ def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], re
             cost = f"{len(vectors) / times['written']:,.0f} | {times['indexed']:.1f} s" if times else "kept | kept"
             built = f"{cost} | {disk_bytes(folder / kind) / len(vectors):,.0f} B"
         command = [sys.executable, "-m", "benchmarks.bench_search", "--one", kind, "--keep", str(folder)]
-        done = subprocess.run([*command, "--repeat", str(repeat)], stdout=subprocess.PIPE, text=True)
+        command += ["--repeat", str(repeat), "--candidates", candidates]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             print(f"| {kind} | not run | | | | | | | | |")
             continue
@@ -243,11 +255,13 @@ def main() -> None:
     parser.add_argument("--kinds", default=KINDS, help="see above; the first one is what recall is measured against")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--candidates", default="", help="of searches in graphs, beside the default; e.g. 128,512")
     parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    candidates = [int(count) for count in options.candidates.split(",") if count]
     if options.one:
-        print(json.dumps(measure(options.keep, options.one, options.repeat)))
+        print(json.dumps(measure(options.keep, options.one, options.repeat, candidates)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
@@ -257,7 +271,7 @@ def main() -> None:
             sizes = map(int, options.rows.split(","))
             sets = ((f"{rows}x{options.dim}", *synthetic(rows, options.dim, options.seed)) for rows in sizes)  # type: ignore[assignment]
         for name, vectors, queries in sets:
-            compare(folder / name, vectors, queries, options.kinds.split(","), options.repeat)
+            compare(folder / name, vectors, queries, options.kinds.split(","), options.repeat, options.candidates)
 
 
 if __name__ == "__main__":
