@@ -23,7 +23,8 @@ from ingest.recomputing import CHECKED, require_own
 from ingest.tokens import BulkTokenizer
 from schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord, ImportRecord
 from schemas.errors import BankMismatchError, InputError
-from store.base import BankInfo, BankWriter, Store
+from store.base import BankInfo, Store
+from store.writing import BankWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,8 @@ from ingest.tokens import BulkTokenizer
 from models.layers import check_layers, default_layers
 from schemas.collection import BankIdentity
 from schemas.errors import BankIncompleteError
-from store.base import BankInfo, BankWriter, Store
+from store.base import BankInfo, Store
+from store.writing import BankWriter
 
 if TYPE_CHECKING:
     from models.loading import LoadedModel

@@ -7,18 +7,16 @@ of them, and read one by one (:class:`Bank`), since each is a collection of its 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from schemas.collection import BankIdentity, BankRecord
 from schemas.filters import Condition
+from store.writing import BankWriter, Closing
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from store.server_options import ServerOptions
 
     Floats = NDArray[np.floating[Any]]
-
-#: Called with rows indexed so far and rows in all.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +59,6 @@ class BankInfo:
     rows: int
     disk_bytes: int | None
     index: str | None = None
-
-
-class Closing(abc.ABC):
-    """Something to close, as a context manager."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Let go; harmless when repeated."""
-
-    def __enter__(self) -> Self:
-        """The object itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
 
 
 #: Inside a class with a method ``list``, the type's own name is taken.
@@ -171,81 +150,6 @@ class Bank(Closing):
             FilterError: a condition the database cannot express.
             StoreError: the database failed.
         """
-
-
-class BankWriter(Closing):
-    """Writes rows into the banks of several layers at once. For one thread at a time.
-
-    A bank is in state ``building`` from the moment its writer exists until :meth:`finish` has
-    returned. Leaving the ``with`` block by an exception is :meth:`abort`, else :meth:`close`.
-    """
-
-    @abc.abstractmethod
-    def put(
-        self,
-        ids: Sequence[str],
-        payloads: Sequence[Mapping[str, Any]],
-        vectors: Mapping[int, Floats],
-        norms: Mapping[int, Floats],
-    ) -> None:
-        """Hand over rows; may return before they are stored, and waits where storing is behind.
-
-        Args:
-            ids: point ids (:func:`schemas.payload.prefix_ids`); a stored id is replaced.
-            payloads: the same for every layer; ``norm`` is filled in. Lone surrogates, which no
-                database can store, become U+FFFD.
-            vectors: per layer ``[n, dim]`` float32 or float16, any norm. The data is copied.
-            norms: per layer ``[n]``, the norms of the raw states.
-
-        Raises:
-            StateError: a vector or norm is NaN, infinite or zero; none of these rows is taken.
-            ValueError: lengths, layers or shapes do not fit.
-            StoreError: storing these rows or earlier ones failed.
-        """
-
-    @abc.abstractmethod
-    def flush(self) -> None:
-        """Return when everything put so far would survive a power failure.
-
-        Raises:
-            StoreError: storing failed; what earlier flushes acknowledged is safe.
-        """
-
-    @abc.abstractmethod
-    def finish(
-        self,
-        corpora: CorpusRecord | Sequence[CorpusRecord],
-        index: bool = True,
-        progress: Progress | None = None,
-        graph: bool | None = None,
-    ) -> None:
-        """Flush, build the index, mark the banks ``complete`` and close.
-
-        Args:
-            corpora: what has been written; added to the record where not yet in it.
-            index: build quantised vectors for approximate search (small banks need none).
-            progress: called as banks are done.
-            graph: build an HNSW graph, too: much slower to build, faster to search. ``None``
-                builds it for banks of more than some 300,000 rows.
-
-        Raises:
-            StoreError: as :meth:`flush`; the banks stay ``building``.
-        """
-
-    @abc.abstractmethod
-    def abort(self) -> None:
-        """Stop at once: rows since the last flush may be lost, the banks stay ``building``."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Store what was put, and stop; the banks stay ``building`` unless finished. Repeatable."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close, or abort after an exception."""
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 class Store(Closing):

@@ -19,13 +19,14 @@ from schemas.errors import BankNotFoundError, StoreError, StoreFullError
 from schemas.filters import Condition
 from store import engine
 from store.approximation import Fallback
-from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
+from store.base import Bank, BankInfo, BankInfos, Hit, Store
 from store.disk import disk_bytes, is_engine_failure, store_error
 from store.engine import EngineSettings
 from store.filters import edge_filter
 from store.locks import BankLock
 from store.records import SHARD_DIR, Copied, Sidecar, read_sidecar, require_complete, sync_folder
 from store.rows import unit_queries
+from store.writing import BankWriter
 
 if TYPE_CHECKING:
     import qdrant_edge

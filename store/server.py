@@ -11,13 +11,15 @@ from schemas.collection import BankIdentity, BankRecord
 from schemas.errors import BankNotFoundError, StoreError
 from schemas.filters import Condition
 from store.approximation import Fallback, oversampling
-from store.base import Bank, BankInfo, BankInfos, BankWriter, Hit, Store
+from store.base import Bank, BankInfo, BankInfos, Hit, Store
 from store.filters import server_filter
 from store.records import Copied, require_complete
 from store.rows import unit_queries
 from store.server_collections import Limits, read_limits
-from store.server_connection import Connection, Notify, connect
+from store.server_connecting import connect
+from store.server_connection import Connection, Notify
 from store.server_options import ServerOptions
+from store.writing import BankWriter
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from schemas.collection import BankIdentity, BankRecord, CorpusRecord
 from schemas.errors import StoreError
 from store.approximation import GRAPH_FROM_ROWS
-from store.base import BankWriter, Progress
 from store.records import Copied, begun, finished, new_record
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from store.server_collections import build_index, create_indexes, creation, read_limits
@@ -18,6 +17,7 @@ from store.server_connection import METADATA_KEY, CollectionExistsError, Connect
 from store.server_lanes import Batch, Lanes
 from store.server_lease import LEASE_KEY, Lease, require_free
 from store.server_points import row_bytes, upsert
+from store.writing import BankWriter, Progress
 
 if TYPE_CHECKING:
     from store.base import Floats
@@ -30,7 +30,7 @@ _RELEASE_SECONDS = 3.0
 
 
 class ServerWriter(BankWriter):
-    """Writes through a client; see :class:`store.base.BankWriter`.
+    """Writes through a client; see :class:`store.writing.BankWriter`.
 
     Every upload is acknowledged only when the server has applied it. What is acknowledged
     survives the server's crash; a power failure on its machine can cost it the last seconds
@@ -87,7 +87,7 @@ class ServerWriter(BankWriter):
         vectors: Mapping[int, Floats],
         norms: Mapping[int, Floats],
     ) -> None:
-        """See :meth:`store.base.BankWriter.put`."""
+        """See :meth:`store.writing.BankWriter.put`."""
         self._require_open()
         check_rows(ids, payloads, vectors, norms, self._identities, self._dim)
         clean = [clean_payload(payload) for payload in payloads]
@@ -110,7 +110,7 @@ class ServerWriter(BankWriter):
         self._lease.renew()
 
     def flush(self) -> None:
-        """See :meth:`store.base.BankWriter.flush`; what durable means is up to the server."""
+        """See :meth:`store.writing.BankWriter.flush`; what durable means is up to the server."""
         self._require_open()
         self._hand_over_all()
         self._lanes.drain()
@@ -129,7 +129,7 @@ class ServerWriter(BankWriter):
         progress: Progress | None = None,
         graph: bool | None = None,
     ) -> None:
-        """See :meth:`store.base.BankWriter.finish`."""
+        """See :meth:`store.writing.BankWriter.finish`."""
         self.flush()
         new = (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora)
         total, before = sum(self._noted.values()), 0
@@ -148,7 +148,7 @@ class ServerWriter(BankWriter):
         self.close()
 
     def abort(self) -> None:
-        """See :meth:`store.base.BankWriter.abort`."""
+        """See :meth:`store.writing.BankWriter.abort`."""
         if self._open:
             self._open = False
             self._lanes.abort()
@@ -158,7 +158,7 @@ class ServerWriter(BankWriter):
             release.join(_RELEASE_SECONDS)
 
     def close(self) -> None:
-        """See :meth:`store.base.BankWriter.close`."""
+        """See :meth:`store.writing.BankWriter.close`."""
         if not self._open:
             return
         try:

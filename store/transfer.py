@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from schemas.errors import StoreError
-from store.base import Bank, BankInfo, BankWriter, Store
+from store.base import Bank, BankInfo, Store
 from store.checksums import TOLERANCE, Checksum, Comparison, Row, checksum, compare, rows_of
 from store.locks import LeavingError
 from store.records import Copied, require_complete
 from store.reporting import NeverStopping, Stopping, TransferProgress
+from store.writing import BankWriter
 
 # Rows per put; storing goes on while the next ones are read.
 _CHUNK_BYTES = 2 << 20

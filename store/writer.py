@@ -26,13 +26,13 @@ from schemas import errors
 from schemas.collection import BankIdentity, CorpusRecord
 from schemas.errors import StoreError, StoreFullError
 from store import worker
-from store.base import BankWriter, Progress
 from store.channel import SlotLayout, WriterTask
 from store.disk import require_free, store_error
 from store.engine import EngineSettings
 from store.processes import spawning, uninterrupted
 from store.records import Copied
 from store.rows import check_rows, clean_payload, describe_row, one_width, unit_rows
+from store.writing import BankWriter, Progress
 
 if TYPE_CHECKING:
     from store.base import Floats
@@ -42,7 +42,7 @@ _AGAIN = "Run the same command again: it goes on from what was stored last."
 
 
 class EmbeddedWriter(BankWriter):
-    """The parent's end. See :class:`store.base.BankWriter`."""
+    """The parent's end. See :class:`store.writing.BankWriter`."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class EmbeddedWriter(BankWriter):
         vectors: Mapping[int, Floats],
         norms: Mapping[int, Floats],
     ) -> None:
-        """See :meth:`store.base.BankWriter.put`."""
+        """See :meth:`store.writing.BankWriter.put`."""
         self._require_open()
         check_rows(ids, payloads, vectors, norms, self._layers, self._dim)
         rows = [(name, clean_payload(payload)) for name, payload in zip(ids, payloads, strict=True)]
@@ -129,7 +129,7 @@ class EmbeddedWriter(BankWriter):
         self._drain()
 
     def flush(self) -> None:
-        """See :meth:`store.base.BankWriter.flush`."""
+        """See :meth:`store.writing.BankWriter.flush`."""
         self._require_open()
         self._ask("flush")
 
@@ -140,14 +140,14 @@ class EmbeddedWriter(BankWriter):
         progress: Progress | None = None,
         graph: bool | None = None,
     ) -> None:
-        """See :meth:`store.base.BankWriter.finish`."""
+        """See :meth:`store.writing.BankWriter.finish`."""
         self._require_open()
         self._progress = progress
         self._ask("finish", (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora), index, graph)
         self.close()
 
     def abort(self) -> None:
-        """See :meth:`store.base.BankWriter.abort`. Killing the child is safe: no row is acknowledged before a flush."""
+        """See :meth:`store.writing.BankWriter.abort`. To kill the child is safe: only a flush acknowledges rows."""
         self._closed = True
         if self._process.pid is not None:
             if self._failure is not None:
@@ -156,7 +156,7 @@ class EmbeddedWriter(BankWriter):
         self._let_go()
 
     def close(self) -> None:
-        """See :meth:`store.base.BankWriter.close`."""
+        """See :meth:`store.writing.BankWriter.close`."""
         if self._closed:
             return
         try:

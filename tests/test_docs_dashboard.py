@@ -20,7 +20,7 @@ from test_store_rows import CORPUS, Rows
 
 from schemas.payload import FIELD_KINDS, INDEXED_FIELDS
 from store.base import open_store
-from store.server_connection import OLDEST
+from store.server_connecting import OLDEST
 from store.server_options import ServerOptions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -235,7 +235,7 @@ def test_waiting_grows_between_tries(monkeypatch):
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("store.server_connection._CONNECT_PATIENCE", 0.0)
+    monkeypatch.setattr("store.server_connecting._CONNECT_PATIENCE", 0.0)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
