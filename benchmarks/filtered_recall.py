@@ -7,7 +7,8 @@ tokens of the images, read at the layers of the store and at layer 0. Filters ke
 of rows to all of them. Printed as Markdown: the rows that meet the filter, and recall at 5 and at
 50 of the approximate search against the exact search of the same bank (rows that tie with the
 last exact one count as found). What is measured is the index itself, without the fall-back to
-exact search of filters that leave few rows (``--with-fallback`` measures with it). *short* are
+exact search of filters that leave few rows (``--with-fallback`` measures with it). ``--kinds graph,bare`` compares a
+graph with one that has no links for the sake of filters, and prints how long each took to build. *short* are
 queries that got fewer rows back than there are. Times are not measured (benchmarks.bench_search).
 """
 
@@ -17,6 +18,7 @@ import argparse
 import dataclasses
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +34,9 @@ from query.recall import TIE
 from schemas.collection import BankIdentity, CorpusRecord
 from schemas.filters import Condition, parse
 from store import approximation
-from store.base import Bank, Store, open_store
+from store.base import Bank, open_store
+from store.embedded import EmbeddedStore
+from store.engine import EngineSettings
 
 Floats = NDArray[np.float32]
 TOPS = (5, 50)
@@ -48,9 +52,11 @@ def pages(bank: Bank) -> Iterator[list[tuple[str, Any, dict[str, Any]]]]:
             return
 
 
-def copy(source: Bank, target: Store, kind: str) -> BankIdentity:
+def copy(source: Bank, target: EmbeddedStore, kind: str) -> BankIdentity:
     """The bank once more, with a graph or without."""
     identity = dataclasses.replace(source.record.identity, weights=f"{source.record.identity.weights}-{kind}")
+    if kind == "bare":
+        target = EmbeddedStore(target.root, EngineSettings(graph_payload_links=0))
     with target.writer([identity], "benchmark", expected_rows=source.count()) as writer:
         for page in pages(source):
             norms = np.array([payload["norm"] for _, _, payload in page], np.float32)
@@ -61,7 +67,10 @@ def copy(source: Bank, target: Store, kind: str) -> BankIdentity:
                 {identity.layer: vectors},
                 {identity.layer: norms},
             )
-        writer.finish(CorpusRecord("copy", "", 0, 0, 0), graph=kind == "graph")
+        writer.flush()
+        began = time.perf_counter()
+        writer.finish(CorpusRecord("copy", "", 0, 0, 0), graph=kind != "quantized")
+        print(f"{kind}: index built in {time.perf_counter() - began:.0f} s")
     return identity
 
 
@@ -143,7 +152,7 @@ def main() -> None:
         layers = [int(layer) for layer in options.layers.split(",")] if options.layers else layers
         name = next(i.name for i in infos if i.record.identity.layer == options.bank_layer)
         queries = visual_queries(options.model, options.images, layers, options.queries)
-        with store.open(name) as source, open_store(folder, create=True) as copies:
+        with store.open(name) as source, EmbeddedStore(Path(folder)) as copies:
             wheres, total = conditions(source), source.count()
             names = {kind: copy(source, copies, kind).name() for kind in kinds}
             print(f"{total:,} rows of layer {options.bank_layer}, {len(queries)} visual tokens\n")

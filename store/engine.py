@@ -39,6 +39,8 @@ class EngineSettings:
         graph_from_rows: rows above which an HNSW graph is worth the minutes it takes.
         graph_links: links per row of that graph.
         graph_effort: candidates looked at for each row while it is built.
+        graph_payload_links: of each row to others of the same frequent payload value; ``None`` for as many. They are
+            what a filtered search leads along: 0 builds faster and loses most of it (docs/storage.md).
         quantized_bits: of the copies that approximate search scans: 1, 2, 4, 8; 0 for none.
         reserve_bytes: free disk space to leave.
     """
@@ -55,6 +57,7 @@ class EngineSettings:
     graph_from_rows: int = GRAPH_FROM_ROWS
     graph_links: int = GRAPH_LINKS
     graph_effort: int = GRAPH_EFFORT
+    graph_payload_links: int | None = None
     quantized_bits: int = 4
     reserve_bytes: int = 128 << 20
 
@@ -75,7 +78,10 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
             size=identity.dim, distance=edge.Distance.Cosine, datatype=datatype, memory=edge.Memory.Cached
         ),
         hnsw_config=edge.HnswIndexConfig(
-            m=settings.graph_links if graph else 0, ef_construct=settings.graph_effort, full_scan_threshold=1000
+            m=settings.graph_links if graph else 0,
+            ef_construct=settings.graph_effort,
+            full_scan_threshold=1000,
+            payload_m=settings.graph_payload_links,
         ),
         quantization_config=_quantization(settings.quantized_bits),
         optimizers=edge.EdgeOptimizersConfig(
