@@ -75,7 +75,11 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
     datatype = edge.VectorStorageDatatype.Float16 if half else edge.VectorStorageDatatype.Float32
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
-            size=identity.dim, distance=edge.Distance.Cosine, datatype=datatype, memory=edge.Memory.Cached
+            size=identity.dim,
+            distance=edge.Distance.Cosine,
+            datatype=datatype,
+            # Cached is read whole when the bank is opened. A graph needs few rows, and a bank that has one is large.
+            memory=edge.Memory.Cold if graph else edge.Memory.Cached,
         ),
         hnsw_config=edge.HnswIndexConfig(
             m=settings.graph_links if graph else 0,
