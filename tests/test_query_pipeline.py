@@ -213,15 +213,14 @@ def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
 def test_a_row_without_a_field_is_named(ask, photo, monkeypatch):
     from store import embedded
 
-    real = embedded.EmbeddedBank.search
+    real = embedded.EmbeddedBank.payloads
 
-    def stripped(self, *args, **options):
-        return [
-            [replace(hit, payload={k: v for k, v in hit.payload.items() if k != "document"}) for hit in found]
-            for found in real(self, *args, **options)
-        ]
+    def stripped(self, ids):
+        return {
+            name: {k: v for k, v in payload.items() if k != "document"} for name, payload in real(self, ids).items()
+        }
 
-    monkeypatch.setattr(embedded.EmbeddedBank, "search", stripped)
+    monkeypatch.setattr(embedded.EmbeddedBank, "payloads", stripped)
     with ask() as session, pytest.raises(StoreError, match="of bank layer . has no 'document'"):
         session.image(photo)
 
