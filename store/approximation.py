@@ -19,7 +19,7 @@ GRAPH_LINKS, GRAPH_EFFORT, GRAPH_CANDIDATES = 16, 100, 256
 GRAPH_FROM_ROWS = 300_000
 #: Rows up to which a filtered search compares them all ...
 FEW_ROWS = 20_000
-#: ... as it does where they are at most this share of the bank: a graph then found 78 % of the neighbours in the
+#: ... as it does where they are at most this share of the bank: a graph then found 65 % of the neighbours in the
 #: worst case (docs/storage.md), and exact search takes no more than this share of its time.
 SMALL_SHARE = 1 / 3
 _REMEMBERED = 64
