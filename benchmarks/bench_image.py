@@ -1,12 +1,13 @@
 """How long a whole image takes against large banks: every visual token, every lens.
 
-    python -m benchmarks.bench_image --model MODEL --store STORE [--rows 300000] [--graph] [--keep FOLDER] IMAGE
+    python -m benchmarks.bench_image --model MODEL --store STORE [--rows 300000] [--keep FOLDER] IMAGE
 
 STORE has real banks of the model; each is replaced by one of so many rows, mixtures of two real rows with some
-noise. The rows are written and indexed once, as a bank of the middle layer, and copied for the other layers: what is
-found means nothing, what it costs is what it would. The image is then read at the layers of the store, layer 0 and a
-layer between its last ones, in a process of its own for each kind of search, with no file of the banks in the page
-cache. Printed: seconds to open the banks, for the reading, and for the same again (warm); the model's loading apart.
+noise. The rows are written and indexed once, as an ingest would (so many rows get a graph), as a bank of the middle
+layer, and copied for the other layers: what is found means nothing, what it costs is what it would. The image is then
+read at the layers of the store, layer 0 and a layer between its last ones, in a process of its own for each kind of
+search, with no file of the banks in the page cache. Printed: seconds to open the banks, for the reading, and for the
+same again (warm); the model's loading apart.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from benchmarks.bench_search import evict
 LENSES = ("latent", "logit", "embedding")
 
 
-def enlarge(source: str, target: Path, rows: int, graph: bool) -> dict[str, float]:
+def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
     """Banks of ``rows`` rows for every layer of a store; seconds of writing and indexing one."""
     from schemas.collection import CorpusRecord
     from store.base import open_store
@@ -57,7 +58,7 @@ def enlarge(source: str, target: Path, rows: int, graph: bool) -> dict[str, floa
                 writer.put(ids, [page[i][2] for i in first], {identity.layer: vectors}, {identity.layer: norms})
             writer.flush()
             written = time.perf_counter() - began
-            writer.finish(CorpusRecord("bench", "f", rows, rows, rows), graph=graph)
+            writer.finish(CorpusRecord("bench", "f", rows, rows, rows))
         indexed = time.perf_counter() - began - written
     for info in infos:
         if info is not chosen:
@@ -107,7 +108,6 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--store", required=True)
     parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--graph", action="store_true")
     parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
     parser.add_argument("--one", choices=["exact", "approximate"], help=argparse.SUPPRESS)
     parser.add_argument("image")
@@ -118,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         target = options.keep or Path(temporary) / "store"
         if not target.exists():
-            cost = enlarge(options.store, target, options.rows, options.graph)
+            cost = enlarge(options.store, target, options.rows)
             seconds = f"{cost['written']:.0f} s to write, {cost['indexed']:.0f} s to index"
             print(f"One bank of {options.rows:,} rows: {seconds}.")
         print("| search | tokens x layers | banks | open | reading | again | recall@5, lowest | memory: own, mapped |")

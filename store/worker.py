@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schemas.collection import CorpusRecord
 from schemas.errors import LensbankError
@@ -25,14 +25,7 @@ from store.channel import WriterTask
 from store.disk import require_free, store_error
 from store.open_bank import OpenBank
 from store.processes import return_freed_memory
-from store.records import (
-    SHARD_DIR,
-    finished,
-    sync_folder,
-)
-
-if TYPE_CHECKING:
-    pass
+from store.records import SHARD_DIR, finished, sync_folder
 
 _PARENT_CHECK_SECONDS = 2.0
 
