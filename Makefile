@@ -108,7 +108,7 @@ wheel: $(VENV)/.ready
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
 	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
-	  && $$wheel_env/bin/python -c "import lensbank, ingest.pipeline, query.pipeline, store.server, store.embedded, models.visual_tokens" \
+	  && $$wheel_env/bin/python -c "import lensbank, ingest.pipeline, query.pipeline, store.server, store.embedded, models.states" \
 	  && $$wheel_env/bin/python -c "from query.report import to_html; assert '</html>' in to_html([], [])"
 	rm -rf $(CACHE)/wheel-env build
 

@@ -40,8 +40,9 @@ from models.layers import default_layers, find_language_model
 from models.loading import LoadedModel
 from models.memory import estimate_memory
 from models.processors import NoVideo, images_only
+from models.states import visual_states
 from models.verification import verify_language_model, with_own_logits
-from models.visual_tokens import prepare_image, visual_states
+from models.visual_tokens import prepare_image
 
 _SEED = 0
 _TEXT = {"tiny": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,

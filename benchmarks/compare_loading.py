@@ -20,7 +20,8 @@ from PIL import Image
 
 from models.large import LargeModel, onto_disk
 from models.loading import LoadedModel, load_model
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from models.loading import load_model
 from models.memory import estimate_memory
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

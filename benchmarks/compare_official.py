@@ -146,7 +146,7 @@ def main() -> None:
 
 def held_out_states(loaded: LoadedModel, sentences: list[str], layers: list[int]) -> torch.Tensor:
     """States of sentences that are in neither bank, at every layer."""
-    from models.visual_tokens import text_states
+    from models.states import text_states
 
     parts = []
     for sentence in sentences:

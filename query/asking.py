@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.loading import LoadedModel
 from models.memory import estimate_memory
-from models.visual_tokens import prepare_image, text_states, visual_states
+from models.states import text_states, visual_states
+from models.visual_tokens import prepare_image
 from query.images import OpenedImage, open_image
 from query.options import QueryOptions, check_patches
 from schemas.errors import UsageError

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.loading import LoadedModel
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 from query.images import OpenedImage, open_image
 from query.progress import Progress
 from schemas.errors import LayerError, StateError, UsageError

@@ -4,7 +4,7 @@ import uuid
 
 import numpy as np
 
-from models.visual_tokens import text_states
+from models.states import text_states
 from schemas.collection import BankIdentity, CorpusRecord
 from schemas.payload import prefix_ids
 from schemas.words import is_word, word_span

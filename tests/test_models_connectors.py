@@ -18,7 +18,8 @@ from models.connectors.convert import convert
 from models.families import connector as family
 from models.loading import load_model
 from models.patches import token_strings
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 from schemas.errors import InputError, ModelError, UsageError
 
 ALL = [(llm, encoder) for llm in ("llama", "qwen2", "olmo2") for encoder in ("clip", "siglip", "dinov2")]

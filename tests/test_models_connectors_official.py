@@ -18,7 +18,8 @@ from tiny_connectors import N_LAYERS, parts
 
 from models.connectors.convert import convert
 from models.loading import load_model
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 
 pytestmark = pytest.mark.filterwarnings("default")
 _NEEDED = ("molmo", "omegaconf", "einops", "torchvision")

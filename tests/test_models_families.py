@@ -19,7 +19,8 @@ from models.capture import capture_hidden_states
 from models.loading import load_model
 from models.patches import image_features, token_positions, unpadded
 from models.prompting import image_prompt
-from models.visual_tokens import family_of, locate, prepare_image, process, visual_states
+from models.states import visual_states
+from models.visual_tokens import family_of, locate, prepare_image, process
 from query.pipeline import QueryOptions, QuerySession
 from schemas.errors import ModelError
 from store.base import open_store

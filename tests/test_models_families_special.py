@@ -15,7 +15,8 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from models.capture import capture_hidden_states
 from models.loading import load_model
-from models.visual_tokens import locate, prepare_image, process, visual_states
+from models.states import visual_states
+from models.visual_tokens import locate, prepare_image, process
 from schemas.errors import ModelError, UnsupportedModelError
 
 

@@ -20,7 +20,8 @@ from ingest.verify import verify
 from models.large import LargeModel, onto_disk, spread_over
 from models.loading import load_model
 from models.offload import execution_device, resident, stored_tensors
-from models.visual_tokens import prepare_image, text_states, visual_states
+from models.states import text_states, visual_states
+from models.visual_tokens import prepare_image
 from query.inspection import inspect_image
 from query.pipeline import QueryOptions, QuerySession
 from schemas.errors import BankMismatchError, ModelError

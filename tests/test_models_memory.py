@@ -13,7 +13,8 @@ from transformers import CLIPImageProcessorPil
 from benchmarks.compare_memory import peak
 from models.loading import load_model
 from models.memory import MemoryEstimate, estimate_memory
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 
 ALL = range(4)
 

@@ -15,7 +15,8 @@ from ingest.progress import IngestOptions
 from ingest.verify import verify
 from models.large import LargeModel
 from models.loading import load_model
-from models.visual_tokens import prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import prepare_image
 from query.pipeline import QueryOptions, QuerySession
 from schemas.errors import BankMismatchError, UsageError
 from store.base import open_store

@@ -3,7 +3,7 @@ import torch
 from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
 
 from models.loading import load_model
-from models.visual_tokens import text_states
+from models.states import text_states
 from schemas.errors import LayerError, StateError, UsageError
 
 

@@ -12,7 +12,8 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from models.families import generic
 from models.loading import load_model
 from models.patches import Shown, image_features
-from models.visual_tokens import FAMILIES, prepare_image, visual_states
+from models.states import visual_states
+from models.visual_tokens import FAMILIES, prepare_image
 from schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
 from schemas.results import PixelBox, View
 

@@ -12,7 +12,8 @@ from tiny_models import SENTENCES, save_fastvlm
 import cli
 from ingest.pipeline import IngestOptions
 from models.loading import load_model
-from models.visual_tokens import prepare_image, text_states, visual_states
+from models.states import text_states, visual_states
+from models.visual_tokens import prepare_image
 from query.evaluation.annotations import AnnotatedImage
 from query.evaluation.centring import CENTRE_FILE
 from query.evaluation.reading import ReadingOptions, read_images

@@ -11,7 +11,7 @@ from query_banks import write_sentences
 from tiny_models import N_LAYERS, SENTENCES, save_fastvlm, save_text_model
 
 from models.loading import load_model
-from models.visual_tokens import text_states, visual_states
+from models.states import text_states, visual_states
 from query.pipeline import QueryOptions, QuerySession
 from query.render import to_json
 from schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError

@@ -1,0 +1,101 @@
+"""The hidden states of an image's visual tokens, or of a text's tokens: one forward pass each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from models.capture import capture_hidden_states
+from models.loading import LoadedModel
+from models.offload import execution_device
+from models.patches import unpadded, unsupported
+from models.visual_tokens import VisualInput, require_length
+from schemas.errors import ModelError, StateError, UsageError
+from schemas.words import visible_span
+
+
+def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterable[int]) -> dict[int, Tensor]:
+    """The visual tokens' hidden states, in one forward pass that stops after the deepest layer.
+
+    Returns:
+        Layer → float32 ``[len(visual_input.tokens), dim]`` on the model's device, raw (not
+        normalised), in the order of ``visual_input.tokens``.
+
+    Raises:
+        LayerError: a layer that does not exist.
+        StateError: a state is NaN, infinite or zero.
+        UnsupportedModelError: the model changes the length of its sequence.
+        ModelError: the model failed, or the device's memory is too small.
+    """
+    inputs = visual_input.inputs
+    try:
+        with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
+            loaded.model(**inputs, use_cache=False)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{loaded.name} ran out of the device's memory on an image of {len(visual_input.tokens)} visual tokens.",
+            "Use --dtype bfloat16, --device-map auto, or a smaller image.",
+        ) from error
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        raise ModelError(f"{loaded.name} ({type(loaded.model).__name__}) failed on the image: {error}.") from error
+    mask = unpadded(inputs)
+    index = torch.tensor([token.index for token in visual_input.tokens], device=mask.device)
+    rows = mask.nonzero().flatten()[index]
+    states: dict[int, Tensor] = {}
+    for layer, hidden in captured.items():
+        if hidden.shape[1] != mask.shape[0]:
+            raise unsupported(loaded, f"it turned {mask.shape[0]} tokens into {hidden.shape[1]}")
+        states[layer] = hidden[0, rows.to(hidden.device)].to(loaded.device).float()
+        labels = [f"patch {token.row},{token.col}" for token in visual_input.tokens]
+        _require_finite(loaded, layer, states[layer], labels)
+    return states
+
+
+def text_states(
+    loaded: LoadedModel, text: str, layers: Iterable[int]
+) -> tuple[dict[int, Tensor], list[tuple[int, str, int, int, int]]]:
+    """The hidden states of a text's tokens, special tokens left out.
+
+    Returns:
+        Layer → float32 ``[n_tokens, dim]`` on the model's device, raw; and for each token its
+        index in the model's input sequence, its string, its vocabulary id, and the span of
+        its visible characters in ``text``.
+
+    Raises:
+        UsageError: a text without tokens, or too long for the model.
+        LayerError: a layer that does not exist.
+        StateError: a state is NaN, infinite or zero.
+    """
+    encoded = loaded.tokenizer(
+        text, return_tensors="pt", return_offsets_mapping=True, return_special_tokens_mask=True, padding=False
+    )
+    ids = encoded["input_ids"].to(execution_device(loaded.lm.embed_tokens))
+    kept = (encoded["special_tokens_mask"][0] == 0).nonzero().flatten().tolist()
+    if not kept:
+        raise UsageError("The text to ask about holds no token.", "Give at least one word.")
+    require_length(loaded, ids.shape[1])
+    with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
+        loaded.lm.module(input_ids=ids, use_cache=False)
+    strings = loaded.tokenizer.convert_ids_to_tokens(ids[0].tolist())
+    tokens = []
+    for at in kept:
+        start, end = visible_span(text, *encoded["offset_mapping"][0, at].tolist())
+        tokens.append((at, strings[at], int(ids[0, at]), start, end))
+    states = {layer: hidden[0, kept].to(loaded.device).float() for layer, hidden in captured.items()}
+    for layer, hidden in states.items():
+        _require_finite(loaded, layer, hidden, [f"token {token[1]!r}" for token in tokens])
+    return states, tokens
+
+
+def _require_finite(loaded: LoadedModel, layer: int, states: Tensor, labels: list[str]) -> None:
+    """Refuse states that have no direction."""
+    norms = torch.linalg.vector_norm(states, dim=-1)
+    bad = (~norms.isfinite() | (norms == 0)).nonzero().flatten().tolist()
+    if bad:
+        raise StateError(
+            f"The state of {labels[bad[0]]} at layer {layer} is NaN, infinite or zero "
+            f"({len(bad)} of {len(labels)} are), computed in {loaded.dtype_name}.",
+            "Try --dtype float32." if loaded.dtype != torch.float32 else "The model or the input is broken.",
+        )
