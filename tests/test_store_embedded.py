@@ -102,6 +102,7 @@ def test_a_graph_on_request(tmp_path):
         writer.finish(CORPUS, graph=True)
     config = [json.loads(p.read_bytes())["config"] for p in tmp_path.glob("*/shard/segments/*/segment.json")]
     assert '"m": 16' in json.dumps(config)
+    assert "InRam" not in json.dumps(config)  # a large bank's vectors are not read whole to open it
     with store.open(rows.identities()[0]) as bank:
         hits = bank.search(queries(), 10, exact=False)
     best = rows.nearest(4, queries(), 10)

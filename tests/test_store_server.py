@@ -3,14 +3,19 @@
 Searches and filters are compared with the embedded engine's in test_store_filters.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 from test_store_rows import CORPUS, IDENTITY, Rows, assert_same_hits
 
 from schemas.errors import BankIncompleteError, BankMismatchError, BankNotFoundError, StateError, StoreError, UsageError
+from store import engine
 from store.base import open_store
-from store.server import ServerStore
+from store.embedded import EmbeddedBank, EmbeddedStore
+from store.engine import EngineSettings
+from store.server import ServerBank, ServerStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
@@ -152,3 +157,26 @@ def test_names_are_not_paths(store):
             store.open(name)
     with pytest.raises(BankNotFoundError):
         store.open(IDENTITY)
+
+
+def test_an_approximate_search_looks_at_as_many_candidates_as_the_embedded_engine_does(
+    store, rows, client, tmp_path, monkeypatch
+):
+    asked = []
+    there, here = client.query_batch_points, engine.edge.SearchParams
+    monkeypatch.setattr(
+        client, "query_batch_points", lambda *args, **o: asked.append(o["requests"][0].params) or there(*args, **o)
+    )
+    monkeypatch.setattr(ServerBank, "compares_all", lambda *_: False)
+    write(store, rows)
+    with store.open(rows.identities()[0]) as bank:
+        bank.search(rows.vectors[4][:2], 5, exact=False)
+    embedded = EmbeddedStore(tmp_path, EngineSettings(index_from_kb=1))
+    write(embedded, rows)
+    monkeypatch.setattr(EmbeddedBank, "compares_all", lambda *_: False)
+    monkeypatch.setattr(engine.edge, "SearchParams", lambda **o: asked.append(SimpleNamespace(**o)) or here(**o))
+    with embedded.open(rows.identities()[0]) as bank:
+        bank.search(rows.vectors[4][:2], 5, exact=False)
+    server, folder = asked
+    assert (server.exact, server.hnsw_ef) == (folder.exact, folder.hnsw_ef) == (False, 256)
+    assert server.quantization.oversampling == folder.quantization.oversampling
