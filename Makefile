@@ -11,7 +11,7 @@ IMAGE ?= demo/data/images/scene_14.png
 LIMIT ?=
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
-SOURCES := cli.py lensbank.py commands docs schemas models store ingest query demo benchmarks tests
+SOURCES := __init__.py __main__.py api.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate show demo benchmarks docs tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -34,7 +34,7 @@ help:
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo-train]'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo-train]'
 	touch $@
 
 $(MODEL)/config.json: $(VENV)/.ready demo/data/projector.safetensors $(wildcard demo/*.py)
@@ -86,7 +86,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 
+# The package is named lensbank, whatever the folder of the checkout is called.
 types: $(VENV)/.ready
+	mkdir -p .cache/types && ln -sfn ../.. .cache/types/lensbank
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready
@@ -106,10 +108,7 @@ wheel: $(VENV)/.ready
 	$(PYTHON) -m venv $(CACHE)/wheel-env
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --upgrade pip
 	$(CACHE)/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
-	wheel_env=$$(cd $(CACHE)/wheel-env && pwd) && cd / && $$wheel_env/bin/lensbank --help >/dev/null \
-	  && $$wheel_env/bin/lensbank ingest --help >/dev/null && $$wheel_env/bin/lensbank query --help >/dev/null \
-	  && $$wheel_env/bin/python -c "import lensbank, ingest.pipeline, query.pipeline, store.server, store.embedded, models.states" \
-	  && $$wheel_env/bin/python -c "from query.report import to_html; assert '</html>' in to_html([], [])"
+	$(BIN)/python tests/check_wheel.py dist/*.whl $(CACHE)/wheel-env/bin/python
 	rm -rf $(CACHE)/wheel-env build
 
 bench: $(MODEL)/config.json

@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+
+if not __package__:  # run as a file
+    import bootstrap  # noqa: F401
+
+    # Its folder is no place to look for modules: every room would be one.
+    sys.path.pop(0)
+    __package__ = "lensbank"
 
 import click
 
-from commands.banks import banks
-from commands.convert import convert_connector
-from commands.evaluate import evaluate
-from commands.import_bank import import_bank
-from commands.ingest import ingest
-from commands.judging import evaluate_labels
-from commands.models import inspect
-from commands.query import query
-from commands.transfer import pull, push
+from . import __version__
+from .commands.banks import banks
+from .commands.convert import convert_connector
+from .commands.evaluate import evaluate
+from .commands.import_bank import import_bank
+from .commands.ingest import ingest
+from .commands.judging import evaluate_labels
+from .commands.models import inspect
+from .commands.query import query
+from .commands.transfer import pull, push
 
 
 @click.group(name="lensbank", context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lensbank", prog_name="lensbank")
+@click.version_option(__version__, prog_name="lensbank")
 def main_group() -> None:
     """What do the visual tokens of a vision-language model mean to its language model?
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from models.loading import LoadedModel
-from store.base import Bank, open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import LoadedModel
+from lensbank.store.base import Bank
+from lensbank.store.opening import open_store
 
 BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
 #: Layers that the demo's bank does not have: the input embedding, and the paper's last two.

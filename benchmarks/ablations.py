@@ -4,7 +4,7 @@
 
 Banks are made by the product's ingest, states by its query; they are searched by matrix products here,
 which gives what an exact search gives, for many settings at once.
-What counts is `query/evaluation/measures.py`. Goes on where it was stopped; prints Markdown.
+What counts is `evaluate/measures.py`. Goes on where it was stopped; prints Markdown.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from benchmarks.ablation_search import (
     say,
 )
 from demo.annotations import coco, measured_pictures
-from models.loading import LoadedModel, load_model
-from query.evaluation.annotations import AnnotatedImage, read_annotations
-from query.evaluation.measures import GroundTruth
-from query.evaluation.records import ImageWords, Patch
-from query.evaluation.report import percent
-from query.images import open_image
-from query.pipeline import QueryOptions
+from lensbank.evaluate.annotations import AnnotatedImage, read_annotations
+from lensbank.evaluate.measures import GroundTruth
+from lensbank.evaluate.records import ImageWords, Patch
+from lensbank.evaluate.report import percent
+from lensbank.models.loading import LoadedModel, load_model
+from lensbank.query.images import open_image
+from lensbank.query.pipeline import QueryOptions
 
 DATA = Path(__file__).resolve().parent.parent / "demo" / "data"
 QUERY_LAYERS = (0, 1, 8, 16, 24, 28)
@@ -99,7 +99,7 @@ def visual_states(
     file = results / "states.npz"
     if not file.exists():
         say(f"states of {len(images)} images")
-        from query.asking import ask_image
+        from lensbank.query.asking import ask_image
 
         asked = [ask_image(loaded, open_image(image.path), QUERY_LAYERS, QueryOptions()) for image in images]
         boxes = np.array([[[t.box.x0, t.box.y0, t.box.x1, t.box.y1] for t in one.tokens if t.box] for one in asked])
@@ -153,7 +153,7 @@ def said(
     image: AnnotatedImage, place: int, boxes: NDArray[Any], found: dict[Setting, dict[int, list[list[tuple[str, int]]]]]
 ) -> ImageWords:
     """What every setting says about one image, as if each were a lens."""
-    from schemas.results import PixelBox
+    from lensbank.schemas.results import PixelBox
 
     count = boxes.shape[1]
     patches = tuple(Patch(0, 0, i, PixelBox(*map(float, box))) for i, box in enumerate(boxes[place]))

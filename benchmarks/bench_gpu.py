@@ -33,16 +33,16 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from ingest.encoding import Encoder, Rows, batches, default_batch_tokens
-from models.devices import pick_dtype
-from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
-from models.layers import default_layers, find_language_model
-from models.loading import LoadedModel
-from models.memory import estimate_memory
-from models.processors import NoVideo, images_only
-from models.states import visual_states
-from models.verification import verify_language_model, with_own_logits
-from models.visual_tokens import prepare_image
+from lensbank.models.devices import pick_dtype
+from lensbank.models.encoding import Encoder, Rows, batches, default_batch_tokens
+from lensbank.models.fingerprints import tokenizer_fingerprint, weights_fingerprint
+from lensbank.models.layers import default_layers, find_language_model
+from lensbank.models.loading import LoadedModel
+from lensbank.models.memory import estimate_memory
+from lensbank.models.processors import NoVideo, images_only
+from lensbank.models.states import visual_states
+from lensbank.models.verification import verify_language_model, with_own_logits
+from lensbank.models.visual_tokens import prepare_image
 
 _SEED = 0
 _TEXT = {"tiny": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,

@@ -35,9 +35,9 @@ LENSES = ("latent", "logit", "embedding")
 
 def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
     """Banks of ``rows`` rows for every layer of a store; seconds of writing and indexing one."""
-    from schemas.collection import CorpusRecord
-    from store.base import open_store
-    from store.records import read_sidecar, write_sidecar
+    from lensbank.schemas.collection import CorpusRecord
+    from lensbank.store.opening import open_store
+    from lensbank.store.records import read_sidecar, write_sidecar
 
     draw = np.random.default_rng(0)
     with open_store(source) as store:
@@ -73,10 +73,10 @@ def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
 
 def read(model: str, target: Path, image: str, exact: bool) -> dict[str, Any]:
     """One image in this process."""
-    from models.loading import load_model
-    from query.options import QueryOptions
-    from query.pipeline import QuerySession
-    from store.base import open_store
+    from lensbank.models.loading import load_model
+    from lensbank.query.options import QueryOptions
+    from lensbank.query.pipeline import QuerySession
+    from lensbank.store.opening import open_store
 
     loaded = load_model(model, device="cpu", need_vision=True)
     with open_store(target) as store:

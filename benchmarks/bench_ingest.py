@@ -49,7 +49,7 @@ def official(model: str, texts: list[str], layers: list[int], contexts: int) -> 
     """The official library's bank, in memory."""
     from latentlens.extract import build_index
 
-    from models.loading import load_model
+    from lensbank.models.loading import load_model
 
     loaded = load_model(model, device="cpu", dtype="float32")
     began = time.perf_counter()
@@ -70,8 +70,8 @@ def forward(model: str, texts: list[str], layers: list[int], contexts: int, dtyp
     """The same tokens through the same blocks, and nothing else."""
     import torch
 
-    from ingest.encoding import batches, default_batch_tokens
-    from models.loading import load_model
+    from lensbank.models.encoding import batches, default_batch_tokens
+    from lensbank.models.loading import load_model
 
     loaded = load_model(model, device="cpu", dtype=dtype)
     with prepared(loaded, texts, contexts) as (selection, collected, tokenizer):
@@ -97,10 +97,10 @@ def forward(model: str, texts: list[str], layers: list[int], contexts: int, dtyp
 @contextmanager
 def prepared(loaded: Any, texts: list[str], contexts: int) -> Iterator[tuple[Any, Any, Any]]:
     """Selection, texts and tokenizer, as an ingest makes them."""
-    from ingest.corpus import read_corpora
-    from ingest.planning import collect, select
-    from ingest.progress import SilentProgress
-    from ingest.tokens import BulkTokenizer
+    from lensbank.ingest.corpus import read_corpora
+    from lensbank.ingest.planning import collect, select
+    from lensbank.models.tokens import BulkTokenizer
+    from lensbank.schemas.progress import Silent
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sentences.txt"
@@ -108,20 +108,20 @@ def prepared(loaded: Any, texts: list[str], contexts: int) -> Iterator[tuple[Any
         embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
         tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
         with read_corpora([path]) as corpus:
-            selection = select(corpus, tokenizer, contexts, 0, loaded.max_positions, SilentProgress())
-            with collect(corpus, selection, 0, SilentProgress()) as collected:
+            selection = select(corpus, tokenizer, contexts, 0, loaded.max_positions, Silent())
+            with collect(corpus, selection, 0, Silent()) as collected:
                 yield selection, collected, tokenizer
 
 
 def ours(model: str, texts: list[str], layers: list[int], contexts: int, dtype: str) -> dict[str, Any]:
     """A whole ingest; where its time went."""
-    import ingest.pipeline as pipeline
-    from ingest.corpus import read_corpora
-    from ingest.encoding import Encoder, Pending
-    from ingest.rows import BatchRows
-    from models.loading import load_model
-    from store.base import open_store
-    from store.writer import EmbeddedWriter
+    from lensbank.ingest import pipeline as pipeline
+    from lensbank.ingest.corpus import read_corpora
+    from lensbank.ingest.rows import BatchRows
+    from lensbank.models.encoding import Encoder, Pending
+    from lensbank.models.loading import load_model
+    from lensbank.store.embedded.writer import EmbeddedWriter
+    from lensbank.store.opening import open_store
 
     spent: dict[str, float] = {}
     for name, owner, method in (

@@ -106,10 +106,10 @@ def ingest(model: str, sentences: int, layer: int, contexts: int) -> dict[str, A
     """One ingest in this process."""
     import os
 
-    import ingest.pipeline as pipeline
-    from ingest.corpus import read_corpora
-    from models.loading import load_model
-    from store.base import open_store
+    from lensbank.ingest import pipeline as pipeline
+    from lensbank.ingest.corpus import read_corpora
+    from lensbank.models.loading import load_model
+    from lensbank.store.opening import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"
@@ -147,7 +147,7 @@ def choose(phrases: int, vocabulary: int, contexts: int) -> dict[str, Any]:
     """The choice of contexts alone, in this process."""
     import os
 
-    from ingest.selection import Occurrences, Selector, prefix_hashes
+    from lensbank.ingest.selection import Occurrences, Selector, prefix_hashes
 
     draw = np.random.default_rng(0)
     weights = 1 / np.arange(1, vocabulary + 1)

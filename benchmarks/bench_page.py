@@ -20,8 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from query.report import to_html
-from schemas.results import (
+from lensbank.schemas.results import (
     LayerReading,
     Neighbor,
     PixelBox,
@@ -31,6 +30,7 @@ from schemas.results import (
     View,
     VocabularyToken,
 )
+from lensbank.show.report import to_html
 
 BANKS = (1, 2, 4, 8, 16, 24, 30, 31)
 LENSES = ("latent", "logit", "embedding")

@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench_memory import memory
-from schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity, CorpusRecord
 
 QUERIES, TOP = 576, 5
 KINDS = "numpy,official,float32,float16,float32+graph"
@@ -68,7 +68,7 @@ def synthetic(rows: int, dim: int, seed: int) -> tuple[Floats, Floats]:
 
 def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Floats]]:
     """Name, vectors and queries of banks of a store."""
-    from store.base import open_store
+    from lensbank.store.opening import open_store
 
     found, draw = [], np.random.default_rng(seed)
     with open_store(target) as store:
@@ -92,8 +92,8 @@ def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Fl
 
 def build(folder: Path, vectors: Floats, kind: str) -> dict[str, float]:
     """A bank of these vectors in a store of its own; seconds of writing and indexing."""
-    from store.embedded import EmbeddedStore
-    from store.engine import EngineSettings
+    from lensbank.store.embedded.engine import EngineSettings
+    from lensbank.store.embedded.store import EmbeddedStore
 
     dtype, *more = kind.split("+")
     settings = EngineSettings()
@@ -157,8 +157,8 @@ def searcher(folder: Path, kind: str, candidates: list[int]) -> dict[str, Callab
         metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(units))]
         index = ContextualIndex({1: {"embeddings": torch.from_numpy(units), "metadata": metadata}})
         return {"exact": lambda q: [[n.token_id for n in r] for r in index.search(torch.from_numpy(q), top_k=TOP)]}
-    from store import engine
-    from store.base import open_store
+    from lensbank.store.embedded import engine
+    from lensbank.store.opening import open_store
 
     store = open_store(folder / kind)
     bank = store.open(store.list()[0].name)
@@ -211,7 +211,7 @@ def measure(folder: Path, kind: str, repeat: int, candidates: list[int]) -> dict
 
 def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], repeat: int, candidates: str) -> None:
     """Everything about one set of vectors, as a Markdown table."""
-    from store.disk import disk_bytes
+    from lensbank.store.embedded.disk import disk_bytes
 
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "units.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from models.loading import load_model
-from query.pipeline import QueryOptions, QuerySession
-from schemas.results import LayerReading, Reading
-from store.base import open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import load_model
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.results import LayerReading, Reading
+from lensbank.store.opening import open_store
 
 TOP_K = 5
 Key = tuple[str, int]

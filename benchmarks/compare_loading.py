@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from models.large import LargeModel, onto_disk
-from models.loading import LoadedModel, load_model
-from models.states import visual_states
-from models.visual_tokens import prepare_image
+from lensbank.models.large import LargeModel, onto_disk
+from lensbank.models.loading import LoadedModel, load_model
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

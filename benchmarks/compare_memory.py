@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
-from models.loading import load_model
-from models.memory import estimate_memory
-from models.states import visual_states
-from models.visual_tokens import prepare_image
+from lensbank.models.loading import load_model
+from lensbank.models.memory import estimate_memory
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

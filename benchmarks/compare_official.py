@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from models.loading import LoadedModel, load_model
-from query.search import search_banks
-from schemas.filters import parse
-from schemas.payload import prefix_ids
-from store.base import Store, open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import LoadedModel, load_model
+from lensbank.query.search import search_banks
+from lensbank.schemas.filters import parse
+from lensbank.schemas.payload import prefix_ids
+from lensbank.store.base import Store
+from lensbank.store.opening import open_store
 
 TOP_K = 5
 
@@ -146,7 +147,7 @@ def main() -> None:
 
 def held_out_states(loaded: LoadedModel, sentences: list[str], layers: list[int]) -> torch.Tensor:
     """States of sentences that are in neither bank, at every layer."""
-    from models.states import text_states
+    from lensbank.models.states import text_states
 
     parts = []
     for sentence in sentences:

@@ -27,16 +27,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.loading import load_model
-from query.asking import ask_image
-from query.options import QueryOptions
-from query.recall import TIE
-from schemas.collection import BankIdentity, CorpusRecord
-from schemas.filters import Condition, parse
-from store import approximation
-from store.base import Bank, open_store
-from store.embedded import EmbeddedStore
-from store.engine import EngineSettings
+from lensbank.models.loading import load_model
+from lensbank.query.asking import ask_image
+from lensbank.query.options import QueryOptions
+from lensbank.query.recall import TIE
+from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.filters import Condition, parse
+from lensbank.store import approximation
+from lensbank.store.base import Bank
+from lensbank.store.embedded.engine import EngineSettings
+from lensbank.store.embedded.store import EmbeddedStore
+from lensbank.store.opening import open_store
 
 Floats = NDArray[np.float32]
 TOPS = (5, 50)

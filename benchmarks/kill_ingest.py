@@ -34,18 +34,18 @@ SERVER = """
 import os, sys, time
 import torch
 torch.set_num_threads(1)
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from ingest.progress import SilentProgress
-from models.loading import load_model
-from schemas.errors import LensbankError
-from store.base import open_store
-from store.writer import EmbeddedWriter
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.schemas.progress import Silent
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import LensbankError
+from lensbank.store.opening import open_store
+from lensbank.store.embedded.writer import EmbeddedWriter
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 
-class Told(SilentProgress):
+class Told(Silent):
     def start(self, phase, total, unit):
         say("phase", phase)
 
@@ -211,7 +211,7 @@ def _wait_until_gone(pid: int) -> None:
 
 def contents(folder: Path) -> dict[str, Any]:
     """Everything that the banks of a store hold, and their records' corpora."""
-    from store.base import open_store
+    from lensbank.store.opening import open_store
 
     found: dict[str, Any] = {}
     with open_store(folder) as store:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from commands.terminal import parse_layers, parse_lenses, parse_patches
-from schemas import filters
+from ..schemas import filters
+from .terminal import parse_layers, parse_lenses, parse_patches
 
 if TYPE_CHECKING:
-    from query.options import QueryOptions
+    from ..query.options import QueryOptions
 
 
 def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> QueryOptions:
@@ -22,7 +22,7 @@ def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> Que
         UsageError: layers, lenses or patches that cannot be read, or a number out of range.
         FilterError: a condition that cannot be read.
     """
-    from query.options import QueryOptions
+    from ..query.options import QueryOptions
 
     layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
     return QueryOptions(

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from commands.options import load, model_options, open_target, shared_options
-from commands.terminal import TerminalProgress, reported
-from schemas.errors import UsageError
+from ..schemas.errors import UsageError
+from .options import load, model_options, open_target, shared_options
+from .terminal import TerminalProgress, reported
 
 form_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
@@ -36,7 +36,7 @@ def list_banks(form: str, **options: Any) -> None:
       lensbank banks list --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.overview import overview, table
+        from ..banks.overview import overview, table
 
         with open_target(options, progress.note) as store:
             found = overview(store)
@@ -60,7 +60,7 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
       lensbank banks show demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.overview import details, overview
+        from ..banks.overview import details, overview
 
         with open_target(options, progress.note) as store:
             found = {bank["name"]: bank for bank in overview(store)}
@@ -83,8 +83,8 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
       lensbank banks drop demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.journal import Journal, journal_folder
-        from schemas.units import show_bytes
+        from ..banks.journal import Journal, journal_folder
+        from ..schemas.units import show_bytes
 
         with open_target(options, progress.note) as store:
             found = {info.name: info for info in store.list()}
@@ -125,11 +125,11 @@ def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> No
       lensbank banks verify --store my-store --sample 500
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.verify import verify as check
-        from models.large import reloading
-        from query.banks import choose_banks, model_source
-        from schemas.collection import UNKNOWN_DTYPE
-        from schemas.errors import StoreError
+        from ..banks.of_model import choose_banks, model_source
+        from ..banks.verify import verify as check
+        from ..models.large import reloading
+        from ..schemas.collection import UNKNOWN_DTYPE
+        from ..schemas.errors import StoreError
 
         with open_target(options, progress.note) as store:
             source = options["model"] or model_source(store)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from commands.options import silent_option
-from commands.terminal import TerminalProgress, reported
+from .options import silent_option
+from .terminal import TerminalProgress, reported
 
 
 @click.command(name="convert-connector")
@@ -36,8 +36,8 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
       lensbank inspect photo.jpg --model qwen2-7b-clip
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from models.connectors.convert import convert
-        from schemas.units import show_bytes
+        from ..models.connectors.convert import convert
+        from ..schemas.units import show_bytes
 
         done = convert(connector, llm, vision, out, progress.note)
     layers = " and ".join(map(str, done.vision_layers))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.asking import query_settings
-from commands.judging import (
+from ..schemas.errors import UsageError
+from .asking import query_settings
+from .judging import (
     ask_model,
     endpoint_settings,
     judge_options,
@@ -19,12 +20,18 @@ from commands.judging import (
     say_results,
     write_lists,
 )
-from commands.options import centre_images, centre_options, load, model_options, open_target, shared_options
-from commands.terminal import TerminalProgress, reported
-from schemas.errors import UsageError
+from .options import (
+    centre_images,
+    centre_options,
+    load,
+    model_options,
+    open_target,
+    shared_options,
+)
+from .terminal import TerminalProgress, reported
 
 if TYPE_CHECKING:
-    from query.evaluation.annotations import AnnotatedImage
+    from ..evaluate.annotations import AnnotatedImage
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -95,9 +102,9 @@ def evaluate(**options: Any) -> None:
       lensbank evaluate --images photos --judge words --out judged
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
-        from query.evaluation.reading import ReadingOptions
-        from query.evaluation.run import evaluate_ground_truth
-        from query.pipeline import QuerySession, model_source
+        from ..evaluate.reading import ReadingOptions
+        from ..evaluate.run import evaluate_ground_truth
+        from ..query.pipeline import QuerySession, model_source
 
         settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
@@ -123,7 +130,7 @@ def evaluate(**options: Any) -> None:
 
 
 def _images(options: dict[str, Any]) -> list[AnnotatedImage]:
-    from query.evaluation.annotations import find_images, read_annotations
+    from ..evaluate.annotations import find_images, read_annotations
 
     folder, file = options["folder"], options["annotations"]
     if folder is None:

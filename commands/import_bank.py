@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from commands.options import load, model_options, open_target, shared_options
-from commands.terminal import TerminalProgress, parse_layers, reported
-from schemas.errors import UsageError
+from ..schemas.errors import UsageError
+from .options import load, model_options, open_target, shared_options
+from .terminal import TerminalProgress, parse_layers, reported
 
 
 @click.command(name="import-bank")
@@ -42,9 +42,9 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
       lensbank banks verify --model Qwen/Qwen2.5-VL-7B-Instruct
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.importing import Target
-        from ingest.importing import import_bank as run
-        from ingest.official import find_caches
+        from ..ingest.published.importing import Target
+        from ..ingest.published.importing import import_bank as run
+        from ..ingest.published.official import find_caches
 
         chosen = parse_layers(layers)
         if not folder.is_dir():

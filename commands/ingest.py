@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from commands.options import load, model_options, open_target, shared_options
-from commands.terminal import TerminalProgress, parse_contexts, parse_layers, reported
+from .options import load, model_options, open_target, shared_options
+from .terminal import TerminalProgress, parse_contexts, parse_layers, reported
 
 
 @click.command()
@@ -61,10 +61,10 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
       zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.corpus import read_corpora
-        from ingest.pipeline import default_layers, run
-        from ingest.progress import IngestOptions
-        from models.layers import check_layers
+        from ..ingest.corpus import read_corpora
+        from ..ingest.options import IngestOptions
+        from ..ingest.pipeline import default_layers, run
+        from ..models.layers import check_layers
 
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])

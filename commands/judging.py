@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.options import Command
-from commands.terminal import TerminalProgress, reported
+from .options import Command
+from .terminal import TerminalProgress, reported
 
 if TYPE_CHECKING:
-    from query.evaluation.annotations import AnnotatedImage
-    from query.evaluation.reading import ReadingOptions
-    from query.judging.run import Prepared
-    from query.judging.settings import EndpointSettings
-    from query.pipeline import QuerySession
+    from ..evaluate.annotations import AnnotatedImage
+    from ..evaluate.judging.run import Prepared
+    from ..evaluate.judging.settings import EndpointSettings
+    from ..evaluate.reading import ReadingOptions
+    from ..query.pipeline import QuerySession
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -86,7 +86,7 @@ def require_judge_options(options: dict[str, Any]) -> None:
     Raises:
         UsageError: there are some.
     """
-    from schemas.errors import UsageError
+    from ..schemas.errors import UsageError
 
     of_llm = ("judge_url", "judge_model", "judge_params", "max_calls", "max_tokens_total", "yes")
     judge = options["judge"]
@@ -104,7 +104,7 @@ def endpoint_settings(options: dict[str, Any]) -> EndpointSettings:
     Raises:
         UsageError: something is missing or cannot be used.
     """
-    from query.judging.settings import KEY_VARIABLE, checked_settings
+    from ..evaluate.judging.settings import KEY_VARIABLE, checked_settings
 
     return checked_settings(
         options["judge_url"],
@@ -124,7 +124,7 @@ def read_sample(
     progress: TerminalProgress,
 ) -> Prepared:
     """Read what is to be judged."""
-    from query.judging.run import CONTROLS, prepare
+    from ..evaluate.judging.run import CONTROLS, prepare
 
     controls = CONTROLS if options["controls"] is None else options["controls"]
     return prepare(session, images, options["judge"], reading, controls, options["out"], progress)
@@ -134,8 +134,8 @@ def ask_model(
     prepared: Prepared, options: dict[str, Any], endpoint: EndpointSettings, progress: TerminalProgress
 ) -> dict[str, Any]:
     """Have a model judge; its summary."""
-    from query.judging.llm import JudgeLimits
-    from query.judging.run import judge_with_llm
+    from ..evaluate.judging.llm import JudgeLimits
+    from ..evaluate.judging.run import judge_with_llm
 
     limits = JudgeLimits(options["max_calls"], options["max_tokens_total"], options["concurrency"])
     return judge_with_llm(prepared, endpoint, limits, options["out"], progress, progress.note, _consent(options["yes"]))
@@ -143,7 +143,7 @@ def ask_model(
 
 def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> None:
     """Export for people, and say what to do next."""
-    from query.judging.run import export_for_people
+    from ..evaluate.judging.run import export_for_people
 
     count = export_for_people(prepared, out, progress)
     click.echo(
@@ -174,7 +174,7 @@ def resumable(progress: TerminalProgress) -> Iterator[None]:
 
 def say_results(summary: dict[str, Any], out: Path, progress: TerminalProgress) -> None:
     """Write a summary's files, show the table and what a reader must know."""
-    from query.evaluation.outputs import write_outputs
+    from ..evaluate.outputs import write_outputs
 
     table, lacking = write_outputs(summary, out)
     click.echo(table)
@@ -200,6 +200,6 @@ def evaluate_labels(folder: Path, files: tuple[Path, ...], out: Path | None, deb
       lensbank evaluate-labels results labels-anna.csv labels-ben.csv
     """  # noqa: D301 - click needs the \b character
     with reported(debug), TerminalProgress(silent=True) as progress:
-        from query.judging.labelled import summarise_labels
+        from ..evaluate.judging.labelled import summarise_labels
 
         say_results(summarise_labels(folder, files), out or folder / "labelled", progress)

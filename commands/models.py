@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from commands.options import load, model_options
-from commands.terminal import reported, table_width, write_result
+from .options import load, model_options
+from .terminal import reported, table_width, write_result
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
@@ -38,13 +38,15 @@ def inspect(image: str, **options: Any) -> None:
       lensbank inspect photo.jpg --model ./my-vlm --format json --picture photo-patches.png
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
-        from query.images import check_images
-        from query.inspection import inspect_image, to_json
-        from query.inspection_picture import to_png
-        from query.inspection_text import to_text
+        from ..query.images import check_images, open_image
+        from ..query.inspection import inspect_image
+        from ..show.inspection_picture import draw_inspection
+        from ..show.inspection_text import inspection_text
 
         check_images([image])
-        found = inspect_image(load(options["model"], options, need_vision=True), image, options["prompt"])
-        write_result(to_json(found) if options["form"] == "json" else to_text(found, table_width()), None)
-        write_result(to_png(found), options["picture"])
+        model = load(options["model"], options, need_vision=True)
+        opened = open_image(image)
+        found = inspect_image(model, opened, options["prompt"])
+        write_result(found.to_json() if options["form"] == "json" else inspection_text(found, table_width()), None)
+        write_result(draw_inspection(found, opened.image), options["picture"])
         click.echo(f"The patches are drawn in {options['picture']}.", err=True)

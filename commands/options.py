@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from schemas.errors import UsageError
+from ..schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from models.loading import LoadedModel
-    from store.base import Store
+    from ..models.loading import LoadedModel
+    from ..store.base import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -116,7 +116,7 @@ def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
         UsageError: given without --centre.
         InputError: no such folder, or no image in it.
     """
-    from query.images import image_files
+    from ..query.images import image_files
 
     folder = options["centre_images"]
     if folder is None:
@@ -153,8 +153,8 @@ def open_target(options: dict[str, Any], notify: Callable[[str], None], create: 
 
 def open_address(address: str, options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:
     """Open another store with the same server options."""
-    from store.base import open_store
-    from store.server_options import parse_options
+    from ..store.opening import open_store
+    from ..store.server.options import parse_options
 
     server = parse_options(options["server_options"])
     return open_store(address, create=create, server=server, notify=notify)
@@ -162,8 +162,8 @@ def open_address(address: str, options: dict[str, Any], notify: Callable[[str], 
 
 def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
     """Load a model with the options of :func:`model_options`."""
-    from models.large import LargeModel
-    from models.loading import load_model
+    from ..models.large import LargeModel
+    from ..models.loading import load_model
 
     return load_model(
         source,

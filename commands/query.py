@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from commands.asking import query_settings
-from commands.options import (
+from ..schemas.errors import UsageError
+from .asking import query_settings
+from .options import (
     centre_images,
     centre_options,
     command_line,
@@ -18,7 +19,7 @@ from commands.options import (
     open_target,
     shared_options,
 )
-from commands.terminal import (
+from .terminal import (
     TerminalProgress,
     reported,
     require_file,
@@ -26,7 +27,6 @@ from commands.terminal import (
     terminal_ink,
     write_result,
 )
-from schemas.errors import UsageError
 
 
 @click.command()
@@ -96,9 +96,10 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
         require_file(options["form"], options["out"], texts)
-        from query.images import check_images
-        from query.outputs import ask, render
-        from query.pipeline import QuerySession, model_source
+        from ..query.answers import ask
+        from ..query.images import check_images
+        from ..query.pipeline import QuerySession, model_source
+        from ..show.outputs import render
 
         settings = query_settings(options)
         others = centre_images(options)
@@ -112,7 +113,9 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             with QuerySession(store, loaded, settings, progress) as session:
                 answers = ask(session, images, texts, settings.max_pixels, others)
         command = command_line(click.get_current_context())
-        shown, notes = render(answers, options["form"], table_width(), terminal_ink(options["out"]), command)
+        readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
+        ink = terminal_ink(options["out"])
+        shown, notes = render(readings, pictures, options["form"], table_width(), ink, command)
         write_result(shown, options["out"])
         for note in notes:
             progress.note(note)

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from schemas.errors import LensbankError, UsageError
+from ..schemas.errors import LensbankError, UsageError
 
 if TYPE_CHECKING:
-    from ingest.progress import IngestPlan
-    from query.ink import Ink
+    from ..show.ink import Ink
 
 INTERRUPTED = 130
 
@@ -84,7 +83,7 @@ def terminal_ink(out: Path | None) -> Ink:
 
     https://no-color.org; COLORTERM, TERM and WT_SESSION are what terminals say of themselves.
     """
-    from query.ink import Ink
+    from ..show.ink import Ink
 
     said = os.environ.get
     if out is not None or not sys.stdout.isatty() or said("NO_COLOR") or said("TERM") == "dumb":
@@ -169,11 +168,6 @@ class TerminalProgress:
     def __exit__(self, *_: object) -> None:
         """An error ends the phase: what is said next begins on a line of its own."""
         self.finish()
-
-    def plan(self, plan: IngestPlan) -> None:
-        """Say what is about to be done."""
-        for line in plan.lines():
-            self.note(line)
 
     def start(self, phase: str, total: int | None, unit: str) -> None:
         """Begin a phase; ``total`` is None where it is not known."""

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from commands.options import open_address, shared_options
-from commands.terminal import TerminalProgress, parse_layers, reported
+from .options import open_address, shared_options
+from .terminal import TerminalProgress, parse_layers, reported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,10 +62,10 @@ def pull(other: str, **options: Any) -> None:
 
 def _transfer(options: dict[str, Any], other: str, into_other: bool) -> None:
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ingest.interrupts import Interruption
-        from schemas.errors import UsageError
-        from store.choosing import choose
-        from store.transfer import Transfer
+        from ..banks.choosing import choose
+        from ..banks.interrupts import Interruption
+        from ..banks.transfer import Transfer
+        from ..schemas.errors import UsageError
 
         layers = parse_layers(options["layers"])
         mine, theirs = options["store_target"], other

@@ -1,13 +1,13 @@
 """When does a word name an object? The strict rule of `lensbank evaluate`, for every figure about the demo model.
 
 Names and synonyms are listed in data/concepts.json or a truth.json; the rule itself is
-query/evaluation/matching.py's.
+evaluate/matching.py's.
 """
 
 from __future__ import annotations
 
 from demo.sprites import Concept
-from query.evaluation.matching import any_names, folded, names, plural
+from lensbank.evaluate.matching import any_names, folded, names, plural
 
 __all__ = ["any_names", "folded", "names", "names_of", "plural", "word_at"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from demo.matching import any_names, names
 from demo.truth import Picture, Thing
-from schemas.results import PixelBox, TokenReading
+from lensbank.schemas.results import PixelBox, TokenReading
 
 DRAWS = 2000
 SEED = 11

@@ -1,7 +1,7 @@
 """The demo model's result as tables for docs/evaluation.md: `python -m demo.result FOLDER`.
 
 FOLDER is where `make evaluate-demo` has put annotations.json and words.jsonl. Everything is counted by
-query/evaluation/measures.py; this only arranges it: one row a query layer, the three lenses beside each other.
+evaluate/measures.py; this only arranges it: one row a query layer, the three lenses beside each other.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from query.evaluation.annotations import read_annotations
-from query.evaluation.measures import GroundTruth
-from query.evaluation.records import WORDS_FILE, ImageWords
-from query.evaluation.report import percent
-from query.evaluation.statistics import Estimate
-from query.lenses import LENSES
+from lensbank.evaluate.annotations import read_annotations
+from lensbank.evaluate.measures import GroundTruth
+from lensbank.evaluate.records import WORDS_FILE, ImageWords
+from lensbank.evaluate.report import percent
+from lensbank.evaluate.statistics import Estimate
+from lensbank.schemas.results import LENSES
 
 DATA = Path(__file__).parent / "data"
 #: Between the connector's output and the layers where the model already predicts its next word.

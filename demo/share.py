@@ -40,9 +40,9 @@ from demo.measures import (
     share,
 )
 from demo.truth import Picture, read_truth
-from models.loading import LoadedModel, load_model
-from query.pipeline import QueryOptions, QuerySession
-from store.base import open_store
+from lensbank.models.loading import LoadedModel, load_model
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.store.opening import open_store
 
 LAYERS = (1, 4, 8, 16, 24)
 QUESTION = QUESTIONS[0]  # "Describe the picture."

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ingest.readers import Format, TextField, decompressed, guess_rows_format, read_texts
-from ingest.sentences import Splitter
-from schemas.errors import CorpusError
+from ..schemas.errors import CorpusError
+from .readers import Format, TextField, decompressed, guess_rows_format, read_texts
+from .sentences import Splitter
 
 if TYPE_CHECKING:
     from typing import Self

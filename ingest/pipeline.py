@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.centring import bank_identities, with_means
-from ingest.corpus import Corpus
-from ingest.encoding import Encoder, batches, default_batch_tokens
-from ingest.interrupts import Interruption
-from ingest.journal import Entry, Journal, journal_folder
-from ingest.planning import Selection, Texts, collect, corpus_records, fingerprint, select
-from ingest.progress import IngestOptions, IngestPlan, IngestSummary, Progress, SilentProgress
-from ingest.rows import BatchRows
-from ingest.tokens import BulkTokenizer
-from models.layers import check_layers, default_layers
-from schemas.collection import BankIdentity
-from schemas.errors import BankIncompleteError
-from store.base import BankInfo, Store
-from store.writing import BankWriter
+from ..banks.interrupts import Interruption
+from ..banks.journal import Entry, Journal, journal_folder
+from ..models.encoding import Encoder, batches, default_batch_tokens
+from ..models.layers import check_layers, default_layers
+from ..models.tokens import BulkTokenizer
+from ..schemas.collection import BankIdentity
+from ..schemas.errors import BankIncompleteError
+from ..schemas.progress import Progress, Silent
+from ..store.base import BankInfo, Store
+from ..store.writing import BankWriter
+from .corpus import Corpus
+from .means import bank_identities, with_means
+from .options import IngestOptions, IngestPlan, IngestSummary
+from .planning import Selection, Texts, collect, corpus_records, fingerprint, select
+from .rows import BatchRows
 
 if TYPE_CHECKING:
-    from models.loading import LoadedModel
+    from ..models.loading import LoadedModel
 
 __all__ = ["IngestOptions", "default_layers", "run"]
 
@@ -44,6 +45,7 @@ def run(
     progress: Progress | None = None,
     *,
     journal: Path | None = None,
+    on_plan: Callable[[IngestPlan], None] | None = None,
 ) -> IngestSummary:
     """Write the hidden states of a corpus into one bank per layer.
 
@@ -57,6 +59,7 @@ def run(
         options: layers, selection, precision.
         progress: told what happens.
         journal: folder of the resume journal; default beside the store.
+        on_plan: called once with the plan, before the model runs.
 
     Raises:
         LayerError: a layer that does not exist.
@@ -68,7 +71,7 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what was in hand has been stored.
     """
     check_layers(options.layers, loaded.lm.n_layers)
-    return _Ingest(loaded, corpus, store, options, progress or SilentProgress(), journal).run()
+    return _Ingest(loaded, corpus, store, options, progress or Silent(), journal, on_plan).run()
 
 
 class _Ingest:
@@ -82,12 +85,14 @@ class _Ingest:
         options: IngestOptions,
         progress: Progress,
         journal: Path | None,
+        on_plan: Callable[[IngestPlan], None] | None,
     ) -> None:
         self._loaded = loaded
         self._corpus = corpus
         self._store = store
         self._options = options
         self._progress = progress
+        self._on_plan = on_plan
         self._journal = Journal(journal or journal_folder(store))
         self._seconds: dict[str, float] = {}
         embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
@@ -153,7 +158,10 @@ class _Ingest:
             texts = collect(self._corpus, selection, options.seed, self._progress)
         with texts:
             plan = self._plan(names, selection, start)
-            self._progress.plan(plan)
+            if self._on_plan is not None:
+                self._on_plan(plan)
+            for line in plan.lines():
+                self._progress.note(line)
             if self._options.centre:
                 with self._timed("centre"):
                     identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ingest.corpus import Corpus, Sentence
-from ingest.progress import Progress
-from ingest.selection import Occurrences, Selector, prefix_hashes, sentence_hash
-from ingest.tokens import BulkTokenizer
-from schemas.collection import CorpusRecord
-from schemas.errors import CorpusError
+from ..models.tokens import BulkTokenizer
+from ..schemas.collection import CorpusRecord
+from ..schemas.errors import CorpusError
+from ..schemas.progress import Progress
+from .corpus import Corpus, Sentence
+from .selection import Occurrences, Selector, prefix_hashes, sentence_hash
 
 if TYPE_CHECKING:
     from typing import Self

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from schemas.errors import CorpusError
+from ..schemas.errors import CorpusError
 
 Format = Literal["text", "csv", "jsonl"]
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ingest.corpus import Sentence
-from ingest.encoding import Rows
-from ingest.planning import Selection, Texts
-from ingest.tokens import BulkTokenizer
-from schemas.errors import ModelError
-from schemas.payload import TokenPayload, prefix_ids
-from schemas.words import is_word, visible_span, word_span
+from ..models.encoding import Rows
+from ..models.tokens import BulkTokenizer
+from ..schemas.errors import ModelError
+from ..schemas.payload import TokenPayload, prefix_ids
+from ..schemas.words import is_word, visible_span, word_span
+from .corpus import Sentence
+from .planning import Selection, Texts
 
 
 @dataclass(frozen=True, slots=True)

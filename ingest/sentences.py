@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from schemas.errors import UsageError
+from ..schemas.errors import UsageError
 
 #: Characters handed to the splitter at once. Its cost grows with the square of the text, and a
 #: book may come as a single paragraph; the last sentence of a window waits for the next one.

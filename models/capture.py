@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.layers import LanguageModel, check_layers
-from schemas.errors import ModelError
+from ..schemas.errors import ModelError
+from .layers import LanguageModel, check_layers
 
 
 class _StopForwardError(BaseException):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.layers import LanguageModel
-from models.offload import stored_tensors
+from .layers import LanguageModel
+from .offload import stored_tensors
 
 #: Values read from each tensor: enough to notice any retraining, few enough to take a second at 7 B.
 SAMPLES = 4096

@@ -15,8 +15,8 @@ from typing import Any
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.image_utils import get_image_size_for_max_height_width
 
-from schemas.errors import ImageError, UnsupportedModelError
-from schemas.results import PixelBox
+from ..schemas.errors import ImageError, UnsupportedModelError
+from ..schemas.results import PixelBox
 
 #: Largest picture that a processor may make on the way: more is a very long thin image.
 MAX_RESIZED_PIXELS = 2**28

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.devices import pick_device
-from schemas.errors import ModelError, UsageError
+from ..schemas.errors import ModelError, UsageError
+from .devices import pick_device
 
 #: What transformers works out by itself.
 _STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import LayerError, UnsupportedModelError
+from ..schemas.errors import LayerError, UnsupportedModelError
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,23 @@ from transformers import (
     AutoTokenizer,
 )
 
-from models.connectors.register import register_connectors
-from models.devices import pick_device, pick_dtype
-from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
-from models.large import LargeModel, explained, main_device, onto_disk, quantisation, spread_over
-from models.layers import LanguageModel, find_language_model, require_decoder_only
-from models.loading_errors import check_source, quiet, translated
-from models.processors import load_processor
-from models.verification import verify_language_model, with_own_logits
-from schemas.collection import BankIdentity
-from schemas.errors import ModelError, UnsupportedModelError, UsageError
+from ..schemas.collection import BankIdentity
+from ..schemas.errors import ModelError, UnsupportedModelError, UsageError
+from .connectors.register import register_connectors
+from .devices import pick_device, pick_dtype
+from .fingerprints import tokenizer_fingerprint, weights_fingerprint
+from .large import (
+    LargeModel,
+    explained,
+    main_device,
+    onto_disk,
+    quantisation,
+    spread_over,
+)
+from .layers import LanguageModel, find_language_model, require_decoder_only
+from .loading_errors import check_source, quiet, translated
+from .processors import load_processor
+from .verification import verify_language_model, with_own_logits
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
-from schemas.errors import ModelError
+from ..schemas.errors import ModelError
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")

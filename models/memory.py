@@ -8,44 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.loading import LoadedModel
+from ..schemas.inspection import MemoryEstimate
+from .loading import LoadedModel
 
-_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 # Values of a convolutional tower's first feature maps per pixel of the picture, as two of them are in memory.
 _CONVOLUTION_VALUES = 96
-
-
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """Bytes that one image takes.
-
-    Attributes:
-        weights: of parts in memory (any device), and the largest one that is fetched from elsewhere as it is called.
-        activations: at the widest point of tower and language model.
-        states: of the asked layers: whole sequences until the pass has ended, then visual tokens in float32.
-    """
-
-    weights: int
-    activations: int
-    states: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.weights + self.activations + self.states
-
-    def __str__(self) -> str:
-        """One phrase, for people."""
-        return (
-            f"about {_size(self.total)}: weights {_size(self.weights)}, activations {_size(self.activations)}, "
-            f"kept states {_size(self.states)}"
-        )
 
 
 def estimate_memory(
@@ -130,10 +102,3 @@ def _number(config: Any, names: tuple[str, ...], otherwise: int) -> int:
 
 def _width(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
-
-
-def _size(count: int) -> str:
-    for size, unit in _UNITS:
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"

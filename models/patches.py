@@ -15,43 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.geometry import PixelMap, Span, require_bounded
-from models.loading import LoadedModel
-from schemas.errors import UnsupportedModelError
-from schemas.results import PixelBox, View
-
-
-@dataclass(frozen=True, slots=True)
-class VisualToken:
-    """One visual token.
-
-    Attributes:
-        index: position in the model's input sequence, padding not counted, from 0.
-        view: which :class:`~schemas.results.View` it belongs to.
-        row: row in the view's patch grid, from the top.
-        col: column, from the left.
-        box: the pixels of the original image that the patch covers.
-    """
-
-    index: int
-    view: int
-    row: int
-    col: int
-    box: PixelBox
-
-
-@dataclass(frozen=True, slots=True)
-class LayoutToken:
-    """A token that is no patch but says how patches lie: end of a row, start of an image.
-
-    Attributes:
-        index: as in :class:`VisualToken`.
-        kind: ``newline``, ``start``, ``end``, ``tile`` or ``padding`` (a patch without image under it).
-    """
-
-    index: int
-    kind: str
-
+from ..schemas.errors import UnsupportedModelError
+from ..schemas.inspection import LayoutToken, VisualToken
+from ..schemas.results import PixelBox, View
+from .geometry import PixelMap, Span, require_bounded
+from .loading import LoadedModel
 
 #: A patch: number of its grid, row, column.
 Cell = tuple[int, int, int]

@@ -13,9 +13,9 @@ from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.video_processing_utils import VideoProcessorMixin
 
-from models.connectors.config import ConnectorConfig
-from models.connectors.processor import ConnectorProcessor
-from models.loading_errors import translated
+from .connectors.config import ConnectorConfig
+from .connectors.processor import ConnectorProcessor
+from .loading_errors import translated
 
 
 class NoVideo(VideoProcessorMixin):

@@ -6,8 +6,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from models.loading import LoadedModel
-from schemas.errors import ModelError, UsageError
+from ..schemas.errors import ModelError, UsageError
+from .loading import LoadedModel
 
 #: Asked where the user gives no prompt: the visual tokens come first, so it cannot influence them.
 DEFAULT_QUESTION = "What is in this image?"

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from models.capture import capture_hidden_states
-from models.loading import LoadedModel
-from models.offload import execution_device
-from models.patches import unpadded, unsupported
-from models.visual_tokens import VisualInput, require_length
-from schemas.errors import ModelError, StateError, UsageError
-from schemas.words import visible_span
+from ..schemas.errors import ModelError, StateError, UsageError
+from ..schemas.words import visible_span
+from .capture import capture_hidden_states
+from .loading import LoadedModel
+from .offload import execution_device
+from .patches import unpadded, unsupported
+from .visual_tokens import VisualInput, require_length
 
 
 def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterable[int]) -> dict[int, Tensor]:

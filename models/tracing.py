@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.geometry import Axis
-from models.patches import Grid
-from schemas.errors import UnsupportedModelError
+from ..schemas.errors import UnsupportedModelError
+from .geometry import Axis
+from .patches import Grid
 
 # Mean error allowed between the read and the measured coordinates, as a share of the side. Wrong
 # crops and swapped axes are off by several per cent; colour rounding and resampling by half of one.

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.capture import capture_hidden_states
-from models.layers import LanguageModel
-from models.offload import execution_device
-from schemas.errors import UnsupportedModelError
+from ..schemas.errors import UnsupportedModelError
+from .capture import capture_hidden_states
+from .layers import LanguageModel
+from .offload import execution_device
 
 # Relative to the norm: the same sums in another order differ by less, even in bfloat16.
 _TOLERANCE = 0.02

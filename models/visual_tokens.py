@@ -14,7 +14,10 @@ from weakref import WeakSet
 from PIL import Image
 from torch import Tensor
 
-from models.families import (
+from ..schemas.errors import ModelError, UsageError
+from ..schemas.inspection import LayoutToken, VisualToken
+from ..schemas.results import View
+from .families import (
     aya_vision,
     connector,
     fastvlm,
@@ -32,23 +35,19 @@ from models.families import (
     qwen3_vl,
     qwen_vl,
 )
-from models.loading import LoadedModel
-from models.patches import (
+from .loading import LoadedModel
+from .patches import (
     Family,
     Grid,
-    LayoutToken,
     Placement,
     Shown,
-    VisualToken,
     marker_tokens,
     placed,
     token_positions,
     unsupported,
 )
-from models.prompting import image_prompt
-from models.tracing import verify_grids
-from schemas.errors import ModelError, UsageError
-from schemas.results import View
+from .prompting import image_prompt
+from .tracing import verify_grids
 
 __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.loading import LoadedModel
-from models.memory import estimate_memory
-from models.states import text_states, visual_states
-from models.visual_tokens import prepare_image
-from query.images import OpenedImage, open_image
-from query.options import QueryOptions, check_patches
-from schemas.errors import UsageError
-from schemas.results import PixelBox, View
+from ..models.loading import LoadedModel
+from ..models.memory import estimate_memory
+from ..models.states import text_states, visual_states
+from ..models.visual_tokens import prepare_image
+from ..schemas.errors import UsageError
+from ..schemas.results import PixelBox, View
+from .images import OpenedImage, open_image
+from .options import QueryOptions, check_patches
 
 if TYPE_CHECKING:
     import numpy as np

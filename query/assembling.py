@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from query.asking import Asked
-from query.lenses import Words
-from schemas.results import LayerReading, Reading, SearchSettings, TokenReading
-from store.records import tool_version
+from ..schemas.results import LayerReading, Reading, SearchSettings, TokenReading
+from ..schemas.version import tool_version
+from .asking import Asked
+from .lenses import Words
 
 
 def assembled(

@@ -1,7 +1,7 @@
 """What a centred query subtracts: a mean of visual states, or of text states, before cosines are taken.
 
 Visual and text states each share a large common vector, and not the same one: with each kind's own
-mean subtracted, cosines compare what is left. The bank's side of it is :mod:`ingest.centring`.
+mean subtracted, cosines compare what is left. The bank's side of it is :mod:`ingest.means`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.loading import LoadedModel
-from models.states import visual_states
-from models.visual_tokens import prepare_image
-from query.images import OpenedImage, open_image
-from query.progress import Progress
-from schemas.errors import LayerError, StateError, UsageError
-from schemas.results import Centring
-from store.base import Bank
+from ..models.loading import LoadedModel
+from ..models.states import visual_states
+from ..models.visual_tokens import prepare_image
+from ..schemas.errors import LayerError, StateError, UsageError
+from ..schemas.progress import Progress
+from ..schemas.results import Centring
+from ..store.base import Bank
+from .images import OpenedImage, open_image
 
 if TYPE_CHECKING:
     import numpy as np

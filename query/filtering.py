@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from query.vocabulary import VOCABULARY_FIELDS
-from schemas.errors import FilterError
-from schemas.filters import Condition
-from schemas.results import BankSearch
-from store.base import Bank
+from ..schemas.errors import FilterError
+from ..schemas.filters import Condition
+from ..schemas.results import BankSearch
+from ..store.base import Bank
+from .vocabulary import VOCABULARY_FIELDS
 
 
 def split_conditions(where: Sequence[Condition], lenses: Sequence[str]) -> tuple[list[Condition], list[str]]:

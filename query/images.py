@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from query.pixels import UnclearPixels, to_rgb
-from schemas.errors import ImageError, InputError
+from ..schemas.errors import ImageError, InputError
+from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
 MAX_PIXELS = 1024**3 // 6

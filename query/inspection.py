@@ -6,90 +6,25 @@ same boxes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from models.layers import LanguageModel
-from models.loading import LoadedModel
-from models.memory import MemoryEstimate, estimate_memory
-from models.patches import LayoutToken, token_strings
-from models.visual_tokens import VisualInput, VisualToken, family_of, prepare_image
-from query.images import OpenedImage, open_image
-from schemas.collection import LAYER_CONVENTION
-from schemas.results import View
-from store.records import tool_version
-
-INSPECTION_VERSION = 1
+from ..models.layers import LanguageModel
+from ..models.loading import LoadedModel
+from ..models.memory import estimate_memory
+from ..models.patches import token_strings
+from ..models.visual_tokens import VisualInput, family_of, prepare_image
+from ..schemas.inspection import Blocks, ImageFacts, Inspection
+from .images import OpenedImage
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Consecutive blocks of one kind.
-
-    Attributes:
-        first: layer that the first of them puts out.
-        last: layer that the last of them puts out.
-        kind: class, with its kind of attention where the configuration names one.
-        parameters: of each.
-    """
-
-    first: int
-    last: int
-    kind: str
-    parameters: int
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """Everything to check before a result is trusted.
-
-    Attributes:
-        model: see :meth:`models.loading.LoadedModel.provenance`.
-        family: ``model_type`` of the VLM, and whether a file of ours knows it.
-        known: whether it does.
-        blocks: of the language model, in order.
-        norm: class of the final norm.
-        head: what the unembedding is.
-        layer_zero: what layer 0 is for a visual token.
-        image: the opened file.
-        prompt: what the model is given, image token included.
-        strings: the tokenizer's string of every position, padding not counted.
-        tokens: visual tokens, in sequence order.
-        layout: tokens that say how patches lie.
-        views: the patch grids.
-        memory: that reading every layer of this image takes.
-        notes: what a reader should know.
-    """
-
-    model: dict[str, Any]
-    family: str
-    known: bool
-    blocks: tuple[Blocks, ...]
-    norm: str
-    head: str
-    layer_zero: str
-    image: OpenedImage
-    prompt: str
-    strings: tuple[str, ...]
-    tokens: tuple[VisualToken, ...]
-    layout: tuple[LayoutToken, ...]
-    views: tuple[View, ...]
-    memory: MemoryEstimate
-    notes: tuple[str, ...]
-
-
-def inspect_image(loaded: LoadedModel, path: str | Path, prompt: str | None = None) -> Inspection:
+def inspect_image(loaded: LoadedModel, opened: OpenedImage, prompt: str | None = None) -> Inspection:
     """Locate an image's visual tokens, without reading any state.
 
     Raises:
-        ImageError: see :func:`query.images.open_image`.
         ModelError: a text-only model, or one whose visual tokens cannot be located.
     """
-    opened = open_image(path)
     shown = prepare_image(loaded, opened.image, prompt)
     family, kind = family_of(loaded), loaded.model.config.model_type
     return Inspection(
@@ -100,7 +35,7 @@ def inspect_image(loaded: LoadedModel, path: str | Path, prompt: str | None = No
         norm=type(loaded.lm.final_norm).__name__,
         head=_head(loaded.lm),
         layer_zero=family.layer_zero,
-        image=opened,
+        image=ImageFacts(opened.name, opened.sha256, opened.width, opened.height),
         prompt=shown.prompt,
         strings=_strings(loaded, shown),
         tokens=shown.tokens,
@@ -139,27 +74,3 @@ def _head(lm: LanguageModel) -> str:
     if lm.logit_softcap is not None:
         facts.append(f"logits capped softly at {lm.logit_softcap:g}")
     return ", ".join(facts)
-
-
-def to_json(found: Inspection) -> str:
-    """Everything, one JSON object on one line."""
-    image = found.image
-    facts = {
-        "version": INSPECTION_VERSION,
-        "tool": tool_version(),
-        "model": found.model,
-        "family": {"model_type": found.family, "known": found.known, "layer_zero": found.layer_zero},
-        "blocks": [asdict(blocks) for blocks in found.blocks],
-        "final_norm": found.norm,
-        "head": found.head,
-        "layer_convention": LAYER_CONVENTION,
-        "image": {"name": image.name, "sha256": image.sha256, "width": image.width, "height": image.height},
-        "prompt": found.prompt,
-        "sequence": list(found.strings),
-        "views": [asdict(view) for view in found.views],
-        "visual_tokens": [asdict(token) for token in found.tokens],
-        "layout_tokens": [asdict(token) for token in found.layout],
-        "memory_bytes": asdict(found.memory),
-        "notes": list(found.notes),
-    }
-    return json.dumps(facts, ensure_ascii=False)

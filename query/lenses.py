@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from query.recall import Recall, sample_recall
-from query.search import Distinct, Found, search_banks
-from schemas.errors import StoreError
-from schemas.filters import Condition
-from schemas.payload import TokenPayload
-from schemas.results import Neighbor, VocabularyToken
-from store.base import Bank
+from ..schemas.errors import StoreError
+from ..schemas.filters import Condition
+from ..schemas.payload import TokenPayload
+from ..schemas.results import Neighbor, VocabularyToken
+from ..store.base import Bank
+from .recall import Recall, sample_recall
+from .search import Distinct, Found, search_banks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-
-#: The paper's three (section 3): how they are asked for, and what they are called.
-LENSES = {"latent": "LatentLens", "logit": "LogitLens", "embedding": "EmbeddingLens"}
 
 T = TypeVar("T")
 Words = Neighbor | VocabularyToken

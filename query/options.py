@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from query.images import MAX_PIXELS
-from query.lenses import LENSES
-from query.search import Distinct
-from schemas.errors import UsageError
-from schemas.filters import Condition
-from schemas.results import View
+from ..schemas.errors import UsageError
+from ..schemas.filters import Condition
+from ..schemas.results import LENSES, View
+from .images import MAX_PIXELS
+from .search import Distinct
 
 #: More neighbours than this are a different question (scroll the bank instead).
 MAX_TOP_K = 1000

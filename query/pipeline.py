@@ -9,11 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from models.layers import check_layers, default_layers
-from models.loading import LoadedModel
-from query.asking import Asked, ask_image, ask_text
-from query.assembling import assembled
-from query.banks import (
+from ..banks.of_model import (
     bank_facts,
     bank_layers,
     bank_notes,
@@ -22,19 +18,23 @@ from query.banks import (
     require_model,
     unfinished_layers,
 )
-from query.centring import Centre, Source, text_centre, visual_centre
-from query.filtering import filter_notes, plan_searches, split_conditions
-from query.images import OpenedImage
-from query.lenses import LatentLens, Lens, LensAnswer
-from query.options import QueryOptions
-from query.progress import Progress, Silent
-from query.recall import Recall, with_recall
-from query.vocabulary import Vocabulary
-from query.vocabulary_lenses import EmbeddingLens, LogitLens
-from schemas.errors import UsageError
-from schemas.filters import Condition
-from schemas.results import BankSearch, Reading, SearchSettings
-from store.base import Bank, Store
+from ..models.layers import check_layers, default_layers
+from ..models.loading import LoadedModel
+from ..schemas.errors import UsageError
+from ..schemas.filters import Condition
+from ..schemas.progress import Progress, Silent
+from ..schemas.results import BankSearch, Reading, SearchSettings
+from ..store.base import Bank, Store
+from .asking import Asked, ask_image, ask_text
+from .assembling import assembled
+from .centring import Centre, Source, text_centre, visual_centre
+from .filtering import filter_notes, plan_searches, split_conditions
+from .images import OpenedImage
+from .lenses import LatentLens, Lens, LensAnswer
+from .options import QueryOptions
+from .recall import Recall, with_recall
+from .vocabulary import Vocabulary
+from .vocabulary_lenses import EmbeddingLens, LogitLens
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-__all__ = ["Progress", "QueryOptions", "QuerySession", "choose_banks", "model_source"]
+__all__ = ["QueryOptions", "QuerySession", "choose_banks", "model_source"]
 
 
 class QuerySession:

@@ -1,4 +1,4 @@
-"""Pixels of any mode as 8-bit RGB."""
+"""Pixels of any mode as 8-bit RGB, and pictures of bearable size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+#: Longest side of an image that is shown. Boxes stay in pixels of the original.
+MAX_SIDE = 1600
 
 
 class UnclearPixels(ValueError):
@@ -46,3 +49,12 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     else:
         raise UnclearPixels(f"has grey values from {low:g} to {high:g}; expected 0 to 65535")
     return np.rint(values.astype(np.float64) * scale).astype(np.uint8)
+
+
+def reduced(image: Image.Image, side: int = MAX_SIDE) -> Image.Image:
+    """The image with no side longer than ``side`` pixels; itself where it is small enough."""
+    longest = max(image.size)
+    if longest <= side:
+        return image
+    width, height = (max(1, round(length * side / longest)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)

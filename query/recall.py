@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from query.search import Distinct, Found, search_banks
-from schemas.filters import Condition
-from schemas.results import BankSearch
-from store.base import Bank
+from ..schemas.filters import Condition
+from ..schemas.results import BankSearch
+from ..store.base import Bank
+from .search import Distinct, Found, search_banks
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from schemas.filters import Condition
-from schemas.words import folded
-from store.base import Bank, Hit
+from ..schemas.filters import Condition
+from ..schemas.words import folded
+from ..store.base import Bank, Hit
 
 if TYPE_CHECKING:
     import numpy as np

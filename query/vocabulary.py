@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from query.search import Distinct
-from schemas.filters import Condition
-from schemas.words import folded, is_unspaced, stands_alone
+from ..schemas.filters import Condition
+from ..schemas.words import folded, is_unspaced, stands_alone
+from .search import Distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

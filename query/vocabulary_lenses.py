@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.loading import LoadedModel
-from models.offload import resident
-from query.lenses import LensAnswer, by_layer
-from query.search import Distinct
-from query.vocabulary import Vocabulary
-from schemas.errors import StateError
-from schemas.filters import Condition
-from schemas.results import VocabularyToken
+from ..models.loading import LoadedModel
+from ..models.offload import resident
+from ..schemas.errors import StateError
+from ..schemas.filters import Condition
+from ..schemas.results import VocabularyToken
+from .lenses import LensAnswer, by_layer
+from .search import Distinct
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

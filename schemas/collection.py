@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from schemas.errors import BankMismatchError
+from .errors import BankMismatchError
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
 LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"

@@ -18,6 +18,7 @@ The tree::
         ├── BankMismatchError      made by another model, tokenizer or convention
         ├── BankIncompleteError    an ingest did not finish
         ├── StoreLockedError       another process is writing
+        │   └── LeavingError       it has lost its parent, and will end by itself
         └── StoreFullError         no space left, or the folder cannot be written
 
 Each message says what was seen and what was expected; ``hint`` says what to do next.
@@ -108,6 +109,10 @@ class BankIncompleteError(StoreError):
 
 class StoreLockedError(StoreError):
     """Another process is writing to the bank."""
+
+
+class LeavingError(StoreLockedError):
+    """The writer's parent is gone, and so will be the writer as soon as it notices; or it has not said whose it is."""
 
 
 class StoreFullError(StoreError):

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.errors import FilterError
-from schemas.payload import FIELD_KINDS
+from .errors import FilterError
+from .payload import FIELD_KINDS
 
 Op = Literal["=", "!=", ">", ">=", "<", "<=", "~"]
 Value = str | int | float | bool

@@ -8,6 +8,9 @@ from typing import Any
 
 RESULT_VERSION = 1
 
+#: The paper's three (section 3): how they are asked for, and what they are called.
+LENSES = {"latent": "LatentLens", "logit": "LogitLens", "embedding": "EmbeddingLens"}
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.filters import Condition
-from store.base import Bank
+from ..schemas.filters import Condition
+from .base import Bank
 
 #: Of the HNSW graph, in every engine: links per row (m), candidates looked at for each row while it is built
 #: (ef_construct) and for each query.

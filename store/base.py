@@ -7,21 +7,19 @@ of them, and read one by one (:class:`Bank`), since each is a collection of its 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.collection import BankIdentity, BankRecord
-from schemas.filters import Condition
-from store.writing import BankWriter, Closing
+from ..schemas.collection import BankIdentity, BankRecord
+from ..schemas.filters import Condition
+from .writing import BankWriter, Closing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from store.records import Copied
-    from store.server_options import ServerOptions
+    from .records import Copied
 
     Floats = NDArray[np.floating[Any]]
 
@@ -223,38 +221,3 @@ class Store(Closing):
     @abc.abstractmethod
     def close(self) -> None:
         """Let go of the store; banks opened from it stay open."""
-
-
-def is_server(target: str | Path) -> bool:
-    """Whether an address is a server's and not a folder."""
-    return str(target).startswith(("http://", "https://"))
-
-
-def open_store(
-    target: str | Path,
-    *,
-    create: bool = False,
-    server: ServerOptions | None = None,
-    notify: Callable[[str], None] | None = None,
-) -> Store:
-    """A store by its address.
-
-    Args:
-        target: ``http://`` or ``https://`` URL of a Qdrant server (its key is read from
-            ``QDRANT_API_KEY``), else a folder for the embedded engine.
-        create: make the folder where it does not exist.
-        server: timeouts, protocol and set-up of new collections; means nothing for a folder.
-        notify: told when a server keeps one waiting.
-
-    Raises:
-        BankNotFoundError: there is no such folder, and ``create`` is false.
-        StoreError: it is no folder, or cannot be made; the server cannot be reached, or is too old.
-        UsageError: the server's address cannot be used.
-    """
-    if is_server(target):
-        from store.server import ServerStore
-
-        return ServerStore.connect(str(target), server, notify)
-    from store.embedded import EmbeddedStore
-
-    return EmbeddedStore.at(Path(target), create=create)

@@ -1,7 +1,7 @@
 """Conditions of the filter language as Qdrant's, for both engines.
 
 Their classes differ in how they are called, not in what they mean, so the meaning is decided
-once (:func:`split`) and spelled twice.
+once (:func:`split`) and spelled by each: :mod:`store.embedded.filters`, :mod:`store.server.filters`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from schemas.errors import FilterError
-from schemas.filters import Condition, Value
-from store.rows import clean_text
-
-if TYPE_CHECKING:
-    import qdrant_edge
-    from qdrant_client import models
+from ..schemas.errors import FilterError
+from ..schemas.filters import Condition, Value
+from .rows import clean_text
 
 _RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
@@ -65,52 +61,3 @@ def _checked(condition: Condition, value: Value) -> Value:
     if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
         raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
     return value
-
-
-def edge_filter(where: Sequence[Condition]) -> qdrant_edge.Filter | None:
-    """The conditions for the embedded engine; ``None`` where there are none.
-
-    Raises:
-        FilterError: a number the database cannot hold.
-    """
-    import numpy as np
-    import qdrant_edge as edge
-
-    def spell(clause: Clause) -> edge.FieldCondition:
-        if clause.kind == "value":
-            # The engine takes True for the integer 1 (a bool is an int); NumPy's is none.
-            value: Any = np.bool_(clause.value) if isinstance(clause.value, bool) else clause.value
-            return edge.FieldCondition(clause.field, match=edge.MatchValue(value))
-        if clause.kind == "any":
-            return edge.FieldCondition(clause.field, match=edge.MatchAny(clause.value))
-        if clause.kind == "text":
-            return edge.FieldCondition(clause.field, match=edge.MatchText(clause.value))
-        return edge.FieldCondition(clause.field, range=edge.RangeFloat(**{clause.kind: float(clause.value)}))
-
-    must, must_not = split(where)
-    if not must and not must_not:
-        return None
-    return edge.Filter(must=[spell(c) for c in must], must_not=[spell(c) for c in must_not])
-
-
-def server_filter(where: Sequence[Condition]) -> models.Filter | None:
-    """The conditions for a server; ``None`` where there are none.
-
-    Raises:
-        FilterError: a number the database cannot hold.
-    """
-    from qdrant_client import models
-
-    def spell(clause: Clause) -> models.FieldCondition:
-        if clause.kind == "value":
-            return models.FieldCondition(key=clause.field, match=models.MatchValue(value=clause.value))
-        if clause.kind == "any":
-            return models.FieldCondition(key=clause.field, match=models.MatchAny(any=clause.value))
-        if clause.kind == "text":
-            return models.FieldCondition(key=clause.field, match=models.MatchText(text=clause.value))
-        return models.FieldCondition(key=clause.field, range=models.Range(**{clause.kind: float(clause.value)}))
-
-    must, must_not = split(where)
-    if not must and not must_not:
-        return None
-    return models.Filter(must=[spell(c) for c in must] or None, must_not=[spell(c) for c in must_not] or None)

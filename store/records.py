@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
-from schemas.errors import BankIncompleteError, StoreError
+from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
+from ..schemas.errors import BankIncompleteError, StoreError
+from ..schemas.version import tool_version
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
@@ -131,14 +131,6 @@ def finished(record: BankRecord, corpora: Sequence[CorpusRecord]) -> BankRecord:
 
 def _address(copied: Copied | None) -> str | None:
     return copied.address if copied else None
-
-
-def tool_version() -> str:
-    """Name and version of this program, for records."""
-    try:
-        return f"lensbank {version('lensbank')}"
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "lensbank (unversioned)"
 
 
 def with_corpora(record: BankRecord, corpora: Sequence[CorpusRecord]) -> tuple[CorpusRecord, ...]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from schemas.collection import BankIdentity
-from schemas.errors import StateError
+from ..schemas.collection import BankIdentity
+from ..schemas.errors import StateError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from schemas.collection import CorpusRecord
+from ..schemas.collection import CorpusRecord
 
 if TYPE_CHECKING:
     from typing import Self
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 #: Called with rows indexed so far and rows in all.
-Progress = Callable[[int, int], None]
+OnIndexed = Callable[[int, int], None]
 
 
 class Closing(abc.ABC):
@@ -80,7 +80,7 @@ class BankWriter(Closing):
         self,
         corpora: CorpusRecord | Sequence[CorpusRecord],
         index: bool = True,
-        progress: Progress | None = None,
+        progress: OnIndexed | None = None,
         graph: bool | None = None,
     ) -> None:
         """Flush, build the index, mark the banks ``complete`` and close.

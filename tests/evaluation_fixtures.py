@@ -2,10 +2,10 @@
 
 import json
 
-from query.evaluation.annotations import AnnotatedImage, Thing
-from query.evaluation.matching import Concept
-from query.evaluation.records import ImageWords, Patch
-from schemas.results import PixelBox
+from lensbank.evaluate.annotations import AnnotatedImage, Thing
+from lensbank.evaluate.matching import Concept
+from lensbank.evaluate.records import ImageWords, Patch
+from lensbank.schemas.results import PixelBox
 
 DOG = Concept("dog", ("puppy",), ("animal",))
 CAR = Concept("car", (), ("vehicle",))

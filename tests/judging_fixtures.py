@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from query.evaluation.annotations import AnnotatedImage
-from query.evaluation.reading import ReadingOptions
-from query.evaluation.records import ImageWords, Patch
-from query.evaluation.summary import Evaluated
-from query.judging.questions import plan_questions
-from query.judging.run import Prepared
-from schemas.results import PixelBox
+from lensbank.evaluate.annotations import AnnotatedImage
+from lensbank.evaluate.judging.questions import plan_questions
+from lensbank.evaluate.judging.run import Prepared
+from lensbank.evaluate.reading import ReadingOptions
+from lensbank.evaluate.records import ImageWords, Patch
+from lensbank.evaluate.summary import Evaluated
+from lensbank.schemas.results import PixelBox
 
 
 class Silent:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from schemas.results import (
+from lensbank.schemas.results import (
     LayerReading,
     Neighbor,
     PixelBox,

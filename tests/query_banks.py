@@ -4,10 +4,10 @@ import uuid
 
 import numpy as np
 
-from models.states import text_states
-from schemas.collection import BankIdentity, CorpusRecord
-from schemas.payload import prefix_ids
-from schemas.words import is_word, word_span
+from lensbank.models.states import text_states
+from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.payload import prefix_ids
+from lensbank.schemas.words import is_word, word_span
 
 CORPUS = CorpusRecord("lines.txt", "fingerprint", 4, 60, 60)
 

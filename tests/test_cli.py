@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from page_readings import data_of
 from PIL import Image
 
-import cli
-from commands.options import command_line
+from lensbank import cli
+from lensbank.commands.options import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = [

@@ -6,15 +6,15 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-import cli
-from ingest.corpus import read_corpora
-from ingest.overview import overview
-from ingest.pipeline import IngestOptions, run
-from ingest.progress import SilentProgress
-from ingest.verify import verify
-from models.loading import load_model
-from schemas.errors import BankMismatchError
-from store.base import open_store
+from lensbank import cli
+from lensbank.banks.overview import overview
+from lensbank.banks.verify import verify
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import BankMismatchError
+from lensbank.schemas.progress import Silent
+from lensbank.store.opening import open_store
 
 LINES = [f"the {a} {b} sleeps near a {c}" for a in ("old", "red") for b in ("dog", "cat") for c in ("house", "tree")]
 
@@ -102,7 +102,7 @@ def test_drop_with_yes_asks_nothing(store):
     assert names(store) == []
 
 
-class Stop(SilentProgress):
+class Stop(Silent):
     """Ends an ingest after its second batch."""
 
     phase, batches = "", 0

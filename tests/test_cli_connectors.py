@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_connectors import parts
 
-import cli
+from lensbank import cli
 
 
 def lens(*args):

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import cli
+from lensbank import cli
 
 NAMES = [("red", "a"), ("green", "a"), ("blue", "b")]
 SENTENCES = ["a dog sleeps on the red sofa", "the cat eats a fish", "two birds fly over the house"]

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 from standin_judge import judge_server
 
-import cli
+from lensbank import cli
 
 KEY = "sk-secret-0123456789"
 

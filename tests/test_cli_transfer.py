@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from standins import StandIn
 from test_store_rows import CORPUS, Rows
 
-import cli
-from store.base import open_store
+from lensbank import cli
+from lensbank.store.opening import open_store
 
 COUNT = 60
 
@@ -73,7 +73,7 @@ def test_nothing_is_made_where_there_is_nothing_to_copy(made, tmp_path):
 
 
 def test_an_unfinished_copy_is_listed_and_refused_to_an_ingest(made, tmp_path, tiny_llm):
-    from store.records import Copied, read_sidecar
+    from lensbank.store.records import Copied, read_sidecar
 
     (name, *_), _ = names(made)
     with open_store(made) as store, store.open(name) as bank:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from commands.terminal import (
+from lensbank.commands.terminal import (
     TerminalProgress,
     parse_contexts,
     parse_layers,
@@ -15,7 +15,7 @@ from commands.terminal import (
     terminal_ink,
     write_result,
 )
-from schemas.errors import CorpusError, UsageError
+from lensbank.schemas.errors import CorpusError, UsageError
 
 
 @pytest.mark.parametrize(

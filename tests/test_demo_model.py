@@ -18,8 +18,8 @@ from demo.projector import apply_projector, read_projector
 from demo.share import spoken_words
 from demo.truth import read_truth
 from demo.vision import load_vision_tower, preprocess
-from models.capture import capture_hidden_states
-from models.layers import find_language_model
+from lensbank.models.capture import capture_hidden_states
+from lensbank.models.layers import find_language_model
 
 # EfficientNet-Lite0 as published (kernel, stride, repeats) per stage.
 STAGES = ((3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1))

@@ -22,7 +22,7 @@ from demo.measures import (
 from demo.share import Group, caption_table, groups, lens_table, spoken_words
 from demo.sprites import Concept
 from demo.truth import Picture, Thing
-from schemas.results import Neighbor, PixelBox, TokenReading
+from lensbank.schemas.results import Neighbor, PixelBox, TokenReading
 
 DOG = Thing("dog", ("puppy", "hound"), (0, 0, 100, 100))
 CAR = Thing("car", ("automobile",), (90, 0, 200, 100))

@@ -18,10 +18,10 @@ from server_fixtures import IMAGE
 from standins import StandIn
 from test_store_rows import CORPUS, Rows
 
-from schemas.payload import FIELD_KINDS, INDEXED_FIELDS
-from store.base import open_store
-from store.server_connecting import OLDEST
-from store.server_options import ServerOptions
+from lensbank.schemas.payload import FIELD_KINDS, INDEXED_FIELDS
+from lensbank.store.opening import open_store
+from lensbank.store.server.connecting import OLDEST
+from lensbank.store.server.options import ServerOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")

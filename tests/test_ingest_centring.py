@@ -7,14 +7,14 @@ import pytest
 import tiny_models
 from test_ingest_pipeline import Recorder, contents, corpus_file, ingest, lines
 
-from ingest import centring
-from ingest.overview import details, overview
-from ingest.pipeline import IngestOptions
-from ingest.verify import verify
-from models.loading import load_model
-from schemas.collection import BankIdentity
-from schemas.errors import BankMismatchError, StateError
-from store.base import open_store
+from lensbank.banks.overview import details, overview
+from lensbank.banks.verify import verify
+from lensbank.ingest import means as centring
+from lensbank.ingest.pipeline import IngestOptions
+from lensbank.models.loading import load_model
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.errors import BankMismatchError, StateError
+from lensbank.store.opening import open_store
 
 RAW = IngestOptions(layers=(1, 3), batch_tokens=100)
 CENTRED = replace(RAW, centre=True)

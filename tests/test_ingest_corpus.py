@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.corpus import read_corpora
-from schemas.errors import CorpusError, UsageError
+from lensbank.ingest.corpus import read_corpora
+from lensbank.schemas.errors import CorpusError, UsageError
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -189,7 +189,7 @@ def test_files_without_permission_are_refused(tmp_path, monkeypatch):
 
 
 def test_lines_beyond_the_limit_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.readers.MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr("lensbank.ingest.readers.MAX_LINE_BYTES", 1000)
     assert "Line 2" in refused(write(tmp_path / "a.txt", "ok\n" + "x" * 1000 + "\n"))
     assert len(texts(write(tmp_path / "b.txt", "ok\n" + "x" * 999 + "\n"))) == 2
 

@@ -7,14 +7,14 @@ import pytest
 import tiny_models
 import torch
 
-from ingest.corpus import Sentence
-from ingest.encoding import Encoder, Rows, batches, default_batch_tokens
-from ingest.planning import collect, select
-from ingest.progress import SilentProgress
-from ingest.rows import BatchRows
-from ingest.tokens import BulkTokenizer
-from models.loading import load_model
-from schemas.errors import StateError
+from lensbank.ingest.corpus import Sentence
+from lensbank.ingest.planning import collect, select
+from lensbank.ingest.rows import BatchRows
+from lensbank.models.encoding import Encoder, Rows, batches, default_batch_tokens
+from lensbank.models.loading import load_model
+from lensbank.models.tokens import BulkTokenizer
+from lensbank.schemas.errors import StateError
+from lensbank.schemas.progress import Silent
 
 LAYERS = (0, 1, 2, 3)
 SENTENCES = [*tiny_models.SENTENCES, "Two dogs", "A cat", "A", "the old brick house is red and small"]
@@ -32,10 +32,10 @@ def in_batches(loaded, sentences, budget, vector_dtype="float32", layers=LAYERS,
     """(sentence, token index) → {layer: (unit vector, norm)}, through everything but the store."""
     corpus = [Sentence(text, "c", "f.txt", line) for line, text in enumerate(sentences, 1)]
     bulk = BulkTokenizer(loaded.tokenizer, loaded.lm.embed_tokens.weight.shape[0])
-    selection = select(corpus, bulk, k, 0, loaded.max_positions, SilentProgress())
+    selection = select(corpus, bulk, k, 0, loaded.max_positions, Silent())
     encoder = Encoder(loaded, layers, vector_dtype)
     found = {}
-    with collect(corpus, selection, 0, SilentProgress()) as texts:
+    with collect(corpus, selection, 0, Silent()) as texts:
         for first, end in batches(selection.lengths, budget):
             rows = BatchRows(selection, texts, bulk, first, end)
             units, norms = encoder.encode(rows.ids, rows.wanted()).fetch(rows.describe)

@@ -13,17 +13,17 @@ from click.testing import CliRunner
 from official_banks import save_bank, save_library_bank, save_paper_bank, states_of
 from tiny_models import N_LAYERS, SENTENCES, save_text_model
 
-import cli
-from ingest.corpus import read_corpora
-from ingest.importing import Target, import_bank
-from ingest.pipeline import run
-from ingest.progress import IngestOptions
-from ingest.verify import verify
-from models.loading import load_model
-from query.banks import bank_notes
-from schemas.collection import BankRecord
-from schemas.errors import BankMismatchError, InputError, LayerError
-from store.base import open_store
+from lensbank import cli
+from lensbank.banks.of_model import bank_notes
+from lensbank.banks.verify import verify
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.options import IngestOptions
+from lensbank.ingest.pipeline import run
+from lensbank.ingest.published.importing import Target, import_bank
+from lensbank.models.loading import load_model
+from lensbank.schemas.collection import BankRecord
+from lensbank.schemas.errors import BankMismatchError, InputError, LayerError
+from lensbank.store.opening import open_store
 
 CORPUS = [*SENTENCES, "a dog sleeps on the red sofa", "a dog sleeps on the table", "the cat and the dog and the cat"]
 
@@ -305,7 +305,7 @@ def test_again_is_nothing_to_do_and_something_else_is_refused(loaded, official, 
 
 def test_an_interrupted_import_is_not_searched_and_starts_its_layer_again(loaded, official, store, monkeypatch):
     """The first layer is complete before the second begins."""
-    from ingest import importing
+    from lensbank.ingest.published import importing
 
     real = importing._Layer._put
 
@@ -332,7 +332,7 @@ def test_an_unfinished_ingest_is_not_thrown_away(loaded, official, store):
 
 
 def test_small_batches_give_the_same_bank(loaded, official, there, tmp_path, monkeypatch):
-    from ingest import importing
+    from lensbank.ingest.published import importing
 
     store, [one, _] = there
     monkeypatch.setattr(importing, "BATCH_BYTES", 4 * 32 * 7)

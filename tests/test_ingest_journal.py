@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.journal import Entry, Journal, journal_folder
-from schemas.errors import StoreFullError
-from store.base import open_store
+from lensbank.banks.journal import Entry, Journal, journal_folder
+from lensbank.schemas.errors import StoreFullError
+from lensbank.store.opening import open_store
 
 ENTRY = Entry("abc", {"coco": "12ab", "vg": "34cd"}, 120, 400)
 

@@ -10,19 +10,19 @@ import pytest
 import tiny_models
 import torch
 
-from ingest.corpus import read_corpora
-from ingest.journal import Journal, journal_folder
-from ingest.pipeline import IngestOptions, default_layers, run
-from ingest.progress import SilentProgress
-from models.loading import load_model
-from schemas.errors import (
+from lensbank.banks.journal import Journal, journal_folder
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, default_layers, run
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import (
     BankIncompleteError,
     BankMismatchError,
     CorpusError,
     LayerError,
     StateError,
 )
-from store.base import open_store
+from lensbank.schemas.progress import Silent
+from lensbank.store.opening import open_store
 
 WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 OPTIONS = IngestOptions(layers=(1, 3), max_contexts=20, batch_tokens=100)
@@ -48,7 +48,7 @@ def loaded(model_folder):
     return load_model(str(model_folder), dtype="float32")
 
 
-class Recorder(SilentProgress):
+class Recorder(Silent):
     """Remembers what was said; `at` calls something after so many batches."""
 
     def __init__(self, at=None, do=None):
@@ -76,7 +76,7 @@ class Recorder(SilentProgress):
 def ingest(loaded, paths, folder, options=OPTIONS, progress=None, **reading):
     paths = paths if isinstance(paths, list) else [paths]
     with read_corpora(paths, **reading) as corpus, open_store(folder, create=True) as store:
-        return run(loaded, corpus, store, options, progress)
+        return run(loaded, corpus, store, options, progress, on_plan=getattr(progress, "plan", None))
 
 
 def contents(folder):

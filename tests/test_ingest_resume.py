@@ -13,24 +13,24 @@ import pytest
 import tiny_models
 import torch
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from models.loading import load_model
-from schemas.errors import StoreLockedError
-from store.base import open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import StoreLockedError
+from lensbank.store.opening import open_store
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"layers": (1, 2), "max_contexts": 60, "batch_tokens": 15, "flush_seconds": 0.05}
 # Slowed down, so that there is something to interrupt; says where it is on stdout.
 SCRIPT = f"""
 import sys, time
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from ingest.progress import SilentProgress
-from models.loading import load_model
-from store.base import open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.schemas.progress import Silent
+from lensbank.models.loading import load_model
+from lensbank.store.opening import open_store
 
-class Slow(SilentProgress):
+class Slow(Silent):
     def start(self, phase, total, unit):
         print(phase, flush=True)
     def advance(self, count):

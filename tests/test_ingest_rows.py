@@ -10,14 +10,14 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import BPE, Unigram
 from transformers import PreTrainedTokenizerFast
 
-from ingest.corpus import Sentence
-from ingest.planning import collect, select
-from ingest.progress import SilentProgress
-from ingest.rows import BatchRows
-from ingest.tokens import BulkTokenizer
-from schemas.errors import ModelError
-from schemas.payload import TokenPayload, prefix_ids
-from schemas.words import word_span
+from lensbank.ingest.corpus import Sentence
+from lensbank.ingest.planning import collect, select
+from lensbank.ingest.rows import BatchRows
+from lensbank.models.tokens import BulkTokenizer
+from lensbank.schemas.errors import ModelError
+from lensbank.schemas.payload import TokenPayload, prefix_ids
+from lensbank.schemas.progress import Silent
+from lensbank.schemas.words import word_span
 
 EMBEDDINGS = 1000
 SENTENCES = [
@@ -88,8 +88,8 @@ def tokenizer(request):
 def batch(tokenizer, sentences, k=None):
     corpus = [Sentence(text, "c", "f.txt", line) for line, text in enumerate(sentences, 1)]
     bulk = BulkTokenizer(tokenizer, EMBEDDINGS)
-    selection = select(corpus, bulk, k, 0, None, SilentProgress())
-    with collect(corpus, selection, 0, SilentProgress()) as texts:
+    selection = select(corpus, bulk, k, 0, None, Silent())
+    with collect(corpus, selection, 0, Silent()) as texts:
         return BatchRows(selection, texts, bulk, 0, len(selection.hashes))
 
 
@@ -212,9 +212,9 @@ def test_padding_side_and_earlier_use_of_a_tokenizer_do_not_matter():
 def test_a_tokenizer_that_changes_its_mind_is_refused(monkeypatch):
     corpus = [Sentence("Two dogs sleep", "c", "f.txt", 1)]
     bulk = BulkTokenizer(byte_level(), EMBEDDINGS)
-    selection = select(corpus, bulk, None, 0, None, SilentProgress())
+    selection = select(corpus, bulk, None, 0, None, Silent())
     other = BulkTokenizer(unigram(), EMBEDDINGS)
-    with collect(corpus, selection, 0, SilentProgress()) as texts, pytest.raises(ModelError, match="other tokens"):
+    with collect(corpus, selection, 0, Silent()) as texts, pytest.raises(ModelError, match="other tokens"):
         BatchRows(selection, texts, other, 0, 1)
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from ingest.selection import Occurrences, Selector, prefix_hashes, sentence_hash
+from lensbank.ingest.selection import Occurrences, Selector, prefix_hashes, sentence_hash
 
 VOCABULARY = 50
 

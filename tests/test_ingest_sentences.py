@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from ingest.sentences import WINDOW, Splitter, languages
+from lensbank.ingest.sentences import WINDOW, Splitter, languages
 
 
 @pytest.fixture(scope="module")

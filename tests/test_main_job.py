@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import cli
+from lensbank import cli
 
 DATA = Path(__file__).resolve().parent.parent / "demo" / "data"
 LAYERS = (8, 16)

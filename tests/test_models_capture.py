@@ -7,9 +7,9 @@ from tiny_models import DIM, N_LAYERS, llama_config
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from models.capture import capture_hidden_states
-from models.layers import find_language_model
-from schemas.errors import LayerError, ModelError
+from lensbank.models.capture import capture_hidden_states
+from lensbank.models.layers import find_language_model
+from lensbank.schemas.errors import LayerError, ModelError
 
 IDS = torch.tensor([[5, 9, 3, 7], [8, 6, 2, 4]])
 

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from tiny_connectors import ADDITIONAL, DIM, ROWS, VISION, parts, published_tensors, settings
 from tiny_models import N_LAYERS
 
-from models.connectors.convert import convert
-from models.families import connector as family
-from models.loading import load_model
-from models.patches import token_strings
-from models.states import visual_states
-from models.visual_tokens import prepare_image
-from schemas.errors import InputError, ModelError, UsageError
+from lensbank.models.connectors.convert import convert
+from lensbank.models.families import connector as family
+from lensbank.models.loading import load_model
+from lensbank.models.patches import token_strings
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
+from lensbank.schemas.errors import InputError, ModelError, UsageError
 
 ALL = [(llm, encoder) for llm in ("llama", "qwen2", "olmo2") for encoder in ("clip", "siglip", "dinov2")]
 SIZES = [(70, 40), (40, 93), (31, 31)]
@@ -307,7 +307,7 @@ def test_a_language_model_with_a_file_missing_leaves_nothing_behind(made, tmp_pa
 
 def test_the_nine_read_the_layers_that_the_paper_names():
     """hidden_states 22 and 15 of CLIP, 26 and 19 of SigLIP, 23 and 16 of DINOv2."""
-    from models.connectors.checkpoint import _recipe
+    from lensbank.models.connectors.checkpoint import _recipe
 
     for encoder, blocks, expected in (("clip", 23, (22, 15)), ("siglip", 27, (26, 19)), ("dinov2", 24, (23, 16))):
         model = settings("llama", encoder)["model"]

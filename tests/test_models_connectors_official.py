@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_connectors import N_LAYERS, parts
 
-from models.connectors.convert import convert
-from models.loading import load_model
-from models.states import visual_states
-from models.visual_tokens import prepare_image
+from lensbank.models.connectors.convert import convert
+from lensbank.models.loading import load_model
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
 
 pytestmark = pytest.mark.filterwarnings("default")
 _NEEDED = ("molmo", "omegaconf", "einops", "torchvision")

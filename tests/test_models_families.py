@@ -12,18 +12,18 @@ from tiny_models import N_LAYERS, SENTENCES
 from tiny_vlms import TINY
 from transformers.utils.import_utils import is_torchvision_available
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import run
-from ingest.progress import IngestOptions
-from models.capture import capture_hidden_states
-from models.loading import load_model
-from models.patches import image_features, token_positions, unpadded
-from models.prompting import image_prompt
-from models.states import visual_states
-from models.visual_tokens import family_of, locate, prepare_image, process
-from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import ModelError
-from store.base import open_store
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.options import IngestOptions
+from lensbank.ingest.pipeline import run
+from lensbank.models.capture import capture_hidden_states
+from lensbank.models.loading import load_model
+from lensbank.models.patches import image_features, token_positions, unpadded
+from lensbank.models.prompting import image_prompt
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import family_of, locate, prepare_image, process
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import ModelError
+from lensbank.store.opening import open_store
 
 SIZES = {
     "square": (160, 160),

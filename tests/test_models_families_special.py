@@ -13,11 +13,11 @@ from tiny_vlms import TINY, save_glm4v
 from transformers import SiglipImageProcessorPil
 from transformers.utils.import_utils import is_torchvision_available
 
-from models.capture import capture_hidden_states
-from models.loading import load_model
-from models.states import visual_states
-from models.visual_tokens import locate, prepare_image, process
-from schemas.errors import ModelError, UnsupportedModelError
+from lensbank.models.capture import capture_hidden_states
+from lensbank.models.loading import load_model
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import locate, prepare_image, process
+from lensbank.schemas.errors import ModelError, UnsupportedModelError
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_a_processor_that_exists_with_torchvision_only_says_so(models, saved, tm
 
 
 def test_the_largest_family_table_knows_each_type_once():
-    from models.visual_tokens import FAMILIES
+    from lensbank.models.visual_tokens import FAMILIES
 
     assert set(FAMILIES) >= {
         "llava", "fast_vlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_next", "llava_onevision", "idefics3",

@@ -12,7 +12,7 @@ from tiny_vlms import TEXT, chat_template, save
 from transformers import CLIPImageProcessorPil, FastVlmConfig, FastVlmForConditionalGeneration, LlavaProcessor
 from transformers.utils.import_utils import is_timm_available
 
-from models.loading import load_model
+from lensbank.models.loading import load_model
 
 pytestmark = pytest.mark.skipif(not is_timm_available(), reason="not run: needs timm (`make test-torchvision`)")
 

@@ -3,9 +3,9 @@ import torch
 from tiny_models import llama_config, save_fastvlm, save_text_model, tiny_tokenizer
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from models.fingerprints import tokenizer_fingerprint, weights_fingerprint
-from models.layers import find_language_model
-from models.loading import load_model
+from lensbank.models.fingerprints import tokenizer_fingerprint, weights_fingerprint
+from lensbank.models.layers import find_language_model
+from lensbank.models.loading import load_model
 
 
 def make(seed=0, **overrides):

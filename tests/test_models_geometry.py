@@ -5,12 +5,12 @@ from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from models.families.single import sized
-from models.geometry import even, pixel_map
-from models.patches import Grid
-from models.tracing import verify_grids
-from schemas.errors import ImageError, UnsupportedModelError
-from schemas.results import PixelBox
+from lensbank.models.families.single import sized
+from lensbank.models.geometry import even, pixel_map
+from lensbank.models.patches import Grid
+from lensbank.models.tracing import verify_grids
+from lensbank.schemas.errors import ImageError, UnsupportedModelError
+from lensbank.schemas.results import PixelBox
 
 SQUARE = EfficientNetImageProcessorPil(size={"height": 64, "width": 64})
 WIDE = SiglipImageProcessorPil(size={"height": 32, "width": 96})

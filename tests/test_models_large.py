@@ -13,19 +13,20 @@ from test_models_families import blocks
 from tiny_models import N_LAYERS, SENTENCES, save_text_model
 from tiny_vlms import TINY
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import run
-from ingest.progress import IngestOptions
-from ingest.verify import verify
-from models.large import LargeModel, onto_disk, spread_over
-from models.loading import load_model
-from models.offload import execution_device, resident, stored_tensors
-from models.states import text_states, visual_states
-from models.visual_tokens import prepare_image
-from query.inspection import inspect_image
-from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import BankMismatchError, ModelError
-from store.base import open_store
+from lensbank.banks.verify import verify
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.options import IngestOptions
+from lensbank.ingest.pipeline import run
+from lensbank.models.large import LargeModel, onto_disk, spread_over
+from lensbank.models.loading import load_model
+from lensbank.models.offload import execution_device, resident, stored_tensors
+from lensbank.models.states import text_states, visual_states
+from lensbank.models.visual_tokens import prepare_image
+from lensbank.query.images import open_image
+from lensbank.query.inspection import inspect_image
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import BankMismatchError, ModelError
+from lensbank.store.opening import open_store
 
 # Tied embeddings (PaliGemma 2), features that enter again after block 1 (Qwen3-VL), a head of its own (LLaVA).
 NAMES = ("llava", "paligemma2", "qwen3_vl")
@@ -184,13 +185,13 @@ def test_stored_tensors_are_those_of_a_plain_load(pair):
 
 
 def test_inspect_says_how_a_model_is_spread(pair, tmp_path):
-    from query.inspection_text import to_text
+    from lensbank.show.inspection_text import inspection_text
 
     plain, spread = pair("paligemma2")
     image = tmp_path / "image.png"
     Image.fromarray(blocks()).save(image)
-    one, other = (inspect_image(loaded, image) for loaded in (plain, spread))
-    assert "its parts spread over cpu: 1, disk: " in to_text(other, 200)
+    one, other = (inspect_image(loaded, open_image(image)) for loaded in (plain, spread))
+    assert "its parts spread over cpu: 1, disk: " in inspection_text(other, 200)
     assert one.head == other.head and "tied" in one.head
     assert one.blocks == other.blocks
 

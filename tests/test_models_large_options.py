@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_models import save_text_model
 
-from models import large as large_models
-from models.large import LargeModel, main_device, quantisation, reloading, spread_over
-from models.loading import load_model
-from schemas.errors import ModelError, UsageError
+from lensbank.models import large as large_models
+from lensbank.models.large import LargeModel, main_device, quantisation, reloading, spread_over
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import ModelError, UsageError
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from transformers import (
     OPTForCausalLM,
 )
 
-from models.capture import capture_hidden_states
-from models.layers import LAYOUTS, check_layers, find_language_model
-from schemas.errors import LayerError, UnsupportedModelError
+from lensbank.models.capture import capture_hidden_states
+from lensbank.models.layers import LAYOUTS, check_layers, find_language_model
+from lensbank.schemas.errors import LayerError, UnsupportedModelError
 
 # Small for every family; each configuration takes the names it knows.
 SIZES = dict(

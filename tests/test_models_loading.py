@@ -9,8 +9,8 @@ from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
 from transformers import BertConfig, BertLMHeadModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from models.loading import load_model
-from schemas.errors import ModelError, UnsupportedModelError, UsageError
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import ModelError, UnsupportedModelError, UsageError
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ from tiny_vlms import TINY
 from transformers import CLIPImageProcessorPil
 
 from benchmarks.compare_memory import peak
-from models.loading import load_model
-from models.memory import MemoryEstimate, estimate_memory
-from models.states import visual_states
-from models.visual_tokens import prepare_image
+from lensbank.models.loading import load_model
+from lensbank.models.memory import estimate_memory
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
+from lensbank.schemas.inspection import MemoryEstimate
 
 ALL = range(4)
 
@@ -61,7 +62,7 @@ def test_eager_attention_needs_more(tmp_path):
 def test_of_weights_on_disk_only_the_largest_counts(tmp_path):
     import json
 
-    from models.large import LargeModel, onto_disk
+    from lensbank.models.large import LargeModel, onto_disk
 
     plain = load_model(str(TINY["llava"].save(tmp_path / "model")), dtype="float32")
     (tmp_path / "map.json").write_text(json.dumps(onto_disk(plain.model, "model.language_model.layers.0")))
@@ -74,7 +75,7 @@ def test_of_weights_on_disk_only_the_largest_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(100, "100 bytes"), (1536, "1.5 KiB"), (3 * 2**20, "3.0 MiB"), (5 * 2**29, "2.5 GiB")]
+    ("count", "said"), [(100, "100 bytes"), (1536, "1.5 KB"), (3 * 2**20, "3.1 MB"), (5 * 2**29, "2.7 GB")]
 )
 def test_for_people(count, said):
     assert str(MemoryEstimate(count, 0, 0)) == f"about {said}: weights {said}, activations 0 bytes, kept states 0 bytes"

@@ -3,9 +3,9 @@ import shutil
 import pytest
 from tiny_models import CHAT_TEMPLATE, save_fastvlm
 
-from models.loading import load_model
-from models.prompting import DEFAULT_QUESTION, image_prompt
-from schemas.errors import ModelError, UsageError
+from lensbank.models.loading import load_model
+from lensbank.models.prompting import DEFAULT_QUESTION, image_prompt
+from lensbank.schemas.errors import ModelError, UsageError
 
 TEXT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"

@@ -9,17 +9,17 @@ from test_models_families import blocks
 from tiny_models import N_LAYERS, SENTENCES, save_text_model
 from tiny_vlms import TINY
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import run
-from ingest.progress import IngestOptions
-from ingest.verify import verify
-from models.large import LargeModel
-from models.loading import load_model
-from models.states import visual_states
-from models.visual_tokens import prepare_image
-from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import BankMismatchError, UsageError
-from store.base import open_store
+from lensbank.banks.verify import verify
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.options import IngestOptions
+from lensbank.ingest.pipeline import run
+from lensbank.models.large import LargeModel
+from lensbank.models.loading import load_model
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import prepare_image
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import BankMismatchError, UsageError
+from lensbank.store.opening import open_store
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="not run: bitsandbytes (`make test-quantised`)"

@@ -2,9 +2,9 @@ import pytest
 import torch
 from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
 
-from models.loading import load_model
-from models.states import text_states
-from schemas.errors import LayerError, StateError, UsageError
+from lensbank.models.loading import load_model
+from lensbank.models.states import text_states
+from lensbank.schemas.errors import LayerError, StateError, UsageError
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from odd_vlms import ODD, save_vipllava
 from test_models_families import blocks, first_states, invert, moved_most, shown
 from tiny_models import save_llava
 
-from models.families import generic
-from models.loading import load_model
-from schemas.errors import ModelError, UnsupportedModelError
+from lensbank.models.families import generic
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import ModelError, UnsupportedModelError
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from models.layers import LAYOUTS, find_language_model
-from models.verification import verify_language_model, with_own_logits
-from schemas.errors import UnsupportedModelError
+from lensbank.models.layers import LAYOUTS, find_language_model
+from lensbank.models.verification import verify_language_model, with_own_logits
+from lensbank.schemas.errors import UnsupportedModelError
 
 
 @pytest.fixture

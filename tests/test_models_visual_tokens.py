@@ -9,13 +9,13 @@ from PIL import Image
 from tiny_models import CHAT_TEMPLATE, DIM, N_LAYERS, save_fastvlm, save_llava, save_text_model
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from models.families import generic
-from models.loading import load_model
-from models.patches import Shown, image_features
-from models.states import visual_states
-from models.visual_tokens import FAMILIES, prepare_image
-from schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
-from schemas.results import PixelBox, View
+from lensbank.models.families import generic
+from lensbank.models.loading import load_model
+from lensbank.models.patches import Shown, image_features
+from lensbank.models.states import visual_states
+from lensbank.models.visual_tokens import FAMILIES, prepare_image
+from lensbank.schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
+from lensbank.schemas.results import PixelBox, View
 
 WIDTH, HEIGHT = 200, 120
 

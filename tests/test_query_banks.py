@@ -4,11 +4,17 @@ import pytest
 from query_banks import write_sentences
 from tiny_models import SENTENCES, save_fastvlm, save_text_model
 
-from models.loading import load_model
-from query.banks import choose_banks, model_source
-from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import BankIncompleteError, BankMismatchError, BankNotFoundError, LayerError, UsageError
-from store.base import open_store
+from lensbank.banks.of_model import choose_banks, model_source
+from lensbank.models.loading import load_model
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import (
+    BankIncompleteError,
+    BankMismatchError,
+    BankNotFoundError,
+    LayerError,
+    UsageError,
+)
+from lensbank.store.opening import open_store
 
 
 def load(folder):

@@ -9,21 +9,21 @@ from PIL import Image
 from test_ingest_pipeline import contents, corpus_file, ingest
 from tiny_models import SENTENCES, save_fastvlm
 
-import cli
-from ingest.pipeline import IngestOptions
-from models.loading import load_model
-from models.states import text_states, visual_states
-from models.visual_tokens import prepare_image
-from query.evaluation.annotations import AnnotatedImage
-from query.evaluation.centring import CENTRE_FILE
-from query.evaluation.reading import ReadingOptions, read_images
-from query.images import open_image
-from query.outputs import ask
-from query.pipeline import QueryOptions, QuerySession
-from query.progress import Silent
-from schemas.errors import BankNotFoundError, LayerError, UsageError
-from schemas.results import reading_from_dict
-from store.base import open_store
+from lensbank import cli
+from lensbank.evaluate.annotations import AnnotatedImage
+from lensbank.evaluate.image_means import CENTRE_FILE
+from lensbank.evaluate.reading import ReadingOptions, read_images
+from lensbank.ingest.pipeline import IngestOptions
+from lensbank.models.loading import load_model
+from lensbank.models.states import text_states, visual_states
+from lensbank.models.visual_tokens import prepare_image
+from lensbank.query.answers import ask
+from lensbank.query.images import open_image
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import BankNotFoundError, LayerError, UsageError
+from lensbank.schemas.progress import Silent
+from lensbank.schemas.results import reading_from_dict
+from lensbank.store.opening import open_store
 
 LAYERS = (1, 2)
 

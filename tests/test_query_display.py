@@ -2,7 +2,7 @@
 
 import pytest
 
-from query.display import BOLD, DIM, RESET, clean, columns, cut, cut_left, fit, marked, wrap
+from lensbank.show.display import BOLD, DIM, RESET, clean, columns, cut, cut_left, fit, marked, wrap
 
 SENTENCE = "Two dogs and a cat sleep under the kitchen table."
 CAT = (15, 18)

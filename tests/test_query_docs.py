@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import results
-from schemas.collection import BankIdentity, CorpusRecord
-from schemas.results import reading_from_dict
+from lensbank.schemas import results
+from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.results import reading_from_dict
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")[1:]}
@@ -40,7 +40,7 @@ def test_every_field_is_documented_and_no_other(name):
 
 
 def test_every_dataclass_of_the_schema_has_a_section():
-    defined = {name for name, thing in vars(results).items() if getattr(thing, "__module__", "") == "schemas.results"}
+    defined = {name for name, thing in vars(results).items() if getattr(thing, "__module__", "") == results.__name__}
     assert {name for name in defined if name[0].isupper()} == set(CLASSES)
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from evaluation_fixtures import box, thing, write_coco
 
-from query.evaluation.annotations import find_images, read_annotations, things_under
-from query.evaluation.matching import Concept
-from schemas.errors import InputError
+from lensbank.evaluate.annotations import find_images, read_annotations, things_under
+from lensbank.evaluate.matching import Concept
+from lensbank.schemas.errors import InputError
 
 
 def test_a_coco_file(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from query_banks import identity, payload, row_id, write_rows
 
-from query.evaluation.coverage import Coverage, coverage, few_contexts_note
-from query.evaluation.matching import Concept
-from store.base import open_store
+from lensbank.evaluate.coverage import Coverage, coverage, few_contexts_note
+from lensbank.evaluate.matching import Concept
+from lensbank.store.opening import open_store
 
 
 @pytest.fixture(scope="module")

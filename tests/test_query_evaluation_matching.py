@@ -2,7 +2,7 @@
 
 import pytest
 
-from query.evaluation.matching import Concept, ConceptIndex, any_names, folded, names, plural
+from lensbank.evaluate.matching import Concept, ConceptIndex, any_names, folded, names, plural
 
 DOG = Concept("dog", ("puppy", "hound"), ("animal", "pet"))
 TRUCK = Concept("fire truck", ("fire engine",), ("vehicle",))

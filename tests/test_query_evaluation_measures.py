@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
 
-from query.evaluation.measures import GroundTruth, leap
-from query.evaluation.statistics import Resampler
+from lensbank.evaluate.measures import GroundTruth, leap
+from lensbank.evaluate.statistics import Resampler
 
 # Four patches each: on a street a dog, a dog and a car, a car, nothing; in a yard a fire truck, then nothing.
 STREET = annotated("street", thing(DOG, 0, 0, 20, 10), thing(CAR, 10, 0, 30, 10))

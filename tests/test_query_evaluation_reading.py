@@ -10,16 +10,16 @@ from PIL import Image
 from query_banks import write_sentences
 from tiny_models import SENTENCES, save_fastvlm
 
-from models.loading import load_model
-from query.evaluation import reading
-from query.evaluation.annotations import AnnotatedImage
-from query.evaluation.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
-from query.evaluation.records import RUN_FILE, WORDS_FILE, ImageWords
-from query.evaluation.run import read_and_gather
-from query.pipeline import QueryOptions, QuerySession
-from query.progress import Silent
-from schemas.errors import ImageError, InputError, UsageError
-from store.base import open_store
+from lensbank.evaluate import reading
+from lensbank.evaluate.annotations import AnnotatedImage
+from lensbank.evaluate.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
+from lensbank.evaluate.records import RUN_FILE, WORDS_FILE, ImageWords
+from lensbank.evaluate.run import read_and_gather
+from lensbank.models.loading import load_model
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import ImageError, InputError, UsageError
+from lensbank.schemas.progress import Silent
+from lensbank.store.opening import open_store
 
 LENSES = ("latent", "logit", "embedding")
 
@@ -77,7 +77,7 @@ def test_words_are_those_of_the_query(session, images, tmp_path):
 
 
 def test_random_vectors_have_the_norms_of_states_and_no_common_direction(loaded, images):
-    from query.asking import ask_image
+    from lensbank.query.asking import ask_image
 
     states = ask_image(loaded, images[0].path, (2,), QueryOptions()).states[2]
     drawn = reading._random_like(states, np.random.default_rng(0))

@@ -6,12 +6,12 @@ import sys
 import pytest
 from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
 
-from query.evaluation.coverage import Coverage
-from query.evaluation.plots import draw, require_matplotlib
-from query.evaluation.report import percent, to_markdown, to_table
-from query.evaluation.run import write_outputs
-from query.evaluation.summary import Evaluated, ground_truth_summary
-from schemas.errors import UsageError
+from lensbank.evaluate.coverage import Coverage
+from lensbank.evaluate.plots import draw, require_matplotlib
+from lensbank.evaluate.report import percent, to_markdown, to_table
+from lensbank.evaluate.run import write_outputs
+from lensbank.evaluate.summary import Evaluated, ground_truth_summary
+from lensbank.schemas.errors import UsageError
 
 SETTINGS = {
     "model": {"id": "a-model", "revision": None, "weights": "f" * 64, "tokenizer": "e" * 64, "dtype": "float32"},

@@ -7,14 +7,14 @@ import pytest
 from page_readings import hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image, ImageColor, ImageDraw
 
-from query import fonts
-from query.figure import COLOURS, IMAGE, MARGIN, chosen_patches, to_png
-from query.fonts import Letters, cut_end, cut_start
-from schemas.results import LayerReading
+from lensbank.schemas.results import LayerReading
+from lensbank.show import fonts
+from lensbank.show.figure import COLOURS, IMAGE, MARGIN, chosen_patches, draw_figure
+from lensbank.show.fonts import Letters, cut_end, cut_start
 
 
 def drawn(*readings):
-    data, notes = to_png(readings, [picture((r.width, r.height)) for r in readings])
+    data, notes = draw_figure(readings, [picture((r.width, r.height)) for r in readings])
     return Image.open(BytesIO(data)).convert("RGB"), notes
 
 
@@ -65,7 +65,7 @@ def test_every_kind_of_reading_can_be_drawn():
     nothing = replace(image_reading(1, 1, layers=(4,)).layers[0].tokens[0], neighbors=())
     drawn(replace(image_reading(1, 1), layers=(LayerReading(4, (nothing,)),)))
     with pytest.raises(ValueError, match="text"):
-        to_png([text_reading()], [None])
+        draw_figure([text_reading()], [None])
 
 
 def test_long_sentences_and_words_end_inside_the_figure():

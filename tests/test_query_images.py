@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from query.images import check_images, open_image
-from schemas.errors import ImageError
+from lensbank.query.images import check_images, open_image
+from lensbank.schemas.errors import ImageError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -120,7 +120,7 @@ def test_limit_can_be_set(tmp_path):
 
 
 def test_file_of_unbearable_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("query.images.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("lensbank.query.images.MAX_BYTES", 1 << 20)
     path = tmp_path / "long.png"
     path.write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(ImageError, match="holds more than 1 MiB"):

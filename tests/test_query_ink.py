@@ -6,9 +6,9 @@ import pytest
 from page_readings import image_reading, picture, text_reading
 from PIL import Image
 
-from query.display import columns
-from query.ink import PREVIEW, Ink, preview_lines, ramp, shaded
-from query.render import to_table
+from lensbank.show.display import columns
+from lensbank.show.ink import PREVIEW, Ink, preview_lines, ramp, shaded
+from lensbank.show.render import to_table
 
 
 def backgrounds(line):

@@ -8,12 +8,13 @@ from PIL import Image
 from tiny_models import N_LAYERS
 from tiny_vlms import TINY
 
-from cli import main_group
-from models.loading import load_model
-from models.visual_tokens import FAMILIES, prepare_image
-from query.inspection import inspect_image, to_json
-from query.inspection_picture import MARGIN, SIDE, TITLE, to_png
-from query.inspection_text import to_text
+from lensbank.cli import main_group
+from lensbank.models.loading import load_model
+from lensbank.models.visual_tokens import FAMILIES, prepare_image
+from lensbank.query.images import open_image
+from lensbank.query.inspection import inspect_image
+from lensbank.show.inspection_picture import MARGIN, SIDE, TITLE, draw_inspection
+from lensbank.show.inspection_text import inspection_text
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def test_the_command_prints_and_draws(tiny_vlm, photo, tmp_path):
 
 
 def test_the_map_names_every_position_once(tiled, photo):
-    found = inspect_image(tiled, photo, "A dog?")
-    text = to_text(found, 100)
+    found = inspect_image(tiled, open_image(photo), "A dog?")
+    text = inspection_text(found, 100)
     lines = text[text.index("Sequence") :].splitlines()[1:]
     spans = [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0].replace("-", "").isdigit()]
     covered = []
@@ -60,7 +61,7 @@ def test_the_map_names_every_position_once(tiled, photo):
 
 
 def test_json_holds_what_a_query_uses(tiled, photo):
-    facts = json.loads(to_json(inspect_image(tiled, photo, "A dog?")))
+    facts = json.loads(inspect_image(tiled, open_image(photo), "A dog?").to_json())
     with Image.open(photo) as image:
         shown = prepare_image(tiled, image.convert("RGB"), "A dog?")
     assert facts["prompt"] == shown.prompt
@@ -77,8 +78,8 @@ def test_json_holds_what_a_query_uses(tiled, photo):
 
 
 def test_the_picture_has_a_line_where_each_patch_begins(tiled, photo):
-    found = inspect_image(tiled, photo)
-    drawn = np.asarray(Image.open(BytesIO(to_png(found))).convert("RGB")).astype(int)
+    found = inspect_image(tiled, open_image(photo))
+    drawn = np.asarray(Image.open(BytesIO(draw_inspection(found, open_image(photo).image))).convert("RGB")).astype(int)
     scale = SIDE / 120
     for token in found.tokens:
         if token.view == 0:

@@ -7,11 +7,11 @@ from email.utils import formatdate
 import pytest
 from standin_judge import completion, judge_server
 
-from query.judging import endpoint as module
-from query.judging.budget import Budget, BudgetSpentError
-from query.judging.endpoint import Endpoint, QuestionRefusedError, StoppedError, _retry_after
-from query.judging.settings import EndpointSettings, checked_settings
-from schemas.errors import JudgeError, UsageError
+from lensbank.evaluate.judging import endpoint as module
+from lensbank.evaluate.judging.budget import Budget, BudgetSpentError
+from lensbank.evaluate.judging.endpoint import Endpoint, QuestionRefusedError, StoppedError, _retry_after
+from lensbank.evaluate.judging.settings import EndpointSettings, checked_settings
+from lensbank.schemas.errors import JudgeError, UsageError
 
 CHAT = [{"role": "user", "content": "?"}]
 KEY = "sk-secret-0123456789"

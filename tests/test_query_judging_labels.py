@@ -10,14 +10,14 @@ from browser_fixtures import watched_page
 from judging_fixtures import Silent, prepared
 from PIL import Image
 
-from query.evaluation.report import to_markdown, to_table
-from query.judging.export import export
-from query.judging.key import KEY_FILE, Key
-from query.judging.labelled import summarise_labels
-from query.judging.labels import read_labels
-from query.judging.page import labelling_page
-from query.judging.run import export_for_people
-from schemas.errors import InputError, UsageError
+from lensbank.evaluate.judging.export import export
+from lensbank.evaluate.judging.key import KEY_FILE, Key
+from lensbank.evaluate.judging.labelled import summarise_labels
+from lensbank.evaluate.judging.labels import read_labels
+from lensbank.evaluate.judging.page import labelling_page
+from lensbank.evaluate.judging.run import export_for_people
+from lensbank.evaluate.report import to_markdown, to_table
+from lensbank.schemas.errors import InputError, UsageError
 
 COLUMNS = "item picture crop image view row col box words label".split()
 
@@ -215,9 +215,9 @@ def test_labels_become_the_same_report(exported, ready, tmp_path):
 def test_a_model_that_judged_in_the_same_folder_is_compared_with(ready, tmp_path):
     from standin_judge import judge_server, shown_words, verdict
 
-    from query.judging.llm import JudgeLimits
-    from query.judging.run import judge_with_llm
-    from query.judging.settings import EndpointSettings
+    from lensbank.evaluate.judging.llm import JudgeLimits
+    from lensbank.evaluate.judging.run import judge_with_llm
+    from lensbank.evaluate.judging.settings import EndpointSettings
 
     with judge_server() as server:
         server.answer = lambda r: verdict("concrete", *shown_words(r)) if "8" in shown_words(r)[0] else verdict("none")

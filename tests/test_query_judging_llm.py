@@ -9,13 +9,13 @@ import pytest
 from judging_fixtures import Silent, prepared
 from standin_judge import completion, judge_server, shown_words, verdict
 
-from query.evaluation.report import to_markdown, to_table
-from query.judging import endpoint as endpoint_module
-from query.judging.judgements import JUDGEMENTS_FILE
-from query.judging.llm import EXAMPLE_FILE, JudgeLimits, LlmJudge
-from query.judging.run import judge_with_llm
-from query.judging.settings import EndpointSettings
-from schemas.errors import InputError, JudgeError, UsageError
+from lensbank.evaluate.judging import endpoint as endpoint_module
+from lensbank.evaluate.judging.judgements import JUDGEMENTS_FILE
+from lensbank.evaluate.judging.llm import EXAMPLE_FILE, JudgeLimits, LlmJudge
+from lensbank.evaluate.judging.run import judge_with_llm
+from lensbank.evaluate.judging.settings import EndpointSettings
+from lensbank.evaluate.report import to_markdown, to_table
+from lensbank.schemas.errors import InputError, JudgeError, UsageError
 
 KEY = "sk-secret-0123456789"
 

@@ -8,13 +8,13 @@ import pytest
 from judging_fixtures import SIDE, make_images, prepared
 from PIL import Image
 
-from query.evaluation.reading import ReadingOptions
-from query.judging.items import CONTROLS
-from query.judging.pictures import RED, Pictures, cropped, marked, region
-from query.judging.questions import plan_questions
-from query.judging.summary import judged_summary
-from schemas.errors import InputError
-from schemas.results import PixelBox
+from lensbank.evaluate.judging.items import CONTROLS
+from lensbank.evaluate.judging.pictures import RED, Pictures, cropped, marked, region
+from lensbank.evaluate.judging.questions import plan_questions
+from lensbank.evaluate.judging.summary import judged_summary
+from lensbank.evaluate.reading import ReadingOptions
+from lensbank.schemas.errors import InputError
+from lensbank.schemas.results import PixelBox
 
 
 def test_every_lens_and_layer_is_judged_on_the_same_patches(tmp_path):

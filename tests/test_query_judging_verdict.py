@@ -2,8 +2,8 @@
 
 import pytest
 
-from query.judging.agreement import agreements, kappa
-from query.judging.verdict import UnclearVerdictError, Verdict, parse_verdict
+from lensbank.evaluate.judging.agreement import agreements, kappa
+from lensbank.evaluate.judging.verdict import UnclearVerdictError, Verdict, parse_verdict
 
 SHOWN = ("Dog", "the", "fire-truck", "...")
 

@@ -8,13 +8,13 @@ from test_models_layers import SIZES, SPECIAL
 from tiny_models import SENTENCES, VOCAB, save_fastvlm, save_text_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from models.loading import load_model
-from query.images import open_image
-from query.pipeline import QueryOptions, QuerySession
-from schemas.errors import FilterError, StateError, UsageError
-from schemas.filters import parse
-from schemas.results import VocabularyToken
-from store.base import open_store
+from lensbank.models.loading import load_model
+from lensbank.query.images import open_image
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import FilterError, StateError, UsageError
+from lensbank.schemas.filters import parse
+from lensbank.schemas.results import VocabularyToken
+from lensbank.store.opening import open_store
 
 # Soft caps, logit scales, embedding scales, a norm or a projection behind the embedding, positions in it.
 KINDS = ("llama", "gemma2", "gemma3_text", "cohere", "granite", "gpt2", "bloom", "opt", "qwen2")
@@ -76,7 +76,7 @@ def test_the_demo_model_s_own_prediction_and_embedding(demo_model):
     """A real model, an image: the visual tokens' predictions at the last layer are the model's."""
     from pathlib import Path
 
-    from models.visual_tokens import prepare_image
+    from lensbank.models.visual_tokens import prepare_image
 
     loaded = load_model(str(demo_model), device="cpu", dtype="float32", need_vision=True)
     path = Path(__file__).resolve().parent.parent / "demo" / "data" / "images" / "scene_00.png"
@@ -147,7 +147,7 @@ def test_several_images_at_once_are_each_alone(vlm, store, photos):
 
 
 def test_the_image_is_shown_to_the_model_once(vlm, store, photos, monkeypatch):
-    from query import asking
+    from lensbank.query import asking
 
     real, calls = asking.visual_states, []
     monkeypatch.setattr(asking, "visual_states", lambda *args: calls.append(args) or real(*args))

@@ -10,14 +10,14 @@ from PIL import Image
 from query_banks import write_sentences
 from tiny_models import N_LAYERS, SENTENCES, save_fastvlm, save_text_model
 
-from models.loading import load_model
-from models.states import text_states, visual_states
-from query.pipeline import QueryOptions, QuerySession
-from query.render import to_json
-from schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError
-from schemas.filters import parse
-from schemas.results import reading_from_dict
-from store.base import open_store
+from lensbank.models.loading import load_model
+from lensbank.models.states import text_states, visual_states
+from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError
+from lensbank.schemas.filters import parse
+from lensbank.schemas.results import reading_from_dict
+from lensbank.show.render import to_json
+from lensbank.store.opening import open_store
 
 LAYERS = (1, 2)
 
@@ -89,8 +89,8 @@ def test_a_stored_sentence_finds_itself(ask, exact):
 
 def test_neighbours_are_those_of_the_visual_states(ask, photo, loaded, store):
     """The states searched with are the model's, token by token and layer by layer."""
-    from models.visual_tokens import prepare_image
-    from query.images import open_image
+    from lensbank.models.visual_tokens import prepare_image
+    from lensbank.query.images import open_image
 
     states = visual_states(loaded, prepare_image(loaded, open_image(photo).image), [0, 3])
     banked = {layer: [] for layer in LAYERS}
@@ -180,7 +180,8 @@ def test_json_gives_the_reading_back(ask, photo):
 
 
 def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
-    from store import approximation, embedded
+    from lensbank.store import approximation
+    from lensbank.store.embedded import store as embedded
 
     where = parse(["position>=1"])
     with ask(where=where) as session:
@@ -210,7 +211,7 @@ def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
 
 
 def test_a_row_without_a_field_is_named(ask, photo, monkeypatch):
-    from store import embedded
+    from lensbank.store.embedded import store as embedded
 
     real = embedded.EmbeddedBank.payloads
 
@@ -273,8 +274,8 @@ def refuse_forward(monkeypatch):
     def fail(*_, **__):
         pytest.fail("the model was run before everything was checked")
 
-    monkeypatch.setattr("query.asking.visual_states", fail)
-    monkeypatch.setattr("query.asking.text_states", fail)
+    monkeypatch.setattr("lensbank.query.asking.visual_states", fail)
+    monkeypatch.setattr("lensbank.query.asking.text_states", fail)
 
 
 @pytest.mark.parametrize(

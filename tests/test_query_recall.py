@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from query_banks import identity, payload, row_id, write_rows
 
-from query.recall import SAMPLE, Recall, recall_note, sample_recall, with_recall
-from query.search import Found, search_banks
-from schemas.filters import parse
-from schemas.results import BankSearch
-from store.base import Hit, open_store
+from lensbank.query.recall import SAMPLE, Recall, recall_note, sample_recall, with_recall
+from lensbank.query.search import Found, search_banks
+from lensbank.schemas.filters import parse
+from lensbank.schemas.results import BankSearch
+from lensbank.store.base import Hit
+from lensbank.store.opening import open_store
 
 DIM, LAYERS, K = 16, (1, 2, 5), 5
 

@@ -7,10 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from query.display import BOLD, RESET, columns
-from query.ink import Ink
-from query.render import to_json, to_table
-from schemas.results import (
+from lensbank.schemas.results import (
     LayerReading,
     Neighbor,
     PixelBox,
@@ -21,6 +18,9 @@ from schemas.results import (
     VocabularyToken,
     reading_from_dict,
 )
+from lensbank.show.display import BOLD, RESET, columns
+from lensbank.show.ink import Ink
+from lensbank.show.render import to_json, to_table
 
 NASTY = "evil\x1b[2J\x1b]0;title\x07\u202egnp.exe\n\r\tnew\u2028line \x9b31m \u200b猫" + "x" * 60
 WORDS = ["dog", "hund", "犬", "dog's", "internationalisation", "e\u0301te\u0301", "🐕", NASTY]

@@ -12,11 +12,12 @@ import pytest
 from page_readings import HOSTILE, data_of, hostile_reading, image_reading, picture, text_reading
 from PIL import Image
 
-from query.pictures import MAX_SIDE, data_url, reduced
-from query.report import SCRIPTS, STYLES, to_html
+from lensbank.query.pixels import MAX_SIDE, reduced
+from lensbank.show.pictures import data_url
+from lensbank.show.report import SCRIPTS, STYLES, to_html
 
 ROOT = Path(__file__).resolve().parent.parent
-ASSETS = ROOT / "query" / "assets"
+ASSETS = ROOT / "show" / "assets"
 
 
 class Parsed(HTMLParser):
@@ -67,12 +68,11 @@ def test_assets_use_no_way_of_making_markup_of_text():
 
 def test_every_asset_is_used_and_in_the_package():
     named = {"report.html", *SCRIPTS, *STYLES}
-    others = {"label.html"}  # of the lists that people label
-    assert {path.name for path in ASSETS.iterdir()} == named | others
+    assert {path.name for path in ASSETS.iterdir()} == named
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = config["tool"]["setuptools"]["package-data"]["query"]
-    packed = {path.name for pattern in patterns for path in (ROOT / "query").glob(pattern)}
-    assert named | others <= packed
+    patterns = config["tool"]["setuptools"]["package-data"]["lensbank.show"]
+    packed = {path.name for pattern in patterns for path in (ROOT / "show").glob(pattern)}
+    assert named <= packed
 
 
 def test_hostile_texts_stay_inside_the_data():
@@ -99,7 +99,7 @@ def test_small_pictures_are_embedded_exactly_and_large_ones_reduced():
     kind, shown = decoded(data_url(picture()))
     assert kind == "png" and shown.tobytes() == picture().tobytes()
     noise = Image.effect_noise((3200, 1000), 80).convert("RGB")
-    kind, shown = decoded(data_url(noise))
+    kind, shown = decoded(data_url(reduced(noise)))
     assert kind == "jpeg" and shown.size == (MAX_SIDE, 500)
     assert reduced(Image.new("RGB", (5000, 2))).size == (MAX_SIDE, 1)
 

@@ -13,8 +13,8 @@ from browser_fixtures import watched_page
 from page_readings import HOSTILE, hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image
 
-from query.report import to_html
-from schemas.results import BankSearch, LayerReading
+from lensbank.schemas.results import BankSearch, LayerReading
+from lensbank.show.report import to_html
 
 pytestmark = pytest.mark.browser
 ALL = ("latent", "logit", "embedding")

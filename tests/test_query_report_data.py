@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from page_readings import BANKS, HOSTILE, entry, hostile_reading, image_reading, neighbor, text_reading
 
-from query.report_data import MARKS, MAX_SENTENCE, SCORE_UNIT, pack, readable, to_text
-from schemas.results import LayerReading
+from lensbank.schemas.results import LayerReading
+from lensbank.show.report_data import MARKS, MAX_SENTENCE, SCORE_UNIT, pack, readable, to_text
 
 
 def unpacked(data, reading=0, layer=0, lens="latent"):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from query_banks import identity, payload, row_id, write_rows
 
-from query import search
-from query.search import search_banks
-from schemas.errors import StateError
-from schemas.filters import parse
-from store.base import open_store
+from lensbank.query import search
+from lensbank.query.search import search_banks
+from lensbank.schemas.errors import StateError
+from lensbank.schemas.filters import parse
+from lensbank.store.opening import open_store
 
 DIM, ROWS, LAYERS = 16, 600, (1, 2, 5)
 # Few words, unevenly spread and in both cases: the first ones fill any short list.

@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from query.vocabulary import VOCABULARY_FIELDS, Vocabulary
-from schemas.filters import parse
+from lensbank.query.vocabulary import VOCABULARY_FIELDS, Vocabulary
+from lensbank.schemas.filters import parse
 
 
 @pytest.fixture(scope="module")

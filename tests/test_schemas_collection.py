@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from schemas.collection import BankIdentity, BankRecord, CorpusRecord
-from schemas.errors import BankMismatchError
-from schemas.payload import FIELD_KINDS, INDEXED_FIELDS, TokenPayload, prefix_ids
+from lensbank.schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from lensbank.schemas.errors import BankMismatchError
+from lensbank.schemas.payload import FIELD_KINDS, INDEXED_FIELDS, TokenPayload, prefix_ids
 
 IDENTITY = BankIdentity(
     model="org/Some_Model-1B",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import FilterError
-from schemas.filters import Condition, parse
+from lensbank.schemas.errors import FilterError
+from lensbank.schemas.filters import Condition, parse
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.words import folded, is_unspaced, is_word, stands_alone, visible_span, word_span
+from lensbank.schemas.words import folded, is_unspaced, is_word, stands_alone, visible_span, word_span
 
 
 def span_of(sentence, piece, occurrence=0):

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
-from query.filtering import filter_notes, plan_searches
-from schemas.errors import StoreError
-from schemas.filters import parse
-from store import approximation, engine
-from store.base import open_store
-from store.disk import store_error
-from store.embedded import EmbeddedStore
-from store.engine import EngineSettings
+from lensbank.query.filtering import filter_notes, plan_searches
+from lensbank.schemas.errors import StoreError
+from lensbank.schemas.filters import parse
+from lensbank.store import approximation
+from lensbank.store.embedded import engine
+from lensbank.store.embedded.disk import store_error
+from lensbank.store.embedded.engine import EngineSettings
+from lensbank.store.embedded.store import EmbeddedStore
+from lensbank.store.opening import open_store
 
 COUNT, DIM, LAYERS = 700, 32, (4, 5)
 SETTINGS = EngineSettings(index_from_kb=20, segment_rows=300)

@@ -20,14 +20,14 @@ from qdrant_client import QdrantClient
 from standins import StandIn
 from test_store_rows import CORPUS, WORDS, Rows, assert_same_hits
 
-from query.search import search_banks
-from schemas.errors import BankIncompleteError, BankMismatchError
-from schemas.filters import Condition, parse
-from schemas.payload import FIELD_KINDS
-from store.base import open_store
-from store.embedded import EmbeddedStore
-from store.server import ServerStore
-from store.server_options import ServerOptions
+from lensbank.query.search import search_banks
+from lensbank.schemas.errors import BankIncompleteError, BankMismatchError
+from lensbank.schemas.filters import Condition, parse
+from lensbank.schemas.payload import FIELD_KINDS
+from lensbank.store.embedded.store import EmbeddedStore
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
+from lensbank.store.server.store import ServerStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
@@ -353,7 +353,7 @@ def test_every_row_comes_back_once(bank):
 
 
 def test_payload_is_fetched_by_id(bank, monkeypatch):
-    monkeypatch.setattr("store.server.ROWS_PER_ANSWER", 30)  # several requests
+    monkeypatch.setattr("lensbank.store.server.store.ROWS_PER_ANSWER", 30)  # several requests
     by_id = dict(zip(ROWS.ids, PAYLOADS, strict=True))
     wanted = [*ROWS.ids[7:300:3], ROWS.ids[7], "00000000-0000-0000-0000-000000000000"]  # one twice, one not there
     found = bank.payloads(wanted)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from test_store_rows import CORPUS, IDENTITY, Rows, assert_same_hits
 
-from schemas.collection import CorpusRecord
-from schemas.errors import (
+from lensbank.schemas.collection import CorpusRecord
+from lensbank.schemas.errors import (
     BankIncompleteError,
     BankMismatchError,
     BankNotFoundError,
@@ -20,11 +20,11 @@ from schemas.errors import (
     StoreFullError,
     StoreLockedError,
 )
-from store.base import open_store
-from store.disk import store_error
-from store.embedded import EmbeddedStore
-from store.engine import EngineSettings
-from store.records import RECORD_FILE
+from lensbank.store.embedded.disk import store_error
+from lensbank.store.embedded.engine import EngineSettings
+from lensbank.store.embedded.store import EmbeddedStore
+from lensbank.store.opening import open_store
+from lensbank.store.records import RECORD_FILE
 
 # Small enough to be indexed in a test, in two segments.
 SETTINGS = EngineSettings(index_from_kb=50, segment_rows=1500, batch_rows=500)
@@ -190,7 +190,7 @@ def test_a_store_lists_its_banks_without_opening_them(store, rows):
 def test_readers_do_not_hinder_each_other(store, rows):
     name = rows.identities(model="org/full")[0].name()
     code = (
-        "import sys, numpy as np; from store.base import open_store\n"
+        "import sys, numpy as np; from lensbank.store.opening import open_store\n"
         "with open_store(sys.argv[1]).open(sys.argv[2]) as bank:\n"
         "    print(len(bank.search(np.ones((4, 64)), 3)[0]))"
     )

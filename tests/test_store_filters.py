@@ -10,11 +10,11 @@ import pytest
 from qdrant_client import QdrantClient
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
-from schemas.errors import FilterError
-from schemas.filters import Condition, parse
-from store.embedded import EmbeddedStore
-from store.filters import split
-from store.server import ServerStore
+from lensbank.schemas.errors import FilterError
+from lensbank.schemas.filters import Condition, parse
+from lensbank.store.embedded.store import EmbeddedStore
+from lensbank.store.filters import split
+from lensbank.store.server.store import ServerStore
 
 # The client's local mode stands in for a server; it says what it leaves out.
 pytestmark = [

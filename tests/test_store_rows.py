@@ -6,10 +6,10 @@ import uuid
 import numpy as np
 import pytest
 
-from schemas.collection import BankIdentity, CorpusRecord
-from schemas.errors import StateError
-from schemas.payload import TokenPayload
-from store.rows import clean_payload, clean_text, unit_queries, unit_rows
+from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.errors import StateError
+from lensbank.schemas.payload import TokenPayload
+from lensbank.store.rows import clean_payload, clean_text, unit_queries, unit_rows
 
 IDENTITY = BankIdentity(
     model="org/some-model",

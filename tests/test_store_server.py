@@ -10,12 +10,19 @@ import pytest
 from qdrant_client import QdrantClient, models
 from test_store_rows import CORPUS, IDENTITY, Rows, assert_same_hits
 
-from schemas.errors import BankIncompleteError, BankMismatchError, BankNotFoundError, StateError, StoreError, UsageError
-from store import engine
-from store.base import open_store
-from store.embedded import EmbeddedBank, EmbeddedStore
-from store.engine import EngineSettings
-from store.server import ServerBank, ServerStore
+from lensbank.schemas.errors import (
+    BankIncompleteError,
+    BankMismatchError,
+    BankNotFoundError,
+    StateError,
+    StoreError,
+    UsageError,
+)
+from lensbank.store.embedded import engine
+from lensbank.store.embedded.engine import EngineSettings
+from lensbank.store.embedded.store import EmbeddedBank, EmbeddedStore
+from lensbank.store.opening import open_store
+from lensbank.store.server.store import ServerBank, ServerStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),

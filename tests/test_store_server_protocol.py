@@ -17,14 +17,14 @@ from qdrant_client.http.exceptions import ResponseHandlingException
 from standins import HERE, StandIn
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
-from schemas.errors import StoreError, StoreLockedError, UsageError
-from schemas.filters import parse
-from store.base import open_store
-from store.server import ServerStore
-from store.server_connection import Connection
-from store.server_lease import LEASE_KEY
-from store.server_options import ServerOptions, parse_options
-from store.server_writer import ROWS_KEY
+from lensbank.schemas.errors import StoreError, StoreLockedError, UsageError
+from lensbank.schemas.filters import parse
+from lensbank.store.opening import open_store
+from lensbank.store.server.connection import Connection
+from lensbank.store.server.lease import LEASE_KEY
+from lensbank.store.server.options import ServerOptions, parse_options
+from lensbank.store.server.store import ServerStore
+from lensbank.store.server.writer import ROWS_KEY
 
 COUNT = 300
 
@@ -145,7 +145,7 @@ def test_a_server_that_refuses_for_a_while(server, store, rows):
 
 
 def test_an_error_that_stays_is_told(server, store, rows, monkeypatch):
-    monkeypatch.setattr("store.server_connection._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("lensbank.store.server.connection._FIRST_PAUSE", 0.01)
     with pytest.raises(StoreError, match="ordered fault 500"), store.writer(rows.identities(), "/model") as writer:
         server.order_faults(*[500] * 200)
         rows.put(writer)
@@ -157,7 +157,7 @@ def test_an_error_that_stays_is_told(server, store, rows, monkeypatch):
 
 
 def test_patience_ends(server, rows, monkeypatch):
-    monkeypatch.setattr("store.server_connection._NOTE_AFTER", 0.5)
+    monkeypatch.setattr("lensbank.store.server.connection._NOTE_AFTER", 0.5)
     said = []
     impatient = options(server, "rest", patience=1.5)
     with open_store(server.url, server=impatient, notify=said.append) as store:
@@ -221,7 +221,7 @@ def test_uploads_are_under_way_at_the_same_time(rows):
 
 
 def test_waiting_grows_between_tries(monkeypatch):
-    monkeypatch.setattr("store.server_connection._FIRST_PAUSE", 0.04)
+    monkeypatch.setattr("lensbank.store.server.connection._FIRST_PAUSE", 0.04)
     tries = []
 
     def fail(client):
@@ -235,7 +235,7 @@ def test_waiting_grows_between_tries(monkeypatch):
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("store.server_connecting._CONNECT_PATIENCE", 0.0)
+    monkeypatch.setattr("lensbank.store.server.connecting._CONNECT_PATIENCE", 0.0)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
@@ -285,7 +285,7 @@ def test_a_bank_has_one_writer(store, server, rows):
 def test_the_claim_of_a_killed_process_is_free_at_once(store, server, rows):
     code = (
         "import sys, os; from standins import *; from test_store_rows import Rows\n"
-        "from store.base import open_store\n"
+        "from lensbank.store.opening import open_store\n"
         "rows = Rows(300); store = open_store(sys.argv[1])\n"
         "writer = store.writer(rows.identities(), '/model'); rows.put(writer, 0, 100); writer.flush()\n"
         "rows.put(writer, 100); print('put', flush=True); os.kill(os.getpid(), 9)"

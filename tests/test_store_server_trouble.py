@@ -18,19 +18,19 @@ import tiny_models
 import torch
 from standins import HERE, Proxy, StandIn, moody
 
-from ingest.corpus import read_corpora
-from ingest.pipeline import IngestOptions, run
-from ingest.progress import SilentProgress
-from models.loading import load_model
-from schemas.errors import StoreError
-from store.base import open_store
-from store.server_options import ServerOptions
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import StoreError
+from lensbank.schemas.progress import Silent
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
 
 SETTINGS = {"layers": (1, 2), "max_contexts": 60, "batch_tokens": 15, "flush_seconds": 0.2}
 WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 
 
-class Steps(SilentProgress):
+class Steps(Silent):
     """Calls something at chosen steps of the encoding, and takes its time."""
 
     def __init__(self, at):
@@ -147,7 +147,7 @@ def test_a_network_in_a_bad_mood(loaded, corpus, troubled, expected):
 
 
 def test_a_port_that_closes_and_opens(loaded, corpus, troubled, expected, monkeypatch):
-    monkeypatch.setattr("store.server_connection._NOTE_AFTER", 0.3)
+    monkeypatch.setattr("lensbank.store.server.connection._NOTE_AFTER", 0.3)
     _, proxy, url, options = troubled
 
     def shut():

@@ -18,13 +18,20 @@ import pytest
 from standins import HERE, StandIn
 from test_store_rows import CORPUS, Rows
 
-from schemas.errors import BankIncompleteError, BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
-from store.base import open_store
-from store.checksums import Checksum, Row, checksum, compare
-from store.choosing import choose
-from store.reporting import NeverStopping
-from store.server_options import ServerOptions
-from store.transfer import Transfer
+from lensbank.banks.checksums import Checksum, Row, checksum, compare
+from lensbank.banks.choosing import choose
+from lensbank.banks.stopping import NeverStopping
+from lensbank.banks.transfer import Transfer
+from lensbank.schemas.errors import (
+    BankIncompleteError,
+    BankMismatchError,
+    BankNotFoundError,
+    LayerError,
+    StoreError,
+    UsageError,
+)
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
 
 COUNT = 500
 
@@ -216,7 +223,7 @@ class StopsAfter(NeverStopping):
 
 @pytest.mark.parametrize("target", ["embedded", "grpc"])
 def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, target, monkeypatch):
-    monkeypatch.setattr("store.transfer._CHUNK_BYTES", 100 * 4 * 16)
+    monkeypatch.setattr("lensbank.banks.transfer._CHUNK_BYTES", 100 * 4 * 16)
     one, other, told = place("embedded", "one"), place(target, "other"), Told()
     write(one, rows)
     with pytest.raises(KeyboardInterrupt):
@@ -243,10 +250,10 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
 SCRIPT = """
 import sys, time
 from test_store_transfer import *
-import store.transfer, store.checksums
-store.transfer._CHUNK_BYTES = 50 * 4 * 16
-store.transfer._FLUSH_SECONDS = 0.05
-store.checksums._PAGE_ROWS = 20
+from lensbank.banks import checksums, transfer
+transfer._CHUNK_BYTES = 50 * 4 * 16
+transfer._FLUSH_SECONDS = 0.05
+checksums._PAGE_ROWS = 20
 class Slow(Told):
     def advance(self, count):
         super().advance(count)
@@ -331,7 +338,7 @@ def test_a_source_that_grows_meanwhile_is_found(place, rows, monkeypatch):
 
     monkeypatch.setattr(Transfer, "_copy", grow)
     # Reading both again happens only where the sums differ; here a row of the target is another, too.
-    monkeypatch.setattr("store.transfer.checksum", lambda bank, advance: Checksum())
+    monkeypatch.setattr("lensbank.banks.transfer.checksum", lambda bank, advance: Checksum())
     with pytest.raises(StoreError, match="changed while it was copied .400 rows before, 500 now"):
         move(one, other)
 

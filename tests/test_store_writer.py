@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 from test_store_rows import CORPUS, Rows
 
-from schemas.errors import BankMismatchError, StateError, StoreError, StoreFullError, StoreLockedError
-from store.embedded import EmbeddedStore
-from store.engine import EngineSettings
-from store.locks import BankLock
+from lensbank.schemas.errors import (
+    BankMismatchError,
+    StateError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+)
+from lensbank.store.embedded.engine import EngineSettings
+from lensbank.store.embedded.locks import BankLock
+from lensbank.store.embedded.store import EmbeddedStore
 
 SETTINGS = EngineSettings(batch_rows=100)
 
@@ -66,8 +72,8 @@ def script(tmp_path, body, *, preexec=None):
         sys.path.insert(0, TESTS)
         from pathlib import Path
         from test_store_rows import Rows, CORPUS
-        from store.embedded import EmbeddedStore
-        from store.engine import EngineSettings
+        from lensbank.store.embedded.store import EmbeddedStore
+        from lensbank.store.embedded.engine import EngineSettings
         rows = Rows(600)
         store = EmbeddedStore(Path(sys.argv[1]), EngineSettings(batch_rows=100))
         def say(*words): print(*words, flush=True)
@@ -461,7 +467,7 @@ def test_files_that_cannot_grow(tmp_path, limit, state):
 
     body = """
         import numpy as np
-        from schemas.errors import StoreFullError
+        from lensbank.schemas.errors import StoreFullError
         wide = Rows(600, dim=1024, layers=(4,))
         try:
             with store.writer(wide.identities(), "/model") as writer:

@@ -22,7 +22,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from models.connectors.convert import convert
+from lensbank.models.connectors.convert import convert
 
 DIM, HIDDEN, VISION, DEPTH, ADDITIONAL = 32, 48, 24, 10, 8
 ROWS = 448  # embeddings of the language models, more than their tokenizer has tokens

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from models.tensor_files import tensors_of
-from schemas.errors import InputError, ModelError
+from ...schemas.errors import InputError, ModelError
+from ..tensor_files import tensors_of
 
 #: As published; ``model.pt`` is what the published scripts rename it to.
 WEIGHT_FILES = ("connector.safetensors", "connector.pt", "model.safetensors", "model.pt")

@@ -19,15 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from models.connectors.checkpoint import ENCODERS, Recipe, find_checkpoint, read_recipe, read_tensors
-from models.connectors.config import ConnectorConfig
-from models.connectors.model import ConnectorVlm
-from models.connectors.parts import fetch_part, load_encoder, text_config, weight_files
-from models.connectors.register import register_connectors
-from models.fingerprints import tokenizer_fingerprint
-from models.loading_errors import quiet, translated
-from models.tensor_files import tensors_of
-from schemas.errors import ModelError, UsageError
+from ...schemas.errors import ModelError, UsageError
+from ..fingerprints import tokenizer_fingerprint
+from ..loading_errors import quiet, translated
+from ..tensor_files import tensors_of
+from .checkpoint import ENCODERS, Recipe, find_checkpoint, read_recipe, read_tensors
+from .config import ConnectorConfig
+from .model import ConnectorVlm
+from .parts import fetch_part, load_encoder, text_config, weight_files
+from .register import register_connectors
 
 INDEX = "model.safetensors.index.json"
 

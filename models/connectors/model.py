@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 
-from models.connectors.config import ConnectorConfig
+from .config import ConnectorConfig
 
 
 class GatedMlp(nn.Module):

@@ -13,9 +13,9 @@ from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionModel, Dinov2Model, SiglipVisionModel
 
-from models.connectors.checkpoint import ENCODERS, Recipe
-from models.loading_errors import translated
-from schemas.errors import ModelError
+from ...schemas.errors import ModelError
+from ..loading_errors import translated
+from .checkpoint import ENCODERS, Recipe
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 _ENCODER_CLASSES: dict[str, Any] = {

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from models.connectors.config import ConnectorConfig
-from models.connectors.pixels import ConnectorPixels
+from .config import ConnectorConfig
+from .pixels import ConnectorPixels
 
 #: Stands for an image in a prompt.
 IMAGE_TOKEN = "<|image|>"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from models.connectors.config import MODEL_TYPE, ConnectorConfig
-from models.connectors.model import ConnectorVlm
+from .config import MODEL_TYPE, ConnectorConfig
+from .model import ConnectorVlm
 
 
 def register_connectors() -> None:

@@ -19,10 +19,10 @@ from transformers import image_processing_utils as processing
 from transformers.image_utils import ChannelDimension
 from transformers.models.llava_next import modeling_llava_next as modeling
 
-from models.families.single import patch_size
-from models.geometry import PixelMap, Span, cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Cell, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..geometry import PixelMap, Span, cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Cell, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from .single import patch_size
 
 _best: Any = processing.select_best_resolution
 _fitted: Any = processing.get_patch_output_size

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.families import internvl
-from models.families.single import patch_size
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown
+from . import internvl
+from .single import patch_size
 
 _TILES = 36  # more than any published processor makes
 _MARKERS = {

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.connectors.processor import token_names
-from models.families import single
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown
+from ..connectors.processor import token_names
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown
+from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.families import single
-from models.geometry import even
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown, image_features, unsupported
+from ..geometry import even
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown, image_features, unsupported
+from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:

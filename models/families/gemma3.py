@@ -14,10 +14,19 @@ from typing import Any
 
 from torch import Tensor
 
-from models.families.single import patch_size
-from models.geometry import PixelMap, cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..geometry import PixelMap, cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import (
+    Cell,
+    Family,
+    Grid,
+    Plan,
+    Shown,
+    row_by_row,
+    unsupported,
+    vision_config,
+)
+from .single import patch_size
 
 _MARKERS = {"<start_of_image>": "start", "<end_of_image>": "end"}
 _NOTE = "The visual tokens of a picture attend to each other in both directions, so none is read before the others."

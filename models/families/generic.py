@@ -14,10 +14,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.families import single
-from models.geometry import Span, cells_of, even
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown, image_features, unsupported
+from ..geometry import Span, cells_of, even
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown, image_features, unsupported
+from . import single
 
 _PROBES = 12
 # Share of tokens that may notice a change more than the one whose pixels were changed, on average. By chance it is

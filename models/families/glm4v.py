@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.families import qwen_vl
+from . import qwen_vl
 
 FAMILY = replace(
     qwen_vl.FAMILY,

@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 from transformers.models.idefics3 import image_processing_pil_idefics3 as processing
 
-from models.families.single import patch_size
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from .single import patch_size
 
 _fitted: Any = processing._resize_output_size_rescale_to_max_len
 _bounded: Any = processing._resize_output_size_scale_below_upper_bound

@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from models.families.single import patch_size
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from .single import patch_size
 
 _MARKERS = {"<img>": "start", "</img>": "end"}
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.families import pixtral, single
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown, vision_config
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown, vision_config
+from . import pixtral, single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:

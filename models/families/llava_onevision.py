@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from models.families import anyres, single
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Family, Grid, Plan, Shown, row_by_row, vision_config
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Family, Grid, Plan, Shown, row_by_row, vision_config
+from . import anyres, single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:

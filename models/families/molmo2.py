@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.families.single import patch_size
-from models.geometry import Span, unprocessed
-from models.loading import LoadedModel
-from models.patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..geometry import Span, unprocessed
+from ..loading import LoadedModel
+from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from .single import patch_size
 
 _MARKERS = {"<im_start>": "start", "<low_res_im_start>": "start", "<im_end>": "end", "<im_col>": "newline"}
 _NOTE = "The visual tokens of a prompt attend to each other in both directions, so none is read before the others."

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.families import single
-from models.loading import LoadedModel
-from models.patches import Family, Plan, Shown
+from ..loading import LoadedModel
+from ..patches import Family, Plan, Shown
+from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:

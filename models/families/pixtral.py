@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.families.single import patch_size
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from .single import patch_size
 
 MARKERS = {"[IMG_BREAK]": "newline", "[IMG_END]": "end"}
 

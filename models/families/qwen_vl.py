@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from models.geometry import cells_of, unprocessed
-from models.loading import LoadedModel
-from models.patches import Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..geometry import cells_of, unprocessed
+from ..loading import LoadedModel
+from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
 
 _MARKERS = {"<|vision_start|>": "start", "<|vision_end|>": "end"}
 

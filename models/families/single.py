@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
-from models.geometry import PixelMap, Span, cells_of, pixel_map
-from models.loading import LoadedModel
-from models.patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
-from models.tracing import unlike
+from ..geometry import PixelMap, Span, cells_of, pixel_map
+from ..loading import LoadedModel
+from ..patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..tracing import unlike
 
 Measured = TypeVar("Measured")
 _measured: WeakKeyDictionary[nn.Module, dict[Any, Any]] = WeakKeyDictionary()

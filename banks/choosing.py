@@ -1,0 +1,55 @@
+"""Which banks of a store are meant: by name, model and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..schemas.errors import BankNotFoundError, LayerError, UsageError
+from ..store.base import BankInfo, Store
+
+
+def choose(
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+) -> list[BankInfo]:
+    """The banks of a store that are meant.
+
+    Args:
+        store: where to look.
+        names: of banks; none for all.
+        model: its id, the last part of it, or what ``ingest`` was given as ``--model``.
+        layers: to keep; ``None`` for all.
+
+    Raises:
+        BankNotFoundError: no such bank, or none at all.
+        UsageError: no bank of that model.
+        LayerError: no bank of a layer.
+    """
+    infos = sorted(store.list(), key=lambda info: (info.record.identity.model, info.record.identity.layer, info.name))
+    if not infos:
+        raise BankNotFoundError(f"{store.address} holds no banks.", "Make some with `lensbank ingest`.")
+    found = {info.name: info for info in infos}
+    for name in names:
+        if name not in found:
+            raise BankNotFoundError(f"{store.address} has no bank {name!r}.", f"It has {', '.join(found)}.")
+    chosen = [info for info in infos if not names or info.name in names]
+    if model is not None:
+        of_model = [info for info in chosen if model in _model_names(info)]
+        if not of_model:
+            models = ", ".join(sorted({info.record.identity.model for info in chosen}))
+            raise UsageError(f"{store.address} has no bank of the model {model!r}.", f"It has banks of {models}.")
+        chosen = of_model
+    if layers is not None:
+        there = sorted({info.record.identity.layer for info in chosen})
+        missing = [str(layer) for layer in layers if layer not in there]
+        if missing:
+            raise LayerError(
+                f"{store.address} has no such bank of layer {', '.join(missing)}.",
+                f"It has layers {', '.join(map(str, there))}.",
+            )
+        chosen = [info for info in chosen if info.record.identity.layer in layers]
+    return chosen
+
+
+def _model_names(info: BankInfo) -> set[str]:
+    model = info.record.identity.model
+    return {model, model.rsplit("/", 1)[-1], info.record.source}

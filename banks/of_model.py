@@ -1,0 +1,188 @@
+"""Which banks of a store belong to a model, and which model to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..models.loading import LoadedModel
+from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
+from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
+from ..store.base import Bank, BankInfo, Store
+from ..store.records import require_complete
+
+
+def choose_banks(
+    store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None, centred: bool | None = False
+) -> tuple[BankInfo, ...]:
+    """The complete banks of a model, by layer and name; none is opened.
+
+    Args:
+        store: where to look.
+        loaded: the model whose states will be compared with theirs.
+        bank_layers: layers to keep; ``None`` for all.
+        centred: banks of centred states, or of raw ones; ``None`` for both.
+
+    Raises:
+        BankNotFoundError: the store holds no banks, or only centred ones, or none that is.
+        BankMismatchError: it holds only other models' banks.
+        LayerError: it lacks a bank layer asked for.
+        BankIncompleteError: the ingest of a bank asked for, or of all, has not finished.
+    """
+    infos = store.list()
+    if not infos:
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    differences = [_difference(info, loaded) for info in infos]
+    ours = [info for info, difference in zip(infos, differences, strict=True) if difference is None]
+    if not ours:
+        models = ", ".join(sorted({info.record.identity.model for info in infos}))
+        raise BankMismatchError(
+            differences[0].message if differences[0] else "",
+            f"The store holds banks of {models}: query it with that model, or ingest a corpus with {loaded.name}.",
+        )
+    if centred is not None:
+        ours = _of_kind(ours, centred)
+    ours.sort(key=lambda info: (info.record.identity.layer, info.name))
+    if bank_layers is not None:
+        ours = _at_layers(ours, bank_layers)
+    complete = [info for info in ours if info.record.state == "complete"]
+    unfinished = [info for info in ours if info.record.state != "complete"]
+    if unfinished and (bank_layers is not None or not complete):
+        require_complete(unfinished[0].name, unfinished[0].record, "the store")
+    return tuple(complete)
+
+
+def unfinished_layers(store: Store, loaded: LoadedModel, centred: bool = False) -> tuple[int, ...]:
+    """Layers at which an ingest with this model, centred or not, has not finished."""
+    ours = [info.record for info in store.list() if _difference(info, loaded) is None]
+    ours = [record for record in ours if record.identity.centred == centred]
+    return tuple(sorted({record.identity.layer for record in ours if record.state != "complete"}))
+
+
+def model_source(store: Store) -> str:
+    """The model to query a store with, where none is named: the one that made its banks.
+
+    Raises:
+        BankNotFoundError: the store holds no banks.
+        BankIncompleteError: none of them is complete.
+        UsageError: several models made them.
+    """
+    infos = store.list()
+    if not infos:
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    complete = [info for info in infos if info.record.state == "complete"]
+    if not complete:
+        require_complete(infos[0].name, infos[0].record, "the store")
+    sources = sorted({info.record.source for info in complete})
+    if len(sources) > 1:
+        raise UsageError(
+            f"The store holds banks of {len(sources)} models: {', '.join(sources)}.", "Name one by --model."
+        )
+    return sources[0]
+
+
+def _difference(info: BankInfo, loaded: LoadedModel) -> BankMismatchError | None:
+    try:
+        require_model(info.record.identity, loaded)
+    except BankMismatchError as error:
+        return error
+    return None
+
+
+def require_model(bank: BankIdentity, loaded: LoadedModel) -> None:
+    """Refuse a bank that another model made.
+
+    Raises:
+        BankMismatchError: naming every field that differs, with both values.
+    """
+    now = loaded.identity(bank.layer, vector_dtype=bank.vector_dtype, max_contexts=bank.max_contexts, seed=bank.seed)
+    bank.require_model(now)
+
+
+def bank_layers(banks: Sequence[Bank]) -> tuple[int, ...]:
+    """The layers of open banks, each once, sorted."""
+    return tuple(sorted({bank.record.identity.layer for bank in banks}))
+
+
+def bank_facts(bank: Bank) -> dict[str, Any]:
+    """What a reader needs to know which bank this was; JSON types only."""
+    record = bank.record
+    corpora = [
+        {key: value for key, value in asdict(c).items() if value is not None}  # ``imported`` only where it is so
+        for c in record.corpora
+    ]
+    return {"name": bank.name, **record.identity.facts(), "rows": bank.count(), "corpora": corpora}
+
+
+def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out: Sequence[int]) -> list[str]:
+    """What a reader should know about the banks searched, one sentence each.
+
+    Args:
+        banks: open banks of the model.
+        loaded: the model that the query runs with.
+        exact: whether every row is compared.
+        left_out: layers whose ingest has not finished.
+    """
+    notes = []
+    if left_out:
+        notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
+    made = sorted({bank.record.identity.compute_dtype for bank in banks} - {UNKNOWN_DTYPE})
+    now = loaded.dtype_name
+    if made and made != [now]:
+        quantised = {dtype.rpartition("-")[0] for dtype in (*made, now)}
+        how = "scores differ slightly" if len(quantised) == 1 else "other weights computed them, scores differ"
+        notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
+    if not exact and not any(bank.is_indexed() for bank in banks):
+        notes.append("The banks are too small to have an index: the approximate search compared every row.")
+    return notes + _import_notes(banks)
+
+
+def _import_notes(banks: Sequence[Bank]) -> list[str]:
+    """That rows were not computed here, and what is not known of them."""
+    records = [c.imported for bank in banks for c in bank.record.corpora if c.imported is not None]
+    if not records:
+        return []
+    folders = ", ".join(sorted({record.folder for record in records}))
+    kinds = " and ".join(sorted({record.stored_dtype for record in records}))
+    notes = [f"States were imported from {folders} ({kinds}); in which precision they were computed is not known."]
+    if any(record.checked == 0 for record in records):
+        notes.append("Of some imported banks no state could be computed again before the import.")
+    clipped, kept = sum(r.clipped > 0 for r in records), sum(r.located + r.relocated + r.unlocated for r in records)
+    if clipped:
+        notes.append(f"In {clipped} of these banks, values were cut off at 448 before they were imported.")
+    moved, lost = sum(r.relocated for r in records), sum(r.unlocated for r in records)
+    if moved or lost:
+        notes.append(
+            f"Of {kept:,} imported rows, {moved:,} stood elsewhere in their sentence than their file says, and of "
+            f"{lost:,} the place is not known (position -1, the token for a word)."
+        )
+    return notes
+
+
+def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInfo]:
+    there = sorted({info.record.identity.layer for info in infos})
+    missing = [layer for layer in dict.fromkeys(layers) if layer not in there]
+    if missing or not layers:
+        asked = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
+        raise LayerError(
+            f"The store {asked} for this model.",
+            f"It has layers {', '.join(map(str, there))}; ingest adds others.",
+        )
+    return [info for info in infos if info.record.identity.layer in layers]
+
+
+def _of_kind(infos: Sequence[BankInfo], centred: bool) -> list[BankInfo]:
+    """Centred banks, or raw ones: cosines of one kind of state with the other mean nothing."""
+    kept = [info for info in infos if info.record.identity.centred == centred]
+    if kept:
+        return kept
+    if centred:
+        raise BankNotFoundError(
+            "The store holds only banks of raw states for this model; a centred query needs centred ones.",
+            "Make them with `lensbank ingest --centre`, or leave out --centre.",
+        )
+    raise BankNotFoundError(
+        "The store holds only centred banks for this model; a query of raw states needs raw ones.",
+        "Add --centre to the query, or ingest without --centre.",
+    )

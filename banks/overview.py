@@ -1,0 +1,124 @@
+"""A store's banks for people: one line each, or everything about one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..schemas.units import show_bytes
+from ..store.base import BankInfo, Store
+from .journal import Journal, journal_folder
+
+_COLUMNS = ("bank", "layer", "rows", "on disk", "state", "index", "computed in", "corpora")
+_RIGHT = {"layer", "rows", "on disk"}
+
+
+def bank_state(info: BankInfo, journal: Journal) -> str:
+    """``complete``, or how far the ingest has come and that it can go on."""
+    if info.record.state == "complete":
+        return "complete"
+    if info.record.copying is not None:
+        return "being copied"
+    entry = journal.read(info.name)
+    if entry is None or not entry.total:
+        return "unfinished"
+    return f"resumable, {100 * entry.done // entry.total} %"
+
+
+def overview(store: Store) -> list[dict[str, Any]]:
+    """Every bank of a store, by model and layer; JSON types only.
+
+    Raises:
+        StoreError: the store or a record cannot be read.
+    """
+    journal = Journal(journal_folder(store))
+    infos = sorted(store.list(), key=lambda i: (i.record.identity.model, i.record.identity.layer, i.name))
+    return [_facts(info, journal) for info in infos]
+
+
+def _facts(info: BankInfo, journal: Journal) -> dict[str, Any]:
+    record = info.record.to_dict()
+    return {
+        "name": info.name,
+        "rows": info.rows,
+        "disk_bytes": info.disk_bytes,
+        "index": info.index,
+        "progress": bank_state(info, journal),
+        **{key: record[key] for key in ("state", "source", "created", "tool", "corpora")},
+        "identity": info.record.identity.facts(),
+    }
+
+
+def table(banks: Sequence[dict[str, Any]]) -> str:
+    """One line per bank, in columns."""
+    rows = [_COLUMNS, *(_line(bank) for bank in banks)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+            for cell, width, name in zip(row, widths, _COLUMNS, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _line(bank: dict[str, Any]) -> tuple[str, ...]:
+    corpora = ", ".join(corpus["name"] for corpus in bank["corpora"]) or "-"
+    identity = bank["identity"]
+    return (
+        bank["name"],
+        str(identity["layer"]),
+        f"{bank['rows']:,}",
+        show_bytes(bank["disk_bytes"]),
+        bank["progress"],
+        bank["index"] or "-",
+        identity["compute_dtype"] + (", centred" if identity["centred"] else ""),
+        corpora if len(corpora) <= 40 else corpora[:39] + "…",
+    )
+
+
+def _imported(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Where imported rows came from, and how many of which kind."""
+    if facts is None:
+        return []
+    counts = ("read", "located", "relocated", "unlocated", "special", "repeated", "broken")
+    norms = "with" if facts["raw_norms"] else "without"
+    return [
+        ("imported from", f"{facts['folder']}, {facts['file']}, sha256 {facts['sha256'][:12]}"),
+        ("  states", f"{facts['stored_dtype']}, {norms} their norms, {facts['clipped']:,} values cut off"),
+        ("  again", f"{facts['checked']} states computed, median cosine {facts['cosine']:.4f}"),
+        ("  rows", ", ".join(f"{facts[name]:,} {name}" for name in counts)),
+        ("  its metadata", facts["declared"]),
+    ]
+
+
+def details(bank: dict[str, Any]) -> str:
+    """Everything about one bank, a line each."""
+    identity = bank["identity"]
+    every = "all" if identity["max_contexts"] is None else str(identity["max_contexts"])
+    facts = {
+        "model": identity["model"] + (f" at {identity['revision']}" if identity["revision"] else ""),
+        "made from": bank["source"],
+        "layer": f"{identity['layer']} of {identity['n_layers']} ({identity['convention']})",
+        "vectors": f"{identity['dim']} x {identity['vector_dtype']}, {identity['normalisation']}",
+        "computed in": identity["compute_dtype"],
+        "centred": f"on the text mean {(identity['mean'] or 'unknown')[:12]}" if identity["centred"] else "no",
+        "contexts": f"{every} per vocabulary token, seed {identity['seed']}",
+        "special tokens": "as the tokenizer adds them" if identity["special_tokens"] else "left out",
+        "weights": identity["weights"],
+        "tokenizer": identity["tokenizer"],
+        "rows": f"{bank['rows']:,}",
+        "on disk": show_bytes(bank["disk_bytes"]),
+        "state": bank["progress"],
+        "index": bank["index"] or "unknown",
+        "created": f"{bank['created']} by {bank['tool']}",
+    }
+    lines = [bank["name"], *(f"  {name:<15} {value}" for name, value in facts.items())]
+    for corpus in bank["corpora"]:
+        lines.append(
+            f"  {'corpus':<15} {corpus['name']}: {corpus['sentences']:,} sentences, {corpus['tokens']:,} tokens, "
+            f"{corpus['rows']:,} rows, sha256 {corpus['fingerprint'][:12]}"
+        )
+        lines += [f"  {name:<15} {value}" for name, value in _imported(corpus.get("imported"))]
+    return "\n".join(lines)

@@ -1,0 +1,271 @@
+"""Banks from one store into another: compared, copied, compared again, and only then complete.
+
+Rows are read in id order, so what an interrupted run has stored is found again by comparing, and
+nothing needs to be remembered beside the banks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..schemas.errors import LeavingError, StoreError
+from ..schemas.progress import Progress
+from ..store.base import Bank, BankInfo, Store
+from ..store.records import Copied, require_complete
+from ..store.writing import BankWriter
+from .checksums import TOLERANCE, Checksum, Comparison, Row, checksum, compare, rows_of
+from .stopping import NeverStopping, Stopping
+
+# Rows per put; storing goes on while the next ones are read.
+_CHUNK_BYTES = 2 << 20
+_FLUSH_SECONDS = 10.0
+_LEAVING_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Moved:
+    """What has become of one bank.
+
+    Attributes:
+        name: of the bank.
+        rows: rows of the source, all of which the target holds now.
+        vector_dtype: as stored.
+        copied: rows that were written.
+        extra: rows of the target that the source does not have.
+        rounded: rows whose vectors differ by rounding.
+        checksum: of the source's rows.
+        seconds: that copying took; reading and comparing before and after not counted.
+    """
+
+    name: str
+    rows: int
+    vector_dtype: str
+    copied: int = 0
+    extra: int = 0
+    rounded: int = 0
+    checksum: Checksum = field(default_factory=Checksum)
+    seconds: float = 0.0
+
+    def found(self, result: Comparison) -> None:
+        """Take over what comparing the two banks has shown."""
+        self.extra, self.rounded, self.checksum = result.extra, result.rounded, result.here
+
+    def line(self) -> str:
+        """For people."""
+        if self.copied:
+            rate = f" at {self.copied / self.seconds:,.0f} rows/s" if self.seconds > 0 else ""
+            what = f"copied {self.copied:,} of {self.rows:,} rows{rate}"
+        else:
+            what = f"nothing to copy: all {self.rows:,} rows are there"
+        if self.extra:
+            what += f", beside {self.extra:,} of other corpora"
+        same = "all bit for bit the same"
+        if self.rounded:
+            same = f"{self.rounded:,} vectors within {TOLERANCE[self.vector_dtype]:.0e}, the rest bit for bit"
+        return f"{self.name}: {what}; verified, {same} ({self.checksum})."
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Copies banks of ``source`` into ``target``.
+
+    Attributes:
+        source: where the banks are.
+        target: where they shall be, too.
+        progress: told what happens.
+        stopping: asked between portions; ends the copy with what is in hand stored.
+    """
+
+    source: Store
+    target: Store
+    progress: Progress
+    stopping: Stopping = NeverStopping()
+
+    def run(self, infos: Sequence[BankInfo]) -> list[Moved]:
+        """Copy banks one after the other; all are looked at before any is touched.
+
+        Args:
+            infos: banks of the source, see :func:`choose`.
+
+        Raises:
+            BankIncompleteError: a bank here is not complete, or there waits for something else.
+            BankMismatchError: the target's bank was made by another model or other settings.
+            StoreLockedError: somebody writes to a bank, or (embedded) reads the target's.
+            StoreFullError: there is no room.
+            StoreError: reading or writing failed, or what was written is not what was read.
+        """
+        there = {info.name: info for info in self.target.list()}
+        for info in infos:
+            require_complete(info.name, info.record, self.source.address)
+            if info.name in there:
+                there[info.name].record.identity.require_match(info.record.identity)
+        return [self._move(info, there.get(info.name)) for info in infos]
+
+    def _move(self, info: BankInfo, there: BankInfo | None) -> Moved:
+        with self.source.open(info.name) as bank:
+            before = self._compare(bank) if there is not None and there.rows else None
+            done = Moved(info.name, bank.count(), info.record.identity.vector_dtype)
+            copied = Copied(self.source.address, info.record.created)
+            if before is None or before.wanted:
+                if before is not None and before.present:
+                    self.progress.note(
+                        f"Bank {info.name}: {before.present:,} of {before.here.rows:,} rows are there already; "
+                        f"{before.wanted:,} to copy."
+                    )
+                began = time.monotonic()
+                here = self._copy(bank, info, copied, before)
+                done.copied, done.seconds = before.wanted if before else here.rows, time.monotonic() - began
+                self._verify(bank, here, done, before)
+            else:
+                done.found(before)
+            if done.copied or there is None or not _holds(there, info):
+                self._finish(info, done.rows, copied)
+        return done
+
+    def _compare(self, bank: Bank) -> Comparison:
+        self.progress.start(f"Comparing {bank.name}", bank.count(), "rows")
+        with self._open_target(bank.name) as other:
+            result = compare(bank, other, self.progress.advance)
+        self.progress.finish()
+        return result
+
+    @contextmanager
+    def _open_target(self, name: str) -> Iterator[Bank]:
+        """The target's bank, also where the writer of a killed run is just leaving it."""
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while True:
+            try:
+                bank = self.target.open(name, allow_incomplete=True)
+                break
+            except LeavingError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        with bank:
+            yield bank
+
+    def _copy(self, bank: Bank, info: BankInfo, copied: Copied, before: Comparison | None) -> Checksum:
+        """Write the rows wanted; returns the checksum of all."""
+        total, identity, rows = Checksum(), info.record.identity, bank.count()
+        wanted = before.wanted if before else rows
+        self.progress.start(f"Copying {info.name}", wanted, "rows")
+        with self.target.writer([identity], info.record.source, expected_rows=rows, copied=copied) as writer:
+            portion = _Portion(writer, identity.layer, max(1, _CHUNK_BYTES // (4 * identity.dim)))
+            written, flushed = 0, time.monotonic()
+            with self.stopping.deferred():
+                for row in rows_of(bank) if before is None else _rows_wanted(bank, before):
+                    if before is None:
+                        total.add(row)
+                    sent = portion.add(row)
+                    written += sent
+                    self.progress.advance(sent)
+                    if sent and (self.stopping.requested or time.monotonic() - flushed >= _FLUSH_SECONDS):
+                        writer.flush()
+                        flushed = time.monotonic()
+                        self._leave(info.name, written, wanted)
+                self.progress.advance(portion.send())
+        self.progress.finish()
+        return before.here if before else total
+
+    def _leave(self, name: str, written: int, wanted: int) -> None:
+        """End here, where somebody asked for it."""
+        if self.stopping.requested:
+            self.progress.finish()
+            self.progress.note(
+                f"Interrupted: {written:,} of {wanted:,} rows of {name} are copied. The same command goes on there."
+            )
+            raise self.stopping.error()
+
+    def _verify(self, bank: Bank, here: Checksum, done: Moved, before: Comparison | None) -> None:
+        """Read the target again.
+
+        Raises:
+            StoreError: it does not hold what the source does.
+        """
+        done.checksum = here
+        if before is None or not before.extra:
+            self.progress.start(f"Verifying {bank.name}", here.rows, "rows")
+            with self._open_target(bank.name) as other:
+                found = checksum(other, self.progress.advance)
+            self.progress.finish()
+            if found == here:
+                return
+        # More rows than the source's, or rounding: row by row.
+        result = self._compare(bank)
+        if result.here != here:
+            raise StoreError(
+                f"Bank {bank.name} in {self.source.address} changed while it was copied ({here.rows:,} rows before, "
+                f"{result.here.rows:,} now).",
+                "Run the command again when nobody writes to it.",
+            )
+        if result.wanted:
+            raise StoreError(
+                f"Bank {bank.name} in {self.target.address} is not what was copied: of {here.rows:,} rows "
+                f"{result.missing:,} are missing and {result.different:,} differ"
+                + (f" ({result.example})." if result.example else "."),
+                "It stays incomplete. Run the command again to copy those rows once more.",
+            )
+        done.found(result)
+
+    def _finish(self, info: BankInfo, rows: int, copied: Copied) -> None:
+        """Build the index and mark the bank complete."""
+        identity, shown = info.record.identity, 0
+
+        def advance(count: int, _: int) -> None:
+            nonlocal shown
+            self.progress.advance(count - shown)
+            shown = count
+
+        self.progress.start(f"Indexing {info.name}", rows, "rows")
+        with self.target.writer([identity], info.record.source, expected_rows=rows, copied=copied) as writer:
+            graph = True if info.index == "graph" else None
+            writer.finish(info.record.corpora, index=True, progress=advance, graph=graph)
+        self.progress.finish()
+
+
+def _holds(there: BankInfo, info: BankInfo) -> bool:
+    """Whether a bank that holds all rows says so, too."""
+    return there.record.state == "complete" and set(info.record.corpora) <= set(there.record.corpora)
+
+
+def _rows_wanted(bank: Bank, before: Comparison) -> Iterator[Row]:
+    """The rows that the other bank lacks."""
+    for number, row in enumerate(rows_of(bank, before.first), before.wanting.find(1)):
+        if number >= len(before.wanting):
+            raise StoreError(
+                f"Bank {bank.name} grew while it was copied.", "Run the command again when nobody writes to it."
+            )
+        if before.wanting[number]:
+            yield row
+
+
+class _Portion:
+    """Rows in hand for one put."""
+
+    def __init__(self, writer: BankWriter, layer: int, size: int) -> None:
+        self._writer, self._layer, self._size = writer, layer, size
+        self._rows: list[Row] = []
+
+    def add(self, row: Row) -> int:
+        """Take a row; returns how many were put."""
+        self._rows.append(row)
+        return self.send() if len(self._rows) == self._size else 0
+
+    def send(self) -> int:
+        """Put what is in hand."""
+        import numpy as np
+
+        rows, self._rows = self._rows, []
+        if rows:
+            vectors = np.stack([row.vector for row in rows])
+            norms = np.array([row.payload["norm"] for row in rows], np.float32)
+            self._writer.put(
+                [row.id for row in rows],
+                [row.payload for row in rows],
+                {self._layer: vectors},
+                {self._layer: norms},
+            )
+        return len(rows)

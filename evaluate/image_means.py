@@ -1,0 +1,65 @@
+"""The mean that a centred evaluation subtracts: of all its images, or of others; kept beside the results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..query.centring import Centre, Source
+from ..query.images import open_image
+from ..query.pipeline import QuerySession
+
+CENTRE_FILE = "centre.npz"
+
+
+def centre_session(session: QuerySession, images: Sequence[Path], source: Source, out: Path) -> None:
+    """Centre a session on images, or on what an interrupted run of the same images has computed.
+
+    Args:
+        session: a centred one.
+        images: files.
+        source: ``images`` where they are what is evaluated, ``folder`` where they are others.
+        out: folder of the results.
+
+    Raises:
+        LensbankError: as :meth:`query.pipeline.QuerySession.centre_on`.
+    """
+    key = _key(session, images, source)
+    kept = _read(out / CENTRE_FILE, key, source, len(images))
+    if kept is not None:
+        session.centre_on(kept)
+        return
+    centre = session.centre_on(images, source)
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / f"{CENTRE_FILE}.part"
+    try:
+        with part.open("wb") as file:
+            layers = sorted(centre.means)
+            means = np.stack([centre.means[layer] for layer in layers])
+            np.savez(file, key=np.array(key), layers=np.array(layers), means=means, tokens=np.array(centre.tokens))
+        part.replace(out / CENTRE_FILE)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _key(session: QuerySession, images: Sequence[Path], source: Source) -> str:
+    hashes = [open_image(path, session.options.max_pixels).sha256 for path in images]
+    facts = [source, session.loaded.weights, session.loaded.dtype_name, session.options.prompt, session.layers, hashes]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _read(path: Path, key: str, source: Source, images: int) -> Centre | None:
+    """What is there, if it is of the same images, model and layers."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["key"]) != key:
+                return None
+            means = dict(zip(data["layers"].tolist(), data["means"], strict=True))
+            return Centre(source, means, images, int(data["tokens"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,126 @@
+"""What judges have answered, one JSON line a question; nothing that is on record is asked again.
+
+A line belongs to a question and to a judge (endpoint, model, request fields, wording, pictures), so
+that answers of another judge in the same folder are kept and not mixed in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...schemas.errors import InputError
+from .verdict import KINDS, Verdict
+
+JUDGEMENTS_FILE = "judgements.jsonl"
+_LONGEST_ANSWER = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One answer on record.
+
+    Attributes:
+        question: id of the question.
+        judge: id of the judge.
+        model: of the judge, as it was asked for.
+        image: name of the image, for a person who reads the file.
+        patch: view, row, column.
+        shown: the words as they were shown.
+        verdict: one of :data:`evaluate.judging.verdict.KINDS`; ``None`` where no answer could be read.
+        words: the reason.
+        problem: why there is no verdict.
+        answer: what was said, cut to a bearable length.
+        answered_by: the model, as the server says.
+        calls: requests that it took.
+        prompt_tokens: of all of them together, as reported; ``None`` where not.
+        completion_tokens: likewise.
+    """
+
+    question: str
+    judge: str
+    model: str
+    image: str
+    patch: tuple[int, int, int]
+    shown: tuple[str, ...]
+    verdict: str | None
+    words: tuple[str, ...]
+    problem: str | None
+    answer: str
+    answered_by: str
+    calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion, as far as reported."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    def to_verdict(self) -> Verdict | None:
+        """The verdict, where there is one."""
+        return None if self.verdict is None else Verdict(self.verdict, self.words)
+
+
+class JudgementsFile:
+    """The answers in a folder, written from any number of threads.
+
+    Args:
+        folder: of the evaluation.
+
+    Raises:
+        InputError: a line that is no answer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there; the half line of a run that was killed is cut off."""
+        self.path = folder / JUDGEMENTS_FILE
+        self._lock = threading.Lock()
+        self.all: list[Judgement] = []
+        if self.path.exists():
+            self._read()
+
+    def of(self, judge: str) -> dict[str, Judgement]:
+        """Question → its last answer by a judge; one with a verdict goes before one without."""
+        found: dict[str, Judgement] = {}
+        for one in self.all:
+            known = found.get(one.question)
+            if one.judge == judge and (known is None or known.verdict is None or one.verdict is not None):
+                found[one.question] = one
+        return found
+
+    def append(self, judgement: Judgement) -> None:
+        """Write a line so that it would survive a power failure."""
+        line = json.dumps({**asdict(judgement), "answer": judgement.answer[:_LONGEST_ANSWER]}, ensure_ascii=True)
+        with self._lock:
+            with self.path.open("a", encoding="ascii") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self.all.append(judgement)
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
+            try:
+                self.all.append(_judgement(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"Line {number} of {self.path} is damaged ({error}).", "Take that line out; it is asked again."
+                ) from error
+
+
+def _judgement(data: Mapping[str, Any]) -> Judgement:
+    if data["verdict"] is not None and data["verdict"] not in KINDS:
+        raise ValueError(f"no verdict: {data['verdict']!r}")
+    lists = {name: tuple(data[name]) for name in ("patch", "shown", "words")}
+    return Judgement(**{**data, **lists})

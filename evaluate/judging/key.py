@@ -1,0 +1,78 @@
+"""The key to exported items: what each stands for, and all that a summary of labels needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...schemas.errors import InputError
+from ..records import write_whole
+from .items import Use
+
+KEY_FILE = "labels-key.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the items of an export stand for.
+
+    Attributes:
+        seed: of the order.
+        items: number of an item → id of its question.
+        wordless: questions that hold no word and were not exported: their verdict is ``none``.
+        groups: of each image.
+        uses: what the questions count for.
+        frame: of the summary.
+    """
+
+    seed: int
+    items: Mapping[str, str]
+    wordless: tuple[str, ...]
+    groups: tuple[str, ...]
+    uses: tuple[Use, ...]
+    frame: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write it beside the folder that is handed out."""
+        data = {
+            "version": _VERSION,
+            "seed": self.seed,
+            "items": dict(self.items),
+            "wordless": list(self.wordless),
+            "groups": list(self.groups),
+            "uses": [list(asdict(use).values()) for use in self.uses],
+            "frame": dict(self.frame),
+        }
+        write_whole(folder / KEY_FILE, json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Key:
+        """Read it back.
+
+        Raises:
+            InputError: it is not there, or is none.
+        """
+        path = folder / KEY_FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["version"] != _VERSION:
+                raise ValueError(f"version {data['version']}, expected {_VERSION}")
+            return cls(
+                seed=int(data["seed"]),
+                items={str(number): str(question) for number, question in data["items"].items()},
+                wordless=tuple(data["wordless"]),
+                groups=tuple(data["groups"]),
+                uses=tuple(Use(*use) for use in data["uses"]),
+                frame=dict(data["frame"]),
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There is no {KEY_FILE} in {folder}.",
+                "Name the --out folder of an `evaluate --judge words`, not the folder of labels in it.",
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} cannot be read ({error}).", "Export again to another --out.") from error

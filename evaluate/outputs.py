@@ -1,0 +1,35 @@
+"""The files of an evaluation: table, summary, plots and report. Needs no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..schemas.errors import UsageError
+from .records import write_whole
+from .report import to_markdown, to_table
+
+SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
+
+
+def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
+    """Write the summary, the table, the plots and the report.
+
+    Returns:
+        The table, and why there are no plots (``None`` where there are).
+    """
+    from .plots import draw
+
+    out.mkdir(parents=True, exist_ok=True)
+    table = to_table(summary)
+    write_whole(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(out / TABLE_FILE, table + "\n")
+    lacking = None
+    try:
+        plots = draw(summary, out)
+    except UsageError as error:
+        plots, lacking = [], str(error)
+    write_whole(out / REPORT_FILE, to_markdown(summary, plots))
+    return table, lacking

@@ -1,0 +1,262 @@
+"""Every image of an evaluation through every lens: states once, words on record, and again where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..query.asking import Asked, ask_image
+from ..query.centring import Centre
+from ..query.images import open_image
+from ..query.lenses import LensAnswer
+from ..query.pipeline import QuerySession
+from ..schemas.errors import ImageError, InputError
+from ..schemas.progress import Progress
+from ..schemas.results import Neighbor, PixelBox
+from .annotations import AnnotatedImage
+from .image_means import centre_session
+from .records import ImageWords, Patch, Words, WordsFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+#: Random vectors per image and layer: a control.
+RANDOM_VECTORS = 8
+# States read at once: several small images share a request, a large one has its own.
+_STATES_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """Which visual tokens are read.
+
+    Attributes:
+        sample: visual tokens in all, spread evenly over the images; ``None`` for every one.
+        seed: of the sample and of the random vectors.
+        spare: visual tokens of each image beyond the sample, whose words serve as a control.
+        centre_images: of a centred session: files whose mean states are subtracted; of the
+            images evaluated where there are none.
+    """
+
+    sample: int | None = None
+    seed: int = 0
+    centre_images: tuple[Path, ...] = ()
+    spare: int = 0
+
+
+def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) -> list[AnnotatedImage]:
+    """The images of which the sample takes a visual token: no other needs to be shown to the model."""
+    quotas = image_quotas(len(images), options)
+    return [image for image, quota in zip(images, quotas, strict=True) if quota != 0]
+
+
+def read_images(
+    session: QuerySession,
+    images: Sequence[AnnotatedImage],
+    options: ReadingOptions,
+    out: Path,
+    progress: Progress,
+) -> list[ImageWords]:
+    """What each lens of a session says about each image, and about random vectors.
+
+    Args:
+        session: the lenses.
+        images: what to read.
+        options: which of their visual tokens.
+        out: where the words are kept; a run that was interrupted goes on there.
+        progress: where to report to.
+
+    Returns:
+        In the order of ``images``.
+
+    Raises:
+        UsageError: ``out`` holds a run with other settings.
+        InputError: an annotated size that is not the image's; a damaged record.
+        LensbankError: as :meth:`query.pipeline.QuerySession.image`.
+    """
+    hashes = _checked_hashes(images, session.options.max_pixels)
+    if session.options.centre:
+        others = options.centre_images
+        paths = others or [image.path for image in images]
+        centre_session(session, paths, "folder" if others else "images", out)
+    file = WordsFile(out, {**run_settings(session, options), "images": _images_key(images, hashes)})
+    done = {words.name: words for words in file.read()}
+    quotas = image_quotas(len(images), options)
+    progress.start("reading images", len(images), "images")
+    try:
+        progress.advance(len(done))
+        waiting = ((image, quota) for image, quota in zip(images, quotas, strict=True) if image.name not in done)
+        for batch in _batches(session, waiting, options):
+            found = _read_batch(session, batch, options)
+            file.append(found)
+            done |= {words.name: words for words in found}
+            progress.advance(len(found))
+    finally:
+        progress.finish()
+    return [done[image.name] for image in images]
+
+
+def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, Any]:
+    """Everything that decides what the lenses say, the images apart; JSON types only."""
+    asked = session.options
+    model = session.loaded.provenance()
+    kept = ["name", "rows", "weights", "layer", "compute_dtype", "vector_dtype", "max_contexts", "seed", "corpora"]
+    kept += ["mean"] if asked.centre else []
+    return {
+        "model": {key: model[key] for key in ("id", "revision", "weights", "tokenizer", "dtype")},
+        "banks": [{key: bank[key] for key in kept} for bank in session.bank_facts],
+        "layers": list(session.layers),
+        "lenses": list(asked.lenses),
+        "top_k": asked.top_k,
+        "where": [str(condition) for condition in asked.where],
+        "distinct": asked.distinct,
+        "exact": asked.exact,
+        "prompt": asked.prompt,
+        "sample": options.sample,
+        "seed": options.seed,
+        "random_vectors": RANDOM_VECTORS,
+        **({"spare": options.spare} if options.spare else {}),
+        "centring": None if session.centre is None else asdict(session.centre.record()),
+    }
+
+
+def _checked_hashes(images: Sequence[AnnotatedImage], max_pixels: int) -> list[str]:
+    """Every image can be read and is of the size that its boxes are for, before anything slow starts."""
+    hashes = []
+    for image in images:
+        opened = open_image(image.path, max_pixels)
+        if image.size is not None and image.size != (opened.width, opened.height):
+            raise InputError(
+                f"{image.name} is annotated as {image.size[0]} x {image.size[1]} pixels, but has {opened.width} x "
+                f"{opened.height} (EXIF orientation applied): the boxes would be in the wrong place.",
+                "Give the images that were annotated.",
+            )
+        hashes.append(opened.sha256)
+    return hashes
+
+
+def _images_key(images: Sequence[AnnotatedImage], hashes: Sequence[str]) -> dict[str, Any]:
+    text = "\n".join(f"{image.name}\t{sha256}" for image, sha256 in zip(images, hashes, strict=True))
+    return {"count": len(images), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def image_quotas(n_images: int, options: ReadingOptions) -> list[int | None]:
+    """How many visual tokens of each image are in the sample; what does not divide goes to images drawn by lot."""
+    if options.sample is None:
+        return [None] * n_images
+    each, rest = divmod(options.sample, n_images)
+    lucky = set(np.random.default_rng(options.seed).permutation(n_images)[:rest].tolist())
+    return [each + (i in lucky) for i in range(n_images)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One image as it goes to the lenses: chosen tokens, then random vectors."""
+
+    image: AnnotatedImage
+    asked: Asked
+    kept: tuple[int, ...]
+    states: Mapping[int, Floats]
+    centred: Mapping[int, Floats] | None
+
+
+def _batches(
+    session: QuerySession,
+    waiting: Iterator[tuple[AnnotatedImage, int | None]],
+    options: ReadingOptions,
+) -> Iterator[list[_Shown]]:
+    batch: list[_Shown] = []
+    for image, quota in waiting:
+        asked = ask_image(session.loaded, image.path, session.layers, session.options)
+        batch.append(_shown(image, asked, quota, options, session.centre))
+        if sum(len(rows) for shown in batch for rows in shown.states.values()) >= _STATES_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _shown(
+    image: AnnotatedImage, asked: Asked, quota: int | None, options: ReadingOptions, centre: Centre | None
+) -> _Shown:
+    # Each image has its own dice, so that its words do not depend on which images came before.
+    rng = np.random.default_rng([options.seed, int(asked.sha256[:16], 16)])
+    count = len(asked.tokens)
+    chosen = range(count) if quota is None else sorted(rng.permutation(count)[: quota + options.spare].tolist())
+    kept = tuple(chosen)
+    chosen_states = {layer: rows[list(kept)] for layer, rows in asked.states.items()}
+    random = {layer: _random_like(rows, rng) for layer, rows in asked.states.items()}
+    # Random directions are random whatever is subtracted from states: they go to every lens as they are.
+    centred = None if centre is None else _with(centre.subtracted_from(chosen_states), random)
+    return _Shown(image, asked, kept, _with(chosen_states, random), centred)
+
+
+def _with(states: Mapping[int, Floats], more: Mapping[int, Floats]) -> dict[int, Floats]:
+    return {layer: np.concatenate([rows, more[layer]]) for layer, rows in states.items()}
+
+
+def _random_like(rows: Floats, rng: np.random.Generator) -> Floats:
+    """Vectors of any direction, with the norms of states of the image."""
+    drawn = rng.normal(size=(RANDOM_VECTORS, rows.shape[1]))
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1)[rng.integers(len(rows), size=RANDOM_VECTORS)]
+    drawn *= (norms / np.linalg.norm(drawn, axis=1))[:, None]
+    return drawn.astype(np.float32)
+
+
+def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: ReadingOptions) -> list[ImageWords]:
+    stacked = {layer: np.concatenate([shown.states[layer] for shown in batch]) for layer in session.layers}
+    centred = None
+    if session.options.centre:
+        parts = [shown.centred or {} for shown in batch]
+        centred = {layer: np.concatenate([part[layer] for part in parts]) for layer in session.layers}
+    answers = session.vectors(stacked, centred)
+    found, start = [], 0
+    for shown in batch:
+        middle, end = start + len(shown.kept), start + len(shown.kept) + RANDOM_VECTORS
+        found.append(
+            ImageWords(
+                name=shown.image.name,
+                sha256=shown.asked.sha256,
+                width=shown.asked.width or 0,
+                height=shown.asked.height or 0,
+                patches=tuple(_patch(shown.asked, i) for i in shown.kept),
+                words=_words(answers, start, middle),
+                bank_layers=_bank_layers(answers, start, middle),
+                random=_words(answers, middle, end),
+                recall=answers["latent"].recall if "latent" in answers and shown is batch[0] else None,
+            )
+        )
+        start = end
+    return found
+
+
+def _patch(asked: Asked, index: int) -> Patch:
+    token = asked.tokens[index]
+    if token.view is None or token.row is None or token.col is None or token.box is None:
+        raise ImageError(f"Token {token.label!r} of {asked.source} has no place in the image; expected visual tokens.")
+    box = token.box
+    return Patch(token.view, token.row, token.col, PixelBox(*(round(x, 3) for x in (box.x0, box.y0, box.x1, box.y1))))
+
+
+def _words(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int, dict[str, tuple[Words, ...]]]:
+    dealt: dict[int, dict[str, tuple[Words, ...]]] = {}
+    for lens, answer in answers.items():
+        for layer, rows in answer.found.items():
+            dealt.setdefault(layer, {})[lens] = tuple(tuple(word.word for word in row) for row in rows[start:end])
+    return dealt
+
+
+def _bank_layers(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int, tuple[tuple[int, ...], ...]]:
+    if "latent" not in answers:
+        return {}
+    return {
+        layer: tuple(tuple(n.bank_layer for n in row if isinstance(n, Neighbor)) for row in rows[start:end])
+        for layer, rows in answers["latent"].found.items()
+    }

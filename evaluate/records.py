@@ -1,0 +1,201 @@
+"""What the lenses said about each image of an evaluation, one JSON line an image, and when it may be reused.
+
+``run.json`` beside it holds everything that decides those lines. A run with other settings is
+refused, with both values: half of one evaluation and half of another would look like a result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..query.recall import Recall
+from ..schemas.errors import InputError, UsageError
+from ..schemas.results import PixelBox
+
+RUN_FILE = "run.json"
+WORDS_FILE = "words.jsonl"
+_VERSION = 1
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One visual token of an image; fields as in :class:`schemas.results.TokenReading`."""
+
+    view: int
+    row: int
+    col: int
+    box: PixelBox
+
+
+@dataclass(frozen=True, slots=True)
+class ImageWords:
+    """What the lenses said about one image.
+
+    Attributes:
+        name: of the image, as in :class:`evaluate.annotations.AnnotatedImage`.
+        sha256: of the file.
+        width: in pixels.
+        height: in pixels.
+        patches: those that were read.
+        words: layer → lens → the words of each patch, best first.
+        bank_layers: layer → the bank layers of each patch's neighbours; empty without LatentLens.
+        random: layer → lens → the words of each random vector.
+        recall: of an approximate search, measured on some states of this image and of those read
+            together with it; ``None`` where it was not measured, or one of those has it.
+    """
+
+    name: str
+    sha256: str
+    width: int
+    height: int
+    patches: tuple[Patch, ...]
+    words: Mapping[int, Mapping[str, tuple[Words, ...]]]
+    bank_layers: Mapping[int, tuple[tuple[int, ...], ...]]
+    random: Mapping[int, Mapping[str, tuple[Words, ...]]]
+    recall: Recall | None = None
+
+    def to_json(self) -> str:
+        """One line."""
+        data = {
+            "image": self.name,
+            "sha256": self.sha256,
+            "width": self.width,
+            "height": self.height,
+            "patches": [[p.view, p.row, p.col, p.box.x0, p.box.y0, p.box.x1, p.box.y1] for p in self.patches],
+            "words": self.words,
+            "bank_layers": self.bank_layers,
+            "random": self.random,
+            **({} if self.recall is None else {"recall": asdict(self.recall)}),
+        }
+        return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> ImageWords:
+        """Read a line back.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none.
+        """
+        data = json.loads(line)
+        return cls(
+            name=data["image"],
+            sha256=data["sha256"],
+            width=data["width"],
+            height=data["height"],
+            patches=tuple(Patch(p[0], p[1], p[2], PixelBox(*p[3:])) for p in data["patches"]),
+            words=_by_layer(data["words"]),
+            bank_layers={int(layer): tuple(map(tuple, rows)) for layer, rows in data["bank_layers"].items()},
+            random=_by_layer(data["random"]),
+            recall=_recall(data["recall"]) if "recall" in data else None,
+        )
+
+
+def _by_layer(data: Mapping[str, Any]) -> dict[int, dict[str, tuple[Words, ...]]]:
+    return {
+        int(layer): {lens: tuple(map(tuple, rows)) for lens, rows in lenses.items()} for layer, lenses in data.items()
+    }
+
+
+def _recall(data: dict[str, Any]) -> Recall:
+    wanted, found = ({int(layer): int(n) for layer, n in data[name].items()} for name in ("wanted", "found"))
+    return Recall(int(data["states"]), wanted, found)
+
+
+class WordsFile:
+    """The lines written so far, in a folder that belongs to one run.
+
+    Args:
+        folder: made where it does not exist.
+        settings: everything that decides the words; JSON types only.
+
+    Raises:
+        UsageError: the folder holds a run with other settings.
+        InputError: it holds something that cannot be read as a run.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Compare with what is there, or begin."""
+        self.path = folder / WORDS_FILE
+        folder.mkdir(parents=True, exist_ok=True)
+        run = folder / RUN_FILE
+        if run.exists():
+            _require_same(run, settings)
+        else:
+            self.path.unlink(missing_ok=True)
+            write_whole(run, json.dumps({"version": _VERSION, **settings}, indent=1, ensure_ascii=False) + "\n")
+
+    def read(self) -> list[ImageWords]:
+        """Every whole line; the half line of a run that was killed is cut off.
+
+        Raises:
+            InputError: a line that is none.
+        """
+        if not self.path.exists():
+            return []
+        text = self.path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        return list(self._parsed(whole.decode("utf-8").splitlines()))
+
+    def append(self, found: Sequence[ImageWords]) -> None:
+        """Write lines so that they would survive a power failure."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(words.to_json() + "\n" for words in found)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _parsed(self, lines: Sequence[str]) -> Iterator[ImageWords]:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield ImageWords.from_json(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"Line {number} of {self.path} is damaged ({error}).", "Delete the folder and evaluate again."
+                ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _require_same(run: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(run.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run} cannot be read ({error}).", "Give another --out, or delete that folder.") from error
+    now = json.loads(json.dumps({"version": _VERSION, **settings}))
+    differing = list(_differences(before, now))
+    if differing:
+        shown = "; ".join(differing[:5]) + (f"; and {len(differing) - 5} more" if len(differing) > 5 else "")
+        raise UsageError(
+            f"{run.parent} holds an evaluation with other settings: {shown}.",
+            "Give another --out, or the same options.",
+        )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield f"{name} was {_short(before)}, now {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."

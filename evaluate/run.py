@@ -1,0 +1,66 @@
+"""From images to figures: read, then compare with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..query.pipeline import QuerySession
+from ..query.recall import Recall, recall_note
+from ..schemas.errors import UsageError
+from ..schemas.progress import Progress
+from .annotations import AnnotatedImage
+from .coverage import coverage
+from .outputs import write_outputs
+from .reading import ReadingOptions, read_images, run_settings, sampled_images
+from .summary import Evaluated, ground_truth_summary
+
+__all__ = ["evaluate_ground_truth", "read_and_gather", "write_outputs"]
+
+
+def read_and_gather(
+    session: QuerySession,
+    images: Sequence[AnnotatedImage],
+    options: ReadingOptions,
+    out: Path,
+    judge: str,
+    progress: Progress,
+) -> Evaluated:
+    """Read every image (or take up what an interrupted run has read) and look up the bank's contexts.
+
+    Raises:
+        LensbankError: as :func:`evaluate.reading.read_images`.
+    """
+    words = read_images(session, images, options, out, progress)
+    concepts = dict.fromkeys(thing.concept for image in images for thing in image.things)
+    covered = coverage(session.banks[0], concepts) if session.banks else []
+    measured = sum((one.recall for one in words if one.recall is not None), Recall())
+    recall = recall_note(measured, session.options.top_k)
+    notes = (*session.notes, *([recall] if recall else []))
+    return Evaluated(judge, run_settings(session, options), images, words, covered, notes)
+
+
+def evaluate_ground_truth(
+    session: QuerySession, images: Sequence[AnnotatedImage], options: ReadingOptions, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Evaluate with known objects.
+
+    Args:
+        session: the model, its lenses and banks.
+        images: annotated images.
+        options: which visual tokens are read.
+        out: folder for the record of what the lenses said.
+        progress: where to report to.
+
+    Returns:
+        The summary; :func:`write_outputs` writes it.
+
+    Raises:
+        UsageError: nothing is annotated; ``out`` holds a run with other settings.
+        LensbankError: as :func:`read_and_gather`.
+    """
+    if not any(image.things for image in images):
+        raise UsageError("No object is annotated, so nothing can be compared with.", "Give --annotations with objects.")
+    chosen = sampled_images(images, options)
+    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress))

@@ -1,0 +1,137 @@
+"""An evaluation as plain data (``summary.json``): figures, what they rest on, and what a reader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..schemas.version import tool_version
+from .annotations import AnnotatedImage
+from .coverage import Coverage, few_contexts_note
+from .measures import GroundTruth, Measure, leap
+from .records import ImageWords
+from .statistics import DRAWS, SEED, Estimate
+
+SUMMARY_VERSION = 1
+#: Below this many images intervals are too narrow: the bootstrap knows only the images there are.
+FEW_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Everything that a summary is made of, whichever judge spoke.
+
+    Attributes:
+        judge: ``ground-truth``, ``words`` or ``llm``.
+        settings: of the run; see :func:`evaluate.reading.run_settings`.
+        images: what was read.
+        words: what the lenses said, in the same order.
+        coverage: contexts of each concept; empty where no concepts or no bank are known.
+        notes: what a reader must know.
+    """
+
+    judge: str
+    settings: Mapping[str, Any]
+    images: Sequence[AnnotatedImage]
+    words: Sequence[ImageWords]
+    coverage: Sequence[Coverage] = ()
+    notes: Sequence[str] = ()
+
+
+def frame(done: Evaluated) -> dict[str, Any]:
+    """What every summary begins with; ``results`` and the like are added by the judge."""
+    groups = {group: [image for image in done.images if image.group == group] for group in group_names(done.images)}
+    layers, banks, shares = leap(done.words)
+    few = few_contexts_note(done.coverage)
+    return {
+        "version": SUMMARY_VERSION,
+        "tool": tool_version(),
+        "judge": done.judge,
+        "settings": dict(done.settings),
+        "intervals": {"kind": "95 %, images drawn again", "draws": DRAWS, "seed": SEED},
+        "groups": [
+            {"group": group, "images": len(images), "things": sum(len(image.things) for image in images)}
+            for group, images in groups.items()
+        ],
+        "leap": {"query_layers": layers, "bank_layers": banks, "shares": shares.round(4).tolist()},
+        "coverage": [{"concept": one.name, "contexts": one.contexts} for one in done.coverage],
+        "notes": [*done.notes, *([few] if few else []), *_few_images_notes(groups)],
+    }
+
+
+def _few_images_notes(groups: Mapping[str, Sequence[AnnotatedImage]]) -> list[str]:
+    """Drawing whole images again needs some to draw from."""
+    few = [f"{group} ({len(images)})" for group, images in groups.items() if len(images) < FEW_IMAGES]
+    if not few:
+        return []
+    return [f"Intervals over fewer than {FEW_IMAGES} images are too narrow to be trusted: {', '.join(few)}."]
+
+
+def group_names(images: Sequence[AnnotatedImage]) -> list[str]:
+    """The groups, in the order in which they first occur."""
+    return list(dict.fromkeys(image.group for image in images))
+
+
+def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
+    """The figures of the ground-truth judge.
+
+    ``results``: a row for each group, lens and layer. ``means``: over the layers, by group and lens.
+    ``leads``: LatentLens against the better of the others at each layer, where it was asked for.
+    """
+    rows: list[dict[str, Any]] = []
+    means: list[dict[str, Any]] = []
+    leads: list[dict[str, Any]] = []
+    for group in group_names(done.images):
+        places = [i for i, image in enumerate(done.images) if image.group == group]
+        truth = GroundTruth([done.images[i] for i in places], [done.words[i] for i in places])
+        rows += [_row(group, truth.measure(layer, lens)) for lens in truth.lenses for layer in truth.layers]
+        for lens in truth.lenses:
+            shares = {name: _plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
+            means.append({"group": group, "lens": lens, "layers": list(truth.layers), **shares})
+        leads += [{"group": group, **lead} for lead in _leads(truth)]
+    return {**frame(done), "results": rows, "means": means, "leads": leads}
+
+
+def _row(group: str, measure: Measure) -> dict[str, Any]:
+    return {
+        "group": group,
+        "lens": measure.lens,
+        "layer": measure.layer,
+        "object_patches": measure.object_patches,
+        "background_patches": measure.background_patches,
+        "shares": {
+            "concrete": _plain(measure.concrete),
+            "loose": _plain(measure.loose),
+            "global": _plain(measure.elsewhere),
+            "background": _plain(measure.background),
+            "above_chance": _plain(measure.above_chance),
+        },
+        "controls": {
+            "shuffled": _plain(measure.shuffled),
+            "shuffled_loose": _plain(measure.shuffled_loose),
+            "random_patches": _plain(measure.random_patches),
+            "random_vectors": _plain(measure.random_vectors),
+        },
+    }
+
+
+def _leads(truth: GroundTruth) -> list[dict[str, Any]]:
+    others = [lens for lens in truth.lenses if lens != "latent"]
+    if "latent" not in truth.lenses or not others:
+        return []
+    found = []
+    for layer in truth.layers:
+        best = max(others, key=lambda lens: _value(truth.measure(layer, lens).concrete))  # noqa: B023 - used at once
+        found.append({"layer": layer, "against": best, "lead": _plain(truth.lead(layer, "latent", best))})
+    return found
+
+
+def _value(estimate: Estimate | None) -> float:
+    return estimate.value if estimate else -1.0
+
+
+def _plain(estimate: Estimate | None) -> dict[str, float] | None:
+    if estimate is None:
+        return None
+    return {name: round(value, 6) for name, value in estimate.to_dict().items()}

@@ -1,0 +1,308 @@
+"""A published bank into banks of ours, layer by layer: what its files say, checked with the model.
+
+Memory: the model, the metadata of one layer (some hundred bytes a row) and some :data:`BATCH_BYTES` of vectors; the
+rows stay in their file. Before a layer is written, some of its states are computed again. Each layer's bank is
+complete before the next begins, so an interrupted import goes on with the layer that it was at, from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ...models.tokens import BulkTokenizer
+from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord, ImportRecord
+from ...schemas.errors import BankMismatchError, InputError
+from ...schemas.progress import Progress, Silent
+from ...store.base import BankInfo, Store
+from ...store.writing import BankWriter
+from .locating import Found, Locator
+from .official import (
+    FLOAT8_LIMIT,
+    Cache,
+    choose_layers,
+    declared,
+    find_caches,
+    read_cache,
+    sha256_of,
+)
+from .recomputing import CHECKED, require_own
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...models.loading import LoadedModel
+
+#: Vectors in hand at a time, as float32.
+BATCH_BYTES = 2**25
+#: Share of the rows of a bank whose token must stand in its sentence: else another tokenizer made them.
+_AT_LEAST = 0.5
+#: Norms of normalised rows, after float16.
+_UNIT = (0.99, 1.01)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model that made the states.
+
+    Attributes:
+        loaded: the model.
+        identity: of any of its layers.
+        tokenizer: its own.
+    """
+
+    loaded: LoadedModel
+    identity: BankIdentity
+    tokenizer: BulkTokenizer
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, vector_dtype: str) -> Target:
+        """Of a loaded model."""
+        identity = loaded.identity(0, vector_dtype=vector_dtype, max_contexts=None, seed=0)
+        return cls(
+            loaded, identity, BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
+        )
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One bank.
+
+    Attributes:
+        bank: its name.
+        layer: its layer.
+        rows: rows in it.
+        record: how they came there; ``None`` where it was complete before.
+    """
+
+    bank: str
+    layer: int
+    rows: int
+    record: ImportRecord | None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.record is None:
+            return [f"{self.bank}: complete already, nothing to do."]
+        r = self.record
+        lines = [f"{self.bank}: {self.rows:,} of {r.read:,} rows of {r.file} ({r.stored_dtype})."]
+        left_out = [
+            f"{count:,} {what}"
+            for count, what in (
+                (r.special, "of special or invisible tokens"),
+                (r.repeated, "of prefixes that are there already"),
+                (r.broken, "without a direction"),
+            )
+            if count
+        ]
+        if r.checked:
+            lines.append(f"  Computed again: {r.checked} states, median cosine {r.cosine:.4f}.")
+        if left_out:
+            lines.append(f"  Left out: {', '.join(left_out)}.")
+        if r.relocated:
+            lines.append(
+                f"  {r.relocated:,} tokens stand elsewhere in their sentence than the file says, and only there."
+            )
+        if r.unlocated:
+            lines.append(f"  Of {r.unlocated:,} rows the place is not known: position -1, the token for a word.")
+        if not r.raw_norms:
+            lines.append("  The states were normalised: their norms are not known.")
+        if r.clipped:
+            lines.append(f"  {r.clipped:,} values were cut off at {FLOAT8_LIMIT:g}.")
+        return lines
+
+
+def import_bank(
+    target: Target,
+    folder: Path,
+    store: Store,
+    layers: tuple[int, ...] | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> list[Imported]:
+    """Import a published bank.
+
+    Args:
+        target: the model that made it.
+        folder: with a folder ``layer_N`` for each layer.
+        store: where to.
+        layers: layers to import; default all.
+        name: of the corpus in the payload; default the folder's.
+        progress: told what happens.
+
+    Raises:
+        LayerError: a layer that is not there, or is after the final norm.
+        InputError: a file that cannot be read safely, or that another tokenizer made.
+        BankMismatchError: states of another width; or a bank of that model and layer exists.
+        StoreError: storing failed.
+    """
+    folder = folder.resolve()
+    chosen = choose_layers(find_caches(folder), target.identity.n_layers, layers)
+    telling, corpus = progress or Silent(), name or folder.name
+    return [_Layer(target, folder, path, layer, corpus, telling).into(store) for layer, path in chosen.items()]
+
+
+class _Layer:
+    """The import of one layer."""
+
+    def __init__(self, target: Target, folder: Path, path: Path, layer: int, name: str, progress: Progress) -> None:
+        self._target, self._folder, self._path, self._layer = target, folder, path, layer
+        self._name, self._progress = name, progress
+        self._file = f"{path.parent.name}/{path.name}"
+        self._counts: Counter[str] = Counter()
+        self._ids: set[str] = set()
+        self._clipped = 0
+        self._raw = False
+        self._cosine, self._checked = 0.0, 0
+
+    def into(self, store: Store) -> Imported:
+        self._progress.note(f"Reading {self._file}")
+        digest = sha256_of(self._path)
+        existing = {info.name: info for info in store.list()}.get(self._target.identity.at_layer(self._layer).name())
+        if existing is not None and self._settled(store, existing, digest):
+            return Imported(existing.name, self._layer, existing.rows, None)
+        cache = read_cache(self._path)
+        self._require_fit(cache)
+        identity = self._identity(cache)
+        with store.writer([identity], self._target.loaded.source, expected_rows=len(cache.metadata)) as writer:
+            locator = self._write(writer, cache)
+            record = self._record(cache, digest)
+            rows = record.located + record.relocated + record.unlocated
+            writer.finish(
+                CorpusRecord(self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record)
+            )
+        return Imported(identity.name(), self._layer, rows, record)
+
+    def _settled(self, store: Store, info: BankInfo, digest: str) -> bool:
+        """Whether the bank is there already; what an interrupted import left is dropped.
+
+        Raises:
+            BankMismatchError: it holds something else.
+        """
+        record = info.record
+        imports = [c.imported.sha256 for c in record.corpora if c.imported is not None]
+        if record.state == "complete" and imports == [digest]:
+            return True
+        if record.state == "building" and record.identity.compute_dtype == UNKNOWN_DTYPE and not record.corpora:
+            store.drop(info.name)
+            return False
+        raise BankMismatchError(
+            f"Bank {info.name} exists and holds other rows than {self._file}.",
+            f"Import into another --store, or drop it: lensbank banks drop {info.name}",
+        )
+
+    def _require_fit(self, cache: Cache) -> None:
+        dim = self._target.identity.dim
+        if cache.embeddings.shape[1] != dim:
+            raise BankMismatchError(
+                f"The states of {self._file} are {cache.embeddings.shape[1]} wide, those of "
+                f"{self._target.identity.model} {dim}.",
+                "Give the model that made them.",
+            )
+        if not cache.metadata:
+            raise InputError(f"{self._path} holds no rows.", "Fetch it again.")
+
+    def _identity(self, cache: Cache) -> BankIdentity:
+        most = max(Counter(entry["token_id"] for entry in cache.metadata).values())
+        own = self._target.identity
+        return BankIdentity(
+            **{**own.to_dict(), "layer": self._layer, "compute_dtype": UNKNOWN_DTYPE, "max_contexts": most, "seed": 0}
+        )
+
+    def _write(self, writer: BankWriter, cache: Cache) -> Locator:
+        locator = Locator(self._target.tokenizer, self._name, self._file)
+        total = len(cache.metadata)
+        step = max(1, BATCH_BYTES // (4 * cache.embeddings.shape[1]))
+        self._progress.start(f"Importing layer {self._layer}", total, "rows")
+        for first in range(0, total, step):
+            end = min(total, first + step)
+            states = _floats(cache.embeddings[first:end])
+            found = locator.locate(cache.metadata[first:end], first)
+            if first == 0:
+                self._require_tokenizer(found)
+                self._require_model(cache, found, states)
+            self._put(writer, found, states)
+            self._progress.advance(end - first)
+        writer.flush()
+        self._progress.finish()
+        return locator
+
+    def _require_tokenizer(self, found: Sequence[Found]) -> None:
+        """Refuse a bank of which the model's tokenizer recognises little."""
+        kinds = Counter(row.kind for row in found)
+        tried = kinds["located"] + kinds["relocated"] + kinds["unlocated"]
+        if kinds["located"] + kinds["relocated"] < _AT_LEAST * tried:
+            raise InputError(
+                f"Of the first {tried:,} tokens of {self._file}, only {kinds['located'] + kinds['relocated']:,} are in "
+                f"their sentences as the tokenizer of {self._target.identity.model} reads them.",
+                "Give the model that made the bank.",
+            )
+
+    def _require_model(self, cache: Cache, found: Sequence[Found], states: NDArray[np.float32]) -> None:
+        """Have some states computed again.
+
+        Raises:
+            BankMismatchError: they are others, or another layer's.
+        """
+        norms = np.linalg.norm(states.astype(np.float64), axis=1)
+        usable = (np.isfinite(norms) & (norms > 0)).tolist()
+        there = [row for row, place in enumerate(found) if place.kind == "located" and usable[row]]
+        rows = [there[i * len(there) // CHECKED] for i in range(CHECKED)] if len(there) > CHECKED else there
+        entries, target, self._checked = [cache.metadata[row] for row in rows], self._target, len(rows)
+        if rows:
+            self._cosine = require_own(target.loaded, target.tokenizer, self._layer, entries, states[rows], self._file)
+
+    def _put(self, writer: BankWriter, found: Sequence[Found], states: NDArray[np.float32]) -> None:
+        norms = np.linalg.norm(states.astype(np.float64), axis=1)
+        good = np.isfinite(norms) & (norms > 0)
+        self._raw |= bool(((norms[good] < _UNIT[0]) | (norms[good] > _UNIT[1])).any())
+        self._clipped += int((np.abs(states) >= FLOAT8_LIMIT).sum()) if self._raw else 0
+        kept: list[int] = []
+        for row, (place, usable) in enumerate(zip(found, good.tolist(), strict=True)):
+            if place.kind == "special":
+                self._counts["special"] += 1
+            elif not usable:
+                self._counts["broken"] += 1
+            elif place.id in self._ids:
+                self._counts["repeated"] += 1
+            else:
+                self._ids.add(place.id)
+                self._counts[place.kind] += 1
+                kept.append(row)
+        if kept:
+            payloads: list[Any] = [found[row].payload for row in kept]
+            ids = [found[row].id for row in kept]
+            writer.put(ids, payloads, {self._layer: states[kept]}, {self._layer: norms[kept].astype(np.float32)})
+
+    def _record(self, cache: Cache, digest: str) -> ImportRecord:
+        count = self._counts
+        return ImportRecord(
+            folder=str(self._folder),
+            file=self._file,
+            sha256=digest,
+            stored_dtype=cache.dtype,
+            raw_norms=self._raw,
+            clipped=self._clipped,
+            read=len(cache.metadata),
+            located=count["located"],
+            relocated=count["relocated"],
+            unlocated=count["unlocated"],
+            special=count["special"],
+            repeated=count["repeated"],
+            broken=count["broken"],
+            checked=self._checked,
+            cosine=round(self._cosine, 5),
+            declared=declared(self._folder),
+        )
+
+
+def _floats(rows: Tensor) -> NDArray[np.float32]:
+    """Rows of any floating type as float32: what was mapped is read here."""
+    wide: NDArray[np.float32] = rows.detach().float().numpy()
+    return wide

@@ -1,0 +1,111 @@
+"""Sentences to token ids, in bulk, with what each id is worth keeping for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """Token ids of several sentences, one after the other, special tokens included.
+
+    Attributes:
+        ids: ``[tokens]`` int32.
+        special: ``[tokens]``, whether the tokenizer itself added the token (BOS ...).
+        starts: ``[sentences]``, where each sentence starts.
+        lengths: ``[sentences]``.
+    """
+
+    ids: NDArray[np.int32]
+    special: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def contents(self) -> NDArray[np.int64]:
+        """``[sentences]``, tokens without the special ones."""
+        total = np.concatenate([[0], np.cumsum(~self.special)])
+        return np.asarray(total[self.starts + self.lengths] - total[self.starts], np.int64)
+
+
+class BulkTokenizer:
+    """A model's fast tokenizer without padding or truncation, whatever side or length it is set to.
+
+    Special tokens are added as the model's own tokenizer does by default.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        embeddings: rows of the model's input embedding.
+    """
+
+    def __init__(self, tokenizer: Any, embeddings: int) -> None:
+        """Look at every token of the vocabulary once."""
+        self._tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
+        self._embeddings = embeddings
+        self.vocabulary = max(len(tokenizer), embeddings)
+        self._keepable = _keepable(tokenizer, self.vocabulary)
+
+    def table(self, texts: Sequence[str]) -> TokenTable:
+        """Token ids of sentences, without offsets: the quick way, for whole corpora.
+
+        Raises:
+            ModelError: an id for which the model has no embedding.
+        """
+        encodings = self._encode(texts, getattr(self._backend, "encode_batch_fast", self._backend.encode_batch))
+        lengths = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
+        total = int(lengths.sum())
+        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total)
+        special = np.fromiter(chain.from_iterable(e.special_tokens_mask for e in encodings), np.bool_, total)
+        if total and int(ids.max()) >= self._embeddings:
+            raise ModelError(
+                f"The tokenizer gives id {int(ids.max())}, but the model embeds {self._embeddings} tokens (0 to "
+                f"{self._embeddings - 1}).",
+                "The model and its tokenizer do not belong together.",
+            )
+        return TokenTable(ids, special, np.cumsum(lengths) - lengths, lengths)
+
+    def keepable(self, table: TokenTable) -> NDArray[np.bool_]:
+        """Which tokens of a table a bank may hold: ``[tokens]``, neither special nor invisible."""
+        return ~table.special & self._keepable[table.ids]
+
+    def shows(self, token_id: int) -> bool:
+        """Whether a bank may hold an id: neither special nor invisible."""
+        return bool(self._keepable[token_id])
+
+    def string(self, token_id: int) -> str:
+        """The tokenizer's own string for an id."""
+        return str(self._backend.id_to_token(token_id) or "")
+
+    def text(self, token_id: int) -> str:
+        """What an id shows, without the space around it."""
+        return str(self._backend.decode([token_id], skip_special_tokens=False)).strip()
+
+    def with_offsets(self, texts: Sequence[str]) -> list[Any]:
+        """Encodings of the tokenizers library: ids, tokens, character offsets, special-token mask."""
+        return self._encode(texts, self._backend.encode_batch)
+
+    def _encode(self, texts: Sequence[str], encode: Any) -> list[Any]:
+        # A tokenizer keeps the padding and truncation of whatever was asked of it last.
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        encodings: list[Any] = encode(list(texts), add_special_tokens=True)
+        return encodings
+
+
+def _keepable(tokenizer: Any, vocabulary: int) -> NDArray[np.bool_]:
+    """Per id: it shows something, and is no special token (a text may spell one out)."""
+    decode = tokenizer.backend_tokenizer.decode_batch
+    texts = decode([[i] for i in range(vocabulary)], skip_special_tokens=False)
+    keepable = np.fromiter((bool(text.strip()) for text in texts), np.bool_, vocabulary)
+    keepable[[i for i in tokenizer.all_special_ids if i is not None]] = False
+    return keepable

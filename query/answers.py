@@ -1,0 +1,60 @@
+"""Readings of several images and texts, each with the picture that it is shown on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..schemas.results import Reading
+from .images import OpenedImage, open_image
+from .pipeline import QuerySession
+from .pixels import reduced
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reading and what it is drawn on.
+
+    Attributes:
+        reading: of an image or a text.
+        picture: the image, reduced where it is large; ``None`` for a text.
+    """
+
+    reading: Reading
+    picture: Image.Image | None
+
+
+def ask(
+    session: QuerySession,
+    images: Sequence[str | Path | OpenedImage],
+    texts: Sequence[str],
+    max_pixels: int,
+    centre_images: Sequence[Path] = (),
+) -> list[Answer]:
+    """Read images, then texts.
+
+    Args:
+        session: the lenses.
+        images: files, or ``-``.
+        texts: to read after them.
+        max_pixels: larger images are refused.
+        centre_images: of a centred session: subtract the mean of these images' states; the images
+            asked about where there are none.
+
+    Raises:
+        LensbankError: see :meth:`query.pipeline.QuerySession.image` and ``text``.
+    """
+    answers = []
+    if session.options.centre:  # read more than once, which standard input cannot be
+        images = [open_image("-", max_pixels) if image == "-" else image for image in images]
+    if centre_images:
+        session.centre_on(centre_images, "folder")
+    elif session.options.centre and len(images) > 1:
+        session.centre_on(images)
+    for image in images:
+        opened = image if isinstance(image, OpenedImage) else open_image(image, max_pixels)
+        answers.append(Answer(session.image(opened), reduced(opened.image)))
+    return answers + [Answer(session.text(text), None) for text in texts]

@@ -1,0 +1,43 @@
+"""Where long work reports to: one protocol for every part that takes time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Where long work reports to. Phases come one after the other."""
+
+    def start(self, phase: str, total: int | None, unit: str) -> None:
+        """A phase begins; ``total`` is ``None`` where it is not known."""
+
+    def advance(self, count: int) -> None:
+        """So many more units are done."""
+
+    def finish(self) -> None:
+        """The phase has ended; harmless when repeated."""
+
+    def remark(self, text: str) -> None:
+        """Something that belongs to the progress, and is not shown where that is not."""
+
+    def note(self, text: str) -> None:
+        """Something a user should know, shown in any case."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def start(self, phase: str, total: int | None, unit: str) -> None:
+        """See :class:`Progress`."""
+
+    def advance(self, count: int) -> None:
+        """See :class:`Progress`."""
+
+    def finish(self) -> None:
+        """See :class:`Progress`."""
+
+    def remark(self, text: str) -> None:
+        """See :class:`Progress`."""
+
+    def note(self, text: str) -> None:
+        """See :class:`Progress`."""

@@ -1,0 +1,211 @@
+// The readings, as show/report_data.py packs them, and what can be counted in them.
+
+/** For browsers without Uint8Array.fromBase64; a plain loop is ten times as fast as Uint8Array.from. */
+function bytesOf(text) {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
+/** What report_data.to_text made: JSON, deflated, in base64. */
+async function unpacked(text) {
+  const bytes = Uint8Array.fromBase64?.(text) ?? bytesOf(atob(text));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+byId("too-old").hidden = Boolean(globalThis.DecompressionStream);
+const data = await unpacked(byId("data").textContent);
+const LATENT = "latent";
+const MARKS = ["Ġ", "▁", ""];
+for (const one of data.readings) {
+  for (const layer of one.layers) {
+    for (const found of Object.values(layer.lenses))
+      found.score = Float64Array.from(found.score, (score) => score / 10_000);
+  }
+}
+const LENSES = {
+  latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
+  logit: { title: "LogitLens", about: "by the output head", score: "probability" },
+  embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
+};
+
+const lensTitle = (lens) => LENSES[lens]?.title ?? lens;
+const reading = () => data.readings[state.reading];
+const layerAt = (at) => reading().layers[at];
+const lensesOf = (one) => one.search.lenses;
+
+/** Whether a word has nothing to read: empty, or only bytes of a character. */
+const isUnreadable = (word) => /^[\s\uFFFD]*$/u.test(word);
+
+/** A word as it is shown: its token where it has nothing to read. */
+function shownWord(word, token) {
+  return isUnreadable(word) ? tokenText(token) : word.trim();
+}
+
+const starts = new WeakMap();
+
+/** Where the entries of each token begin in a lens's lists; one more at the end. */
+function startsOf(found) {
+  let places = starts.get(found);
+  if (!places) {
+    places = new Uint32Array(found.count.length + 1);
+    found.count.forEach((count, token) => (places[token + 1] = places[token] + count));
+    starts.set(found, places);
+  }
+  return places;
+}
+
+/** The numbers of a token's entries in the lists of a lens at a layer: [first, one past the last]. */
+function span(found, token) {
+  const places = startsOf(found);
+  return [places[token], places[token + 1]];
+}
+
+const isLatent = (lens) => lens === LATENT;
+
+/** The tokenizer's own string of an entry. */
+function tokenOf(table, entry) {
+  const token = table.token[entry];
+  return token < 0 ? MARKS[-1 - token] + data.strings[table.word[entry]] : data.strings[token];
+}
+
+/** The word of an entry of a lens's table. */
+function wordOf(lens, entry) {
+  const table = isLatent(lens) ? data.neighbors : data.vocabulary;
+  return shownWord(data.strings[table.word[entry]], tokenOf(table, entry));
+}
+
+/** What a lens says of a token, best first, with everything there is to show. */
+function entriesOf(layer, lens, token) {
+  const found = layer.lenses[lens];
+  const [first, last] = span(found, token);
+  const entries = [];
+  for (let at = first; at < last; at += 1) {
+    const entry = found.entry[at];
+    const common = {
+      entry,
+      word: wordOf(lens, entry),
+      score: found.score[at],
+      probability: found.probability?.[at] ?? null,
+    };
+    entries.push(isLatent(lens) ? { ...common, ...neighbor(entry) } : { ...common, ...named(data.vocabulary, entry) });
+  }
+  return entries;
+}
+
+function named(table, entry) {
+  const word = data.strings[table.word[entry]];
+  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: isUnreadable(word) };
+}
+
+function neighbor(entry) {
+  const table = data.neighbors;
+  return {
+    ...named(table, entry),
+    sentence: data.strings[table.sentence[entry]],
+    corpus: data.strings[table.corpus[entry]],
+    document: data.strings[table.document[entry]] + (table.line[entry] < 0 ? "" : table.line[entry]),
+    bankLayer: table.bank_layer[entry],
+    isWord: Boolean(table.is_word[entry]),
+    start: table.start[entry],
+    seen: table.start[entry] + table.seen[entry],
+    end: table.start[entry] + table.end[entry],
+  };
+}
+
+/** How strong an entry is: what its lens compares by, a probability where there is one. */
+const strength = (found, at) => found.probability?.[at] ?? found.score[at];
+
+/** The best entry of a token: its number in the lists, or -1. */
+function bestOf(found, token) {
+  const [first, last] = span(found, token);
+  return first < last ? first : -1;
+}
+
+/** Lower case, for comparing words. */
+const folded = (text) => text.normalize("NFC").toLowerCase();
+
+const frequent = new Map();
+
+/** The words that most tokens have among their entries: [{word, count}], most first. */
+function topWords(one, layer, lens) {
+  const key = `${data.readings.indexOf(one)} ${layer.layer} ${lens}`;
+  if (frequent.has(key)) return frequent.get(key);
+  const found = layer.lenses[lens];
+  const counts = new Map();
+  for (let token = 0; token < found.count.length; token += 1) {
+    const [first, last] = span(found, token);
+    const own = new Map();
+    for (let at = first; at < last; at += 1) {
+      const word = wordOf(lens, found.entry[at]);
+      if (!own.has(folded(word))) own.set(folded(word), word);
+    }
+    for (const [key_, word] of own) {
+      const seen = counts.get(key_);
+      if (seen) seen.count += 1;
+      else counts.set(key_, { word, count: 1 });
+    }
+  }
+  const words = [...counts.values()].sort((a, b) => b.count - a.count || (a.word < b.word ? -1 : 1));
+  frequent.set(key, words);
+  return words;
+}
+
+/** How many neighbours of all tokens come from each bank layer. */
+function bankCounts(layer) {
+  const counts = new Map();
+  for (const entry of layer.lenses[LATENT]?.entry ?? []) {
+    const bank = data.neighbors.bank_layer[entry];
+    counts.set(bank, (counts.get(bank) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** The bank layer that most of a token's neighbours come from; the best neighbour decides a tie. */
+function commonBank(found, token) {
+  const [first, last] = span(found, token);
+  const counts = new Map();
+  for (let at = first; at < last; at += 1) {
+    const bank = data.neighbors.bank_layer[found.entry[at]];
+    counts.set(bank, (counts.get(bank) ?? 0) + 1);
+  }
+  let best = null;
+  for (const [bank, count] of counts) if (best === null || count > counts.get(best)) best = bank;
+  return best;
+}
+
+// Scripts that put no space between words: there a word is found inside others.
+const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u;
+
+/**
+ * Whether an entry has one of the words typed: separated by commas, an asterisk at the end for any ending.
+ * With `phrase`, the words of the sentence that the state has read count, too.
+ */
+function matcher(lens, typed, phrase) {
+  const terms = typed
+    .split(",")
+    .map((term) => folded(term.trim()))
+    .filter((term) => term.replace("*", ""));
+  if (!terms.length) return null;
+  const whole = new Set(terms.filter((term) => !term.endsWith("*")));
+  const beginnings = terms.filter((term) => term.endsWith("*")).map((term) => term.slice(0, -1));
+  const parts = terms.map((term) => {
+    const open = term.endsWith("*");
+    const text = (open ? term.slice(0, -1) : term).replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    return UNSPACED.test(term) ? text : `(?<![\\p{L}\\p{M}\\p{N}])${text}${open ? "" : "(?![\\p{L}\\p{M}\\p{N}])"}`;
+  });
+  const inside = phrase && isLatent(lens) ? new RegExp(parts.join("|"), "u") : null;
+  const known = new Map();
+  const decide = (entry) => {
+    const word = folded(wordOf(lens, entry));
+    if (whole.has(word) || beginnings.some((start) => word.startsWith(start))) return true;
+    if (!inside) return false;
+    const { sentence, seen } = neighbor(entry);
+    return inside.test(folded(sentence.slice(0, seen)));
+  };
+  return (entry) => {
+    if (!known.has(entry)) known.set(entry, decide(entry));
+    return known.get(entry);
+  };
+}

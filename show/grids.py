@@ -1,0 +1,104 @@
+"""Many tokens at a glance: the grid of an image's patches, the lines of a text, and what prevails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..schemas.results import Neighbor, TokenReading, View, VocabularyToken
+from .display import clean, columns, cut, fit, wrap
+from .ink import Ink, shaded
+
+# Narrower cells hold no word that could be read; wider grids continue below.
+_MIN_CELL = 8
+_MAX_CELL = 16
+_FREQUENT = 8
+NOTHING = "·"
+
+
+def shown_word(found: Neighbor | VocabularyToken) -> str:
+    """The word found, or its token where the word is empty."""
+    return clean(found.word).strip() or clean(found.token).strip() or NOTHING
+
+
+def grid_lines(
+    views: Sequence[View], tokens: Sequence[TokenReading], width: int, lens: str = "latent", ink: Ink = Ink.PLAIN
+) -> list[str]:
+    """Each patch's best word where the patch is, shaded by its score; grids too wide for the page go on below."""
+    lines: list[str] = []
+    scores = [_strength(token.found(lens)[0]) for token in tokens if token.found(lens)]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    for view in views:
+        cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
+        if len(views) > 1:
+            lines.append(f"  view {view.index} ({view.kind}, {view.rows} x {view.cols})")
+        rows = columns(str(view.rows - 1)) + 3
+        fitting = max(1, (width - rows) // _MIN_CELL)
+        blocks = -(-view.cols // fitting)
+        per_block = -(-view.cols // blocks)
+        cell = min(_MAX_CELL, (width - rows) // per_block)
+        for first in range(0, view.cols, per_block):
+            block = range(first, min(first + per_block, view.cols))
+            lines.append(" " * rows + "".join(fit(str(col), cell) for col in block))
+            for row in range(view.rows):
+                words = [_cell(cells.get((row, col)), cell, lens, (low, high), ink) for col in block]
+                lines.append(f"{row:>{rows - 1}} " + "".join(words))
+    return lines
+
+
+def _cell(token: TokenReading | None, width: int, lens: str, scores: tuple[float, float], ink: Ink) -> str:
+    """A patch's best word; blank where the patch sees only padding."""
+    if token is None:
+        return " " * width
+    found = token.found(lens)
+    if not found:
+        return fit(NOTHING, width)
+    low, high = scores
+    share = (_strength(found[0]) - low) / (high - low) if high > low else 0.5
+    return shaded(fit(shown_word(found[0]), width - 1), share, ink) + " "
+
+
+def _strength(found: Neighbor | VocabularyToken) -> float:
+    """What shades compare: a probability where there is one, else the score."""
+    probability = found.probability if isinstance(found, VocabularyToken) else None
+    return found.score if probability is None else probability
+
+
+def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+    """Each text token with the words found for it on one line."""
+    labels = [clean(token.label) for token in tokens]
+    wide = min(max(map(columns, labels), default=1), width // 4)
+    lines = []
+    for token, label in zip(tokens, labels, strict=True):
+        found = "  ".join(f"{shown_word(n)} {measure(n)}" for n in token.found(lens)) or NOTHING
+        lines.append(cut(f"  {fit(label, wide)}  {found}", width))
+    return lines
+
+
+def measure(found: Neighbor | VocabularyToken) -> str:
+    """How near: a cosine, or the probability of a predicted token."""
+    probability = found.probability if isinstance(found, VocabularyToken) else None
+    return f"{found.score:.2f}" if probability is None else f"{probability:.1%}"
+
+
+def summary_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+    """The words that were found for most tokens, and the bank layers they came from."""
+    if not any(token.found(lens) for token in tokens):
+        return ["  no neighbours" if lens == "latent" else "  no entries"]
+    spelled: dict[str, str] = {}
+    words: Counter[str] = Counter()
+    for token in tokens:
+        found = [shown_word(n) for n in token.found(lens)]
+        for word in found:
+            spelled.setdefault(word.casefold(), word)
+        words.update({word.casefold() for word in found})
+    # Equal counts in alphabetical order: sets have none of their own.
+    frequent = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_FREQUENT]
+    named = ", ".join(f"{cut(spelled[word], 24)} {count}" for word, count in frequent)
+    lines = wrap(f"most frequent of {len(tokens)}: {named}", width, "  ")
+    if lens != "latent":
+        return lines
+    layers = Counter(n.bank_layer for token in tokens for n in token.neighbors)
+    total = sum(layers.values())
+    shares = ", ".join(f"{layer} ({count / total:.0%})" for layer, count in layers.most_common())
+    return [*lines, *wrap(f"from bank layers {shares}", width, "  ")]

@@ -1,0 +1,43 @@
+"""Readings in the form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from ..schemas.results import Reading
+from .figure import draw_figure
+from .ink import Ink
+from .render import to_json, to_table
+from .report import to_html
+
+
+def render(
+    readings: Sequence[Reading],
+    pictures: Sequence[Image.Image | None],
+    form: str,
+    width: int = 100,
+    ink: Ink = Ink.PLAIN,
+    command: str = "",
+) -> tuple[str | bytes, tuple[str, ...]]:
+    """Readings as ``table``, ``json``, ``html`` or ``png``.
+
+    Args:
+        readings: at least one.
+        pictures: what each is drawn on; ``None`` for a text.
+        form: one of the above.
+        width: of a table, in columns.
+        ink: of a table: what the terminal can show.
+        command: what makes the readings again, for the page.
+
+    Returns:
+        The output, and what a user should know of it.
+    """
+    if form == "json":
+        return to_json(readings), ()
+    if form == "html":
+        return to_html(readings, pictures, command), ()
+    if form == "png":
+        return draw_figure(readings, pictures)
+    return to_table(readings, width, ink, pictures), ()

@@ -1,0 +1,181 @@
+"""Readings for a person (a table) and for programs (JSON; see docs/results.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..schemas.results import (
+    LENSES,
+    RESULT_VERSION,
+    LayerReading,
+    Neighbor,
+    PixelBox,
+    Reading,
+    TokenReading,
+)
+from ..schemas.words import word_span
+from .display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
+from .grids import grid_lines, measure, shown_word, summary_lines, token_lines
+from .ink import Ink, preview_lines, shaded
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Fewer columns than this cannot hold a sentence beside its word; the table is then wider.
+MIN_WIDTH = 60
+#: With more tokens than this, a layer is summed up, unless patches were asked for by name.
+FULL_TOKENS = 8
+
+# Legal in JSON, but not harmless on a terminal: control characters above ASCII, line separators,
+# bidirectional controls, and lone surrogates, which cannot be written as UTF-8 at all.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def to_json(readings: Sequence[Reading]) -> str:
+    """One reading as an object; several (or none) as ``{"version": 1, "readings": [...]}``.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    dicts = [reading.to_dict() for reading in readings]
+    data = dicts[0] if len(dicts) == 1 else {"version": RESULT_VERSION, "readings": dicts}
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def to_table(
+    readings: Sequence[Reading],
+    width: int = 100,
+    ink: Ink = Ink.PLAIN,
+    pictures: Sequence[Image.Image | None] = (),
+) -> str:
+    """Readings as lines of at most ``width`` columns, by layer.
+
+    Up to :data:`FULL_TOKENS` tokens, and patches that were asked for, are shown with all their
+    neighbours and sentences. Larger images are shown as the grid of each patch's nearest word,
+    larger texts as one line per token.
+
+    Args:
+        readings: at least one.
+        width: columns; at least :data:`MIN_WIDTH` are used.
+        ink: mark words with terminal styles instead of brackets; with colours, shade words by
+            their score, and show small pictures.
+        pictures: one for each reading, ``None`` for a text; or none at all.
+    """
+    width = max(width, MIN_WIDTH)
+    lines: list[str] = []
+    for number, reading in enumerate(readings):
+        lines += [*([""] if lines else []), *_header(reading, width, ink)]
+        picture = pictures[number] if pictures else None
+        if picture is not None:
+            lines += [f"  {line}" for line in preview_lines(picture, width - 2, ink)]
+        for layer in reading.layers:
+            lines += ["", *_layer(reading, layer, width, ink)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
+    name = cut(clean(reading.source) or "(no text)", width)
+    facts = []
+    if reading.width is not None:
+        facts.append(f"{reading.width} x {reading.height} px")
+    facts += [f"{view.rows} x {view.cols} patches ({view.kind})" for view in reading.views[:3]]
+    if len(reading.views) > 3:
+        facts.append(f"{len(reading.views)} views in all")
+    facts.append(f"model {clean(str(reading.model.get('id')))} in {clean(str(reading.model.get('dtype')))}")
+    search = reading.search
+    how = "exact" if search.exact else "approximate"
+    if search.recall is not None:
+        on = (
+            f"{search.recall_states} state{'s' if search.recall_states != 1 else ''}"
+            if search.recall_states
+            else "a sample"
+        )
+        how += f", recall@{search.top_k} {search.recall:.3f} on {on}"
+    elif not search.exact:
+        how += ", recall not measured"
+    asked = [f"top {search.top_k}"]
+    asked += [how, f"bank layers {', '.join(map(str, search.bank_layers))}"] if "latent" in search.lenses else []
+    asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []
+    asked += [f"distinct {clean(search.distinct)}"] if search.distinct else []
+    asked += [f"where {clean(' and '.join(search.where))}"] if search.where else []
+    asked += [f"states {search.centring.in_words()}"] if search.centring else []
+    lines = [_bold(name, ink)]
+    lines += wrap(" · ".join(facts), width, "  ")
+    lines += wrap(" · ".join(asked), width, "  ")
+    for note in reading.notes:
+        lines += wrap(f"Note: {clean(note)}", width, "  ")
+    return lines
+
+
+def _bold(text: str, ink: Ink) -> str:
+    return f"{BOLD}{text}{RESET}" if ink else text
+
+
+def _layer(reading: Reading, layer: LayerReading, width: int, ink: Ink) -> list[str]:
+    title = f"Layer {layer.layer}" + (" (input embedding)" if layer.layer == 0 else "")
+    lines = [_bold(title, ink)]
+    if len(layer.tokens) <= FULL_TOKENS or reading.search.patches:
+        for token in layer.tokens:
+            lines += _token(reading, token, width, ink)
+        return lines
+    for lens in reading.search.lenses:
+        lines += [f"  {_lens_name(lens)}"] if len(reading.search.lenses) > 1 else []
+        if reading.kind == "image":
+            lines += grid_lines(reading.views, layer.tokens, width, lens, ink)
+        else:
+            lines += token_lines(layer.tokens, width, lens)
+        lines += summary_lines(layer.tokens, width, lens)
+    return lines
+
+
+def _lens_name(lens: str) -> str:
+    return LENSES.get(lens, clean(lens))
+
+
+def _token(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
+    """One token with all that was found for it."""
+    if token.row is None:
+        title = f"token {token.index} {clean(token.label)}"
+    else:
+        title = f"patch {token.row},{token.col}"
+        if len(reading.views) > 1:
+            title += f" of view {token.view}"
+        if token.box is not None:
+            title += f" · {_pixels(token.box)}"
+    lines = [cut(f"  {title} · norm {token.norm:.3g}", width)]
+    for lens in reading.search.lenses:
+        lines += _neighbors(reading, token, width, ink) if lens == "latent" else _entries(token, lens, width)
+    return lines
+
+
+def _neighbors(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
+    """LatentLens: a line for each neighbour, with its sentence."""
+    if not token.neighbors:
+        return ["    no neighbours"]
+    # A column of words as wide as its longest, within reason.
+    longest = max(columns(clean(neighbor.word)) for neighbor in token.neighbors)
+    words = min(max(longest, 6), width // 5)
+    return [_neighbor(reading, neighbor, words, width, ink) for neighbor in token.neighbors]
+
+
+def _entries(token: TokenReading, lens: str, width: int) -> list[str]:
+    """The other lenses: their words on as few lines as they take."""
+    found = ", ".join(f"{cut(shown_word(entry), width // 3)} {measure(entry)}" for entry in token.found(lens))
+    return wrap(f"{_lens_name(lens)}: {found or 'no entries'}", width, "    ")
+
+
+def _neighbor(reading: Reading, neighbor: Neighbor, words: int, width: int, ink: Ink) -> str:
+    banks = reading.search.bank_layers
+    rank = banks.index(neighbor.bank_layer) / max(1, len(banks) - 1) if neighbor.bank_layer in banks else 0.5
+    bank = shaded(f"L{neighbor.bank_layer:<2}", rank, ink)
+    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}  {bank}  "
+    start, end = word_span(neighbor.sentence, neighbor.char_start, neighbor.char_end)
+    return head + marked(neighbor.sentence, start, end, width - columns(head), ink > Ink.PLAIN)
+
+
+def _pixels(box: PixelBox) -> str:
+    return f"x {box.x0:.0f}-{box.x1:.0f}, y {box.y0:.0f}-{box.y1:.0f} px"

@@ -1,0 +1,85 @@
+"""The page: one HTML file that holds the readings, their images and everything that shows them.
+
+It opens from disk and asks no network for anything: a Content-Security-Policy forbids it, and allows
+only the page's own script and style, by their hashes. All texts of corpora, models and file names
+travel as deflated JSON in base64, which the browser inflates, and become text nodes, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from ..schemas.results import Reading
+from .pictures import data_url
+from .report_data import pack, readable, to_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# In the order in which they are joined: a script uses what stands in those before it when it runs.
+STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css")
+SCRIPTS = (
+    "dom.js",
+    "data.js",
+    "state.js",
+    "colors.js",
+    "layout.js",
+    "paint.js",
+    "figure.js",
+    "panel.js",
+    "depth.js",
+    "overview.js",
+    "provenance.js",
+    "export.js",
+    "keys.js",
+    "main.js",
+)
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_TITLE = 80
+
+
+def to_html(readings: Sequence[Reading], pictures: Sequence[Image.Image | None], command: str = "") -> str:
+    """A page with all readings in it.
+
+    Args:
+        readings: at least one.
+        pictures: what each image's patches are drawn on, of any size; ``None`` for a text.
+        command: what makes the page again, shown to its readers; may be empty.
+
+    Raises:
+        ValueError: a number is NaN or infinite; layers of a reading that do not have the same tokens.
+    """
+    data = pack(readings, [None if picture is None else data_url(picture) for picture in pictures])
+    data["command"] = readable(command)
+    style, script = _joined(STYLES), f'"use strict";\n(async () => {{\n{_joined(SCRIPTS)}}})();\n'
+    names = ", ".join(readable(reading.source) or "(no text)" for reading in readings)
+    slots = {
+        "title": html.escape(names if len(names) <= _TITLE else names[: _TITLE - 1] + "…"),
+        "policy": f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        "style": style,
+        "script": script,
+        "data": to_text(data),
+    }
+    return _SLOT.sub(lambda match: slots[match[1]], _asset("report.html"))
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "\n".join(_asset(name) for name in names)
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

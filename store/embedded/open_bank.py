@@ -1,0 +1,130 @@
+"""One bank as the writing process holds it: its lock, its shard, its record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...schemas.collection import BankIdentity
+from ...schemas.errors import LeavingError, StoreError, StoreLockedError
+from ..records import (
+    SHARD_DIR,
+    Sidecar,
+    begun,
+    new_record,
+    read_sidecar,
+    sync_folder,
+    write_sidecar,
+)
+from . import engine
+from .channel import WriterTask
+from .disk import store_error
+from .locks import LOCK_FILE, BankLock
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+_LEAVING_SECONDS = 20.0
+
+
+class OpenBank:
+    """One bank under an exclusive lock.
+
+    Raises:
+        StoreLockedError: another process has it.
+        StoreError: its folder is not a bank's.
+        BankMismatchError: it was made in another way.
+        BankIncompleteError: it waits for the rest of something else.
+        OSError: its folder cannot be made.
+    """
+
+    def __init__(self, root: Path, identity: BankIdentity, task: WriterTask) -> None:
+        """Lock and check, changing nothing that exists."""
+        self.identity = identity
+        self.folder = root / identity.name()
+        self.shard: qdrant_edge.EdgeShard | None = None
+        self.waiting = 0  # rows put since the last optimise
+        self.fresh = not self.folder.exists()
+        self.lock = _lock(self.folder, task.owner)
+        try:
+            found = read_sidecar(self.folder)
+            if found is not None:
+                found.record.identity.require_match(identity)
+                found = replace(found, record=begun(self.folder.name, found.record, task.copied))
+            elif set(os.listdir(self.folder)) - {LOCK_FILE}:
+                raise StoreError(
+                    f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
+                )
+            self.fresh = found is None
+            self.sidecar = found or Sidecar(new_record(identity, task.source, task.copied))
+            self.rows = self.sidecar.rows  # stored and put; a row put again counts again
+        except BaseException:
+            self.release()
+            raise
+
+    def open(self, task: WriterTask, segments: int) -> None:
+        """Mark the bank ``building``, then open its shard."""
+        graph = self.sidecar.index == "graph"
+        self.note(self.sidecar)
+        path = self.folder / SHARD_DIR
+        if self.sidecar.rows:
+            self.shard = engine.reload_shard(path, self.identity, task.settings, segments, graph)
+        else:  # nothing was ever flushed: whatever is there is the beginning of a shard at most
+            shutil.rmtree(path, ignore_errors=True)
+            self.shard = engine.create_shard(path, self.identity, task.settings, segments)
+            sync_folder(self.folder)
+
+    def note(self, sidecar: Sidecar) -> None:
+        """Write the record."""
+        self.sidecar = sidecar
+        write_sidecar(self.folder, sidecar)
+
+    def need(self) -> qdrant_edge.EdgeShard:
+        """The shard, which is open."""
+        assert self.shard is not None
+        return self.shard
+
+    def flush(self) -> None:
+        """Make everything durable, the record last.
+
+        Raises:
+            StoreError: the engine or the disk failed.
+        """
+        try:
+            self.need().flush()
+            rows = engine.count_rows(self.need())
+            if rows != self.sidecar.rows:
+                self.note(replace(self.sidecar, rows=rows))
+        except Exception as error:
+            raise store_error(error, self.folder) from error
+
+    def release(self) -> None:
+        """Close the shard and let go; what was never begun leaves no trace."""
+        shard, self.shard = self.shard, None
+        if shard is not None:
+            with suppress(Exception):
+                shard.close()
+        if self.fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
+
+
+def _lock(folder: Path, owner: int) -> BankLock:
+    """An exclusive lock; where the last writer is just leaving (its parent was killed), wait for it."""
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            return BankLock(folder, exclusive=True, owner=owner)
+        except LeavingError as error:
+            if time.monotonic() > deadline:
+                raise StoreLockedError(error.message, error.hint) from error
+        except FileNotFoundError:  # it left, and took the folder of a bank that it had not begun
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)

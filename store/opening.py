@@ -1,0 +1,44 @@
+"""A store by its address: which engine it is, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .base import Store
+from .server.options import ServerOptions
+
+
+def is_server(target: str | Path) -> bool:
+    """Whether an address is a server's and not a folder."""
+    return str(target).startswith(("http://", "https://"))
+
+
+def open_store(
+    target: str | Path,
+    *,
+    create: bool = False,
+    server: ServerOptions | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Store:
+    """A store by its address.
+
+    Args:
+        target: ``http://`` or ``https://`` URL of a Qdrant server (its key is read from
+            ``QDRANT_API_KEY``), else a folder for the embedded engine.
+        create: make the folder where it does not exist.
+        server: timeouts, protocol and set-up of new collections; means nothing for a folder.
+        notify: told when a server keeps one waiting.
+
+    Raises:
+        BankNotFoundError: there is no such folder, and ``create`` is false.
+        StoreError: it is no folder, or cannot be made; the server cannot be reached, or is too old.
+        UsageError: the server's address cannot be used.
+    """
+    if is_server(target):
+        from .server.store import ServerStore
+
+        return ServerStore.connect(str(target), server, notify)
+    from .embedded.store import EmbeddedStore
+
+    return EmbeddedStore.at(Path(target), create=create)

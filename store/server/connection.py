@@ -1,0 +1,214 @@
+"""A connection to a Qdrant server that waits for it, and says so."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...schemas.collection import BankRecord
+from ...schemas.errors import LensbankError, StoreError, StoreFullError
+from .faults import Fault, read_fault
+from .options import ServerOptions
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+T = TypeVar("T")
+#: Called with a line for the user.
+Notify = Callable[[str], None]
+
+METADATA_KEY = "lensbank"
+KEY_VARIABLE = "QDRANT_API_KEY"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+# An error inside the server may pass (it restarts, a shard recovers) or never will.
+_BROKEN_ATTEMPTS = 6
+# A shorter wait is not worth a line.
+_NOTE_AFTER = 3.0
+
+
+class TooLargeError(StoreError):
+    """A request that the server takes only in smaller pieces."""
+
+
+class CollectionExistsError(StoreError):
+    """A collection of that name is there."""
+
+
+class GaveUpError(StoreError):
+    """The one who asked no longer wants the answer."""
+
+
+class Connection:
+    """A client, the server's version, and the address as it may be shown: without credentials.
+
+    Args:
+        client: connected.
+        address: for messages.
+        options: timeouts and patience.
+        protocol: ``grpc`` or ``rest``, for the rows.
+        version: of the server, major and minor; ``None`` for the client's local mode.
+        notify: told when the server keeps one waiting.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        address: str,
+        options: ServerOptions | None = None,
+        protocol: str = "rest",
+        version: tuple[int, int] | None = None,
+        notify: Notify | None = None,
+    ) -> None:
+        """Nothing is requested yet."""
+        self.client = client
+        self.address = address
+        self.options = options or ServerOptions()
+        self.protocol = protocol
+        self.version = version
+        self._notify = notify
+        self._told_until = 0.0
+        self._reached = False
+        self._lock = threading.Lock()
+        # The client's local mode loses rows when two threads write.
+        self._turns: AbstractContextManager[Any] = threading.RLock() if version is None else nullcontext()
+
+    def call(
+        self,
+        work: Callable[[QdrantClient], T],
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> T:
+        """Run one request that may be repeated, again and again where the server is not there.
+
+        Args:
+            work: the request; harmless when the server gets it twice.
+            patience: seconds to wait for the server; default from the options.
+            stop: when set, gives up.
+
+        Raises:
+            TooLargeError: the server takes it in smaller pieces only.
+            CollectionExistsError: something of that name is there.
+            StoreFullError: the server's disk is full.
+            StoreError: the server refuses, or did not answer in time.
+        """
+        limit = self.options.patience if patience is None else patience
+        began, pause, attempts = time.monotonic(), _FIRST_PAUSE, 0
+        while True:
+            try:
+                with self._turns:
+                    result = work(self.client)
+            except LensbankError:
+                raise
+            except Exception as error:
+                fault = read_fault(error)
+                attempts += 1
+                waited = time.monotonic() - began
+                wait = max(fault.retry_after, pause * random.uniform(0.5, 1.0))
+                hopeless = fault.kind == "broken" and attempts >= _BROKEN_ATTEMPTS
+                if not fault.passing or hopeless or waited >= limit:
+                    raise self._told(fault, waited) from error
+                wait = min(wait, limit - waited)
+                self._say_waiting(fault, waited + wait, limit)
+                if (stop or threading.Event()).wait(wait):
+                    raise GaveUpError(f"The server {self.address} did not answer: {fault.text}.") from error
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._reached = True
+                if attempts:
+                    self._say_back()
+                return result
+
+    def record(self, name: str) -> BankRecord | None:
+        """The record of a collection; ``None`` where it is not there or not a bank.
+
+        Raises:
+            BankMismatchError: written by a newer version.
+            StoreError: the request failed.
+        """
+        data = (self.metadata(name) or {}).get(METADATA_KEY)
+        return None if data is None else BankRecord.from_dict(data)
+
+    def metadata(self, name: str, patience: float | None = None) -> dict[str, Any] | None:
+        """All metadata of a collection; ``None`` where it is not there.
+
+        Raises:
+            StoreError: the request failed.
+        """
+
+        def read(client: QdrantClient) -> dict[str, Any] | None:
+            if not client.collection_exists(name):
+                return None
+            return dict(client.get_collection(name).config.metadata or {})
+
+        return self.call(read, patience)
+
+    def note(self, name: str, metadata: Mapping[str, Any], patience: float | None = None) -> None:
+        """Replace top-level keys of a collection's metadata; ``None`` removes one.
+
+        Raises:
+            StoreError: the request failed.
+        """
+        self.call(lambda c: c.update_collection(name, metadata=dict(metadata)), patience)
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+        if self._notify is not None:
+            self._notify(text)
+
+    def _told(self, fault: Fault, waited: float) -> StoreError:
+        """The fault as an error that says what to do."""
+        text = self._clean(fault.text).rstrip(".") + "."
+        if fault.kind == "too large":
+            return TooLargeError(f"The Qdrant server {self.address} finds a request too large: {text}")
+        if fault.kind == "exists":
+            return CollectionExistsError(f"The Qdrant server {self.address} refuses: {text}")
+        if fault.kind == "full":
+            return StoreFullError(
+                f"The disk of the Qdrant server {self.address} is full: {text}",
+                "Free some space there, then run the same command again: it goes on where it stopped.",
+            )
+        if fault.kind == "denied":
+            return StoreError(
+                f"The Qdrant server {self.address} refuses the key: {text}",
+                f"Set {KEY_VARIABLE} to a key that may do this.",
+            )
+        if fault.kind == "untrusted":
+            return StoreError(
+                f"The certificate of the Qdrant server {self.address} cannot be trusted: {text}",
+                "Give the certificates that sign it: --server ca-file=FILE.",
+            )
+        if fault.passing:
+            after = f" for {waited:.0f} s" if waited >= 1 else ""
+            hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
+            if self._reached:
+                hint = "When it answers again, run the same command: it goes on where it stopped."
+            return StoreError(f"The Qdrant server {self.address} failed{after}: {text}", hint)
+        return StoreError(f"The Qdrant server {self.address} refuses: {text}", "See the server's log.")
+
+    def _clean(self, text: str) -> str:
+        key = os.environ.get(KEY_VARIABLE)
+        return text.replace(key, "***") if key else text
+
+    def _say_waiting(self, fault: Fault, waited: float, limit: float) -> None:
+        if waited < _NOTE_AFTER:
+            return
+        with self._lock:
+            now = time.monotonic()
+            if now < self._told_until:
+                return
+            self._told_until = now + 60
+        self.say(
+            f"The server {self.address} does not answer ({self._clean(fault.text)}); "
+            f"waiting for it, up to {limit:.0f} s."
+        )
+
+    def _say_back(self) -> None:
+        with self._lock:
+            told, self._told_until = self._told_until, 0.0
+        if told:
+            self.say(f"The server {self.address} answers again.")

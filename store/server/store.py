@@ -1,0 +1,248 @@
+"""Banks on a Qdrant server, through ``qdrant-client``: one collection each, the record in its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...schemas.collection import BankIdentity, BankRecord
+from ...schemas.errors import BankNotFoundError, StoreError
+from ...schemas.filters import Condition
+from ..approximation import Fallback, oversampling
+from ..base import Bank, BankInfo, BankInfos, Hit, Store
+from ..records import Copied, require_complete
+from ..rows import unit_queries
+from ..writing import BankWriter
+from .collections import Limits, read_limits
+from .connecting import connect
+from .connection import Connection, Notify
+from .filters import server_filter
+from .options import ServerOptions
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+    from ..base import Floats
+
+#: Queries per request, and rows in one answer: a hit with payload takes about a kilobyte.
+QUERY_CHUNK = 128
+HITS_PER_ANSWER = 20_000
+ROWS_PER_ANSWER = 5_000
+# A server sets aside room for as many hits as are asked for.
+_COUNT_FROM = 10_000
+
+
+class ServerBank(Bank):
+    """One collection of a server."""
+
+    def __init__(self, connection: Connection, name: str, record: BankRecord) -> None:
+        """Nothing is requested yet."""
+        self.name = name
+        self.record = record
+        self._connection = connection
+        self._limits: Limits | None = None
+        self._fallback = Fallback()
+
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """See :meth:`Bank.count`."""
+        condition = server_filter(where)
+        return self._connection.call(lambda c: c.count(self.name, count_filter=condition, exact=True)).count
+
+    def search(
+        self,
+        vectors: Floats,
+        k: int,
+        where: Sequence[Condition] = (),
+        exact: bool = True,
+        with_payload: bool = True,
+    ) -> list[list[Hit]]:
+        """See :meth:`Bank.search`; as many queries per request as the server allows."""
+        from qdrant_client import models
+
+        queries = unit_queries(vectors, self.record.identity.dim, k)
+        condition = server_filter(where)
+        if k == 0 or not len(queries):
+            return [[] for _ in queries]
+        limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
+        exact = exact or self.compares_all(where)
+        limits = self._allowed(exact, limit)
+        params = self._params(exact, limits, limit)
+        chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
+        seconds = max(1, round(self._connection.options.timeout))
+        found: list[list[Hit]] = []
+        for start in range(0, len(queries), chunk):
+            requests = [
+                models.QueryRequest(
+                    query=vector, limit=limit, filter=condition, params=params, with_payload=with_payload
+                )
+                for vector in queries[start : start + chunk].tolist()
+            ]
+            answers = self._connection.call(
+                lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds)  # type: ignore[misc]
+            )
+            found += [[Hit(str(p.id), p.score, p.payload or {}) for p in answer.points] for answer in answers]
+        return found
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """See :meth:`Bank.payloads`; some thousands of rows per request."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(ids), ROWS_PER_ANSWER):
+            part = list(ids[start : start + ROWS_PER_ANSWER])
+            records = self._connection.call(
+                lambda c, p=part: c.retrieve(self.name, p, with_payload=True)  # type: ignore[misc]
+            )
+            found |= {str(record.id): record.payload or {} for record in records}
+        return found
+
+    def scroll(
+        self, limit: int, offset: str | None = None, with_vectors: bool = False
+    ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
+        """See :meth:`Bank.scroll`."""
+        records, following = self._connection.call(
+            lambda c: c.scroll(self.name, limit=limit, offset=offset, with_payload=True, with_vectors=with_vectors)
+        )
+        rows: list[tuple[str, Floats | None, dict[str, Any]]] = [
+            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, r.payload or {})
+            for r in records
+        ]
+        return rows, None if following is None else str(following)
+
+    def disk_bytes(self) -> None:
+        """See :meth:`Bank.disk_bytes`; a server does not say."""
+        return
+
+    def is_indexed(self) -> bool:
+        """See :meth:`Bank.is_indexed`."""
+        return bool(self._connection.call(lambda c: c.get_collection(self.name)).indexed_vectors_count)
+
+    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
+        """See :meth:`Bank.compares_all`; a server whose strict mode forbids exact search goes on without."""
+        return self._read_limits().exact and self._fallback.compares_all(self, where)
+
+    def close(self) -> None:
+        """See :meth:`Bank.close`; the connection belongs to the store."""
+
+    def _allowed(self, exact: bool, limit: int) -> Limits:
+        """The server's limits, which this search keeps.
+
+        Raises:
+            StoreError: it cannot.
+        """
+        limits, server = self._read_limits(), f"The strict mode of the Qdrant server {self._connection.address}"
+        if exact and not limits.exact:
+            raise StoreError(
+                f"{server} forbids exact search in {self.name}.",
+                "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
+            )
+        if limits.hits is not None and limit > limits.hits:
+            raise StoreError(
+                f"{server} allows {limits.hits} rows per query in {self.name}; {limit} are needed.",
+                "Ask for a smaller --top-k, or raise max_query_limit there.",
+            )
+        return limits
+
+    def _read_limits(self) -> Limits:
+        if self._limits is None:
+            self._limits = read_limits(self._connection, self.name)
+        return self._limits
+
+    @staticmethod
+    def _params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
+        from qdrant_client import models
+
+        if exact:
+            return models.SearchParams(exact=True)
+        candidates = min(oversampling(limit), limits.oversampling)
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=candidates)
+        return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)
+
+
+class ServerStore(Store):
+    """A Qdrant server.
+
+    Args:
+        client: connected to it; the client's own local mode will do.
+        address: for messages.
+        options: timeouts, patience, set-up of new collections.
+    """
+
+    def __init__(self, client: QdrantClient, address: str, options: ServerOptions | None = None) -> None:
+        """Use a client that is there; see :meth:`connect`."""
+        self.address = address
+        self._connection = Connection(client, address, options)
+
+    @classmethod
+    def connect(cls, url: str, options: ServerOptions | None = None, notify: Notify | None = None) -> ServerStore:
+        """See :func:`store.base.open_store`.
+
+        Raises:
+            StoreError: the server cannot be reached, refuses the key, is too old, or is none.
+            UsageError: the address or an option cannot be used.
+        """
+        connection = connect(url, options or ServerOptions(), notify)
+        store = cls(connection.client, connection.address, options)
+        store._connection = connection
+        return store
+
+    @property
+    def url(self) -> str:
+        """The address: what tells this server from others."""
+        return self.address
+
+    @property
+    def protocol(self) -> str:
+        """``grpc`` or ``rest``."""
+        return self._connection.protocol
+
+    def list(self) -> BankInfos:
+        """See :meth:`Store.list`; collections that are not banks are left out."""
+        banks = []
+        names = [c.name for c in self._connection.call(lambda c: c.get_collections()).collections]
+        for name in sorted(names):
+            record = self._connection.record(name)
+            if record is not None:
+                rows = ServerBank(self._connection, name, record).count()
+                banks.append(BankInfo(name, record, rows, None))
+        return banks
+
+    def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> ServerBank:
+        """See :meth:`Store.open`; a server does its own locking."""
+        name = bank if isinstance(bank, str) else bank.name()
+        record = self._require(name)
+        if isinstance(bank, BankIdentity):
+            record.identity.require_model(bank)
+        if not allow_incomplete:
+            require_complete(name, record, self._connection.address)
+        return ServerBank(self._connection, name, record)
+
+    def writer(
+        self,
+        identities: Sequence[BankIdentity],
+        source: str,
+        *,
+        expected_rows: int | None = None,
+        copied: Copied | None = None,
+    ) -> BankWriter:
+        """See :meth:`Store.writer`; a server shapes its segments itself."""
+        from .writer import ServerWriter
+
+        return ServerWriter(self._connection, identities, source, copied)
+
+    def drop(self, name: str) -> None:
+        """See :meth:`Store.drop`."""
+        self._require(name)
+        self._connection.call(lambda c: c.delete_collection(name))
+
+    def close(self) -> None:
+        """See :meth:`Store.close`."""
+        self._connection.client.close()
+
+    def _require(self, name: str) -> BankRecord:
+        record = self._connection.record(name)
+        if record is None:
+            names = [info.name for info in self.list()]
+            there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
+            raise BankNotFoundError(f"The server {self._connection.address} has no bank {name!r}.", there)
+        return record

@@ -1,0 +1,286 @@
+"""Writing banks on a Qdrant server: rows in parallel uploads, the index when all are there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ...schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from ...schemas.errors import StoreError
+from ..approximation import GRAPH_FROM_ROWS
+from ..records import Copied, begun, finished, new_record
+from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
+from ..writing import BankWriter, OnIndexed
+from .collections import build_index, create_indexes, creation, read_limits
+from .connection import METADATA_KEY, CollectionExistsError, Connection, TooLargeError
+from .lanes import Batch, Lanes
+from .lease import LEASE_KEY, Lease, require_free
+from .points import row_bytes, upsert
+
+if TYPE_CHECKING:
+    from ..base import Floats
+
+#: Rows at the last flush, in the metadata: a server that has fewer has lost some.
+ROWS_KEY = "lensbank_rows"
+# Rows that wait to fill a request, of all banks together.
+_BUFFER_BYTES = 64 << 20
+_RELEASE_SECONDS = 3.0
+
+
+class ServerWriter(BankWriter):
+    """Writes through a client; see :class:`store.writing.BankWriter`.
+
+    Every upload is acknowledged only when the server has applied it. What is acknowledged
+    survives the server's crash; a power failure on its machine can cost it the last seconds
+    (its log is flushed to the disk every five by default), which is found out at the next
+    :meth:`flush` or when the bank is opened for writing again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        identities: Sequence[BankIdentity],
+        source: str,
+        copied: Copied | None = None,
+    ) -> None:
+        """Create the collections that do not exist; check those that do.
+
+        Raises:
+            ValueError: no identities, two of one layer, or of different widths.
+            BankMismatchError: a collection was made in another way.
+            BankIncompleteError: a bank waits for the rest of something else.
+            StoreLockedError: another process writes one of them.
+            StoreError: a collection of that name is not a bank; a request failed.
+        """
+        self._connection = connection
+        self._dim = one_width(identities)
+        self._copied = copied
+        self._identities = {identity.layer: identity for identity in identities}
+        self._names = {layer: identity.name() for layer, identity in self._identities.items()}
+        self._records: dict[int, BankRecord] = {}
+        self._noted: dict[int, int] = {}
+        self._buffers: dict[tuple[int, int], _Buffer] = {}
+        self._stop = threading.Event()
+        self._open = True
+        self._lease = Lease(connection)
+        try:
+            # All are looked at before any is touched.
+            found = {layer: self._find(identity) for layer, identity in self._identities.items()}
+            for layer, record in found.items():
+                self._begin(layer, record, source)
+            limits = read_limits(connection, next(iter(self._names.values())))
+        except BaseException:
+            self._lease.release()
+            raise
+        self._batch_rows = min(connection.options.batch_rows, limits.rows or connection.options.batch_rows)
+        streams = connection.options.streams
+        # Equal ids stay in one lane, so that the later row wins; a lone bank uses all lanes.
+        self._parts = -(-streams // len(self._identities))
+        self._lanes = Lanes(self._send, streams, self._stop)
+
+    def put(
+        self,
+        ids: Sequence[str],
+        payloads: Sequence[Mapping[str, Any]],
+        vectors: Mapping[int, Floats],
+        norms: Mapping[int, Floats],
+    ) -> None:
+        """See :meth:`store.writing.BankWriter.put`."""
+        self._require_open()
+        check_rows(ids, payloads, vectors, norms, self._identities, self._dim)
+        clean = [clean_payload(payload) for payload in payloads]
+        units = {
+            layer: unit_rows(rows, lambda i, n=layer: f"The state of {describe_row(payloads[i])} at layer {n}")  # type: ignore[misc]
+            for layer, rows in vectors.items()
+        }
+        parts = [hash(name) % self._parts for name in ids]
+        for number, layer in enumerate(self._identities):
+            unit, sizes = units[layer], norms[layer]
+            for i, name in enumerate(ids):
+                lane = (number * self._parts + parts[i]) % self._connection.options.streams
+                buffer = self._buffers.setdefault((layer, lane), _Buffer())
+                buffer.add(name, {**clean[i], "norm": float(sizes[i])}, unit[i])
+                if buffer.bytes >= self._connection.options.batch_bytes or len(buffer.ids) >= self._batch_rows:
+                    self._hand_over(layer, lane)
+        if sum(buffer.bytes for buffer in self._buffers.values()) > _BUFFER_BYTES:
+            self._hand_over_all()
+        self._lanes.check()
+        self._lease.renew()
+
+    def flush(self) -> None:
+        """See :meth:`store.writing.BankWriter.flush`; what durable means is up to the server."""
+        self._require_open()
+        self._hand_over_all()
+        self._lanes.drain()
+        for layer, name in self._names.items():
+            rows = self._count(name)
+            self._require_rows(name, rows, self._noted[layer])
+            if rows != self._noted[layer]:
+                self._connection.note(name, {ROWS_KEY: rows})
+                self._noted[layer] = rows
+        self._lease.renew()
+
+    def finish(
+        self,
+        corpora: CorpusRecord | Sequence[CorpusRecord],
+        index: bool = True,
+        progress: OnIndexed | None = None,
+        graph: bool | None = None,
+    ) -> None:
+        """See :meth:`store.writing.BankWriter.finish`."""
+        self.flush()
+        new = (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora)
+        total, before = sum(self._noted.values()), 0
+        for layer, name in self._names.items():
+            rows = self._noted[layer]
+            if index:
+                wants_graph = rows >= GRAPH_FROM_ROWS if graph is None else graph
+                self._index(name, rows, wants_graph, before, total, progress)
+            before += rows
+            if progress is not None:
+                progress(before, total)
+        for layer, name in self._names.items():
+            # As it is now: somebody may have added to it while this writer had it.
+            record = self._connection.record(name) or self._records[layer]
+            self._connection.note(name, {METADATA_KEY: finished(record, new).to_dict()})
+        self.close()
+
+    def abort(self) -> None:
+        """See :meth:`store.writing.BankWriter.abort`."""
+        if self._open:
+            self._open = False
+            self._lanes.abort()
+            # A server that is gone must not keep one who wants to leave.
+            release = threading.Thread(target=self._lease.release, daemon=True)
+            release.start()
+            release.join(_RELEASE_SECONDS)
+
+    def close(self) -> None:
+        """See :meth:`store.writing.BankWriter.close`."""
+        if not self._open:
+            return
+        try:
+            self._hand_over_all()
+            self._lanes.drain()
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+        self._lanes.close()
+        self._lease.release()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise StoreError("The writer is closed.", "Open another one.")
+
+    def _find(self, identity: BankIdentity) -> BankRecord | None:
+        name = identity.name()
+        metadata = self._connection.metadata(name)
+        if metadata is None:
+            return None
+        if METADATA_KEY not in metadata:
+            raise StoreError(
+                f"The server {self._connection.address} has a collection {name} that is not a bank.",
+                "Delete or rename it, or use another server.",
+            )
+        record = BankRecord.from_dict(metadata[METADATA_KEY])
+        record.identity.require_match(identity)
+        require_free(self._connection, name, metadata)
+        return begun(name, record, self._copied)
+
+    def _begin(self, layer: int, record: BankRecord | None, source: str) -> None:
+        """Make the collection, or mark the one that is there as being written."""
+        name = self._names[layer]
+        if record is None:
+            record = new_record(self._identities[layer], source, self._copied)
+            if not self._create(layer, record):
+                return self._begin(layer, self._find(self._identities[layer]), source)
+            self._lease.hold([name])
+        else:
+            self._lease.take(name)
+        # Also where it exists: its maker may have been interrupted before they were there.
+        create_indexes(self._connection, name)
+        noted = int((self._connection.metadata(name) or {}).get(ROWS_KEY) or 0)
+        self._require_rows(name, self._count(name), noted)
+        self._noted[layer] = noted
+        self._records[layer] = record
+        self._connection.note(name, {METADATA_KEY: record.to_dict()})
+
+    def _create(self, layer: int, record: BankRecord) -> bool:
+        """Whether this call made the collection, and nobody else."""
+        metadata = {METADATA_KEY: record.to_dict(), LEASE_KEY: self._lease.note()}
+        name, connection = self._names[layer], self._connection
+        arguments = creation(self._identities[layer], connection.options, connection.version, metadata)
+        with suppress(CollectionExistsError):
+            connection.call(lambda c: c.create_collection(name, **arguments))
+            return True
+        # Ours all the same, where the first answer was lost on the way and the request came twice.
+        found = (connection.metadata(name) or {}).get(LEASE_KEY) or {}
+        return bool(found.get("token") == metadata[LEASE_KEY]["token"])
+
+    def _count(self, name: str) -> int:
+        return self._connection.call(lambda c: c.count(name, exact=True)).count
+
+    def _require_rows(self, name: str, rows: int, noted: int) -> None:
+        if rows < noted:
+            raise StoreError(
+                f"Bank {name} on {self._connection.address} has {rows:,} rows, but had {noted:,} when they were last "
+                "counted: the server has lost some (a power failure, or points deleted by hand).",
+                "Drop the bank and ingest again, or restore it from a snapshot.",
+            )
+
+    def _hand_over(self, layer: int, lane: int) -> None:
+        buffer = self._buffers.pop((layer, lane), None)
+        if buffer is not None:
+            self._lanes.put(lane, buffer.batch(self._names[layer]))
+
+    def _hand_over_all(self) -> None:
+        for layer, lane in list(self._buffers):
+            self._hand_over(layer, lane)
+
+    def _send(self, batch: Batch) -> None:
+        """Store one batch; called in the lanes."""
+        for part in _slices(batch, self._batch_rows):
+            try:
+                upsert(self._connection, part, self._stop)
+            except TooLargeError:
+                if len(part) == 1:
+                    raise
+                for half in part.halves():
+                    self._send(half)
+
+    def _index(self, name: str, rows: int, graph: bool, before: int, total: int, progress: OnIndexed | None) -> None:
+        def advance(indexed: int) -> None:
+            if progress is not None:
+                progress(before + min(indexed, rows), total)
+
+        build_index(self._connection, name, graph, advance, self._lease.renew)
+
+
+class _Buffer:
+    """Rows of one bank and lane that do not fill a request yet."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.bytes = 0
+        self._payloads: list[dict[str, Any]] = []
+        self._vectors: list[Floats] = []
+
+    def add(self, name: str, payload: dict[str, Any], vector: Floats) -> None:
+        self.ids.append(name)
+        self._payloads.append(payload)
+        self._vectors.append(vector)
+        self.bytes += row_bytes(payload, len(vector))
+
+    def batch(self, collection: str) -> Batch:
+        import numpy as np
+
+        return Batch(collection, self.ids, self._payloads, np.stack(self._vectors))
+
+
+def _slices(batch: Batch, rows: int) -> Iterable[Batch]:
+    for start in range(0, len(batch), rows):
+        part = slice(start, start + rows)
+        yield Batch(batch.collection, batch.ids[part], batch.payloads[part], batch.vectors[part])
