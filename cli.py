@@ -55,11 +55,11 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script and of ``python -m lensbank``."""
     # OpenMP threads that wait by spinning starve the process that stores rows, and each other on a
     # busy machine: encoding beside one other busy process was five times slower. Before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    main_group()
+    main_group(prog_name="lensbank")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ wheel and what it asks for is installed.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def run(python: str, *args: str, cwd: Path) -> str:
 
 def main() -> None:
     """All of it."""
-    wheel, python = Path(sys.argv[1]).resolve(), sys.argv[2]
+    wheel, python = Path(sys.argv[1]).resolve(), os.path.abspath(sys.argv[2])
     names = contents(wheel)
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder)
