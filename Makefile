@@ -26,7 +26,7 @@ help:
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
 	@echo "make check       lint, types, docs, wheel"
-	@echo "make docs        write docs/cli.md from --help"
+	@echo "make docs        write docs/cli.md from --help, the picture of the rooms, the package index's page"
 	@echo "make bench       benchmarks (see benchmarks/README.md)"
 	@echo "make demo-train  train the demo model's projector again (hours on two cores; needs npm)"
 
@@ -93,6 +93,8 @@ types: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_readme.py
 
 # The README's pictures; needs Chromium, and the report that `make demo` writes.
 screenshots: $(VENV)/.ready
@@ -100,6 +102,8 @@ screenshots: $(VENV)/.ready
 
 docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python docs/make_architecture.py --check
+	$(BIN)/python docs/make_readme.py --check
 
 # A wheel that installs in a clean environment and answers from another folder.
 wheel: $(VENV)/.ready
