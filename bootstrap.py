@@ -1,6 +1,6 @@
 """Make the folder this file is in importable as ``lensbank``, whether or not it is installed.
 
-For ``python cli.py`` in a checkout, and for the processes that it starts. Importing this is what does it.
+For ``python cli.py`` in a checkout, and for the processes that it starts. Running this is what does it.
 """
 
 from __future__ import annotations

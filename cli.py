@@ -10,10 +10,12 @@ import os
 import sys
 
 if not __package__:  # run as a file
-    import bootstrap  # noqa: F401
+    import runpy
 
-    # Its folder is no place to look for modules: every room would be one.
-    sys.path.pop(0)
+    _folder = os.path.dirname(os.path.abspath(__file__))
+    runpy.run_path(os.path.join(_folder, "bootstrap.py"))
+    # The folder is no place to look for modules: every room would be one.
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _folder]
     __package__ = "lensbank"
 
 import click

@@ -9,8 +9,10 @@ import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _START_LOCK = threading.Lock()
+_BOOTSTRAP = str(Path(__file__).resolve().parents[2] / "bootstrap.py")
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def spawning() -> Iterator[None]:
 
     Spawned children import the parent's main module in case it defines their entry. Ours is in
     :mod:`store.embedded.worker`, and a user's script may load torch, or lack the guard that keeps it from
-    starting all over.
+    starting all over. What the child runs in its place makes it import the very package that its parent runs.
     """
     mask = getattr(signal, "pthread_sigmask", None)
     if mask:
@@ -54,7 +56,9 @@ def spawning() -> Iterator[None]:
     with _START_LOCK:
         main = sys.modules["__main__"]
         before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None
-        sys.modules["__main__"] = types.ModuleType("__main__")
+        stand_in = types.ModuleType("__main__")
+        stand_in.__file__ = _BOOTSTRAP
+        sys.modules["__main__"] = stand_in
         try:
             yield
         finally:
