@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..schemas.errors import BankNotFoundError, LayerError, UsageError
+from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
 from ..store.base import BankInfo, Store
 
 
@@ -23,11 +23,15 @@ def choose(
         BankNotFoundError: no such bank, or none at all.
         UsageError: no bank of that model.
         LayerError: no bank of a layer.
+        StoreError: a bank named is damaged.
     """
     infos = sorted(store.list(), key=lambda info: (info.record.identity.model, info.record.identity.layer, info.name))
     if not infos:
         raise BankNotFoundError(f"{store.address} holds no banks.", "Make some with `lensbank ingest`.")
     found = {info.name: info for info in infos}
+    for bank in store.damaged():
+        if bank.name in names:
+            raise StoreError(bank.message, bank.hint)
     for name in names:
         if name not in found:
             raise BankNotFoundError(f"{store.address} has no bank {name!r}.", f"It has {', '.join(found)}.")

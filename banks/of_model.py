@@ -8,7 +8,7 @@ from typing import Any
 
 from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
-from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, UsageError
+from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
 
@@ -30,9 +30,7 @@ def choose_banks(
         LayerError: it lacks a bank layer asked for.
         BankIncompleteError: the ingest of a bank asked for, or of all, has not finished.
     """
-    infos = store.list()
-    if not infos:
-        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    infos = readable(store)
     differences = [_difference(info, loaded) for info in infos]
     ours = [info for info, difference in zip(infos, differences, strict=True) if difference is None]
     if not ours:
@@ -53,6 +51,21 @@ def choose_banks(
     return tuple(complete)
 
 
+def readable(store: Store) -> list[BankInfo]:
+    """The banks of a store whose record can be read.
+
+    Raises:
+        BankNotFoundError: it holds no banks.
+        StoreError: it holds only damaged ones.
+    """
+    infos = store.list()
+    if not infos:
+        for bank in store.damaged():
+            raise StoreError(bank.message, bank.hint)
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    return infos
+
+
 def unfinished_layers(store: Store, loaded: LoadedModel, centred: bool = False) -> tuple[int, ...]:
     """Layers at which an ingest with this model, centred or not, has not finished."""
     ours = [info.record for info in store.list() if _difference(info, loaded) is None]
@@ -68,9 +81,7 @@ def model_source(store: Store) -> str:
         BankIncompleteError: none of them is complete.
         UsageError: several models made them.
     """
-    infos = store.list()
-    if not infos:
-        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    infos = readable(store)
     complete = [info for info in infos if info.record.state == "complete"]
     if not complete:
         require_complete(infos[0].name, infos[0].record, "the store")

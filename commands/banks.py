@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..schemas.errors import UsageError
+from ..schemas.errors import StoreError, UsageError
+from ..store.damage import FilesReport
 from .options import load, model_options, open_target, shared_options
 from .terminal import TerminalProgress, reported
+
+if TYPE_CHECKING:
+    from ..store.base import Store
 
 form_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
@@ -31,6 +36,8 @@ def banks() -> None:
 def list_banks(form: str, **options: Any) -> None:
     """One line per bank: layer, rows, size, whether it is complete, its index, its corpora.
 
+    Banks whose record is damaged are named on stderr; they hinder no other, and `banks drop` deletes them.
+
     \b
     Example:
       lensbank banks list --store my-store
@@ -39,7 +46,9 @@ def list_banks(form: str, **options: Any) -> None:
         from ..banks.overview import overview, table
 
         with open_target(options, progress.note) as store:
-            found = overview(store)
+            found, damaged = overview(store), store.damaged()
+        for bank in damaged:
+            progress.note(f"{bank.message} {bank.hint}")
         if form == "json":
             click.echo(json.dumps(found))
         elif found:
@@ -88,13 +97,17 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
 
         with open_target(options, progress.note) as store:
             found = {info.name: info for info in store.list()}
+            damaged = {bank.name for bank in store.damaged()}
             for name in names:
-                if name not in found:
+                if name not in found and name not in damaged:
                     store.open(name)  # says which there are
-            rows = sum(found[name].rows for name in names)
-            sizes = [found[name].disk_bytes for name in names]
+            known = [found[name] for name in dict.fromkeys(names) if name in found]
+            sizes = [info.disk_bytes for info in known]
             size = None if None in sizes else sum(s for s in sizes if s is not None)
-            what = f"{', '.join(names)} ({rows:,} rows, {show_bytes(size)}) from {store.address}"
+            how_much = f"{sum(info.rows for info in known):,} rows, {show_bytes(size)}"
+            if damaged.intersection(names):
+                how_much += f", and {', '.join(n for n in names if n in damaged)}, whose record is damaged"
+            what = f"{', '.join(names)} ({how_much}) from {store.address}"
             if not yes:
                 try:
                     sure = click.confirm(f"Delete {what}?", err=True)
@@ -113,44 +126,110 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
 @click.argument("names", nargs=-1, metavar="[BANK]...")
 @click.option("--sample", type=click.IntRange(1), default=100, show_default=True, help="Rows to check in each bank.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw.")
+@click.option("--files-only", is_flag=True, help="Compare files with their list; load no model.")
 @model_options(required=False)
 @shared_options
-def verify(names: tuple[str, ...], sample: int, seed: int, **options: Any) -> None:
-    """Encode a random sample of rows again and compare: ids, positions, norms and directions.
+def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **options: Any) -> None:
+    """Compare every byte with what the bank was finished with, then encode a random sample of rows again and compare.
 
-    Without names, all complete banks of the model. Exit code 1 if a row is not what the model says.
+    Of a folder's bank, files that are missing or changed are named. Of the sample, ids, positions, norms and
+    directions are compared. Without names, all banks of the store, and a sample of all complete banks of the model.
+    Exit code 1 if a file is damaged or a row is not what the model says.
 
     \b
     Example:
       lensbank banks verify --store my-store --sample 500
+      lensbank banks verify --store my-store --files-only
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ..banks.of_model import choose_banks, model_source
-        from ..banks.verify import verify as check
-        from ..models.large import reloading
-        from ..schemas.collection import UNKNOWN_DTYPE
-        from ..schemas.errors import StoreError
-
         with open_target(options, progress.note) as store:
-            source = options["model"] or model_source(store)
-            precisions = {info.record.identity.compute_dtype for info in store.list()} - {UNKNOWN_DTYPE}
-            if options["dtype"] == "auto" and len(precisions) == 1:
-                load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
-                options["load_in"] = options["load_in"] or load_in
-            loaded = load(source, options)
-            chosen = names or [info.name for info in choose_banks(store, loaded, centred=None)]
-            progress.start("Checking", len(chosen), "banks")
-            reports = []
-            for name in chosen:
-                with store.open(name) as bank:
-                    reports.append(check(loaded, bank, sample, seed))
-                progress.advance(1)
-        progress.finish()
-        for report in reports:
-            click.echo("\n".join(report.lines()))
-        failed = [report.bank for report in reports if not report.passed]
+            broken = _verify_files(store, names, progress)
+            whole = [name for name in names if name not in broken]
+            checked, failed = 0, list[str]()
+            if not files_only and (whole or not names):
+                checked, failed = _verify_rows(store, whole, broken, sample, seed, options, progress)
+        if broken:
+            raise StoreError(
+                f"{len(broken)} banks have damaged files: {', '.join(broken)}.",
+                "What can be made again, lensbank banks repair makes again, and says what cannot.",
+            )
         if failed:
             raise StoreError(
-                f"{len(failed)} of {len(chosen)} banks are not what the model says: {', '.join(failed)}.",
+                f"{len(failed)} of {checked} banks are not what the model says: {', '.join(failed)}.",
                 "Drop them (lensbank banks drop) and ingest again.",
             )
+
+
+def _verify_files(store: Store, names: Sequence[str], progress: TerminalProgress) -> list[str]:
+    """Compare files and say what was found; returns the banks that are damaged."""
+    damaged = {bank.name: bank for bank in store.damaged()}
+    chosen = list(dict.fromkeys(names)) or sorted({info.name for info in store.list()} | set(damaged))
+    reports = []
+    progress.start("Comparing files", len(chosen), "banks")
+    for name in chosen:
+        if name in damaged:
+            reports.append(FilesReport(name, damages=(damaged[name].message,)))
+        else:
+            reports.append(store.check_files(name))
+        progress.advance(1)
+    progress.finish()
+    for report in reports:
+        click.echo("\n".join(report.lines()))
+    return [report.bank for report in reports if not report.passed]
+
+
+def _verify_rows(
+    store: Store,
+    names: Sequence[str],
+    broken: Sequence[str],
+    sample: int,
+    seed: int,
+    options: dict[str, Any],
+    progress: TerminalProgress,
+) -> tuple[int, list[str]]:
+    """Compare a sample with the model and say what was found; how many banks, and which are not as it says."""
+    from ..banks.of_model import choose_banks, model_source
+    from ..banks.verify import verify as check
+    from ..models.large import reloading
+    from ..schemas.collection import UNKNOWN_DTYPE
+
+    source = options["model"] or model_source(store)
+    precisions = {info.record.identity.compute_dtype for info in store.list()} - {UNKNOWN_DTYPE}
+    if options["dtype"] == "auto" and len(precisions) == 1:
+        load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
+        options["load_in"] = options["load_in"] or load_in
+    loaded = load(source, options)
+    chosen = names or [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
+    progress.start("Checking", len(chosen), "banks")
+    reports = []
+    for name in chosen:
+        with store.open(name) as bank:
+            reports.append(check(loaded, bank, sample, seed))
+        progress.advance(1)
+    progress.finish()
+    for report in reports:
+        click.echo("\n".join(report.lines()))
+    return len(chosen), [report.bank for report in reports if not report.passed]
+
+
+@banks.command()
+@click.argument("names", nargs=-1, required=True, metavar="BANK...")
+@shared_options
+def repair(names: tuple[str, ...], **options: Any) -> None:
+    """Make again what follows from a bank's rows: payload indexes, quantised copies, graph, and the list of its files.
+
+    Vectors, payload and ids cannot be made again; where those are damaged, the files are named and nothing changes.
+    A bank that was finished before there were lists of files gets one. It needs room for the bank twice over.
+
+    \b
+    Example:
+      lensbank banks repair demo-model-L08-b378e0 --store my-store
+    """  # noqa: D301 - click needs the \b character
+    with (
+        reported(options["debug"]),
+        TerminalProgress(options["silent"]) as progress,
+        open_target(options, progress.note) as store,
+    ):
+        for name in dict.fromkeys(names):
+            for line in store.repair(name) or ("nothing is damaged",):
+                click.echo(f"{name}: {line}")

@@ -72,9 +72,11 @@ def _transfer(options: dict[str, Any], other: str, into_other: bool) -> None:
         source_address, target_address = (mine, theirs) if into_other else (theirs, mine)
         with Interruption() as interruption, open_address(source_address, options, progress.note) as source:
             chosen = choose(source, options["names"], options["model"], None if layers == "all" else layers)
+            for bank in source.damaged():
+                progress.note(f"Left out: {bank.message} {bank.hint}")
             with open_address(target_address, options, progress.note, create=True) as target:
                 if source.address == target.address:
                     raise UsageError(f"{source.address} cannot be copied into itself.", "Name another store.")
                 moved = Transfer(source, target, progress, interruption).run(chosen)
-        for bank in moved:
-            click.echo(bank.line())
+        for done in moved:
+            click.echo(done.line())

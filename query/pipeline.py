@@ -241,6 +241,7 @@ class QuerySession:
         self._searches = plan_searches(self._banks, options.where, options.exact)
         self._notes += filter_notes(self._banks, options.where, self._searches, options.exact)
         self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
+        self._notes += [f"Left out: {bank.message}" for bank in store.damaged()]
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._progress.advance

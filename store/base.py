@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import BankIdentity, BankRecord
+from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
+from .damage import DamagedBank, FilesReport
 from .writing import BankWriter, Closing
 
 if TYPE_CHECKING:
@@ -161,11 +163,47 @@ class Store(Closing):
 
     @abc.abstractmethod
     def list(self) -> BankInfos:
-        """Every bank, complete or not, by name.
+        """Every bank whose record can be read, complete or not, by name; see :meth:`damaged`.
 
         Raises:
-            StoreError: the store or a bank's record cannot be read.
+            StoreError: the store cannot be read.
         """
+
+    def damaged(self) -> tuple[DamagedBank, ...]:
+        """Banks whose record cannot be read: they hinder no other, and can be dropped.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return ()
+
+    def check_files(self, name: str) -> FilesReport:
+        """Compare every byte of a finished bank with the list of its files.
+
+        Raises:
+            BankNotFoundError: there is none of that name.
+            StoreLockedError: it is being written.
+            StoreError: its record cannot be read.
+        """
+        return FilesReport(name, cause="a server looks after its own files")
+
+    def repair(self, name: str) -> tuple[str, ...]:
+        """Make again what can be made from a bank's rows: payload indexes, quantised copies, graph, list of files.
+
+        Returns:
+            What was done, a sentence each.
+
+        Raises:
+            BankNotFoundError: there is none of that name.
+            BankIncompleteError: its ingest has not finished.
+            StoreLockedError: it is being read or written.
+            StoreFullError: too little space.
+            StoreError: what is damaged cannot be made again; the message names it.
+        """
+        raise StoreError(
+            f"Bank {name} is on a server, which looks after its own files.",
+            "A folder's banks can be repaired; on a server, restore a snapshot, or drop the bank and copy it again.",
+        )
 
     @abc.abstractmethod
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:

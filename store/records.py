@@ -15,6 +15,7 @@ from ..schemas.version import tool_version
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
+_NO_RECORD = "A record cannot be made again: copy the bank again, or drop it (lensbank banks drop {}) and ingest again."
 _COPY_AGAIN = "Run the same push or pull again ({} is copied from): it goes on where it stopped."
 
 
@@ -39,11 +40,14 @@ class Sidecar:
         record: the bank's record.
         rows: rows at the last flush; 0 where nothing was ever flushed.
         index: what approximate search uses: ``none``, ``quantized`` or ``graph``.
+        manifest: digest of the list of the finished shard's files (:mod:`store.embedded.manifest`); ``None`` while
+            it is written, and of banks finished before there were such lists.
     """
 
     record: BankRecord
     rows: int = 0
     index: str = "none"
+    manifest: str | None = None
 
 
 def read_sidecar(folder: Path) -> Sidecar | None:
@@ -56,16 +60,39 @@ def read_sidecar(folder: Path) -> Sidecar | None:
     path = folder / RECORD_FILE
     try:
         data = json.loads(path.read_bytes())
-        return Sidecar(BankRecord.from_dict(data), int(data["rows"]), str(data["index"]))
+        sidecar = Sidecar(BankRecord.from_dict(data), int(data["rows"]), str(data["index"]), data.get("manifest"))
     except (FileNotFoundError, NotADirectoryError):
+        if (folder / SHARD_DIR / "segments").is_dir():
+            raise StoreError(
+                f"Bank {folder.name} in {folder.parent} is damaged: its record {RECORD_FILE} is missing.",
+                _NO_RECORD.format(folder.name),
+            ) from None
         return None
     except OSError as error:
         raise StoreError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{path} is not a bank's record ({type(error).__name__}: {error}).",
-            f"If nothing else uses {folder}, delete that folder and ingest again.",
+            _NO_RECORD.format(folder.name),
         ) from error
+    require_name(folder.name, sidecar.record, str(folder.parent))
+    return sidecar
+
+
+def require_name(name: str, record: BankRecord, where: str) -> None:
+    """Refuse a record that is not the one of the bank it is found at: a name follows from what is on record.
+
+    Raises:
+        StoreError: it is another bank's, or was changed.
+    """
+    if record.identity.name() != name:
+        raise StoreError(
+            f"Bank {name} in {where} is damaged: its record is that of {record.identity.name()} "
+            f"({record.identity.model}, layer {record.identity.layer}).",
+            "Give the folder its own name back if it was renamed; else "
+            + _NO_RECORD.format(name)[:1].lower()
+            + _NO_RECORD.format(name)[1:],
+        )
 
 
 def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
@@ -74,15 +101,28 @@ def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    data = {**sidecar.record.to_dict(), "rows": sidecar.rows, "index": sidecar.index}
-    temporary = folder / f".{RECORD_FILE}.new"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, ensure_ascii=True)
-        file.write("\n")
+    data = {
+        **sidecar.record.to_dict(),
+        "rows": sidecar.rows,
+        "index": sidecar.index,
+        "manifest": sidecar.manifest,
+    }
+    write_durably(folder / RECORD_FILE, json.dumps(data, indent=1, ensure_ascii=True).encode() + b"\n")
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that a crash at any moment leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(folder / RECORD_FILE)
-    sync_folder(folder)
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

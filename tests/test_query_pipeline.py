@@ -181,7 +181,7 @@ def test_json_gives_the_reading_back(ask, photo):
 
 def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
     from lensbank.store import approximation
-    from lensbank.store.embedded import store as embedded
+    from lensbank.store.embedded import bank as embedded
 
     where = parse(["position>=1"])
     with ask(where=where) as session:
@@ -211,7 +211,7 @@ def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
 
 
 def test_a_row_without_a_field_is_named(ask, photo, monkeypatch):
-    from lensbank.store.embedded import store as embedded
+    from lensbank.store.embedded import bank as embedded
 
     real = embedded.EmbeddedBank.payloads
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 
@@ -216,11 +215,9 @@ def test_another_model_is_refused(small):
     store, rows = small
     other = rows.identities(revision="other")[0]
     store.open(other).close()  # the revision is for people
-    folder = store.root / rows.identities()[0].name()
-    stranger = dataclasses.replace(rows.identities()[0], weights="w2")
-    shutil.copytree(folder, store.root / stranger.name())
-    with pytest.raises(BankMismatchError, match="weights 'w1' in the bank, 'w2' now"):
-        store.open(stranger)
+    # What its name does not say already.
+    with pytest.raises(BankMismatchError, match="normalisation '.*' in the bank, 'other' now"):
+        store.open(rows.identities(normalisation="other")[0])
 
 
 def test_writing_with_other_settings_is_refused_and_changes_nothing(small):
@@ -290,17 +287,58 @@ def test_dropping(small):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": "x"}'])
-def test_a_damaged_record_is_named(small, text):
+def test_a_damaged_record_is_named_and_hinders_no_other_bank(rows, tmp_path, text):
+    store = EmbeddedStore.at(tmp_path / "store", create=True)
+    for model in ("org/one", "org/two"):
+        with store.writer(rows.identities(model=model)[:1], "/model") as writer:
+            rows.put_layer(writer, 4, 0, 50)
+            writer.finish(CORPUS)
+    one, two = (rows.identities(model=model)[0] for model in ("org/one", "org/two"))
+    path = store.root / one.name() / RECORD_FILE
+    path.write_text(text)
+    assert [info.name for info in store.list()] == [two.name()]
+    [damaged] = store.damaged()
+    assert damaged.name == one.name() and f"{path} is not a bank's record" in damaged.message
+    with pytest.raises(StoreError, match=f"{path} is not a bank's record"):
+        store.open(one)
+    with store.open(two) as bank:
+        assert bank.count() == 50
+    store.drop(one.name())
+    assert store.damaged() == () and [info.name for info in store.list()] == [two.name()]
+
+
+def test_a_bank_without_its_record_is_damaged_not_gone(small):
+    store, rows = small
+    name = rows.identities()[0].name()
+    (store.root / name / RECORD_FILE).unlink()
+    assert store.list() == [] and [bank.name for bank in store.damaged()] == [name]
+    with pytest.raises(StoreError, match=f"{name} .* is damaged: its record lensbank.json is missing"):
+        store.open(name)
+    store.drop(name)
+    assert store.damaged() == ()
+
+
+@pytest.mark.parametrize("field", ["layer", "weights", "centred"])
+def test_the_folders_name_is_compared_with_the_record(small, field):
     store, rows = small
     path = store.root / rows.identities()[0].name() / RECORD_FILE
-    path.write_text(text)
-    for work in (store.list, lambda: store.open(rows.identities()[0])):
-        with pytest.raises(StoreError, match=f"{path} is not a bank's record"):
-            work()
+    data = json.loads(path.read_bytes())
+    data["identity"][field] = {"layer": 5, "weights": "others", "centred": True}[field]
+    path.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match="its record is that of some-model-L0"):
+        store.open(path.parent.name)
+    assert store.list() == [] and len(store.damaged()) == 1
 
 
 def test_a_damaged_shard_is_named(small):
+    """Also of a bank that was finished before there were lists of files."""
     store, rows = small
+    record = store.root / rows.identities()[0].name() / RECORD_FILE
+    data = json.loads(record.read_bytes())
+    del data["manifest"]
+    record.write_text(json.dumps(data))
+    with store.open(rows.identities()[0]) as bank:
+        assert bank.count() == 60
     for path in store.root.glob("*/shard/segments/*/segment.json"):
         path.write_text("{")
     with pytest.raises(StoreError, match="embedded engine failed on .*L04"):

@@ -67,6 +67,12 @@ class Rows:
             {layer: n[part] for layer, n in self.norms.items()},
         )
 
+    def put_layer(self, writer, layer, start=0, stop=None):
+        """Rows of one layer alone."""
+        part = slice(start, stop)
+        vectors, norms = {layer: self.vectors[layer][part]}, {layer: self.norms[layer][part]}
+        writer.put(self.ids[part], self.payloads[part], vectors, norms)
+
     def identities(self, **changes):
         dim = next(iter(self.vectors.values())).shape[1]
         return [dataclasses.replace(IDENTITY, **{"layer": layer, "dim": dim, **changes}) for layer in self.layers]

@@ -35,6 +35,39 @@ def require_free(path: Path, needed: int) -> None:
         )
 
 
+def require_room_to_read(folder: Path, hollow: int) -> None:
+    """Refuse to read a bank where reading would fill the disk.
+
+    The engine maps its sparse files for writing. A file system in memory allocates a page for every hole that is read
+    through such a map, and kills the process when none is left; one on a disk allocates nothing.
+
+    Args:
+        folder: the bank's.
+        hollow: bytes of its files that are not allocated.
+
+    Raises:
+        StoreFullError: a file system in memory with less free space than that.
+    """
+    free = shutil.disk_usage(folder).free
+    if hollow > free and _in_memory(folder):
+        raise StoreFullError(
+            f"{folder} lies on a file system in memory with {show_bytes(free)} of free space; to open it, the engine "
+            f"may take up {show_bytes(hollow)} more, which its sparse files leave free.",
+            "Give that file system more room, or copy the store to a disk.",
+        )
+
+
+def _in_memory(folder: Path) -> bool:
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False  # no Linux, so no tmpfs
+    lines = [line.partition(" - ") for line in mounts.splitlines()]
+    return any(left.split()[2] == wanted and right.split()[0] in ("tmpfs", "ramfs") for left, _, right in lines)
+
+
 def is_engine_failure(error: BaseException) -> bool:
     """Whether an engine call failed. A panic of the engine, as over a damaged file, is no ``Exception``."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"

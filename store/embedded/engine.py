@@ -144,6 +144,17 @@ def load_shard(folder: Path) -> edge.EdgeShard:
     return edge.EdgeShard.load(str(folder))
 
 
+def close_for_good(shard: edge.EdgeShard, folder: Path) -> None:
+    """Make a shard durable and close it with files that no later opening changes.
+
+    A segment that still takes rows keeps journals beside its files, which the next opening reads and deletes.
+    """
+    shard.flush()
+    shard.close()
+    if any(folder.rglob("*journal*")):
+        load_shard(folder).close()
+
+
 def reload_shard(
     folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int, graph: bool
 ) -> edge.EdgeShard:
@@ -173,6 +184,14 @@ def upsert(
         # The cheapest way in: no Python float per number. The engine takes any sequence.
         vector = cast("list[float]", array("f", vectors[i * width : (i + 1) * width].tobytes()))
         points.append(edge.Point(name, vector, {**payload, "norm": norms[i]}))
+    shard.update(edge.UpdateOperation.upsert_points(points))
+
+
+def copy_rows(shard: edge.EdgeShard, records: Sequence[edge.Record]) -> None:
+    """Store rows of another shard as they are: unit vectors are taken without another rounding."""
+    points = [
+        edge.Point(record.id, cast("list[float]", record.vector), dict(record.payload or {})) for record in records
+    ]
     shard.update(edge.UpdateOperation.upsert_points(points))
 
 

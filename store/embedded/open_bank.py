@@ -21,7 +21,7 @@ from ..records import (
     sync_folder,
     write_sidecar,
 )
-from . import engine
+from . import engine, manifest
 from .channel import WriterTask
 from .disk import store_error
 from .locks import LOCK_FILE, BankLock
@@ -48,6 +48,7 @@ class OpenBank:
         self.identity = identity
         self.folder = root / identity.name()
         self.shard: qdrant_edge.EdgeShard | None = None
+        self.listed: str | None = None  # digest of the list of the finished shard's files
         self.waiting = 0  # rows put since the last optimise
         self.fresh = not self.folder.exists()
         self.lock = _lock(self.folder, task.owner)
@@ -55,6 +56,7 @@ class OpenBank:
             found = read_sidecar(self.folder)
             if found is not None:
                 found.record.identity.require_match(identity)
+                self._require_whole(found)
                 found = replace(found, record=begun(self.folder.name, found.record, task.copied))
             elif set(os.listdir(self.folder)) - {LOCK_FILE}:
                 raise StoreError(
@@ -70,7 +72,7 @@ class OpenBank:
     def open(self, task: WriterTask, segments: int) -> None:
         """Mark the bank ``building``, then open its shard."""
         graph = self.sidecar.index == "graph"
-        self.note(self.sidecar)
+        self.note(replace(self.sidecar, manifest=None))
         path = self.folder / SHARD_DIR
         if self.sidecar.rows:
             self.shard = engine.reload_shard(path, self.identity, task.settings, segments, graph)
@@ -78,6 +80,25 @@ class OpenBank:
             shutil.rmtree(path, ignore_errors=True)
             self.shard = engine.create_shard(path, self.identity, task.settings, segments)
             sync_folder(self.folder)
+
+    def _require_whole(self, sidecar: Sidecar) -> None:
+        """Refuse to add to damaged files: the list that is made afterwards would take the damage for right."""
+        if sidecar.manifest is not None:
+            listed = manifest.read(self.folder, sidecar.manifest)
+            manifest.require_whole(self.folder, listed, manifest.compare(self.folder, listed))
+
+    def settle(self) -> None:
+        """Close the finished shard and list its files; the record waits.
+
+        Raises:
+            StoreError: the engine or the disk failed.
+        """
+        try:
+            shard, self.shard = self.need(), None
+            engine.close_for_good(shard, self.folder / SHARD_DIR)
+            self.listed = manifest.make(self.folder)
+        except Exception as error:
+            raise store_error(error, self.folder) from error
 
     def note(self, sidecar: Sidecar) -> None:
         """Write the record."""
@@ -90,11 +111,13 @@ class OpenBank:
         return self.shard
 
     def flush(self) -> None:
-        """Make everything durable, the record last.
+        """Make everything durable, the record last; nothing is left to do in a shard that is settled.
 
         Raises:
             StoreError: the engine or the disk failed.
         """
+        if self.listed is not None:
+            return
         try:
             self.need().flush()
             rows = engine.count_rows(self.need())

@@ -7,178 +7,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from ...schemas.collection import BankIdentity
-from ...schemas.errors import BankNotFoundError, StoreError, StoreFullError
-from ...schemas.filters import Condition
-from ..approximation import Fallback
-from ..base import Bank, BankInfo, BankInfos, Hit, Store
+from ...schemas.errors import BankNotFoundError, StoreError
+from ..base import BankInfo, BankInfos, Store
+from ..damage import DamagedBank, FilesReport
 from ..records import (
-    SHARD_DIR,
     Copied,
     Sidecar,
     read_sidecar,
     require_complete,
     sync_folder,
 )
-from ..rows import unit_queries
 from ..writing import BankWriter
-from . import engine
-from .disk import disk_bytes, is_engine_failure, store_error
+from .bank import EmbeddedBank
+from .disk import disk_bytes, store_error
 from .engine import EngineSettings
-from .filters import edge_filter
 from .locks import BankLock
 
-if TYPE_CHECKING:
-    import qdrant_edge
-
-    from ..base import Floats
-
-T = TypeVar("T")
-#: Queries per engine call: enough to score together, few enough to bound the answers in memory.
-QUERY_CHUNK = 256
 _DROPPED = ".dropped-"
-# Rows of a bank that are looked at when it is opened.
-_LOOKED_AT = 64
 
 
-class EmbeddedBank(Bank):
-    """A shard open in this process, under a shared lock."""
-
-    def __init__(self, folder: Path, sidecar: Sidecar, lock: BankLock) -> None:
-        """Load the shard.
-
-        Raises:
-            StoreError: the engine cannot read it.
-        """
-        self.name = folder.name
-        self.record = sidecar.record
-        self._folder = folder
-        self._index = sidecar.index
-        self._fallback = Fallback()
-        self._lock = lock
-        self._shard: qdrant_edge.EdgeShard | None = None
-        try:
-            self._shard = self._call(lambda: engine.load_shard(folder / SHARD_DIR))
-        except StoreFullError as error:
-            raise StoreFullError(
-                f"{error.message} The embedded engine opens a bank's files for writing even to read them.",
-                "Copy the store to a folder that you can write, and give that one as --store.",
-            ) from error
-        self._rows = self._call(lambda: engine.count_rows(self._open()))
-        self._check_whole(sidecar)
-
-    def count(self, where: Sequence[Condition] = ()) -> int:
-        """See :meth:`Bank.count`."""
-        condition = edge_filter(where)
-        shard = self._open()
-        return self._rows if condition is None else self._call(lambda: engine.count_rows(shard, condition))
-
-    def search(
-        self,
-        vectors: Floats,
-        k: int,
-        where: Sequence[Condition] = (),
-        exact: bool = True,
-        with_payload: bool = True,
-    ) -> list[list[Hit]]:
-        """See :meth:`Bank.search`."""
-        queries = unit_queries(vectors, self.record.identity.dim, k)
-        condition = edge_filter(where)
-        shard = self._open()
-        limit = min(k, self._rows)
-        if limit == 0 or not len(queries):
-            return [[] for _ in queries]
-        exact = exact or self.compares_all(where)
-        found: list[list[Hit]] = []
-        for start in range(0, len(queries), QUERY_CHUNK):
-            chunk = queries[start : start + QUERY_CHUNK].tolist()
-            # Bound here: the engine's answer of one chunk is turned into hits before the next.
-            answers = self._call(lambda c=chunk: engine.query(shard, c, limit, condition, exact, with_payload))  # type: ignore[misc]
-            found += [[Hit(str(p.id), p.score, p.payload or {}) for p in points] for points in answers]
-        return found
-
-    def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """See :meth:`Bank.payloads`."""
-        shard = self._open()
-        return self._call(lambda: engine.payloads(shard, ids))
-
-    def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False
-    ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
-        """See :meth:`Bank.scroll`."""
-        shard = self._open()
-        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
-        rows = [
-            (str(r.id), np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None, dict(r.payload or {}))
-            for r in records
-        ]
-        return rows, following
-
-    def disk_bytes(self) -> int:
-        """See :meth:`Bank.disk_bytes`."""
-        return disk_bytes(self._folder)
-
-    def is_indexed(self) -> bool:
-        """See :meth:`Bank.is_indexed`."""
-        return self._index != "none"
-
-    def compares_all(self, where: Sequence[Condition] = ()) -> bool:
-        """See :meth:`Bank.compares_all`."""
-        return self._fallback.compares_all(self, where)
-
-    def close(self) -> None:
-        """See :meth:`Bank.close`."""
-        shard, self._shard = self._shard, None
-        if shard is not None:
-            with suppress(Exception):  # nothing was written, so nothing can be lost
-                shard.close()
-        self._lock.release()
-
-    def _open(self) -> qdrant_edge.EdgeShard:
-        if self._shard is None:
-            raise StoreError(f"Bank {self.name} is closed.", "Open it again.")
-        return self._shard
-
-    def _call(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except BaseException as error:
-            if not is_engine_failure(error):
-                raise
-            raise store_error(error, self._folder) from error
-
-    def _check_whole(self, sidecar: Sidecar) -> None:
-        """Notice what the engine does not: it loads a shard without some of its files as an emptier one.
-
-        Raises:
-            StoreError: rows or vectors that were flushed are gone.
-        """
-        lost = ""
-        if self._rows < sidecar.rows:
-            lost = f"{self._rows:,} of the {sidecar.rows:,} rows that were stored are there"
-        elif self._rows:
-            # In order of ids, which are hashes: every part of the shard has its share of these.
-            page, _ = self.scroll(_LOOKED_AT, with_vectors=True)
-            width = self.record.identity.dim
-            if not all(vector is not None and vector.any() for _, vector, _ in page):
-                lost = "vectors are missing"
-            elif any(vector is not None and vector.shape != (width,) for _, vector, _ in page):
-                lost = f"its record says {width} dimensions, its vectors have others"
-            elif any(not payload for _, _, payload in page):
-                lost = "payload is missing"
-        if lost:
-            raise StoreError(
-                f"Bank {self.name} in {self._folder.parent} is damaged: {lost}.",
-                "Files are missing or cut short, as after a copy that broke off: copy the bank's folder again, or "
-                "delete it and ingest again.",
-            )
+def _read(folder: Path) -> Sidecar | StoreError | None:
+    """A bank's record, or what is wrong with it; ``None`` where there is no bank."""
+    try:
+        return read_sidecar(folder)
+    except StoreError as error:
+        return error
 
 
 class EmbeddedStore(Store):
@@ -215,12 +72,31 @@ class EmbeddedStore(Store):
 
     def list(self) -> BankInfos:
         """See :meth:`Store.list`."""
-        banks = []
-        for folder in self._folders():
-            sidecar = read_sidecar(folder)
-            if sidecar is not None:
-                banks.append(BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder), sidecar.index))
-        return banks
+        return [
+            BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder), sidecar.index)
+            for folder in self._folders()
+            if isinstance(sidecar := _read(folder), Sidecar)
+        ]
+
+    def damaged(self) -> tuple[DamagedBank, ...]:
+        """See :meth:`Store.damaged`."""
+        return tuple(
+            DamagedBank(folder.name, error.message, error.hint)
+            for folder in self._folders()
+            if isinstance(error := _read(folder), StoreError)
+        )
+
+    def check_files(self, name: str) -> FilesReport:
+        """See :meth:`Store.check_files`."""
+        from .repair import check_files
+
+        return check_files(self._find(name))
+
+    def repair(self, name: str) -> tuple[str, ...]:
+        """See :meth:`Store.repair`."""
+        from .repair import repair
+
+        return repair(self._find(name), self._settings)
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> EmbeddedBank:
         """See :meth:`Store.open`."""
@@ -257,8 +133,8 @@ class EmbeddedStore(Store):
         return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings, copied)
 
     def drop(self, name: str) -> None:
-        """See :meth:`Store.drop`."""
-        folder = self._find(name)
+        """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""
+        folder = self._find(name, damaged=True)
         try:
             lock = BankLock(folder, exclusive=True)
         except OSError as error:
@@ -283,10 +159,15 @@ class EmbeddedStore(Store):
         except OSError as error:
             raise store_error(error, self.root) from error
 
-    def _find(self, name: str) -> Path:
+    def _find(self, name: str, *, damaged: bool = False) -> Path:
         folder = self.root / name
-        if name in ("", ".", "..") or "\0" in name or folder.parent != self.root or read_sidecar(folder) is None:
+        if name.startswith(".") or name == "" or "\0" in name or folder.parent != self.root:
             raise self._not_found(name)
+        found = _read(folder)
+        if found is None:
+            raise self._not_found(name)
+        if isinstance(found, StoreError) and not damaged:
+            raise found
         return folder
 
     def _not_found(self, name: str) -> BankNotFoundError:

@@ -176,10 +176,13 @@ class Worker:
                     raise store_error(error, bank.folder) from error
             done += bank.sidecar.rows
             self._pipe.send(("progress", done, total))
+        for bank in self._banks:
+            bank.settle()
         # Records last and together: an interruption leaves all banks building, not some.
         for bank in self._banks:
             try:
-                bank.note(replace(bank.sidecar, record=finished(bank.sidecar.record, corpora)))
+                record = finished(bank.sidecar.record, corpora)
+                bank.note(replace(bank.sidecar, record=record, manifest=bank.listed))
             except OSError as error:
                 raise store_error(error, bank.folder) from error
 
