@@ -174,11 +174,12 @@ def test_nothing_is_added_to_damaged_files(store, folder):
 
 
 def damage_derived(folder):
+    segment = next(folder.glob("shard/segments/*/vector_storage/matrix.dat")).parents[1]  # one that has rows
     found = [
-        next(folder.glob("shard/segments/*/payload_index/*is_word*/trues/flags_a.dat")),
-        next(folder.glob("shard/segments/*/payload_index/*token-map/values_to_points.bin")),
-        next(folder.glob("shard/segments/*/vector_storage/quantized.data")),
-        next(folder.glob("shard/segments/*/vector_index/graph.bin")),
+        next(segment.glob("payload_index/*is_word*/trues/flags_a.dat")),
+        next(segment.glob("payload_index/*token-map/values_to_points.bin")),
+        segment / "vector_storage" / "quantized.data",
+        segment / "vector_index" / "graph.bin",
     ]
     found[0].write_bytes(bytes(found[0].stat().st_size))
     found[1].unlink()
