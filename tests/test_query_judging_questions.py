@@ -9,7 +9,7 @@ from judging_fixtures import SIDE, make_images, prepared
 from PIL import Image
 
 from lensbank.evaluate.judging.items import CONTROLS
-from lensbank.evaluate.judging.pictures import RED, Pictures, cropped, marked, region
+from lensbank.evaluate.judging.pictures import RED, Pictures, cropped, boxed, region
 from lensbank.evaluate.judging.questions import plan_questions
 from lensbank.evaluate.judging.summary import judged_summary
 from lensbank.evaluate.reading import ReadingOptions
@@ -99,7 +99,7 @@ def test_the_region_is_three_patches_each_way():
 def test_the_red_line_is_around_the_region_and_covers_none_of_it(size):
     image = Image.new("RGB", size, "white")
     third = PixelBox(size[0] / 3, size[1] / 3, size[0] * 2 / 3, size[1] * 2 / 3)
-    shown = marked(image, third)
+    shown = boxed(image, third)
     assert max(shown.size) == min(1024, max(size)) and image.getpixel((0, 0)) == (255, 255, 255)
     red = np.all(np.asarray(shown) == RED, axis=2)
     scale = shown.width / size[0]
@@ -110,7 +110,7 @@ def test_the_red_line_is_around_the_region_and_covers_none_of_it(size):
     assert red.any() and not inner.any()
     rows, cols = np.nonzero(red)
     assert abs(cols.min() - third.x0 * scale) < 7 and abs(rows.max() - third.y1 * scale) < 7
-    edge = np.all(np.asarray(marked(image, PixelBox(0, 0, *size))) == RED, axis=2)
+    edge = np.all(np.asarray(boxed(image, PixelBox(0, 0, *size))) == RED, axis=2)
     assert edge[0].all() and edge[:, -1].all()  # at the image's edge the line is still in sight
 
 

@@ -21,7 +21,7 @@ from ...schemas.errors import UsageError
 from ...show.display import clean
 from ..annotations import AnnotatedImage
 from ..records import write_whole
-from .items import Plan, Question
+from .items import QuestionPlan, Question
 from .key import Key
 from .page import labelling_page
 from .pictures import Pictures
@@ -39,7 +39,7 @@ _BOM = "\ufeff"  # without it, spreadsheets take UTF-8 for something else
 def export(
     out: Path,
     images: Sequence[AnnotatedImage],
-    plan: Plan,
+    plan: QuestionPlan,
     shown: Pictures,
     seed: int,
     frame: Mapping[str, Any],
@@ -94,7 +94,7 @@ def export(
     return len(rows)
 
 
-def _numbered(plan: Plan, seed: int) -> dict[str, Question]:
+def _numbered(plan: QuestionPlan, seed: int) -> dict[str, Question]:
     """Questions under numbers that say nothing, in an order that is drawn by lot."""
     questions = sorted(plan.to_ask, key=lambda question: question.id)
     order = np.random.default_rng([seed, 2]).permutation(len(questions))

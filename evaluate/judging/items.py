@@ -47,7 +47,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuestionPlan:
     """Everything that is to be judged.
 
     Attributes:

@@ -48,7 +48,7 @@ def region(box: PixelBox, width: int, height: int) -> PixelBox:
     )
 
 
-def marked(image: Image.Image, box: PixelBox) -> Image.Image:
+def boxed(image: Image.Image, box: PixelBox) -> Image.Image:
     """The image, reduced where it is large, with a red line around a region; the line lies outside of it."""
     shown = reduced(image, IMAGE_SIDE).copy()
     scale = shown.width / image.width
@@ -103,5 +103,5 @@ class Pictures:
         if opened.sha256 != self._found[place].sha256:
             raise InputError(f"{self._images[place].name} has changed since it was read.", "Give another --out.")
         box = region(patch.box, opened.width, opened.height)
-        whole, crop = marked(opened.image, box), cropped(opened.image, box)
+        whole, crop = boxed(opened.image, box), cropped(opened.image, box)
         return Picture(*self._encoded(whole)), Picture(*self._encoded(crop))

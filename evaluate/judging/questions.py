@@ -20,7 +20,7 @@ import numpy as np
 from ..annotations import AnnotatedImage
 from ..reading import ReadingOptions, image_quotas
 from ..records import ImageWords, Patch, Words
-from .items import CONTROLS, Plan, Question, Use
+from .items import CONTROLS, QuestionPlan, Question, Use
 from .prompt import shown_words
 
 
@@ -36,7 +36,7 @@ class _Planner:
             self._drawn(words, quota) for words, quota in zip(found, image_quotas(len(images), options), strict=True)
         ]
 
-    def plan(self) -> Plan:
+    def plan(self) -> QuestionPlan:
         sample = [(place, i) for place, kept in enumerate(self.judged) for i in kept]
         for n in self._rng("order").permutation(len(sample)):
             place, i = sample[n]
@@ -46,7 +46,7 @@ class _Planner:
                     self._use(place, words.patches[i], rows[i], Use("", place, layer, lens))
         if self.count:
             self._controls()
-        return Plan(self.questions, tuple(self.uses), len(sample), tuple(self.lacking))
+        return QuestionPlan(self.questions, tuple(self.uses), len(sample), tuple(self.lacking))
 
     def _drawn(self, words: ImageWords, quota: int | None) -> list[int]:
         count = len(words.patches)
@@ -115,7 +115,7 @@ class _Planner:
 
 def plan_questions(
     images: Sequence[AnnotatedImage], found: Sequence[ImageWords], options: ReadingOptions, controls: int
-) -> Plan:
+) -> QuestionPlan:
     """What is to be judged.
 
     Args:

@@ -15,7 +15,7 @@ from ..reading import ReadingOptions, sampled_images
 from ..run import read_and_gather
 from ..summary import Evaluated, frame
 from .export import export
-from .items import Plan
+from .items import QuestionPlan
 from .llm import JudgeLimits, LlmJudge
 from .pictures import Pictures
 from .questions import plan_questions
@@ -33,7 +33,7 @@ class Prepared:
     """Images that have been read, and what is to be judged of them."""
 
     done: Evaluated
-    plan: Plan
+    plan: QuestionPlan
     options: ReadingOptions
     controls: int
     max_pixels: int
@@ -151,12 +151,12 @@ def export_for_people(prepared: Prepared, out: Path, progress: Progress) -> int:
     return export(out, prepared.done.images, prepared.plan, pictures, seed, prepared.frame({}), progress)
 
 
-def _wordless(plan: Plan) -> Scores:
+def _wordless(plan: QuestionPlan) -> Scores:
     """Where filters left no word there is nothing to judge: none of them fits."""
     return {question.id: {"none": 1.0} for question in plan.questions.values() if not question.words}
 
 
-def _shortage(plan: Plan, options: ReadingOptions) -> list[str]:
+def _shortage(plan: QuestionPlan, options: ReadingOptions) -> list[str]:
     notes = list(plan.lacking)
     if options.sample is not None and plan.patches < options.sample:
         notes.append(

@@ -22,7 +22,7 @@ from ...schemas.errors import BankMismatchError, InputError
 from ...schemas.progress import Progress, Silent
 from ...store.base import BankInfo, Store
 from ...store.writing import BankWriter
-from .locating import Found, Locator
+from .locating import Located, Locator
 from .official import (
     FLOAT8_LIMIT,
     Cache,
@@ -233,7 +233,7 @@ class _Layer:
         self._progress.finish()
         return locator
 
-    def _require_tokenizer(self, found: Sequence[Found]) -> None:
+    def _require_tokenizer(self, found: Sequence[Located]) -> None:
         """Refuse a bank of which the model's tokenizer recognises little."""
         kinds = Counter(row.kind for row in found)
         tried = kinds["located"] + kinds["relocated"] + kinds["unlocated"]
@@ -244,7 +244,7 @@ class _Layer:
                 "Give the model that made the bank.",
             )
 
-    def _require_model(self, cache: Cache, found: Sequence[Found], states: NDArray[np.float32]) -> None:
+    def _require_model(self, cache: Cache, found: Sequence[Located], states: NDArray[np.float32]) -> None:
         """Have some states computed again.
 
         Raises:
@@ -258,7 +258,7 @@ class _Layer:
         if rows:
             self._cosine = require_own(target.loaded, target.tokenizer, self._layer, entries, states[rows], self._file)
 
-    def _put(self, writer: BankWriter, found: Sequence[Found], states: NDArray[np.float32]) -> None:
+    def _put(self, writer: BankWriter, found: Sequence[Located], states: NDArray[np.float32]) -> None:
         norms = np.linalg.norm(states.astype(np.float64), axis=1)
         good = np.isfinite(norms) & (norms > 0)
         self._raw |= bool(((norms[good] < _UNIT[0]) | (norms[good] > _UNIT[1])).any())

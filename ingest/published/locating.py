@@ -19,7 +19,7 @@ Kind = Literal["located", "relocated", "unlocated", "special"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Located:
     """What has become of one imported row.
 
     Attributes:
@@ -63,7 +63,7 @@ class Locator:
         """SHA-256 over the sentences read, each once, in order."""
         return self._digest.hexdigest()
 
-    def locate(self, entries: Sequence[Mapping[str, Any]], first_row: int) -> list[Found]:
+    def locate(self, entries: Sequence[Mapping[str, Any]], first_row: int) -> list[Located]:
         """Find rows.
 
         Args:
@@ -90,7 +90,7 @@ class Locator:
             self.sentences += 1
             self.tokens += tokens
 
-    def _find(self, entry: Mapping[str, Any], read: _Read, row: int) -> Found:
+    def _find(self, entry: Mapping[str, Any], read: _Read, row: int) -> Located:
         token, position, tokens = entry["token_id"], entry["position"], read.tokens
         if not 0 <= token < self._tokenizer.vocabulary:
             raise InputError(
@@ -98,7 +98,7 @@ class Locator:
                 "Give the model that made the bank.",
             )
         if not self._tokenizer.shows(token):
-            return Found("special")
+            return Located("special")
         sentence = Sentence(entry["caption"], self._corpus, self._file, row + 1)
         kind: Kind = "located"
         if not (0 <= position < len(tokens.ids) and tokens.ids[position] == token):
@@ -109,11 +109,11 @@ class Locator:
             kind, position = "relocated", places[0]
         start, end = visible_span(sentence.text, *tokens.offsets[position])
         if tokens.special[position] or start == end:
-            return Found("special")
+            return Located("special")
         place = Place(0, position, start, end)
-        return Found(kind, read.ids[position], payload_of(sentence, tokens, place, read.positions[position]))
+        return Located(kind, read.ids[position], payload_of(sentence, tokens, place, read.positions[position]))
 
-    def _lost(self, entry: Mapping[str, Any], sentence: Sentence) -> Found:
+    def _lost(self, entry: Mapping[str, Any], sentence: Sentence) -> Located:
         """A row whose place is not known: no characters, the token for a word, and an id of its own."""
         end = len(sentence.text)
         name = f"{sentence.document}\n{sentence.text}\n{entry['token_id']}\n{entry['position']}"
@@ -131,4 +131,4 @@ class Locator:
             document=sentence.document,
             is_word=False,
         )
-        return Found("unlocated", str(point), payload.to_dict())
+        return Located("unlocated", str(point), payload.to_dict())

@@ -21,7 +21,6 @@ from torch import Tensor
 
 #: What happens to the pixels of a patch: the codes of ``patch_padding``.
 SHOWN, PADDING, PARTLY = 0, 1, 2
-RESIZINGS = ("letterbox", "stretch-bilinear", "stretch-bicubic")
 
 
 @dataclass(frozen=True)
