@@ -9,7 +9,7 @@ from judging_fixtures import SIDE, make_images, prepared
 from PIL import Image
 
 from lensbank.evaluate.judging.items import CONTROLS
-from lensbank.evaluate.judging.pictures import RED, Pictures, cropped, boxed, region
+from lensbank.evaluate.judging.pictures import RED, Pictures, boxed, cropped, region
 from lensbank.evaluate.judging.questions import plan_questions
 from lensbank.evaluate.judging.summary import judged_summary
 from lensbank.evaluate.reading import ReadingOptions

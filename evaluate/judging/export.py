@@ -21,7 +21,7 @@ from ...schemas.errors import UsageError
 from ...show.display import clean
 from ..annotations import AnnotatedImage
 from ..records import write_whole
-from .items import QuestionPlan, Question
+from .items import Question, QuestionPlan
 from .key import Key
 from .page import labelling_page
 from .pictures import Pictures

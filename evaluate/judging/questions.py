@@ -20,7 +20,7 @@ import numpy as np
 from ..annotations import AnnotatedImage
 from ..reading import ReadingOptions, image_quotas
 from ..records import ImageWords, Patch, Words
-from .items import CONTROLS, QuestionPlan, Question, Use
+from .items import CONTROLS, Question, QuestionPlan, Use
 from .prompt import shown_words
 
 
