@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models.encoding import Encoder, Rows
-from ..models.tokens import BulkTokenizer
+from ..models.tokens import BulkTokenizer, span_of
 from ..schemas.collection import UNKNOWN_DTYPE
 from ..schemas.payload import prefix_ids
-from ..schemas.words import visible_span
 from ..store.base import Bank
 
 if TYPE_CHECKING:
@@ -192,7 +191,9 @@ def _locate(row: _Row, encoding: Any) -> tuple[int | None, str]:
         return None, f"token id {payload['token_id']} stored, {encoding.ids[index]} now"
     if prefix_ids(encoding.ids[: index + 1])[-1] != row.point_id:
         return None, f"the id {row.point_id} is not that of its prefix"
-    span = visible_span(payload["sentence"], *encoding.offsets[index])
-    if span != (payload["char_start"], payload["char_end"]):
+    span = span_of(payload["sentence"], encoding.offsets, encoding.special_tokens_mask, index)[:2]
+    raw = tuple(encoding.offsets[index])
+    # Banks of the first word rules have the tokenizer's own end, short of the marks that it composed.
+    if (payload["char_start"], payload["char_end"]) not in (span, (span[0], raw[1])):
         return None, f"characters {payload['char_start']} to {payload['char_end']} stored, {span[0]} to {span[1]} now"
     return index, ""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..models.encoding import Rows
-from ..models.tokens import BulkTokenizer
+from ..models.tokens import BulkTokenizer, span_of
 from ..schemas.errors import ModelError
 from ..schemas.payload import TokenPayload, prefix_ids
-from ..schemas.words import is_word, visible_span, word_span
+from ..schemas.words import word_of
 from .corpus import Sentence
 from .planning import Selection, Texts
 
@@ -26,12 +26,14 @@ class Place:
         index: place of the token in the sentence, special tokens counted.
         start: its first visible character.
         end: one past its last.
+        next_start: where the next token starts, if there is one.
     """
 
     sentence: int
     index: int
     start: int
     end: int
+    next_start: int | None
 
 
 class Tokens(NamedTuple):
@@ -112,9 +114,9 @@ class BatchRows:
                         f"The tokenizer gave other tokens the second time it read {sentence.text[:200]!r}.",
                         "A tokenizer with random sampling (subword regularisation) cannot be used.",
                     )
-                start, stop = visible_span(sentence.text, *tokens.offsets[index])
-                if start < stop:
-                    places.append(Place(at, index, start, stop))
+                span = span_of(sentence.text, tokens.offsets, tokens.special, index)
+                if span.start < span.end:
+                    places.append(Place(at, index, *span))
         return places
 
 
@@ -127,14 +129,11 @@ def content_positions(special: Sequence[int]) -> list[int]:
 def payload_of(sentence: Sentence, tokens: Tokens, place: Place, position: int) -> dict[str, Any]:
     """What is stored with one token; the store fills its ``norm`` in."""
     text = sentence.text
-    following = place.index + 1
-    next_start = None
-    if following < len(tokens.ids) and not tokens.special[following]:
-        next_start = visible_span(text, *tokens.offsets[following])[0]
+    word = word_of(text, place.start, place.end, place.next_start)
     return TokenPayload(
         token=tokens.names[place.index],
         token_id=tokens.ids[place.index],
-        word=text[slice(*word_span(text, place.start, place.end))],
+        word=text[word.start : word.end],
         sentence=text,
         position=position,
         char_start=place.start,
@@ -142,5 +141,5 @@ def payload_of(sentence: Sentence, tokens: Tokens, place: Place, position: int) 
         norm=0.0,
         corpus=sentence.corpus,
         document=sentence.document,
-        is_word=is_word(text, place.start, place.end, next_start),
+        is_word=word.is_complete,
     ).to_dict()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..schemas.errors import ModelError, StateError, UsageError
-from ..schemas.words import visible_span
 from .capture import capture_hidden_states
 from .loading import LoadedModel
 from .offload import execution_device
 from .patches import unpadded, unsupported
+from .tokens import span_of
 from .visual_tokens import VisualInput, require_length
 
 
@@ -72,7 +72,8 @@ def text_states(
         text, return_tensors="pt", return_offsets_mapping=True, return_special_tokens_mask=True, padding=False
     )
     ids = encoded["input_ids"].to(execution_device(loaded.lm.embed_tokens))
-    kept = (encoded["special_tokens_mask"][0] == 0).nonzero().flatten().tolist()
+    special, offsets = encoded["special_tokens_mask"][0].tolist(), encoded["offset_mapping"][0].tolist()
+    kept = [at for at, added in enumerate(special) if not added]
     if not kept:
         raise UsageError("The text to ask about holds no token.", "Give at least one word.")
     require_length(loaded, ids.shape[1])
@@ -81,7 +82,7 @@ def text_states(
     strings = loaded.tokenizer.convert_ids_to_tokens(ids[0].tolist())
     tokens = []
     for at in kept:
-        start, end = visible_span(text, *encoded["offset_mapping"][0, at].tolist())
+        start, end, _ = span_of(text, offsets, special, at)
         tokens.append((at, strings[at], int(ids[0, at]), start, end))
     states = {layer: hidden[0, kept].to(loaded.device).float() for layer, hidden in captured.items()}
     for layer, hidden in states.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..schemas.errors import ModelError
+from ..schemas.words import token_span, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,44 @@ class TokenTable:
         """``[sentences]``, tokens without the special ones."""
         total = np.concatenate([[0], np.cumsum(~self.special)])
         return np.asarray(total[self.starts + self.lengths] - total[self.starts], np.int64)
+
+
+class Span(NamedTuple):
+    """The visible characters of a token in its text.
+
+    Attributes:
+        start: the first; see :func:`schemas.words.token_span`.
+        end: one past the last; equal to ``start`` where the token shows nothing.
+        next_start: where the tokenizer says that the next token starts; ``None`` where there is none.
+    """
+
+    start: int
+    end: int
+    next_start: int | None
+
+
+def span_of(text: str, offsets: Sequence[tuple[int, int]], special: Sequence[int], index: int) -> Span:
+    """The visible characters of one token.
+
+    Args:
+        text: what was tokenised.
+        offsets: of every token, as the tokenizer has them.
+        special: whether the tokenizer itself added a token.
+        index: place of the token among them.
+    """
+    following = index + 1
+    next_start = offsets[following][0] if following < len(offsets) and not special[following] else None
+    return Span(*token_span(text, *offsets[index], next_start), next_start)
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Ids of all tokens that a tokenizer marks as special, those without a role of their own included.
+
+    ``all_special_ids`` has the begin and end of a text, padding and the like; ``<image>``, ``<row_1_col_1>`` and
+    reserved tokens are special among the added tokens only.
+    """
+    added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | {number for number in tokenizer.all_special_ids if number is not None}
 
 
 class BulkTokenizer:
@@ -87,8 +126,8 @@ class BulkTokenizer:
         return str(self._backend.id_to_token(token_id) or "")
 
     def text(self, token_id: int) -> str:
-        """What an id shows, without the space around it."""
-        return str(self._backend.decode([token_id], skip_special_tokens=False)).strip()
+        """What an id shows, without what is invisible around it."""
+        return visible(str(self._backend.decode([token_id], skip_special_tokens=False)))
 
     def with_offsets(self, texts: Sequence[str]) -> list[Any]:
         """Encodings of the tokenizers library: ids, tokens, character offsets, special-token mask."""
@@ -106,6 +145,6 @@ def _keepable(tokenizer: Any, vocabulary: int) -> NDArray[np.bool_]:
     """Per id: it shows something, and is no special token (a text may spell one out)."""
     decode = tokenizer.backend_tokenizer.decode_batch
     texts = decode([[i] for i in range(vocabulary)], skip_special_tokens=False)
-    keepable = np.fromiter((bool(text.strip()) for text in texts), np.bool_, vocabulary)
-    keepable[[i for i in tokenizer.all_special_ids if i is not None]] = False
+    keepable = np.fromiter((bool(visible(text)) for text in texts), np.bool_, vocabulary)
+    keepable[[number for number in special_ids(tokenizer) if number < vocabulary]] = False
     return keepable

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.tokens import special_ids
 from ..schemas.filters import Condition
-from ..schemas.words import folded, is_unspaced, stands_alone
+from ..schemas.words import folded, is_unspaced, stands_alone, visible
 from .search import Distinct
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Vocabulary:
         tokens: the tokenizer's own string of each entry.
         words: what a person would read: decoded as it would be behind another word, without the
             space around it. Bytes that are no whole character are written ``\xc5``, or as the
-            tokenizer has it (``<0xC5>``); white space is empty.
+            tokenizer has it (``<0xC5>``); white space and what else is invisible is empty.
         is_word: whether the entry is one whole word, not a piece of one: a space begins it, or its
             script has none; it holds a letter and no punctuation. Special tokens are no words.
     """
@@ -52,8 +53,8 @@ class Vocabulary:
         names = tokenizer.convert_ids_to_tokens(list(range(known)))
         self.tokens = [name if name is not None else f"[id {i}]" for i, name in enumerate(names)] + rest
         texts = _decoded(tokenizer, known)
-        self.words = [_readable(token, text.strip()) for token, text in zip(self.tokens, texts, strict=False)] + rest
-        special = {i for i in tokenizer.all_special_ids if i is not None}
+        self.words = [_readable(token, visible(text)) for token, text in zip(self.tokens, texts, strict=False)] + rest
+        special = special_ids(tokenizer)
         whole = [i not in special and _is_word(text) for i, text in enumerate(texts)]
         self.is_word: NDArray[np.bool_] = np.array(whole + [False] * len(rest), np.bool_)
         numbers: dict[str, int] = {}
@@ -173,5 +174,5 @@ _BYTES = _byte_letters()
 
 
 def _is_word(text: str) -> bool:
-    word = text.strip()
+    word = visible(text)
     return stands_alone(word) and (text[0].isspace() or is_unspaced(word[0]))

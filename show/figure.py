@@ -14,7 +14,7 @@ from io import BytesIO
 from PIL import Image, ImageChops, ImageDraw
 
 from ..schemas.results import LENSES, Neighbor, Reading, TokenReading
-from ..schemas.words import word_span
+from ..schemas.words import folded, word_span
 from .display import clean
 from .fonts import Letters, cut_end, cut_start, named
 from .grids import measure, shown_word
@@ -76,7 +76,7 @@ def chosen_patches(reading: Reading) -> list[int]:
     chosen: list[int] = []
     words: set[str] = set()
     for best, number in sorted(scored, key=lambda pair: (-pair[0].score, pair[1])):
-        word = shown_word(best).casefold()
+        word = folded(shown_word(best))
         if word not in words and len(chosen) < CHOSEN:
             words.add(word)
             chosen.append(number)

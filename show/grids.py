@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..schemas.results import Neighbor, TokenReading, View, VocabularyToken
+from ..schemas.words import folded
 from .display import clean, columns, cut, fit, wrap
 from .ink import Ink, shaded
 
@@ -90,8 +91,8 @@ def summary_lines(tokens: Sequence[TokenReading], width: int, lens: str = "laten
     for token in tokens:
         found = [shown_word(n) for n in token.found(lens)]
         for word in found:
-            spelled.setdefault(word.casefold(), word)
-        words.update({word.casefold() for word in found})
+            spelled.setdefault(folded(word), word)
+        words.update({folded(word) for word in found})
     # Equal counts in alphabetical order: sets have none of their own.
     frequent = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_FREQUENT]
     named = ", ".join(f"{cut(spelled[word], 24)} {count}" for word, count in frequent)

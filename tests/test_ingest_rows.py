@@ -116,7 +116,11 @@ def test_every_row_is_a_token_as_transformers_gives_it(tokenizer):
             assert payload.token == tokenizer.convert_ids_to_tokens(payload.token_id)
             assert name == names[index]
             start, end = encoded["offset_mapping"][index]
-            assert text[payload.char_start : payload.char_end] == text[start:end].strip() != ""
+            visible = text[start:end].strip()
+            shown = text[payload.char_start : payload.char_end]
+            # A normalizer that composes leaves the marks of decomposed letters outside its offsets.
+            assert shown.startswith(visible) and not shown[len(visible) :].strip("\u0301\u0308")
+            assert visible
 
 
 def test_every_letter_digit_and_sign_belongs_to_a_row(tokenizer):

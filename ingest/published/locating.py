@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...models.tokens import BulkTokenizer
+from ...models.tokens import BulkTokenizer, span_of
 from ...schemas.errors import InputError
 from ...schemas.payload import TokenPayload, prefix_ids
-from ...schemas.words import visible_span
 from ..corpus import Sentence
 from ..rows import Place, Tokens, content_positions, payload_of
 
@@ -107,10 +106,10 @@ class Locator:
             if len(places) != 1:
                 return self._lost(entry, sentence)
             kind, position = "relocated", places[0]
-        start, end = visible_span(sentence.text, *tokens.offsets[position])
-        if tokens.special[position] or start == end:
+        span = span_of(sentence.text, tokens.offsets, tokens.special, position)
+        if tokens.special[position] or span.start == span.end:
             return Located("special")
-        place = Place(0, position, start, end)
+        place = Place(0, position, *span)
         return Located(kind, read.ids[position], payload_of(sentence, tokens, place, read.positions[position]))
 
     def _lost(self, entry: Mapping[str, Any], sentence: Sentence) -> Located:

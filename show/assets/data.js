@@ -123,8 +123,14 @@ function bestOf(found, token) {
   return first < last ? first : -1;
 }
 
-/** Lower case, for comparing words. */
-const folded = (text) => text.normalize("NFC").toLowerCase();
+/** For comparing words: lower case, any apostrophe or hyphen, without what shows nothing (as schemas/words.py). */
+const folded = (text) =>
+  text
+    .normalize("NFC")
+    .toLowerCase()
+    .replace(/[’‘ʼ＇]/g, "'")
+    .replace(/[‐‑－﹣]/g, "-")
+    .replace(/[\p{Cf}\p{Variation_Selector}\u034f\u0640]/gu, "");
 
 const frequent = new Map();
 
