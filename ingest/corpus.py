@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..schemas.errors import CorpusError
-from .readers import Format, TextField, decompressed, guess_rows_format, read_texts
+from .decompression import decompressed
+from .readers import Format, TextField, guess_rows_format, read_texts
 from .sentences import Splitter
 
 if TYPE_CHECKING:

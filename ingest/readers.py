@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from ..schemas.errors import CorpusError
 
@@ -19,7 +15,6 @@ Format = Literal["text", "csv", "jsonl"]
 
 #: A line beyond this is a mistake (a binary or minified file), and would fill the memory.
 MAX_LINE_BYTES = 64 << 20
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXT_FIELDS = ("text", "sentence", "caption")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -58,41 +53,6 @@ class TextField:
                 "Name it with --text-field.",
             )
         return likely[0]
-
-
-@contextmanager
-def decompressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The content of a file that may be gzip or Zstandard, told by its first bytes.
-
-    Raises:
-        CorpusError: damaged or truncated, or Zstandard without the package that reads it.
-    """
-    head = file.read(4)
-    file.seek(0)
-    stream: Any = file
-    if head.startswith(_GZIP):
-        stream = gzip.GzipFile(fileobj=file)
-    elif head.startswith(_ZSTD):
-        stream = io.BufferedReader(_zstd(file, name))
-    try:
-        yield stream
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise CorpusError(f"{name} is damaged or cut short: {error}.", "Fetch or compress it again.") from error
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":
-            raise CorpusError(f"{name} is damaged or cut short: {error}.", "Fetch or compress it again.") from error
-        raise
-
-
-def _zstd(file: BinaryIO, name: str) -> Any:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise CorpusError(
-            f"{name} is compressed with Zstandard, which needs a package that is not installed.",
-            "Install lensbank[zst], or decompress it first.",
-        ) from error
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
 
 
 def read_texts(stream: BinaryIO, kind: Format, field: TextField) -> Iterator[tuple[int, str]]:

@@ -147,6 +147,51 @@ def test_zstandard_is_read_or_the_missing_package_named(tmp_path):
         assert "damaged" in refused(write(tmp_path / "b.txt.zst", packed[:6] + b"\xff" * 9))
 
 
+def members(kind, contents):
+    if kind == "gz":
+        return b"".join(gzip.compress(content) for content in contents)
+    zstandard = pytest.importorskip("zstandard")
+    if kind == "zst-streamed":  # as from a pipe: a frame does not say how long it is
+        packed = []
+        for content in contents:
+            squeeze = zstandard.ZstdCompressor().compressobj()
+            packed.append(squeeze.compress(content) + squeeze.flush())
+        return b"".join(packed)
+    empty = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"  # a frame to skip, as pzstd writes
+    return empty + empty.join(zstandard.ZstdCompressor().compress(content) for content in contents)
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst", "zst-streamed"])
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_compressed_input_is_read_whole_or_refused(tmp_path, kind, way):
+    """All members or frames, however many; never the part of one that ends early."""
+    lines = [f"A cat number {i} {os.urandom(9).hex()}." for i in range(3000)]
+    whole = members(kind, ["\n".join(part).encode() + b"\n" for part in (lines[:1000], lines[1000:2999], lines[2999:])])
+
+    def read(content):
+        if way == "stdin":
+            with read_corpora(["-"], stdin=io.BytesIO(content)) as corpus:
+                return [sentence.text for sentence in corpus]
+        return [text for text, _ in texts(write(tmp_path / f"a.txt.{kind[:3].rstrip('-')}", content))]
+
+    assert read(whole) == lines
+    for kept in (5, 100, len(whole) // 3, len(whole) // 2, len(whole) - 300, len(whole) - 5, len(whole) - 1):
+        with pytest.raises(CorpusError, match="is damaged or cut short"):
+            read(whole[:kept])
+
+
+def test_a_compressed_file_of_a_few_bytes_is_cut_short(tmp_path):
+    assert "is cut short: it has 2 bytes" in refused(write(tmp_path / "a.txt.zst", b"\x28\xb5"))
+
+
+def test_zstandard_rows_are_told_apart_by_their_content(tmp_path):
+    """For which the start is read twice."""
+    zstandard = pytest.importorskip("zstandard")
+    packed = zstandard.ZstdCompressor().compress(b'{"said": "A cat.", "by": "me"}\n' * 400)
+    with read_corpora(["-"], text_field="said", stdin=io.BytesIO(packed)) as corpus:
+        assert [sentence.text for sentence in corpus] == ["A cat."] * 400
+
+
 def test_text_that_is_not_utf8_names_file_line_and_byte(tmp_path):
     message = refused(write(tmp_path / "latin.txt", "fine\nça va\nna\u00efve\n".encode("latin-1")))
     assert "latin.txt, line 2," in message and "0xe7" in message and "column 1" in message

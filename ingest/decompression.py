@@ -1,0 +1,107 @@
+"""The content of a file that may be compressed; one that ends early is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..schemas.errors import CorpusError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 0x50 to 0x5f: a frame without content
+_SUFFIXES = (".gz", ".zst")
+#: Compressed bytes per step: a block of 128 KiB may take 4 of them.
+_STEP = 2048
+_AGAIN = "Fetch or compress it again."
+
+
+@contextmanager
+def decompressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """The content of a file that may be gzip or Zstandard, told by its first bytes; all its members or frames.
+
+    Raises:
+        CorpusError: damaged or truncated, or Zstandard without the package that reads it.
+    """
+    head = file.read(4)
+    file.seek(0)
+    stream: Any = file
+    if head.startswith(_GZIP):
+        stream = gzip.GzipFile(fileobj=file)
+    elif head.startswith(_ZSTD) or (len(head) == 4 and 0x50 <= head[0] <= 0x5F and head[1:] == _SKIPPABLE):
+        stream = io.BufferedReader(_Zstandard(file, name), _STEP * 16)
+    elif head and name.lower().endswith(_SUFFIXES) and (_GZIP.startswith(head) or _ZSTD.startswith(head)):
+        raise CorpusError(f"{name} is cut short: it has {len(head)} bytes.", _AGAIN)
+    try:
+        yield stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CorpusError(f"{name} is damaged or cut short: {error}.", _AGAIN) from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":
+            raise CorpusError(f"{name} is damaged or cut short: {error}.", _AGAIN) from error
+        raise
+
+
+class _Zstandard(io.RawIOBase):
+    """Frame after frame of a Zstandard file. The package's own reader takes a frame that breaks off for its end."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        try:
+            import zstandard
+        except ImportError as error:
+            raise CorpusError(
+                f"{name} is compressed with Zstandard, which needs a package that is not installed.",
+                "Install lensbank[zst], or decompress it first.",
+            ) from error
+        self._file = file
+        self._package = zstandard
+        self._start()
+
+    def _start(self) -> None:
+        self._frame: Any = None  # under way
+        self._packed = b""  # read and not yet given to a frame
+        self._ready = b""  # content not yet asked for
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Only back to the start."""
+        if offset or whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("a compressed file is read from its start")
+        self._file.seek(0)
+        self._start()
+        return 0
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill the buffer as far as one step goes.
+
+        Raises:
+            EOFError: the file ends inside a frame.
+        """
+        room = memoryview(buffer).cast("B")
+        while not self._ready:
+            packed = self._packed or self._file.read(_STEP)
+            self._packed = b""
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("it ends inside a frame")
+                return 0
+            if self._frame is None:
+                self._frame = self._package.ZstdDecompressor().decompressobj()
+            self._ready = self._frame.decompress(packed)
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(room), len(self._ready))
+        room[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
