@@ -7,12 +7,9 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ..schemas.errors import CorpusError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 0x50 to 0x5f: a frame without content
@@ -82,7 +79,7 @@ class _Zstandard(io.RawIOBase):
         self._start()
         return 0
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fill the buffer as far as one step goes.
 
         Raises:
