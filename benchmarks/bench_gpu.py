@@ -33,6 +33,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from lensbank.models.configuration import computation
 from lensbank.models.devices import pick_dtype
 from lensbank.models.encoding import Encoder, Rows, batches, default_batch_tokens
 from lensbank.models.fingerprints import tokenizer_fingerprint, weights_fingerprint
@@ -196,7 +197,7 @@ def _loaded(shape: str, device: torch.device, dtype: torch.dtype) -> LoadedModel
     lm = find_language_model(model)
     verify_language_model(lm)
     lm = with_own_logits(lm, model)
-    prints = weights_fingerprint(lm), tokenizer_fingerprint(tokenizer)
+    prints = weights_fingerprint(lm), tokenizer_fingerprint(tokenizer), computation(lm)
     return LoadedModel(model, tokenizer, processor, lm, device, dtype, shape, shape, None, *prints, is_vlm=True)
 
 

@@ -49,7 +49,9 @@ def centre_session(session: QuerySession, images: Sequence[Path], source: Source
 
 def _key(session: QuerySession, images: Sequence[Path], source: Source) -> str:
     hashes = [open_image(path, session.options.max_pixels).sha256 for path in images]
-    facts = [source, session.loaded.weights, session.loaded.dtype_name, session.options.prompt, session.layers, hashes]
+    loaded = session.loaded
+    model = [loaded.weights, loaded.computation, loaded.dtype_name]
+    facts = [source, model, session.options.prompt, session.layers, hashes]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

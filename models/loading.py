@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from transformers import (
 
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import ModelError, UnsupportedModelError, UsageError
+from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
 from .fingerprints import tokenizer_fingerprint, weights_fingerprint
@@ -51,6 +53,7 @@ class LoadedModel:
         revision: hub commit, where known.
         weights: fingerprint of the language model's weights.
         tokenizer_fingerprint: fingerprint of the tokenizer.
+        computation: what the language model's configuration decides beside its weights.
         is_vlm: whether it can be shown images.
         quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
     """
@@ -66,6 +69,7 @@ class LoadedModel:
     revision: str | None
     weights: str
     tokenizer_fingerprint: str
+    computation: str
     is_vlm: bool
     quantised: str | None = None
 
@@ -88,6 +92,7 @@ class LoadedModel:
             revision=self.revision,
             weights=self.weights,
             tokenizer=self.tokenizer_fingerprint,
+            computation=self.computation,
             layer=layer,
             n_layers=self.lm.n_layers,
             dim=self.lm.dim,
@@ -104,6 +109,7 @@ class LoadedModel:
             "revision": self.revision,
             "weights": self.weights,
             "tokenizer": self.tokenizer_fingerprint,
+            "computation": hashlib.sha256(self.computation.encode()).hexdigest(),
             "dtype": self.dtype_name,
             "device": self.device.type,
             **({"spread": spread} if (spread := spread_over(self.model)) else {}),
@@ -195,6 +201,7 @@ def load_model(
         revision=None if directory else revision,
         weights=weights,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+        computation=computation(lm),
         is_vlm=is_vlm,
         quantised=quantisation(model.config),
     )

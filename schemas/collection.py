@@ -62,6 +62,8 @@ class BankIdentity:
         centred: whether a mean state was subtracted from every state before it was normalised.
         mean: that mean, see :func:`packed_mean`; ``None`` where nothing is subtracted, or before it
             has been computed.
+        computation: what the model's configuration decides beside its weights, as JSON
+            (:func:`models.configuration.computation`); ``None`` of banks that were made before it was kept.
     """
 
     model: str
@@ -80,6 +82,7 @@ class BankIdentity:
     normalisation: str = NORMALISATION
     centred: bool = False
     mean: str | None = None
+    computation: str | None = None
 
     def name(self) -> str:
         """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``)."""
@@ -136,9 +139,10 @@ class BankIdentity:
         self._require(other, _WRITE_FIELDS, "was made with other settings")
 
     def _require(self, other: BankIdentity, names: tuple[str, ...], what: str) -> None:
-        differing = [n for n in names if getattr(self, n) != getattr(other, n)]
+        differing = [(n, getattr(self, n), getattr(other, n)) for n in names if getattr(self, n) != getattr(other, n)]
+        differing += _differences(self.computation, other.computation)
         if differing:
-            seen = "; ".join(f"{n} {getattr(self, n)!r} in the bank, {getattr(other, n)!r} now" for n in differing)
+            seen = "; ".join(f"{name} {here!r} in the bank, {now!r} now" for name, here, now in differing)
             raise BankMismatchError(
                 f"Bank {self.name()} ({self.model}) {what}: {seen}.",
                 "Use the model and settings it was made with, or another --store.",
@@ -149,8 +153,9 @@ class BankIdentity:
         return asdict(self)
 
     def facts(self) -> dict[str, Any]:
-        """As :meth:`to_dict`, for people and results: of the mean only its fingerprint."""
-        return {**asdict(self), "mean": self.mean_fingerprint}
+        """As :meth:`to_dict`, for people and results: of the mean and the computation only fingerprints."""
+        computation = None if self.computation is None else hashlib.sha256(self.computation.encode()).hexdigest()
+        return {**asdict(self), "mean": self.mean_fingerprint, "computation": computation}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankIdentity:
@@ -282,6 +287,14 @@ class BankRecord:
             tool=data["tool"],
             copying=data.get("copying"),
         )
+
+
+def _differences(here: str | None, now: str | None) -> list[tuple[str, Any, Any]]:
+    """Values in which two computations differ; one that only one of them names was not known to the other's library."""
+    if here is None or now is None or here == now:
+        return []
+    ours, theirs = json.loads(here), json.loads(now)
+    return [(name, ours[name], theirs[name]) for name in ours if name in theirs and ours[name] != theirs[name]]
 
 
 def packed_mean(mean: Iterable[float]) -> str:
