@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import StoreError
+from ..schemas.payload import corpora_of, merged
 from ..store.base import Bank
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ class Row:
         text = json.dumps(rest, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         norm = struct.pack("<f", float(self.payload.get("norm") or 0.0))
         return _digest(b"lensbank-payload", uuid.UUID(self.id).bytes, norm, text.encode("ascii"))
+
+    def is_part_of(self, other: Row, seed: int) -> bool:
+        """Whether another bank's row is this one, held for further corpora, too; vectors are not looked at."""
+        both = Row(self.id, merged(other.payload, self.payload, seed), self.vector)
+        own, theirs = corpora_of(self.payload), corpora_of(both.payload)
+        if set(theirs) <= set(own) or both.payload_digest() != other.payload_digest():
+            return False
+        shown = "sentence", "document"
+        return theirs[0] not in own or all(self.payload[name] == other.payload[name] for name in shown)
 
     def vector_digest(self) -> bytes:
         """16 bytes of the id and the vector."""
@@ -158,7 +168,8 @@ class Comparison:
         wanting: one byte per row of the first bank in id order, 1 where the other lacks it or has
             another row of that id.
         missing: rows that the other bank does not have.
-        different: rows whose payload or vector is another there.
+        different: rows whose payload or vector is another there. A row that the other bank holds for
+            further corpora, too (:func:`schemas.payload.merged`), is the same.
         extra: rows that only the other bank has.
         first: id of the first row wanted.
         example: what differs first, for people.
@@ -183,12 +194,12 @@ class Comparison:
         """Rows that the other bank holds as they are here."""
         return self.here.rows - self.wanted
 
-    def note(self, row: Row, other: Row | None, tolerance: float) -> None:
-        """Count one row of the first bank, and what the other has of that id."""
+    def note(self, row: Row, other: Row | None, tolerance: float, seed: int) -> None:
+        """Count one row of the first bank, and what the other has of that id; ``seed`` of their selection."""
         payload, wanted = self.here.add(row), True
         if other is None:
             self.missing += 1
-        elif payload != other.payload_digest():
+        elif payload != other.payload_digest() and not row.is_part_of(other, seed):
             self.different += 1
             self.example = self.example or f"row {row.id} has another payload"
         elif row.vector.tobytes() != other.vector.tobytes():
@@ -230,7 +241,7 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
             result.extra += 1
             waiting = next(theirs, None)
         same_id = waiting is not None and waiting.id == row.id
-        result.note(row, waiting if same_id else None, tolerance)
+        result.note(row, waiting if same_id else None, tolerance, bank.record.identity.seed)
         if same_id:
             waiting = next(theirs, None)
         advance(1)

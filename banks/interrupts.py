@@ -47,12 +47,18 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Put the first signal off; the second one stops at once."""
+        """Put the first signal off to the end of the block; the second one stops at once.
+
+        Raises:
+            KeyboardInterrupt: at the end, where a signal came and the block did not act on it.
+        """
         self._deferring = True
         try:
             yield
         finally:
             self._deferring = False
+        if self.requested:
+            raise self.error()
 
     def __enter__(self) -> Self:
         """Listen."""

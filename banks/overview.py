@@ -7,22 +7,21 @@ from typing import Any
 
 from ..schemas.units import show_bytes
 from ..store.base import BankInfo, Store
-from .journal import Journal, journal_folder
 
 _COLUMNS = ("bank", "layer", "rows", "on disk", "state", "index", "computed in", "corpora")
 _RIGHT = {"layer", "rows", "on disk"}
 
 
-def bank_state(info: BankInfo, journal: Journal) -> str:
+def bank_state(info: BankInfo) -> str:
     """``complete``, or how far the ingest has come and that it can go on."""
     if info.record.state == "complete":
         return "complete"
     if info.record.copying is not None:
         return "being copied"
-    entry = journal.read(info.name)
-    if entry is None or not entry.total:
+    plan = info.record.plan
+    if plan is None or plan.kind != "ingest" or not plan.total:
         return "unfinished"
-    return f"resumable, {100 * entry.done // entry.total} %"
+    return f"resumable, {100 * plan.done // plan.total} %"
 
 
 def overview(store: Store) -> list[dict[str, Any]]:
@@ -31,19 +30,18 @@ def overview(store: Store) -> list[dict[str, Any]]:
     Raises:
         StoreError: the store or a record cannot be read.
     """
-    journal = Journal(journal_folder(store))
     infos = sorted(store.list(), key=lambda i: (i.record.identity.model, i.record.identity.layer, i.name))
-    return [_facts(info, journal) for info in infos]
+    return [_facts(info) for info in infos]
 
 
-def _facts(info: BankInfo, journal: Journal) -> dict[str, Any]:
+def _facts(info: BankInfo) -> dict[str, Any]:
     record = info.record.to_dict()
     return {
         "name": info.name,
         "rows": info.rows,
         "disk_bytes": info.disk_bytes,
         "index": info.index,
-        "progress": bank_state(info, journal),
+        "progress": bank_state(info),
         **{key: record[key] for key in ("state", "source", "created", "tool", "corpora")},
         "identity": info.record.identity.facts(),
     }

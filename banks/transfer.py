@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..schemas.collection import RECORD_VERSION, CorpusRecord
 from ..schemas.errors import LeavingError, StoreError
+from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import Copied, require_complete
+from ..store.counts import count_named, names_of
+from ..store.records import require_complete
 from ..store.writing import BankWriter
 from .checksums import TOLERANCE, Checksum, Comparison, Row, checksum, compare, rows_of
 from .stopping import NeverStopping, Stopping
@@ -108,7 +111,8 @@ class Transfer:
         with self.source.open(info.name) as bank:
             before = self._compare(bank) if there is not None and there.rows else None
             done = Moved(info.name, bank.count(), info.record.identity.vector_dtype)
-            copied = Copied(self.source.address, info.record.created)
+            corpora = self._counted(bank)
+            plan = copy_plan(self.source.address, info.record.created, {c.name: c.fingerprint for c in corpora})
             if before is None or before.wanted:
                 if before is not None and before.present:
                     self.progress.note(
@@ -116,14 +120,35 @@ class Transfer:
                         f"{before.wanted:,} to copy."
                     )
                 began = time.monotonic()
-                here = self._copy(bank, info, copied, before)
+                here = self._copy(bank, info, plan, before)
                 done.copied, done.seconds = before.wanted if before else here.rows, time.monotonic() - began
                 self._verify(bank, here, done, before)
             else:
                 done.found(before)
             if done.copied or there is None or not _holds(there, info):
-                self._finish(info, done.rows, copied)
+                self._finish(info, done.rows, plan, corpora)
         return done
+
+    def _counted(self, bank: Bank) -> tuple[CorpusRecord, ...]:
+        """The corpora on record, with the rows that are there.
+
+        Raises:
+            StoreError: the bank holds other rows than its record says.
+        """
+        record = bank.record
+        counted = count_named(bank.count, names_of(record))
+        wrong = [
+            f"{counted.named[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
+            for corpus in record.corpora
+            if record.version >= RECORD_VERSION and counted.named[corpus.name] != corpus.rows
+        ]
+        wrong += [f"{counted.foreign:,} rows of no corpus on record"] if counted.foreign else []
+        if wrong:
+            raise StoreError(
+                f"Bank {bank.name} in {self.source.address} holds {' and '.join(wrong)}; it is not copied.",
+                "Ingest that corpus there again, which puts missing rows back, or drop the bank there.",
+            )
+        return tuple(replace(corpus, rows=counted.named[corpus.name]) for corpus in record.corpora)
 
     def _compare(self, bank: Bank) -> Comparison:
         self.progress.start(f"Comparing {bank.name}", bank.count(), "rows")
@@ -147,12 +172,12 @@ class Transfer:
         with bank:
             yield bank
 
-    def _copy(self, bank: Bank, info: BankInfo, copied: Copied, before: Comparison | None) -> Checksum:
+    def _copy(self, bank: Bank, info: BankInfo, plan: PlanRecord, before: Comparison | None) -> Checksum:
         """Write the rows wanted; returns the checksum of all."""
         total, identity, rows = Checksum(), info.record.identity, bank.count()
         wanted = before.wanted if before else rows
         self.progress.start(f"Copying {info.name}", wanted, "rows")
-        with self.target.writer([identity], info.record.source, expected_rows=rows, copied=copied) as writer:
+        with self.target.writer([identity], info.record.source, expected_rows=rows, plan=plan) as writer:
             portion = _Portion(writer, identity.layer, max(1, _CHUNK_BYTES // (4 * identity.dim)))
             written, flushed = 0, time.monotonic()
             with self.stopping.deferred():
@@ -166,7 +191,10 @@ class Transfer:
                         writer.flush()
                         flushed = time.monotonic()
                         self._leave(info.name, written, wanted)
-                self.progress.advance(portion.send())
+                sent = portion.send()
+                self.progress.advance(sent)
+                writer.flush()
+                self._leave(info.name, written + sent, wanted)
         self.progress.finish()
         return before.here if before else total
 
@@ -210,7 +238,7 @@ class Transfer:
             )
         done.found(result)
 
-    def _finish(self, info: BankInfo, rows: int, copied: Copied) -> None:
+    def _finish(self, info: BankInfo, rows: int, plan: PlanRecord, corpora: Sequence[CorpusRecord]) -> None:
         """Build the index and mark the bank complete."""
         identity, shown = info.record.identity, 0
 
@@ -220,15 +248,16 @@ class Transfer:
             shown = count
 
         self.progress.start(f"Indexing {info.name}", rows, "rows")
-        with self.target.writer([identity], info.record.source, expected_rows=rows, copied=copied) as writer:
+        with self.target.writer([identity], info.record.source, expected_rows=rows, plan=plan) as writer:
             graph = True if info.index == "graph" else None
-            writer.finish(info.record.corpora, index=True, progress=advance, graph=graph)
+            writer.finish(corpora, index=True, progress=advance, graph=graph)
         self.progress.finish()
 
 
 def _holds(there: BankInfo, info: BankInfo) -> bool:
     """Whether a bank that holds all rows says so, too."""
-    return there.record.state == "complete" and set(info.record.corpora) <= set(there.record.corpora)
+    held = {(corpus.name, corpus.fingerprint) for corpus in there.record.corpora}
+    return there.record.state == "complete" and {(c.name, c.fingerprint) for c in info.record.corpora} <= held
 
 
 def _rows_wanted(bank: Bank, before: Comparison) -> Iterator[Row]:

@@ -109,7 +109,7 @@ def prepared(loaded: Any, texts: list[str], contexts: int) -> Iterator[tuple[Any
         tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
         with read_corpora([path]) as corpus:
             selection = select(corpus, tokenizer, contexts, 0, loaded.max_positions, Silent())
-            with collect(corpus, selection, 0, Silent()) as collected:
+            with collect(corpus, selection, 0, Silent(), tokenizer) as collected:
                 yield selection, collected, tokenizer
 
 

@@ -92,7 +92,6 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
       lensbank banks drop demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ..banks.journal import Journal, journal_folder
         from ..schemas.units import show_bytes
 
         with open_target(options, progress.note) as store:
@@ -118,7 +117,6 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
                     return
             for name in dict.fromkeys(names):
                 store.drop(name)
-                Journal(journal_folder(store)).remove([name])
         click.echo(f"Deleted {what}.")
 
 

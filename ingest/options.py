@@ -67,6 +67,7 @@ class IngestPlan:
         tokens_done: of those, already stored by an interrupted run.
         truncated: sentences longer than the model can read; their rest is left out.
         disk_bytes: estimate for all banks together.
+        beside: corpora that some of the banks hold already.
     """
 
     banks: tuple[str, ...]
@@ -80,6 +81,7 @@ class IngestPlan:
     tokens_done: int
     truncated: int
     disk_bytes: int
+    beside: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -89,6 +91,9 @@ class IngestPlan:
             f"{_banks(len(self.banks))}, about {show_bytes(self.disk_bytes)} in all.",
             f"To encode: {self.tokens_to_encode:,} tokens of {self.sentences_to_encode:,} sentences.",
         ]
+        others = [name for name in self.beside if name not in self.corpora]
+        if others:
+            lines.append(f"Added to banks that hold {', '.join(others)} already.")
         if self.tokens_done:
             lines.append(f"Of these, {self.tokens_done:,} tokens are stored already: going on from there.")
         if self.truncated:

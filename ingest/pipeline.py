@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..banks.interrupts import Interruption
-from ..banks.journal import Entry, Journal, journal_folder
 from ..models.encoding import Encoder, batches, default_batch_tokens
 from ..models.layers import check_layers, default_layers
 from ..models.tokens import BulkTokenizer
-from ..schemas.collection import BankIdentity
-from ..schemas.errors import BankIncompleteError
+from ..schemas.collection import RECORD_VERSION, BankIdentity
+from ..schemas.errors import StoreError
+from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress, Silent
 from ..store.base import BankInfo, Store
+from ..store.counts import count_named
+from ..store.records import begun
 from ..store.writing import BankWriter
 from .corpus import Corpus
 from .means import bank_identities, with_means
@@ -44,7 +46,6 @@ def run(
     options: IngestOptions,
     progress: Progress | None = None,
     *,
-    journal: Path | None = None,
     on_plan: Callable[[IngestPlan], None] | None = None,
 ) -> IngestSummary:
     """Write the hidden states of a corpus into one bank per layer.
@@ -58,7 +59,6 @@ def run(
         store: where to.
         options: layers, selection, precision.
         progress: told what happens.
-        journal: folder of the resume journal; default beside the store.
         on_plan: called once with the plan, before the model runs.
 
     Raises:
@@ -71,7 +71,7 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what was in hand has been stored.
     """
     check_layers(options.layers, loaded.lm.n_layers)
-    return _Ingest(loaded, corpus, store, options, progress or Silent(), journal, on_plan).run()
+    return _Ingest(loaded, corpus, store, options, progress or Silent(), on_plan).run()
 
 
 class _Ingest:
@@ -84,7 +84,6 @@ class _Ingest:
         store: Store,
         options: IngestOptions,
         progress: Progress,
-        journal: Path | None,
         on_plan: Callable[[IngestPlan], None] | None,
     ) -> None:
         self._loaded = loaded
@@ -93,11 +92,11 @@ class _Ingest:
         self._options = options
         self._progress = progress
         self._on_plan = on_plan
-        self._journal = Journal(journal or journal_folder(store))
         self._seconds: dict[str, float] = {}
         embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
         self._tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
         self._rows = self._tokens = 0
+        self._stored: PlanRecord  # what is being written, and how far the rows that were put have come
         self._interruption = Interruption()
         self._explained = False  # whether an interruption has been told what it means
 
@@ -135,9 +134,23 @@ class _Ingest:
         with self._timed("read"):
             prints = set(fingerprint(self._corpus, self._progress).items())
         holding = {
-            name for name in candidates if prints <= {(c.name, c.fingerprint) for c in existing[name].record.corpora}
+            name
+            for name in candidates
+            if prints <= {(c.name, c.fingerprint) for c in existing[name].record.corpora}
+            and not self._lacks_rows(existing[name])
         }
         return [identity for identity in wanted if identity.name() not in holding]
+
+    def _lacks_rows(self, info: BankInfo) -> bool:
+        """Whether a complete bank holds other rows of these corpora than its record says: they are written again."""
+        held = {corpus.name: corpus.rows for corpus in info.record.corpora if corpus.name in self._corpus.names}
+        if info.record.version < RECORD_VERSION:
+            return False
+        try:
+            with self._store.open(info.name, allow_incomplete=True) as bank:
+                return count_named(bank.count, held).named != held
+        except StoreError:  # the writer looks closer, and says what can be done
+            return True
 
     def _write(self, identities: list[BankIdentity], existing: Mapping[str, BankInfo]) -> IngestPlan:
         options, names = self._options, [identity.name() for identity in identities]
@@ -150,14 +163,14 @@ class _Ingest:
                 self._loaded.max_positions,
                 self._progress,
             )
-        # Only an unfinished bank has a journal; another one's is left over from a bank that was dropped.
-        building = [n for n in names if n in existing and existing[n].record.state == "building"]
-        self._journal.remove([name for name in names if name not in building])
-        start = self._resume_at(names, selection)
+        # What the banks say now, before the work; the writer asks again, under its lock.
+        planned = selection.plan()
+        start = min(self._already(existing[name], planned) if name in existing else 0 for name in names)
+        held = [corpus.name for name in names if name in existing for corpus in existing[name].record.corpora]
         with self._timed("collect"):
-            texts = collect(self._corpus, selection, options.seed, self._progress)
+            texts = collect(self._corpus, selection, options.seed, self._progress, self._tokenizer)
         with texts:
-            plan = self._plan(names, selection, start)
+            plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)))
             if self._on_plan is not None:
                 self._on_plan(plan)
             for line in plan.lines():
@@ -165,36 +178,25 @@ class _Ingest:
             if self._options.centre:
                 with self._timed("centre"):
                     identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)
-            with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows) as writer:
-                self._note_done(names, selection, start)
+            with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows, plan=planned) as writer:
+                self._stored = writer.plan or planned
                 with self._timed("encode"):
-                    self._encode(writer, identities, names, selection, texts, start)
+                    self._encode(writer, identities, selection, texts)
                 with self._timed("index"):
-                    self._finish(writer, names, selection, texts)
-        self._journal.remove(names)
+                    self._finish(writer, names, selection)
         return plan
 
-    def _resume_at(self, names: Sequence[str], selection: Selection) -> int:
-        """The first sentence, in encoding order, that some bank still lacks.
+    @staticmethod
+    def _already(info: BankInfo, planned: PlanRecord) -> int:
+        """Sentences of the plan that a bank holds, as it says now; the writer asks again, under its lock.
 
         Raises:
-            BankIncompleteError: an unfinished bank holds rows of another ingest.
+            BankIncompleteError: it waits for the end of another plan.
         """
-        key, done = selection.key, []
-        prints = selection.tally.fingerprints()
-        for name in names:
-            entry = self._journal.read(name)
-            if entry is not None and entry.plan != key and entry.done:
-                raise BankIncompleteError(
-                    f"Bank {name} holds a part of another ingest that was interrupted after {entry.done:,} of "
-                    f"{entry.total:,} sentences: of {_corpora(entry.corpora)}; now {_corpora(prints)} is given.",
-                    f"Run that command again to finish it first, or `lensbank banks drop {name}`, or use another "
-                    "--store.",
-                )
-            done.append(entry.done if entry is not None and entry.plan == key else 0)
-        return min(done)
+        plan = begun(info.name, info.record, planned, lambda: info.rows == 0).plan
+        return plan.done if plan is not None else 0
 
-    def _plan(self, names: Sequence[str], selection: Selection, start: int) -> IngestPlan:
+    def _plan(self, names: Sequence[str], selection: Selection, start: int, beside: tuple[str, ...]) -> IngestPlan:
         dim = self._loaded.lm.dim
         width = dim * (2 if self._options.vector_dtype == "float16" else 4)
         quantised = dim // 2 if self._options.index else 0
@@ -210,6 +212,7 @@ class _Ingest:
             tokens_to_encode=tokens,
             tokens_done=tokens - selection.tokens(start),
             truncated=selection.truncated,
+            beside=beside,
             disk_bytes=len(names) * rows * (width + quantised + _PAYLOAD_BYTES),
         )
 
@@ -217,59 +220,61 @@ class _Ingest:
         self,
         writer: BankWriter,
         identities: Sequence[BankIdentity],
-        names: Sequence[str],
         selection: Selection,
         texts: Texts,
-        start: int,
     ) -> None:
         options = self._options
         means = {one.layer: mean for one in identities if (mean := one.mean_state()) is not None}
         encoder = Encoder(self._loaded, [one.layer for one in identities], options.vector_dtype, means)
         budget = options.batch_tokens or default_batch_tokens(self._loaded.device)
+        start = self._stored.done
         self._progress.start("Encoding", selection.tokens(start), "tokens")
-        done, flushed, pause = start, time.monotonic(), options.flush_seconds
+        flushed, pause = time.monotonic(), options.flush_seconds
         interruption = self._interruption
         with interruption.deferred():
             for first, end in batches(selection.lengths, budget, start):
-                self._encode_batch(writer, encoder, BatchRows(selection, texts, self._tokenizer, first, end))
-                done, tokens = end, int(selection.lengths[first:end].sum())
+                self._encode_batch(writer, encoder, BatchRows(selection, texts, self._tokenizer, first, end), end)
+                tokens = int(selection.lengths[first:end].sum())
                 self._tokens += tokens
                 self._progress.advance(tokens)
                 if interruption.requested or time.monotonic() - flushed >= pause:
                     began = time.monotonic()
-                    writer.flush()
-                    self._note_done(names, selection, done)
+                    writer.flush(self._stored)
                     flushed = time.monotonic()
                     pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
-                if interruption.requested:
-                    self._explain(
-                        f"Interrupted: {done:,} of {len(selection.hashes):,} sentences are stored. "
-                        "The same command goes on from there."
-                    )
-                    raise interruption.error()
-            writer.flush()
-            self._note_done(names, selection, done)
+                self._leave()
+            writer.flush(self._stored)
+            self._leave()
         self._progress.finish()
 
-    def _encode_batch(self, writer: BankWriter, encoder: Encoder, rows: BatchRows) -> None:
-        if not len(rows):
-            return
-        pending = encoder.encode(rows.ids, rows.wanted())
-        ids, payloads = rows.ids_and_payloads()  # while a GPU computes
-        vectors, norms = pending.fetch(rows.describe)
-        writer.put(ids, payloads, vectors, norms)
-        self._rows += len(ids)
+    def _leave(self) -> None:
+        """End here, where that was asked for; what is in hand is stored."""
+        if self._interruption.requested:
+            done, total = self._stored.done, self._stored.total
+            self._explain(
+                f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
+                if done < total
+                else "Interrupted: every row is stored. The same command builds the index."
+            )
+            raise self._interruption.error()
+
+    def _encode_batch(self, writer: BankWriter, encoder: Encoder, rows: BatchRows, end: int) -> None:
+        given = Counter(self._stored.rows)
+        if len(rows):
+            pending = encoder.encode(rows.ids, rows.wanted())
+            ids, payloads = rows.ids_and_payloads()  # while a GPU computes
+            vectors, norms = pending.fetch(rows.describe)
+            writer.put(ids, payloads, vectors, norms)
+            self._rows += len(ids)
+            given.update(name for payload in payloads for name in payload["corpus"])
+        self._stored = self._stored.at(end, given)
 
     def _explain(self, text: str) -> None:
         self._explained = True
         self._progress.finish()
         self._progress.note(text)
 
-    def _note_done(self, names: Sequence[str], selection: Selection, done: int) -> None:
-        entry = Entry(selection.key, selection.tally.fingerprints(), done, len(selection.hashes))
-        self._journal.write(names, entry)
-
-    def _finish(self, writer: BankWriter, names: Sequence[str], selection: Selection, texts: Texts) -> None:
+    def _finish(self, writer: BankWriter, names: Sequence[str], selection: Selection) -> None:
         total, shown = len(selection.kept) * len(names), 0
 
         def advanced(rows: int, _: int) -> None:
@@ -279,7 +284,8 @@ class _Ingest:
 
         self._progress.start("Indexing", total, "rows")
         try:
-            writer.finish(corpus_records(selection, texts), self._options.index, advanced, graph=self._options.graph)
+            corpora = corpus_records(selection, self._stored.rows)
+            writer.finish(corpora, self._options.index, advanced, graph=self._options.graph)
         except KeyboardInterrupt:
             self._explain("Interrupted: every row is stored. The same command builds the index.")
             raise
@@ -296,8 +302,3 @@ class _Ingest:
             yield
         finally:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + time.monotonic() - began
-
-
-def _corpora(prints: Mapping[str, str]) -> str:
-    """Corpora and the beginnings of their fingerprints, for people."""
-    return ", ".join(f"{name} (sha256 {value[:12]})" for name, value in sorted(prints.items()))

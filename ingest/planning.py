@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -15,15 +15,20 @@ import numpy as np
 from ..models.tokens import BulkTokenizer
 from ..schemas.collection import CorpusRecord
 from ..schemas.errors import CorpusError
+from ..schemas.payload import sentence_hash
+from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress
 from .corpus import Corpus, Sentence
-from .selection import Occurrences, Selector, prefix_hashes, sentence_hash
+from .selection import Occurrences, Selector, prefix_hashes
+from .sharing import Sharing
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
 
+#: Versions of what decides which rows a corpus gives, and in which order; on record while they are written.
+RULES = {"selection": 1, "rows": 2}
 #: Sentences, and characters, that are tokenised or looked up at once.
 CHUNK_SENTENCES = 4096
 CHUNK_CHARACTERS = 1 << 20
@@ -91,6 +96,12 @@ class Selection:
         for array in (self.hashes, self.lengths, self.first, self.kept.token, self.kept.index):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def plan(self) -> PlanRecord:
+        """What goes on record before the first row is written."""
+        prints = self.tally.fingerprints()
+        key = plan_key("ingest", self.key, RULES)
+        return PlanRecord("ingest", key, prints, RULES, total=len(self.hashes), rows=dict.fromkeys(prints, 0))
 
     def tokens(self, start: int = 0) -> int:
         """Tokens to encode from a sentence on."""
@@ -169,10 +180,14 @@ class Texts:
     """The selected sentences, in an unnamed temporary file, so that memory does not grow with them.
 
     Where a sentence occurs more than once, the first place by corpus, file and line counts.
+
+    Attributes:
+        sharing: says which corpora hold which of the chosen prefixes; ``None`` where there is one corpus.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, sharing: Sharing | None = None) -> None:
         """Room for ``size`` sentences."""
+        self.sharing = sharing
         self._file: BinaryIO = tempfile.TemporaryFile(prefix="lensbank-")  # noqa: SIM115 - closed in close()
         self._end = 0
         self._at = np.full(size, -1, np.int64)
@@ -209,14 +224,6 @@ class Texts:
         """Sentences that were not found."""
         return int((self._at < 0).sum())
 
-    def rows(self, selection: Selection) -> dict[str, int]:
-        """Corpus name → kept occurrences."""
-        counts = np.bincount(self._source, np.diff(selection.first), len(self._sources))
-        found = dict.fromkeys(selection.tally.sentences, 0)
-        for (corpus, _), count in zip(self._sources, counts.tolist(), strict=True):
-            found[corpus] += int(count)
-        return found
-
     def close(self) -> None:
         """Let go of the temporary file; harmless when repeated."""
         self._file.close()
@@ -230,15 +237,17 @@ class Texts:
         self.close()
 
 
-def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress) -> Texts:
-    """Second pass: find the sentences that hold selected occurrences.
+def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress, tokenizer: BulkTokenizer) -> Texts:
+    """Second pass: find the sentences that hold selected occurrences, and what several corpora share.
 
     Raises:
         CorpusError: the corpus is no longer what the first pass has read.
     """
     by_hash = np.argsort(selection.hashes)
     sorted_hashes = selection.hashes[by_hash]
-    tally, texts = Tally(), Texts(len(selection.hashes))
+    names = tuple(selection.tally.sentences)
+    sharing = Sharing(names, selection.kept.prefix, tokenizer) if len(names) > 1 else None
+    tally, texts = Tally(), Texts(len(selection.hashes), sharing)
     try:
         progress.start("Collecting", sum(selection.tally.sentences.values()), "sentences")
         for chunk in chunks(corpus):
@@ -248,6 +257,8 @@ def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress)
                 texts.put(int(by_hash[spots[i]]), chunk[i])
             for sentence in chunk:
                 tally.add(sentence)
+            if sharing is not None:
+                sharing.see(chunk)
             progress.advance(len(chunk))
         progress.finish()
         if texts.missing() or tally.fingerprints() != selection.tally.fingerprints():
@@ -260,9 +271,9 @@ def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress)
     return texts
 
 
-def corpus_records(selection: Selection, texts: Texts) -> list[CorpusRecord]:
-    """What goes into the banks' records, one per corpus."""
-    prints, rows = selection.tally.fingerprints(), texts.rows(selection)
+def corpus_records(selection: Selection, rows: Mapping[str, int]) -> list[CorpusRecord]:
+    """What goes into the banks' records, one per corpus, with the rows that it gave."""
+    prints = selection.tally.fingerprints()
     return [
         CorpusRecord(name, prints[name], count, selection.tally.tokens[name], rows[name])
         for name, count in selection.tally.sentences.items()

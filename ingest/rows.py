@@ -27,6 +27,7 @@ class Place:
         start: its first visible character.
         end: one past its last.
         next_start: where the next token starts, if there is one.
+        row: place of the occurrence among all that were chosen.
     """
 
     sentence: int
@@ -34,6 +35,7 @@ class Place:
     start: int
     end: int
     next_start: int | None
+    row: int = 0
 
 
 class Tokens(NamedTuple):
@@ -67,6 +69,7 @@ class BatchRows:
         lengths = selection.lengths[first:end].tolist()
         #: Token ids of every sentence, special tokens included, up to the last kept one.
         self.ids = [tokens.ids[:n] for tokens, n in zip(self._tokens, lengths, strict=True)]
+        self._sharing = texts.sharing
         self._places = self._find(selection, first, end)
 
     def __len__(self) -> int:
@@ -97,7 +100,9 @@ class BatchRows:
                 names = prefix_ids(self.ids[at])
                 positions = content_positions(self._tokens[at].special)
             ids.append(names[place.index])
-            payloads.append(payload_of(self._sentences[at], self._tokens[at], place, positions[place.index]))
+            sentence = self._sentences[at]
+            corpora = (sentence.corpus,) if self._sharing is None else self._sharing.corpora(place.row, sentence.corpus)
+            payloads.append(payload_of(sentence, self._tokens[at], place, positions[place.index], corpora))
         return ids, payloads
 
     def _find(self, selection: Selection, first: int, end: int) -> list[Place]:
@@ -106,8 +111,11 @@ class BatchRows:
         for at, (tokens, sentence) in enumerate(zip(self._tokens, self._sentences, strict=True)):
             kept = slice(bounds[at], bounds[at + 1])
             ids = self.ids[at]
-            for index, token in zip(
-                selection.kept.index[kept].tolist(), selection.kept.token[kept].tolist(), strict=True
+            for row, index, token in zip(
+                range(bounds[at], bounds[at + 1]),
+                selection.kept.index[kept].tolist(),
+                selection.kept.token[kept].tolist(),
+                strict=True,
             ):
                 if index >= len(ids) or ids[index] != token:
                     raise ModelError(
@@ -116,7 +124,7 @@ class BatchRows:
                     )
                 span = span_of(sentence.text, tokens.offsets, tokens.special, index)
                 if span.start < span.end:
-                    places.append(Place(at, index, *span))
+                    places.append(Place(at, index, *span, row=row))
         return places
 
 
@@ -126,8 +134,18 @@ def content_positions(special: Sequence[int]) -> list[int]:
     return [0, *counts[:-1].tolist()]
 
 
-def payload_of(sentence: Sentence, tokens: Tokens, place: Place, position: int) -> dict[str, Any]:
-    """What is stored with one token; the store fills its ``norm`` in."""
+def payload_of(
+    sentence: Sentence, tokens: Tokens, place: Place, position: int, corpora: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What is stored with one token; the store fills its ``norm`` in.
+
+    Args:
+        sentence: where it stands.
+        tokens: of that sentence.
+        place: of the token.
+        position: without the special tokens.
+        corpora: all that hold the prefix, the sentence's first; default that one alone.
+    """
     text = sentence.text
     word = word_of(text, place.start, place.end, place.next_start)
     return TokenPayload(
@@ -139,7 +157,7 @@ def payload_of(sentence: Sentence, tokens: Tokens, place: Place, position: int) 
         char_start=place.start,
         char_end=place.end,
         norm=0.0,
-        corpus=sentence.corpus,
+        corpus=corpora or (sentence.corpus,),
         document=sentence.document,
         is_word=word.is_complete,
     ).to_dict()

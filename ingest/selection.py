@@ -13,7 +13,6 @@ rest wait in a buffer that is merged into the kept set when it is full.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,12 +135,6 @@ def _distinct_prefixes(every: Occurrences) -> NDArray[np.intp]:
     first = np.ones(len(order), bool)
     first[1:] = prefix[1:] != prefix[:-1]
     return order[first]
-
-
-def sentence_hash(seed: int, text: str) -> int:
-    """64 bits that decide a sentence's rank; another seed gives another sample."""
-    key = (seed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "little")
 
 
 def prefix_hashes(ids: I32, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[U64, I32]:

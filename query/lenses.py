@@ -133,7 +133,8 @@ def as_neighbor(found: Found) -> Neighbor:
         is_word=payload.is_word,
         score=max(-1.0, min(1.0, found.hit.score)),  # rounding can lead beyond a cosine's range
         bank_layer=found.layer,
-        corpus=payload.corpus,
+        corpus=payload.corpus[0],
+        corpora=payload.corpus,
         document=payload.document,
         point_id=found.hit.id,
     )

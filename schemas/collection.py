@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from .errors import BankMismatchError
+from .imports import ImportRecord
+from .plans import PlanRecord, copy_plan
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
 LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"
 NORMALISATION = "cosine of float32-normalised states"
-RECORD_VERSION = 1
+#: 1: plan and progress in a journal beside the client; a row of several corpora counted for one of them.
+RECORD_VERSION = 2
 
 #: ``compute_dtype`` of a bank whose states were computed elsewhere, by a program that did not say.
 UNKNOWN_DTYPE = "unknown"
@@ -171,47 +174,6 @@ class BankIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportRecord:
-    """Where imported rows came from, and what is not known of them.
-
-    Attributes:
-        folder: the folder that was imported.
-        file: the file in it.
-        sha256: of that file.
-        stored_dtype: of the states in it.
-        raw_norms: whether the states had their own norms; else they were normalised, and ``norm`` means nothing.
-        clipped: values at the largest magnitude of float8 (448): states were cut off there.
-        read: rows in the file.
-        located: kept rows whose token stands in its sentence where the file says.
-        relocated: kept rows whose token stands elsewhere, and only once: taken from there.
-        unlocated: kept rows whose place is not known: no characters, ``position`` -1, the token for a word.
-        special: rows of special tokens or without visible characters, left out.
-        repeated: rows of a prefix that is there already, left out.
-        broken: rows without a direction (NaN, infinite, zero), left out.
-        checked: located rows whose states the model computed again before the import.
-        cosine: median cosine of those with the file's.
-        declared: what the folder's own metadata says, as JSON.
-    """
-
-    folder: str
-    file: str
-    sha256: str
-    stored_dtype: str
-    raw_norms: bool
-    clipped: int
-    read: int
-    located: int
-    relocated: int
-    unlocated: int
-    special: int
-    repeated: int
-    broken: int
-    checked: int
-    cosine: float
-    declared: str
-
-
-@dataclass(frozen=True, slots=True)
 class CorpusRecord:
     """One corpus that has been written into a bank.
 
@@ -220,7 +182,7 @@ class CorpusRecord:
         fingerprint: SHA-256 over the sentences read, in order.
         sentences: sentences read.
         tokens: tokens read.
-        rows: occurrences kept.
+        rows: rows of the bank that bear its name (as ``--where corpus=NAME`` finds them).
         imported: where its states came from, if they were not computed here.
     """
 
@@ -250,7 +212,8 @@ class BankRecord:
         corpora: what has been written into it.
         created: UTC time, ISO 8601.
         tool: name and version of the program that wrote it.
-        copying: address of the store whose rows are being copied in; ``None`` otherwise.
+        plan: what is being written; ``None`` where nothing is, and in unfinished banks of format 1.
+        version: of the format that it was read in.
     """
 
     identity: BankIdentity
@@ -259,11 +222,18 @@ class BankRecord:
     corpora: tuple[CorpusRecord, ...]
     created: str
     tool: str
-    copying: str | None = None
+    plan: PlanRecord | None = None
+    version: int = RECORD_VERSION
+
+    @property
+    def copying(self) -> str | None:
+        """Address of the store whose rows are being copied in; ``None`` otherwise."""
+        return self.plan.source if self.plan is not None and self.plan.kind == "copy" else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with the record's version."""
-        return {"version": RECORD_VERSION, **asdict(self), "corpora": [asdict(c) for c in self.corpora]}
+        plan = None if self.plan is None else self.plan.to_dict()
+        return {**asdict(self), "corpora": [asdict(c) for c in self.corpora], "plan": plan, "version": self.version}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankRecord:
@@ -285,7 +255,8 @@ class BankRecord:
             corpora=tuple(CorpusRecord.from_dict(c) for c in data["corpora"]),
             created=data["created"],
             tool=data["tool"],
-            copying=data.get("copying"),
+            plan=_plan(data),
+            version=data["version"],
         )
 
 
@@ -295,6 +266,14 @@ def _differences(here: str | None, now: str | None) -> list[tuple[str, Any, Any]
         return []
     ours, theirs = json.loads(here), json.loads(now)
     return [(name, ours[name], theirs[name]) for name in ours if name in theirs and ours[name] != theirs[name]]
+
+
+def _plan(data: Mapping[str, Any]) -> PlanRecord | None:
+    """The plan of a record; of format 1 only copies had one that is worth something."""
+    if data.get("plan") is not None:
+        return PlanRecord.from_dict(data["plan"])
+    address = data.get("copying")
+    return None if address is None else copy_plan(str(address), data["created"], {})
 
 
 def packed_mean(mean: Iterable[float]) -> str:

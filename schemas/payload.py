@@ -44,8 +44,9 @@ class TokenPayload:
         char_start: first visible character of the token in ``sentence``.
         char_end: one past its last character.
         norm: L2 norm of the raw state (cosine storage keeps only the direction).
-        corpus: name of the corpus it came from.
-        document: file and line, ``captions.txt:17``.
+        corpus: names of the corpora that hold the token in this context, each once. The first is the
+            one whose sentence is shown.
+        document: file and line of that sentence, ``captions.txt:17``.
         is_word: whether the token completes a word (see :func:`schemas.words.is_word`).
     """
 
@@ -57,13 +58,13 @@ class TokenPayload:
     char_start: int
     char_end: int
     norm: float
-    corpus: str
+    corpus: tuple[str, ...]
     document: str
     is_word: bool
 
     def to_dict(self) -> dict[str, Any]:
         """The payload as Qdrant stores it: flat, JSON types only."""
-        return asdict(self)
+        return {**asdict(self), "corpus": list(self.corpus)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TokenPayload:
@@ -72,7 +73,52 @@ class TokenPayload:
         Raises:
             KeyError: a field is missing.
         """
-        return cls(**{name: data[name] for name in FIELD_KINDS})
+        return cls(**{**{name: data[name] for name in FIELD_KINDS}, "corpus": corpora_of(data)})
+
+
+def corpora_of(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a row's corpora; rows of older banks have one, as a string.
+
+    Raises:
+        KeyError: the row has none.
+    """
+    names = payload["corpus"]
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def sentence_hash(seed: int, text: str) -> int:
+    """64 bits that decide a sentence's rank; another seed gives another sample."""
+    key = (seed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "little")
+
+
+def merged(there: Mapping[str, Any], new: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What is stored of a prefix that a bank holds already and another corpus brings again.
+
+    The row is of all their corpora. Shown is the sentence with the smaller hash, as where both are
+    chosen from at once, so the order in which corpora come does not matter; merging again changes nothing.
+
+    Args:
+        there: payload of the stored row.
+        new: payload of the row that comes; its ``norm`` belongs to the vector that comes with it.
+        seed: of the bank's selection.
+    """
+    if not FIELD_KINDS.keys() <= there.keys():  # damaged, or another program's
+        return dict(new)
+    shown = new if _rank(new, seed) <= _rank(there, seed) else there
+    first, *more = corpora_of(shown)
+    others = sorted({*more, *corpora_of(there), *corpora_of(new)} - {first})
+    return {**there, **shown, "corpus": [first, *others], "norm": new.get("norm", 0.0)}
+
+
+def _rank(payload: Mapping[str, Any], seed: int) -> tuple[int, str, str, int]:
+    file, _, line = payload["document"].rpartition(":")
+    return (
+        sentence_hash(seed, payload["sentence"]),
+        corpora_of(payload)[0],
+        file,
+        int(line) if line.isascii() and line.isdigit() else 0,
+    )
 
 
 def prefix_ids(token_ids: Iterable[int]) -> list[str]:

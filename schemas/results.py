@@ -27,9 +27,10 @@ class Neighbor:
         is_word: whether the token completes its word.
         score: cosine similarity, -1 to 1.
         bank_layer: layer of the bank it came from.
-        corpus: name of its corpus.
+        corpus: name of the corpus that the sentence is from.
         document: file and line it came from.
         point_id: its id in the collection.
+        corpora: all corpora that hold the token in this context, ``corpus`` first.
     """
 
     word: str
@@ -45,6 +46,7 @@ class Neighbor:
     corpus: str
     document: str
     point_id: str
+    corpora: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
 
 def _token(data: Mapping[str, Any]) -> TokenReading:
     box = None if data["box"] is None else PixelBox(**data["box"])
-    neighbors = tuple(Neighbor(**n) for n in data["neighbors"])
+    neighbors = tuple(Neighbor(**{**n, "corpora": tuple(n.get("corpora") or [n["corpus"]])}) for n in data["neighbors"])
     vocabulary = {
         lens: tuple(VocabularyToken(**entry) for entry in entries)
         for lens, entries in data.get("vocabulary", {}).items()

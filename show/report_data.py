@@ -122,7 +122,7 @@ class _Tables:
     def neighbor(self, n: Neighbor) -> int:
         sentence, (start, seen, end) = _shown_sentence(n)
         document, line = _document(n.document)
-        strings = (self.string(sentence), self.string(n.corpus), self.string(document))
+        strings = (self.string(sentence), self.string(", ".join(n.corpora or (n.corpus,))), self.string(document))
         names = (self.string(n.word), self.token(n.token, n.word))
         numbers = (line, n.token_id, n.bank_layer, int(n.is_word))
         return self._neighbors((*names, *strings, *numbers, start, seen - start, end - start))

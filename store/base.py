@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .records import Copied
+    from ..schemas.plans import PlanRecord
 
     Floats = NDArray[np.floating[Any]]
 
@@ -228,7 +228,7 @@ class Store(Closing):
         source: str,
         *,
         expected_rows: int | None = None,
-        copied: Copied | None = None,
+        plan: PlanRecord | None = None,
     ) -> BankWriter:
         """Open banks for writing, creating those that do not exist.
 
@@ -237,11 +237,13 @@ class Store(Closing):
             source: how the model was named, for the record.
             expected_rows: rows that will be put per bank, where known; lets the store shape its
                 segments so that a search uses all cores.
-            copied: where the rows come from, if not from a model.
+            plan: what is about to be written. It is on record, with how far it has come, before the
+                first row is stored; until it is finished a bank takes no rows of another one.
+                ``None`` for rows that nothing is known of: they are taken as they come.
 
         Raises:
             BankMismatchError: a bank exists that was made by another model or other settings.
-            BankIncompleteError: a bank waits for the rest of something else.
+            BankIncompleteError: a bank waits for the rest of another plan.
             StoreLockedError: a bank is being read or written.
             StoreFullError: too little space, or the folder cannot be written.
             StoreError: the database cannot be started.

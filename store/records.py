@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
 from ..schemas.errors import BankIncompleteError, StoreError
+from ..schemas.plans import PlanRecord
 from ..schemas.version import tool_version
+from .counts import restores, with_corpora
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
 _NO_RECORD = "A record cannot be made again: copy the bank again, or drop it (lensbank banks drop {}) and ingest again."
 _COPY_AGAIN = "Run the same push or pull again ({} is copied from): it goes on where it stopped."
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """Where the rows that are about to be written come from, if not from a model.
-
-    Attributes:
-        address: of the store that holds them.
-        created: of the bank there.
-    """
-
-    address: str
-    created: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,44 +127,77 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def new_record(identity: BankIdentity, source: str, copied: Copied | None = None) -> BankRecord:
+def new_record(identity: BankIdentity, source: str, plan: PlanRecord | None = None) -> BankRecord:
     """The record of a bank that is about to be written for the first time."""
-    created = copied.created if copied else datetime.now(UTC).isoformat(timespec="seconds")
-    return BankRecord(identity, "building", source, (), created, tool_version(), _address(copied))
+    created = (plan.created if plan else "") or datetime.now(UTC).isoformat(timespec="seconds")
+    return BankRecord(identity, "building", source, (), created, tool_version(), plan)
 
 
-def begun(name: str, record: BankRecord, copied: Copied | None) -> BankRecord:
-    """The record of an existing bank that is about to be written again.
+def begun(name: str, record: BankRecord, plan: PlanRecord | None, empty: Callable[[], bool]) -> BankRecord:
+    """The record of an existing bank that is about to be written again, under the writer's lock.
+
+    Args:
+        name: of the bank.
+        record: as it is.
+        plan: what is about to be written; on record it comes with how far it was.
+        empty: whether the bank holds no row at all; asked where that decides.
 
     Raises:
         BankIncompleteError: it waits for the rest of something else. To go on with this would end
             in a bank that looks complete and is not.
     """
-    if record.state == "building" and record.copying != _address(copied):
-        if record.copying is not None:
-            raise BankIncompleteError(
-                f"Bank {name} holds a part of the rows of the bank in {record.copying}, which are being copied.",
-                _COPY_AGAIN.format(record.copying) + f" Or give it up: lensbank banks drop {name}.",
-            )
-        raise BankIncompleteError(
-            f"Bank {name} holds a part of an ingest that has not finished.",
-            f"Run that ingest again (--model {record.source}) to finish it, or give it up: lensbank banks drop {name}.",
+    held = record.plan
+    if record.state == "building" and plan is not None and held is not None and held.key == plan.key:
+        done, rows = (held.done, held.rows) if 0 <= held.done <= plan.total else (0, {})
+        return replace(record, plan=plan.at(done, rows))
+    fits = held is None and (plan is None or restores(record, plan))
+    if record.state == "building" and not fits and (record.corpora or not empty()):
+        raise BankIncompleteError(*_refusal(name, record, plan))
+    return replace(record, state="building", plan=plan)
+
+
+def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[str, str]:
+    """What a bank holds that is not finished, and how to finish it or give it up."""
+    held, drop = record.plan, f"lensbank banks drop {name}"
+    if held is None:
+        lacking = ", ".join(corpus.name for corpus in record.corpora)
+        return (
+            f"Bank {name} holds a part of an ingest that has not finished (--model {record.source}), and its record "
+            "does not say of what: an older version or another program began it.",
+            f"Drop it and ingest again: {drop}."
+            + (f" Or ingest {lacking} again, which it held before: that puts missing rows back." if lacking else ""),
         )
-    return replace(record, state="building", copying=_address(copied))
+    if held.kind == "copy":
+        message = f"Bank {name} holds a part of the rows of the bank in {held.source}, which are being copied."
+        return message, f"{_COPY_AGAIN.format(held.source)} Or give it up: {drop}."
+    now = f" Now {plan.in_words()} was asked for." if plan is not None else ""
+    if plan is not None and dict(plan.corpora) == dict(held.corpora) and plan.kind == held.kind:
+        now = f" The same corpus is given, but {_changed(held, plan)}."
+    return (
+        f"Bank {name} holds a part of {held.in_words()} (--model {record.source}, {_selection(record.identity)}): "
+        f"{held.progress_in_words()}.{now}",
+        f"Finish it first with that corpus, or drop it ({drop}), or use another --store.",
+    )
+
+
+def _selection(identity: BankIdentity) -> str:
+    contexts = "all contexts" if identity.max_contexts is None else f"{identity.max_contexts} contexts a token"
+    return f"{contexts}, seed {identity.seed}"
+
+
+def _changed(held: PlanRecord, plan: PlanRecord) -> str:
+    """Why a plan for the same corpora is another one."""
+    rules = [
+        f"{name} rules {held.rules.get(name, 0)} there, {plan.rules.get(name, 0)} now"
+        for name in sorted({*held.rules, *plan.rules})
+        if held.rules.get(name, 0) != plan.rules.get(name, 0)
+    ]
+    return "this version makes other rows of it: " + "; ".join(rules) if rules else "other rows are chosen from it"
 
 
 def finished(record: BankRecord, corpora: Sequence[CorpusRecord]) -> BankRecord:
     """The record of a bank whose rows are all there."""
-    return replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version(), copying=None)
-
-
-def _address(copied: Copied | None) -> str | None:
-    return copied.address if copied else None
-
-
-def with_corpora(record: BankRecord, corpora: Sequence[CorpusRecord]) -> tuple[CorpusRecord, ...]:
-    """The record's corpora and the new ones, each once: a repeated ingest adds nothing."""
-    return tuple(dict.fromkeys((*record.corpora, *corpora)))
+    return replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version(), plan=None)
 
 
 def require_complete(name: str, record: BankRecord, where: str) -> None:
@@ -190,8 +212,9 @@ def require_complete(name: str, record: BankRecord, where: str) -> None:
                 f"Bank {name} in {where} is not complete: its rows are still being copied from {record.copying}.",
                 _COPY_AGAIN.format(record.copying),
             )
+        what = f" ({record.plan.in_words()}: {record.plan.progress_in_words()})" if record.plan is not None else ""
         raise BankIncompleteError(
-            f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running.",
+            f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running{what}.",
             "Run the same import-bank command again."
             if record.identity.compute_dtype == UNKNOWN_DTYPE
             else f"Run the same ingest command again (--model {record.source}): it goes on where it stopped.",

@@ -60,7 +60,13 @@ def clean_text(text: str) -> str:
 
 def clean_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
     """A payload that can be stored: its texts through :func:`clean_text`."""
-    return {k: clean_text(v) if isinstance(v, str) and not v.isascii() else v for k, v in payload.items()}
+    return {k: _clean(v) for k, v in payload.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else clean_text(value)
+    return [_clean(one) for one in value] if isinstance(value, list) else value
 
 
 def check_rows(

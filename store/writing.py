@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import CorpusRecord
+from ..schemas.plans import PlanRecord
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,7 +43,12 @@ class BankWriter(Closing):
 
     A bank is in state ``building`` from the moment its writer exists until :meth:`finish` has
     returned. Leaving the ``with`` block by an exception is :meth:`abort`, else :meth:`close`.
+
+    Attributes:
+        plan: what is being written, as far as all banks hold it; ``None`` where none was given.
     """
+
+    plan: PlanRecord | None
 
     @abc.abstractmethod
     def put(
@@ -55,7 +61,9 @@ class BankWriter(Closing):
         """Hand over rows; may return before they are stored, and waits where storing is behind.
 
         Args:
-            ids: point ids (:func:`schemas.payload.prefix_ids`); a stored id is replaced.
+            ids: point ids (:func:`schemas.payload.prefix_ids`); a stored id is replaced. Where a plan
+                adds a corpus to others, a row that is there stays theirs, too
+                (:func:`schemas.payload.merged`).
             payloads: the same for every layer; ``norm`` is filled in. Lone surrogates, which no
                 database can store, become U+FFFD.
             vectors: per layer ``[n, dim]`` float32 or float16, any norm. The data is copied.
@@ -68,8 +76,11 @@ class BankWriter(Closing):
         """
 
     @abc.abstractmethod
-    def flush(self) -> None:
+    def flush(self, plan: PlanRecord | None = None) -> None:
         """Return when everything put so far would survive a power failure.
+
+        Args:
+            plan: the writer's plan, as far as it has come with these rows; then put on record.
 
         Raises:
             StoreError: storing failed; what earlier flushes acknowledged is safe.
@@ -85,14 +96,17 @@ class BankWriter(Closing):
     ) -> None:
         """Flush, build the index, mark the banks ``complete`` and close.
 
+        With a plan, rows are counted by corpus before: what does not hold what it should stays ``building``.
+
         Args:
-            corpora: what has been written; added to the record where not yet in it.
+            corpora: what has been written, each with the rows that it gave; added to the record.
             index: build quantised vectors for approximate search (small banks need none).
             progress: called as banks are done.
             graph: build an HNSW graph, too: much slower to build, faster to search. ``None``
                 builds it for banks of more than some 300,000 rows.
 
         Raises:
+            BankIncompleteError: a bank holds other rows than its record will say; the message says which.
             StoreError: as :meth:`flush`; the banks stay ``building``.
         """
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from standins import StandIn
-from test_store_rows import CORPUS, Rows
+from test_store_transfer import CORPUS, rows_of, write
 
 from lensbank import cli
 from lensbank.store.opening import open_store
@@ -15,10 +15,9 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder, rows = tmp_path_factory.mktemp("store"), Rows(COUNT)
-    with open_store(folder) as store, store.writer(rows.identities(), "/the/model") as writer:
-        rows.put(writer)
-        writer.finish(CORPUS)
+    folder, rows = tmp_path_factory.mktemp("store"), rows_of("captions", COUNT, layers=(4, 5))
+    with open_store(folder) as store:
+        write(store, rows)
     return folder
 
 
@@ -73,13 +72,14 @@ def test_nothing_is_made_where_there_is_nothing_to_copy(made, tmp_path):
 
 
 def test_an_unfinished_copy_is_listed_and_refused_to_an_ingest(made, tmp_path, tiny_llm):
-    from lensbank.store.records import Copied, read_sidecar
+    from lensbank.schemas.plans import copy_plan
+    from lensbank.store.records import read_sidecar
 
     (name, *_), _ = names(made)
     with open_store(made) as store, store.open(name) as bank:
         identity, record = bank.record.identity, bank.record
     with open_store(tmp_path) as store:
-        store.writer([identity], record.source, copied=Copied(str(made), record.created)).close()
+        store.writer([identity], record.source, plan=copy_plan(str(made), record.created, {})).close()
     assert read_sidecar(tmp_path / name).record.copying == str(made)
     assert "being copied" in run("banks", "list", "--store", tmp_path).stdout
     done = run("push", "--store", tmp_path, "--to", tmp_path / "third")
@@ -89,7 +89,7 @@ def test_an_unfinished_copy_is_listed_and_refused_to_an_ingest(made, tmp_path, t
 
 
 def test_a_target_of_another_make_is_refused_with_both_values(made, tmp_path):
-    other = Rows(5, layers=(4,))
+    other = rows_of("captions", 5)
     with open_store(tmp_path) as store, store.writer(other.identities(seed=7), "/m") as writer:
         other.put(writer)
         writer.finish(CORPUS)

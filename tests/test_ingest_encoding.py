@@ -35,7 +35,7 @@ def in_batches(loaded, sentences, budget, vector_dtype="float32", layers=LAYERS,
     selection = select(corpus, bulk, k, 0, loaded.max_positions, Silent())
     encoder = Encoder(loaded, layers, vector_dtype)
     found = {}
-    with collect(corpus, selection, 0, Silent()) as texts:
+    with collect(corpus, selection, 0, Silent(), bulk) as texts:
         for first, end in batches(selection.lengths, budget):
             rows = BatchRows(selection, texts, bulk, first, end)
             units, norms = encoder.encode(rows.ids, rows.wanted()).fetch(rows.describe)

@@ -109,7 +109,7 @@ def test_what_is_known_and_what_is_not_is_on_record(loaded, official, there):
         )
         assert BankRecord.from_dict(json.loads(json.dumps(bank.record.to_dict()))) == bank.record
         payload = next(iter(rows_of(bank).values()))[1]
-        assert payload["corpus"] == "concepts" and payload["document"].startswith("layer_1/embeddings_cache.pt:")
+        assert payload["corpus"] == ["concepts"] and payload["document"].startswith("layer_1/embeddings_cache.pt:")
         [note] = bank_notes([bank], loaded, exact=True, left_out=[])
         assert note.startswith(f"States were imported from {official} (float16); in which precision")
 

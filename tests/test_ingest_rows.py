@@ -89,7 +89,7 @@ def batch(tokenizer, sentences, k=None):
     corpus = [Sentence(text, "c", "f.txt", line) for line, text in enumerate(sentences, 1)]
     bulk = BulkTokenizer(tokenizer, EMBEDDINGS)
     selection = select(corpus, bulk, k, 0, None, Silent())
-    with collect(corpus, selection, 0, Silent()) as texts:
+    with collect(corpus, selection, 0, Silent(), bulk) as texts:
         return BatchRows(selection, texts, bulk, 0, len(selection.hashes))
 
 
@@ -218,7 +218,7 @@ def test_a_tokenizer_that_changes_its_mind_is_refused(monkeypatch):
     bulk = BulkTokenizer(byte_level(), EMBEDDINGS)
     selection = select(corpus, bulk, None, 0, None, Silent())
     other = BulkTokenizer(unigram(), EMBEDDINGS)
-    with collect(corpus, selection, 0, Silent()) as texts, pytest.raises(ModelError, match="other tokens"):
+    with collect(corpus, selection, 0, Silent(), bulk) as texts, pytest.raises(ModelError, match="other tokens"):
         BatchRows(selection, texts, other, 0, 1)
 
 

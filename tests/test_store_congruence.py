@@ -64,7 +64,7 @@ def odd_rows():
     rows = Rows(COUNT, layers=LAYERS)
     for number, payload in enumerate(rows.payloads):
         if number % 4 == 0:
-            payload["corpus"] = ODD[number // 4 % len(ODD)]
+            payload["corpus"] = [ODD[number // 4 % len(ODD)], *payload["corpus"][1:]]
         if number % 5 == 0:
             payload["word"] = ODD[number // 5 % len(ODD)]
         if number % 50 == 0:  # the ends of what 64 bits, and of what a vocabulary, can hold
@@ -173,10 +173,11 @@ def holds(condition, payload):
     """What schemas.filters says a condition means."""
     value = payload[condition.field]
     asked = [v.replace("\udcff", "\ufffd") if isinstance(v, str) else v for v in condition.values]
+    held = value if isinstance(value, list) else [value]
     if condition.op == "=":
-        return value in asked
+        return any(one in asked for one in held)
     if condition.op == "!=":
-        return value not in asked
+        return not any(one in asked for one in held)
     if condition.op == "~":
         # Full text knows letters and digits: an emoji is no word.
         words = re.findall(r"\w+", asked[0].lower())

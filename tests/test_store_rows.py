@@ -31,7 +31,8 @@ WORDS = ("dog", "cat", "fire", "truck", "the", "naïve", "消防车", "🙂", "g
 class Rows:
     """Seeded rows for layers 4 and 5: ids, payloads, raw states and their norms."""
 
-    def __init__(self, count, dim=16, seed=0, layers=(4, 5)):
+    def __init__(self, count, dim=16, seed=0, layers=(4, 5), corpora=("captions", "titles", "alt")):
+        self.corpora = corpora
         rng = np.random.default_rng(seed)
         self.layers = layers
         self.ids = [str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(count)]
@@ -40,8 +41,7 @@ class Rows:
         self.vectors = {layer: (rng.standard_normal((count, dim)) * 3 + common).astype(np.float32) for layer in layers}
         self.norms = {layer: np.linalg.norm(v, axis=1) for layer, v in self.vectors.items()}
 
-    @staticmethod
-    def _payload(rng, i):
+    def _payload(self, rng, i):
         words = [WORDS[j] for j in rng.integers(0, len(WORDS), rng.integers(2, 6))]
         position = int(rng.integers(0, len(words)))
         return TokenPayload(
@@ -53,10 +53,15 @@ class Rows:
             char_start=position,
             char_end=position + 3,
             norm=0.0,
-            corpus=("captions", "titles", "alt")[int(rng.integers(0, 3))],
+            corpus=self._corpora(int(rng.integers(0, 3)), i),
             document=f"captions.txt:{i}",
             is_word=bool(rng.integers(0, 2)),
         ).to_dict()
+
+    def _corpora(self, first, i):
+        """One corpus, or two."""
+        names = tuple(dict.fromkeys(self.corpora[(first + n) % len(self.corpora)] for n in range(2)))
+        return names if i % 7 == 0 else names[:1]
 
     def put(self, writer, start=0, stop=None):
         part = slice(start, stop)

@@ -16,7 +16,8 @@ import time
 import numpy as np
 import pytest
 from standins import HERE, StandIn
-from test_store_rows import CORPUS, Rows
+from test_store_rows import CORPUS as ANY_CORPUS
+from test_store_rows import Rows
 
 from lensbank.banks.checksums import Checksum, Row, checksum, compare
 from lensbank.banks.choosing import choose
@@ -34,6 +35,7 @@ from lensbank.store.opening import open_store
 from lensbank.store.server.options import ServerOptions
 
 COUNT = 500
+CORPUS = dataclasses.replace(ANY_CORPUS, rows=COUNT)
 
 
 class Told:
@@ -83,13 +85,19 @@ def options(server, kind):
 
 @pytest.fixture(scope="module")
 def rows():
-    return Rows(COUNT, layers=(4,))
+    return rows_of("captions")
+
+
+def rows_of(corpus, count=COUNT, **options):
+    """Rows of one corpus, as its record says."""
+    return Rows(count, corpora=(corpus,), **{"layers": (4,), **options})
 
 
 def write(store, rows, start=0, stop=None, corpus=CORPUS, **changes):
+    given = len(rows.ids[slice(start, stop)])
     with store.writer(rows.identities(**changes), "/the/model") as writer:
         rows.put(writer, start, stop)
-        writer.finish(corpus)
+        writer.finish(dataclasses.replace(corpus, rows=given))
 
 
 def move(source, target, told=None, stopping=None):
@@ -143,12 +151,12 @@ def test_from_server_to_server(place, rows):
 
 def test_what_is_there_is_not_sent_again(place, rows):
     """The target holds a part of the rows, one that differs, and others of its own."""
-    one, other, more, told = place("embedded", "one"), place("rest"), Rows(30, seed=9, layers=(4,)), Told()
+    one, other, more, told = place("embedded", "one"), place("rest"), rows_of("own", 30, seed=9), Told()
     write(one, rows)
-    own = dataclasses.replace(CORPUS, name="own", fingerprint="another")
+    own = dataclasses.replace(CORPUS, name="own", fingerprint="another", rows=30)
     write(other, rows, 0, 120)
     write(other, more, corpus=own)
-    changed = Rows(COUNT, layers=(4,))
+    changed = rows_of("captions")
     changed.payloads[7]["sentence"] = "Something else."
     write(other, changed, 7, 8)
     (moved,) = move(one, other, told)
@@ -164,10 +172,10 @@ def test_what_is_there_is_not_sent_again(place, rows):
 
 def test_a_corpus_that_brings_no_new_row_is_put_on_record(place, rows):
     one, other = place("embedded", "one"), place("rest")
-    second = dataclasses.replace(CORPUS, name="second")
+    second = dataclasses.replace(CORPUS, name="second", rows=0)
     write(one, rows)
     move(one, other)
-    write(one, rows, 0, 10, corpus=second)
+    write(one, rows, 0, 0, corpus=second)
     assert move(one, other)[0].copied == 0
     assert other.list()[0].record.corpora == (CORPUS, second) and other.list()[0].record.state == "complete"
 
@@ -183,9 +191,9 @@ def test_another_identity_is_refused_with_both_values(place, rows, target):
 
 
 def test_all_banks_are_looked_at_before_any_is_copied(place):
-    both, one, other = Rows(50), place("embedded", "one"), place("embedded", "other")
+    both, one, other = rows_of("captions", 50, layers=(4, 5)), place("embedded", "one"), place("embedded", "other")
     write(one, both)
-    part = Rows(20, layers=(5,))
+    part = rows_of("captions", 20, layers=(5,))
     write(other, part, seed=3)
     with pytest.raises(BankMismatchError):
         move(one, other)
@@ -303,12 +311,12 @@ def test_what_does_not_arrive_as_it_was_sent_is_found(place, rows, monkeypatch, 
     write(one, rows)
     whole = Transfer._copy
 
-    def spoil(self, bank, info, copied, before):
-        here = whole(self, bank, info, copied, before)
-        bad = Rows(COUNT, layers=(4,))
+    def spoil(self, bank, info, plan, before):
+        here = whole(self, bank, info, plan, before)
+        bad = rows_of("captions")
         if spoilt == "row":
             other.drop(info.name)
-        with other.writer(bad.identities(), "/the/model", copied=copied) as writer:
+        with other.writer(bad.identities(), "/the/model", plan=plan) as writer:
             if spoilt == "vector":
                 bad.vectors[4][3, 5] += 0.01
                 bad.put(writer, 3, 4)

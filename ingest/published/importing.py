@@ -17,8 +17,9 @@ import numpy as np
 from torch import Tensor
 
 from ...models.tokens import BulkTokenizer
-from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord, ImportRecord
+from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord
 from ...schemas.errors import BankMismatchError, InputError
+from ...schemas.imports import ImportRecord
 from ...schemas.progress import Progress, Silent
 from ...store.base import BankInfo, Store
 from ...store.writing import BankWriter

@@ -126,7 +126,7 @@ class Locator:
             char_start=end,
             char_end=end,
             norm=0.0,
-            corpus=sentence.corpus,
+            corpus=(sentence.corpus,),
             document=sentence.document,
             is_word=False,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...schemas.collection import BankIdentity
-from ..records import Copied
+from ...schemas.plans import PlanRecord
 from .engine import EngineSettings
 
 _FLOAT = 4
@@ -87,7 +87,7 @@ class WriterTask:
         settings: of the engine.
         layout: of the shared block.
         owner: process id of the parent, for those who find the bank locked.
-        copied: where the rows come from, if not from a model.
+        plan: what is about to be written, where that is known.
     """
 
     root: str
@@ -97,4 +97,4 @@ class WriterTask:
     settings: EngineSettings
     layout: SlotLayout
     owner: int
-    copied: Copied | None = None
+    plan: PlanRecord | None = None

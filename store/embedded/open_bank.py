@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...schemas.collection import BankIdentity
 from ...schemas.errors import LeavingError, StoreError, StoreLockedError
+from ...schemas.filters import Condition
+from ...schemas.payload import merged
+from ...schemas.plans import PlanRecord
+from ..counts import count_named, names_of, opened
 from ..records import (
     SHARD_DIR,
     Sidecar,
@@ -23,7 +28,9 @@ from ..records import (
 )
 from . import engine, manifest
 from .channel import WriterTask
-from .disk import store_error
+from .disk import is_engine_failure, store_error
+from .engine import EngineSettings
+from .filters import edge_filter
 from .locks import LOCK_FILE, BankLock
 
 if TYPE_CHECKING:
@@ -57,29 +64,73 @@ class OpenBank:
             if found is not None:
                 found.record.identity.require_match(identity)
                 self._require_whole(found)
-                found = replace(found, record=begun(self.folder.name, found.record, task.copied))
+                found = replace(found, record=begun(self.folder.name, found.record, task.plan, self._is_empty(found)))
             elif set(os.listdir(self.folder)) - {LOCK_FILE}:
                 raise StoreError(
                     f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
                 )
             self.fresh = found is None
-            self.sidecar = found or Sidecar(new_record(identity, task.source, task.copied))
+            self.sidecar = found or Sidecar(new_record(identity, task.source, task.plan))
             self.rows = self.sidecar.rows  # stored and put; a row put again counts again
+            # Whether rows may be there that are also other corpora's.
+            self._shares = task.plan is not None and bool(self.sidecar.record.corpora)
         except BaseException:
             self.release()
             raise
 
-    def open(self, task: WriterTask, segments: int) -> None:
-        """Mark the bank ``building``, then open its shard."""
-        graph = self.sidecar.index == "graph"
+    def _is_empty(self, found: Sidecar) -> Callable[[], bool]:
+        """Asks the shard itself, since a record may be older than it."""
+
+        def look() -> bool:
+            if found.rows or not (self.folder / SHARD_DIR).exists():
+                return not found.rows
+            try:
+                shard = engine.load_shard(self.folder / SHARD_DIR)
+            except BaseException as error:
+                if not is_engine_failure(error):
+                    raise
+                return True  # nothing was ever flushed: the beginning of a shard
+            try:
+                return engine.count_rows(shard) == 0
+            finally:
+                shard.close()
+
+        return look
+
+    def open(self) -> None:
+        """Open the shard, if anything was ever flushed to it, and count its rows; nothing is changed.
+
+        Raises:
+            StoreError: it cannot be read, or holds other rows than the record says.
+        """
+        record = self.sidecar.record
+        plan_done = record.plan.done if record.plan is not None else 0
+        if not record.corpora and not (self.folder / SHARD_DIR).exists():  # taken away: the plan begins again
+            plan = record.plan.again() if record.plan is not None else None
+            self.sidecar, self.rows = replace(self.sidecar, rows=0, record=replace(record, plan=plan)), 0
+            return
+        if not (self.sidecar.rows or record.corpora or plan_done):
+            return
+        try:
+            self.shard = engine.load_shard(self.folder / SHARD_DIR)
+            counted = count_named(self.count, names_of(record))
+        except Exception as error:
+            raise store_error(error, self.folder) from error
+        self.sidecar = replace(self.sidecar, record=opened(self.folder.name, record, self.sidecar.rows, counted))
+
+    def begin(self, settings: EngineSettings, segments: int) -> None:
+        """Put the plan on record and the bank in state ``building``; then make its shard ready for rows."""
         self.note(replace(self.sidecar, manifest=None))
         path = self.folder / SHARD_DIR
-        if self.sidecar.rows:
-            self.shard = engine.reload_shard(path, self.identity, task.settings, segments, graph)
+        if self.shard is not None:
+            self.shard.close()
+            graph = self.sidecar.index == "graph"
+            self.shard = engine.reload_shard(path, self.identity, settings, segments, graph)
         else:  # nothing was ever flushed: whatever is there is the beginning of a shard at most
             shutil.rmtree(path, ignore_errors=True)
-            self.shard = engine.create_shard(path, self.identity, task.settings, segments)
+            self.shard = engine.create_shard(path, self.identity, settings, segments)
             sync_folder(self.folder)
+        self.fresh = False
 
     def _require_whole(self, sidecar: Sidecar) -> None:
         """Refuse to add to damaged files: the list that is made afterwards would take the damage for right."""
@@ -105,13 +156,27 @@ class OpenBank:
         self.sidecar = sidecar
         write_sidecar(self.folder, sidecar)
 
+    def count(self, where: Sequence[Condition]) -> int:
+        """Exact number of rows that meet all conditions."""
+        return engine.count_rows(self.need(), edge_filter(where))
+
+    def joined(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Rows as they are to be stored: those that are there already stay their other corpora's, too."""
+        if not self._shares:
+            return rows
+        there, seed = engine.payloads(self.need(), [name for name, _ in rows]), self.identity.seed
+        return [(name, merged(there[name], row, seed) if name in there else row) for name, row in rows]
+
     def need(self) -> qdrant_edge.EdgeShard:
         """The shard, which is open."""
         assert self.shard is not None
         return self.shard
 
-    def flush(self) -> None:
+    def flush(self, plan: PlanRecord | None = None) -> None:
         """Make everything durable, the record last; nothing is left to do in a shard that is settled.
+
+        Args:
+            plan: to put on record: how far it has come with the rows put so far.
 
         Raises:
             StoreError: the engine or the disk failed.
@@ -120,9 +185,10 @@ class OpenBank:
             return
         try:
             self.need().flush()
-            rows = engine.count_rows(self.need())
-            if rows != self.sidecar.rows:
-                self.note(replace(self.sidecar, rows=rows))
+            record = self.sidecar.record if plan is None else replace(self.sidecar.record, plan=plan)
+            new = replace(self.sidecar, rows=engine.count_rows(self.need()), record=record)
+            if new != self.sidecar:
+                self.note(new)
         except Exception as error:
             raise store_error(error, self.folder) from error
 

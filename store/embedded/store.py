@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ...schemas.collection import BankIdentity
 from ...schemas.errors import BankNotFoundError, StoreError
+from ...schemas.plans import PlanRecord
 from ..base import BankInfo, BankInfos, Store
 from ..damage import DamagedBank, FilesReport
 from ..records import (
-    Copied,
     Sidecar,
     read_sidecar,
     require_complete,
@@ -124,13 +124,13 @@ class EmbeddedStore(Store):
         source: str,
         *,
         expected_rows: int | None = None,
-        copied: Copied | None = None,
+        plan: PlanRecord | None = None,
     ) -> BankWriter:
         """See :meth:`Store.writer`. Writing happens in a process of its own (:mod:`store.embedded.writer`)."""
         from .writer import EmbeddedWriter
 
         self._sweep()
-        return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings, copied)
+        return EmbeddedWriter(self.root, identities, source, expected_rows, self._settings, plan)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""

@@ -20,6 +20,8 @@ from typing import Any
 
 from ...schemas.collection import CorpusRecord
 from ...schemas.errors import LensbankError
+from ...schemas.plans import PlanRecord
+from ..counts import count_named, names_of, settle
 from ..records import SHARD_DIR, finished, sync_folder
 from . import engine
 from .channel import WriterTask
@@ -75,11 +77,12 @@ class Worker:
             self._banks.append(OpenBank(self._root, identity, self._task))
         self._shape()
         for bank in self._banks:
-            bank.open(self._task, self._growing)
-        sync_folder(self._root)
+            bank.open()
         for bank in self._banks:
-            bank.fresh = False
-        self._pipe.send(("ready",))
+            bank.begin(self._task.settings, self._growing)
+        sync_folder(self._root)
+        plans = [plan for bank in self._banks if (plan := bank.sidecar.record.plan) is not None]
+        self._pipe.send(("ready", min(plans, key=lambda plan: plan.done, default=None)))
 
     def _shape(self) -> None:
         """Choose segments and portions: for the rows to come, or those there where they are more."""
@@ -104,8 +107,9 @@ class Worker:
             if kind == "put":
                 self._put(*arguments)
             elif kind == "flush":
-                self._flush()
-                self._pipe.send(("done", *arguments))
+                number, plan = arguments
+                self._flush(plan)
+                self._pipe.send(("done", number))
             elif kind == "finish":
                 number, *rest = arguments
                 self._finish(*rest)
@@ -129,7 +133,7 @@ class Worker:
             vectors = layout.vectors(self._block, slot, index)
             norms = layout.norms(self._block, slot, index).cast("f")
             try:
-                engine.upsert(bank.need(), rows, vectors, norms, layout.dim)
+                engine.upsert(bank.need(), bank.joined(rows), vectors, norms, layout.dim)
             except Exception as error:
                 raise store_error(error, bank.folder) from error
             bank.waiting += count
@@ -158,12 +162,13 @@ class Worker:
         bank.flush()
         return_freed_memory()
 
-    def _flush(self) -> None:
+    def _flush(self, plan: PlanRecord | None = None) -> None:
         for bank in self._banks:
-            bank.flush()
+            bank.flush(plan)
 
     def _finish(self, corpora: Sequence[CorpusRecord], index: bool, graph: bool | None) -> None:
         self._flush()
+        held = [self._settled(bank, corpora) for bank in self._banks]
         total = sum(bank.sidecar.rows for bank in self._banks)
         done = 0
         for bank in self._banks:
@@ -179,12 +184,31 @@ class Worker:
         for bank in self._banks:
             bank.settle()
         # Records last and together: an interruption leaves all banks building, not some.
-        for bank in self._banks:
+        for bank, written in zip(self._banks, held, strict=True):
             try:
-                record = finished(bank.sidecar.record, corpora)
+                record = finished(bank.sidecar.record, written)
                 bank.note(replace(bank.sidecar, record=record, manifest=bank.listed))
             except OSError as error:
                 raise store_error(error, bank.folder) from error
+
+    def _settled(self, bank: OpenBank, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
+        """The corpora as the bank holds them, counted where it was written by a plan.
+
+        Raises:
+            BankIncompleteError: it holds other rows; its record says that it is not finished.
+        """
+        record = bank.sidecar.record
+        if record.plan is None:
+            return corpora
+        try:
+            settled = settle(bank.folder.name, record, corpora, count_named(bank.count, names_of(record, corpora)))
+            if settled.error is not None:
+                bank.note(replace(bank.sidecar, record=settled.record))
+        except Exception as error:
+            raise store_error(error, bank.folder) from error
+        if settled.error is not None:
+            raise settled.error
+        return settled.corpora
 
     def _index(self, bank: OpenBank, graph: bool) -> None:
         had_graph = bank.sidecar.index == "graph"

@@ -25,7 +25,7 @@ import numpy as np
 from ...schemas import errors
 from ...schemas.collection import BankIdentity, CorpusRecord
 from ...schemas.errors import StoreError, StoreFullError
-from ..records import Copied
+from ...schemas.plans import PlanRecord
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from . import worker
@@ -51,7 +51,7 @@ class EmbeddedWriter(BankWriter):
         source: str,
         expected_rows: int | None = None,
         settings: EngineSettings | None = None,
-        copied: Copied | None = None,
+        plan: PlanRecord | None = None,
     ) -> None:
         """Start the child and wait until it has all banks open.
 
@@ -59,6 +59,7 @@ class EmbeddedWriter(BankWriter):
             ValueError: no identities, two of one layer, or of different widths.
             StoreError: see :meth:`store.base.Store.writer`.
         """
+        self.plan = plan
         self._layers = {identity.layer: index for index, identity in enumerate(identities)}
         self._dim = one_width(identities)
         self._root = root
@@ -74,7 +75,7 @@ class EmbeddedWriter(BankWriter):
         self._block = memoryview(block).cast("B")
         self._pipe, theirs = context.Pipe()
         task = WriterTask(
-            str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid(), copied
+            str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid(), plan
         )
         # A daemon: a program that forgets to close the writer must still be able to end.
         self._process = context.Process(
@@ -128,10 +129,10 @@ class EmbeddedWriter(BankWriter):
                     self._send_slot()
         self._drain()
 
-    def flush(self) -> None:
+    def flush(self, plan: PlanRecord | None = None) -> None:
         """See :meth:`store.writing.BankWriter.flush`."""
         self._require_open()
-        self._ask("flush")
+        self._ask("flush", plan)
 
     def finish(
         self,
@@ -251,7 +252,7 @@ class EmbeddedWriter(BankWriter):
             elif kind == "done":
                 self._done = rest[0]
             elif kind == "ready":
-                self._ready = True
+                self._ready, self.plan = True, rest[0]
             elif kind in ("error", "gone"):
                 self._failure = _told(*rest) if kind == "error" else self._death()
         if self._failure is not None:

@@ -10,9 +10,10 @@ import numpy as np
 from ...schemas.collection import BankIdentity, BankRecord
 from ...schemas.errors import BankNotFoundError, StoreError
 from ...schemas.filters import Condition
+from ...schemas.plans import PlanRecord
 from ..approximation import Fallback, oversampling
 from ..base import Bank, BankInfo, BankInfos, Hit, Store
-from ..records import Copied, require_complete
+from ..records import require_complete
 from ..rows import unit_queries
 from ..writing import BankWriter
 from .collections import Limits, read_limits
@@ -223,12 +224,12 @@ class ServerStore(Store):
         source: str,
         *,
         expected_rows: int | None = None,
-        copied: Copied | None = None,
+        plan: PlanRecord | None = None,
     ) -> BankWriter:
         """See :meth:`Store.writer`; a server shapes its segments itself."""
         from .writer import ServerWriter
 
-        return ServerWriter(self._connection, identities, source, copied)
+        return ServerWriter(self._connection, identities, source, plan)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`."""

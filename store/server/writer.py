@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from ...schemas.collection import RECORD_VERSION, BankIdentity, BankRecord, CorpusRecord
 from ...schemas.errors import StoreError
+from ...schemas.filters import Condition
+from ...schemas.payload import merged
+from ...schemas.plans import PlanRecord
 from ..approximation import GRAPH_FROM_ROWS
-from ..records import Copied, begun, finished, new_record
+from ..counts import count_named, names_of, opened, settle
+from ..records import begun, finished, new_record
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .collections import build_index, create_indexes, creation, read_limits
 from .connection import METADATA_KEY, CollectionExistsError, Connection, TooLargeError
+from .filters import server_filter
 from .lanes import Batch, Lanes
 from .lease import LEASE_KEY, Lease, require_free
 from .points import row_bytes, upsert
@@ -43,22 +49,23 @@ class ServerWriter(BankWriter):
         connection: Connection,
         identities: Sequence[BankIdentity],
         source: str,
-        copied: Copied | None = None,
+        plan: PlanRecord | None = None,
     ) -> None:
         """Create the collections that do not exist; check those that do.
 
         Raises:
             ValueError: no identities, two of one layer, or of different widths.
             BankMismatchError: a collection was made in another way.
-            BankIncompleteError: a bank waits for the rest of something else.
+            BankIncompleteError: a bank waits for the rest of another plan.
             StoreLockedError: another process writes one of them.
             StoreError: a collection of that name is not a bank; a request failed.
         """
         self._connection = connection
         self._dim = one_width(identities)
-        self._copied = copied
+        self.plan = plan
         self._identities = {identity.layer: identity for identity in identities}
         self._names = {layer: identity.name() for layer, identity in self._identities.items()}
+        self._layers = {name: layer for layer, name in self._names.items()}
         self._records: dict[int, BankRecord] = {}
         self._noted: dict[int, int] = {}
         self._buffers: dict[tuple[int, int], _Buffer] = {}
@@ -68,8 +75,12 @@ class ServerWriter(BankWriter):
         try:
             # All are looked at before any is touched.
             found = {layer: self._find(identity) for layer, identity in self._identities.items()}
-            for layer, record in found.items():
-                self._begin(layer, record, source)
+            for layer in sorted(found, key=lambda layer: found[layer] is None):
+                self._claim(layer, found[layer], source)
+            for layer in self._identities:
+                self._note(layer)
+            plans = [record.plan for record in self._records.values() if record.plan is not None]
+            self.plan = min(plans, key=lambda held: held.done, default=None)
             limits = read_limits(connection, next(iter(self._names.values())))
         except BaseException:
             self._lease.release()
@@ -109,7 +120,7 @@ class ServerWriter(BankWriter):
         self._lanes.check()
         self._lease.renew()
 
-    def flush(self) -> None:
+    def flush(self, plan: PlanRecord | None = None) -> None:
         """See :meth:`store.writing.BankWriter.flush`; what durable means is up to the server."""
         self._require_open()
         self._hand_over_all()
@@ -117,9 +128,10 @@ class ServerWriter(BankWriter):
         for layer, name in self._names.items():
             rows = self._count(name)
             self._require_rows(name, rows, self._noted[layer])
-            if rows != self._noted[layer]:
-                self._connection.note(name, {ROWS_KEY: rows})
-                self._noted[layer] = rows
+            record = self._records[layer] if plan is None else replace(self._records[layer], plan=plan)
+            if rows != self._noted[layer] or record != self._records[layer]:
+                self._noted[layer], self._records[layer] = rows, record
+                self._note(layer)
         self._lease.renew()
 
     def finish(
@@ -132,6 +144,7 @@ class ServerWriter(BankWriter):
         """See :meth:`store.writing.BankWriter.finish`."""
         self.flush()
         new = (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora)
+        held = {layer: self._settled(layer, new) for layer in self._names}
         total, before = sum(self._noted.values()), 0
         for layer, name in self._names.items():
             rows = self._noted[layer]
@@ -141,11 +154,26 @@ class ServerWriter(BankWriter):
             before += rows
             if progress is not None:
                 progress(before, total)
-        for layer, name in self._names.items():
-            # As it is now: somebody may have added to it while this writer had it.
-            record = self._connection.record(name) or self._records[layer]
-            self._connection.note(name, {METADATA_KEY: finished(record, new).to_dict()})
+        for layer, written in held.items():
+            self._records[layer] = finished(self._records[layer], written)
+            self._note(layer)
         self.close()
+
+    def _settled(self, layer: int, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
+        """The corpora as the bank holds them, counted where it was written by a plan.
+
+        Raises:
+            BankIncompleteError: it holds other rows; its record says that it is not finished.
+        """
+        record, name = self._records[layer], self._names[layer]
+        if record.plan is None:
+            return corpora
+        settled = settle(name, record, corpora, count_named(self._counter(name), names_of(record, corpora)))
+        if settled.error is not None:
+            self._records[layer] = settled.record
+            self._note(layer)
+            raise settled.error
+        return settled.corpora
 
     def abort(self) -> None:
         """See :meth:`store.writing.BankWriter.abort`."""
@@ -175,7 +203,7 @@ class ServerWriter(BankWriter):
         if not self._open:
             raise StoreError("The writer is closed.", "Open another one.")
 
-    def _find(self, identity: BankIdentity) -> BankRecord | None:
+    def _find(self, identity: BankIdentity, *, ours: bool = False) -> BankRecord | None:
         name = identity.name()
         metadata = self._connection.metadata(name)
         if metadata is None:
@@ -187,26 +215,47 @@ class ServerWriter(BankWriter):
             )
         record = BankRecord.from_dict(metadata[METADATA_KEY])
         record.identity.require_match(identity)
-        require_free(self._connection, name, metadata)
-        return begun(name, record, self._copied)
+        if not ours:
+            require_free(self._connection, name, metadata)
+        return begun(name, record, self.plan, lambda: self._count(name) == 0)
 
-    def _begin(self, layer: int, record: BankRecord | None, source: str) -> None:
-        """Make the collection, or mark the one that is there as being written."""
+    def _claim(self, layer: int, record: BankRecord | None, source: str) -> None:
+        """Make the collection, or take the one that is there: nobody else writes it then. Count what it holds."""
         name = self._names[layer]
         if record is None:
-            record = new_record(self._identities[layer], source, self._copied)
+            record = new_record(self._identities[layer], source, self.plan)
             if not self._create(layer, record):
-                return self._begin(layer, self._find(self._identities[layer]), source)
+                return self._claim(layer, self._find(self._identities[layer]), source)
             self._lease.hold([name])
         else:
             self._lease.take(name)
+            # Again: another writer may have finished between the first look and the claim.
+            record = self._find(self._identities[layer], ours=True) or record
         # Also where it exists: its maker may have been interrupted before they were there.
         create_indexes(self._connection, name)
-        noted = int((self._connection.metadata(name) or {}).get(ROWS_KEY) or 0)
-        self._require_rows(name, self._count(name), noted)
-        self._noted[layer] = noted
         self._records[layer] = record
-        self._connection.note(name, {METADATA_KEY: record.to_dict()})
+        self._check(layer)
+
+    def _check(self, layer: int) -> None:
+        """Count what is there, before anything is changed.
+
+        Raises:
+            StoreError: the bank holds other rows than its record says.
+        """
+        name, record = self._names[layer], self._records[layer]
+        noted = int((self._connection.metadata(name) or {}).get(ROWS_KEY) or 0)
+        if record.plan is None:
+            self._require_rows(name, self._count(name), noted)
+        if record.plan is not None or record.version < RECORD_VERSION:
+            counted = count_named(self._counter(name), names_of(record))
+            self._records[layer], noted = opened(name, record, noted, counted), min(noted, counted.rows)
+        self._noted[layer] = noted
+
+    def _note(self, layer: int) -> None:
+        """Put the record and the rows at the last flush on the server, together."""
+        self._connection.note(
+            self._names[layer], {METADATA_KEY: self._records[layer].to_dict(), ROWS_KEY: self._noted[layer]}
+        )
 
     def _create(self, layer: int, record: BankRecord) -> bool:
         """Whether this call made the collection, and nobody else."""
@@ -220,15 +269,19 @@ class ServerWriter(BankWriter):
         found = (connection.metadata(name) or {}).get(LEASE_KEY) or {}
         return bool(found.get("token") == metadata[LEASE_KEY]["token"])
 
-    def _count(self, name: str) -> int:
-        return self._connection.call(lambda c: c.count(name, exact=True)).count
+    def _count(self, name: str, where: Sequence[Condition] = ()) -> int:
+        condition = server_filter(where)
+        return self._connection.call(lambda c: c.count(name, count_filter=condition, exact=True)).count
+
+    def _counter(self, name: str) -> Callable[[Sequence[Condition]], int]:
+        return lambda where: self._count(name, where)
 
     def _require_rows(self, name: str, rows: int, noted: int) -> None:
         if rows < noted:
             raise StoreError(
                 f"Bank {name} on {self._connection.address} has {rows:,} rows, but had {noted:,} when they were last "
                 "counted: the server has lost some (a power failure, or points deleted by hand).",
-                "Drop the bank and ingest again, or restore it from a snapshot.",
+                "Run the same command again, which writes every row once more, or restore it from a snapshot.",
             )
 
     def _hand_over(self, layer: int, lane: int) -> None:
@@ -244,12 +297,27 @@ class ServerWriter(BankWriter):
         """Store one batch; called in the lanes."""
         for part in _slices(batch, self._batch_rows):
             try:
-                upsert(self._connection, part, self._stop)
+                upsert(self._connection, self._joined(part), self._stop)
             except TooLargeError:
                 if len(part) == 1:
                     raise
                 for half in part.halves():
                     self._send(half)
+
+    def _joined(self, batch: Batch) -> Batch:
+        """Rows as they are to be stored: those that are there already stay their other corpora's, too."""
+        layer = self._layers[batch.collection]
+        if self._records[layer].plan is None or not self._records[layer].corpora:
+            return batch
+        found = self._connection.call(
+            lambda c: c.retrieve(batch.collection, list(batch.ids), with_payload=True), stop=self._stop
+        )
+        there, seed = {str(row.id): row.payload or {} for row in found}, self._identities[layer].seed
+        payloads = [
+            merged(there[name], payload, seed) if name in there else payload
+            for name, payload in zip(batch.ids, batch.payloads, strict=True)
+        ]
+        return Batch(batch.collection, batch.ids, payloads, batch.vectors)
 
     def _index(self, name: str, rows: int, graph: bool, before: int, total: int, progress: OnIndexed | None) -> None:
         def advance(indexed: int) -> None:
