@@ -54,9 +54,9 @@ def opened(self, *args, **options):
     say("phase", "Writer")
     begin(self, *args, **options)
     say("writer", self._process.pid)
-def flushed(self):
+def flushed(self, plan=None):
     say("phase", "Flush")
-    flush(self)
+    flush(self, plan)
 EmbeddedWriter.__init__, EmbeddedWriter.flush = opened, flushed
 
 model, corpus, layers, dtype, contexts, batch = sys.argv[1:]

@@ -101,7 +101,7 @@ def _config(identity: BankIdentity, settings: EngineSettings, segments: int, gra
         ),
         payload_memory=edge.Memory.Cold,
         id_tracker_memory=edge.Memory.Cached,
-        wal_enabled=False,  # flush() and the ingest's journal instead; lets many readers in, too
+        wal_enabled=False,  # flush() and the bank's record instead; lets many readers in, too
     )
 
 
