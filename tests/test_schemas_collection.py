@@ -9,6 +9,7 @@ import pytest
 from lensbank.schemas.collection import BankIdentity, BankRecord, CorpusRecord
 from lensbank.schemas.errors import BankMismatchError
 from lensbank.schemas.payload import FIELD_KINDS, INDEXED_FIELDS, TokenPayload, prefix_ids
+from lensbank.schemas.plans import PlanRecord, copy_plan
 
 IDENTITY = BankIdentity(
     model="org/Some_Model-1B",
@@ -59,11 +60,22 @@ def test_record_survives_json():
 
 def test_a_record_survives_a_store_that_drops_what_is_null():
     every = dataclasses.replace(IDENTITY, revision=None, max_contexts=None)
-    record = BankRecord(every, "building", "/m", (), "2026-01-01T00:00:00Z", "x 1", copying="http://host:6333")
-    for kept in (record, dataclasses.replace(record, copying=None)):
+    plan = PlanRecord("ingest", "k", {"c": "f"}, {"rows": 2}, total=7, done=3, rows={"c": 20})
+    record = BankRecord(every, "building", "/m", (), "2026-01-01T00:00:00Z", "x 1", plan)
+    for kept in (record, dataclasses.replace(record, plan=None)):
         data = kept.to_dict()
         data["identity"] = {k: v for k, v in data["identity"].items() if v is not None}
         assert BankRecord.from_dict({k: v for k, v in data.items() if v is not None}) == kept
+
+
+def test_a_copy_that_an_older_version_began_is_the_same_copy():
+    record = BankRecord(IDENTITY, "building", "/m", (), "2026-01-01T00:00:00Z", "x 1")
+    old = {**record.to_dict(), "version": 1, "copying": "http://host:6333"}
+    del old["plan"]
+    read = BankRecord.from_dict(old)
+    assert (read.copying, read.version) == ("http://host:6333", 1)
+    assert read.plan.key == copy_plan("http://host:6333", record.created, {"c": "f"}).key
+    assert read.plan.key != copy_plan("http://host:6333", "2026-02-02T00:00:00Z", {}).key
 
 
 def test_a_newer_record_is_refused():
@@ -81,7 +93,8 @@ def test_equal_prefixes_are_the_same_point():
 
 
 def test_payload_fields_and_kinds_agree():
-    payload = TokenPayload("Ġa", 3, "a", "a b", 0, 0, 1, 2.5, "c", "c.txt:1", True)
+    payload = TokenPayload("Ġa", 3, "a", "a b", 0, 0, 1, 2.5, ("c", "d"), "c.txt:1", True)
+    assert TokenPayload.from_dict({**payload.to_dict(), "corpus": "c"}).corpus == ("c",), "as older versions wrote it"
     assert TokenPayload.from_dict({**payload.to_dict(), "later": 1}) == payload
     assert [f.name for f in dataclasses.fields(TokenPayload)] == list(FIELD_KINDS)
     assert INDEXED_FIELDS.keys() <= FIELD_KINDS.keys()
