@@ -18,6 +18,7 @@ from ..schemas.errors import CorpusError
 from ..schemas.payload import sentence_hash
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress
+from ..schemas.words import RULES as WORD_RULES
 from .corpus import Corpus, Sentence
 from .selection import Occurrences, Selector, prefix_hashes
 from .sharing import Sharing
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Versions of what decides which rows a corpus gives, and in which order; on record while they are written.
-RULES = {"selection": 1, "rows": 2}
+RULES = {"selection": 1, "rows": 2, "words": WORD_RULES}
 #: Sentences, and characters, that are tokenised or looked up at once.
 CHUNK_SENTENCES = 4096
 CHUNK_CHARACTERS = 1 << 20
