@@ -81,8 +81,9 @@ server_option = click.option(
     envvar="LENSBANK_SERVER",
     metavar="NAME=VALUE",
     help="How to use a Qdrant server; repeatable. timeout=120 (seconds a request may take), patience=600 (to wait for "
-    "a server that is away), protocol=auto|grpc|rest, grpc-port=6334, ca-file=FILE, streams=4 (uploads at once), "
-    "batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, write-consistency=N. "
+    "a server that is away), protocol=auto|grpc|rest, grpc-port=N (default: the REST port + 1), ca-file=FILE, "
+    "streams=4 (uploads at once), batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, "
+    "write-consistency=N. "
     "[env: LENSBANK_SERVER, separated by spaces]",
 )
 

@@ -6,12 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .base import Store
+from .server.address import is_server
 from .server.options import ServerOptions
-
-
-def is_server(target: str | Path) -> bool:
-    """Whether an address is a server's and not a folder."""
-    return str(target).startswith(("http://", "https://"))
 
 
 def open_store(
@@ -33,7 +29,7 @@ def open_store(
     Raises:
         BankNotFoundError: there is no such folder, and ``create`` is false.
         StoreError: it is no folder, or cannot be made; the server cannot be reached, or is too old.
-        UsageError: the server's address cannot be used.
+        UsageError: the address cannot be used, or may be a server's as well as a folder's.
     """
     if is_server(target):
         from .server.store import ServerStore

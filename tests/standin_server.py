@@ -3,6 +3,7 @@
 ``python tests/standin_server.py FOLDER REST_PORT GRPC_PORT`` (0 for no gRPC). What it answers was
 written after the client's own request and response classes; it is no proof that a real server
 answers the same. Settings by environment: ``STANDIN_VERSION``, ``QDRANT__SERVICE__API_KEY``,
+``QDRANT__SERVICE__READ_ONLY_API_KEY``,
 ``STANDIN_CERT`` and ``STANDIN_KEY`` (TLS). ``POST /standin`` changes its version, or makes the
 next requests fail.
 """
@@ -30,6 +31,7 @@ MAX_BODY = 32 << 20
 GRPC_CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.ALREADY_EXISTS,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -45,16 +47,20 @@ class Server:
         self.collections = Collections(root)
         self.version = os.environ.get("STANDIN_VERSION", "1.20.0")
         self.key = os.environ.get("QDRANT__SERVICE__API_KEY")
+        self.reading_key = os.environ.get("QDRANT__SERVICE__READ_ONLY_API_KEY")
         self.faults = []  # statuses of the next requests about points
-        self.seen = {"rest": 0, "grpc": 0, "upserts": 0, "largest": 0, "at once": 0}
+        self.seen = {"rest": 0, "grpc": 0, "rest writes": 0, "grpc writes": 0, "upserts": 0, "largest": 0, "at once": 0}
         self._upserting = 0
         self._lock = threading.Lock()
 
-    def enter(self, protocol, key, about_points):
+    def enter(self, protocol, key, about_points, writes):
         with self._lock:
             self.seen[protocol] += 1
-            if self.key and key != self.key:
+            self.seen[f"{protocol} writes"] += writes
+            if self.key and (key is None or key not in (self.key, self.reading_key)):
                 raise Refusal(401, "Must provide an API key or an Authorization bearer token")
+            if self.key and key != self.key and writes:
+                raise Refusal(403, "Forbidden: Global manage access is required")
             if about_points and self.faults:
                 status = self.faults.pop(0)
                 raise Refusal(status, f"ordered fault {status}", 1 if status == 429 else None)
@@ -111,7 +117,8 @@ class Rest(BaseHTTPRequestHandler):
                 backend.version = body["version"]
                 result = dict(backend.seen)
             else:
-                backend.enter("rest", self.headers.get("api-key"), "/points" in path)
+                writes = self.command in ("PUT", "PATCH", "DELETE")
+                backend.enter("rest", self.headers.get("api-key"), "/points" in path, writes)
                 result = self.route(path.rstrip("/"), body, length)
         except Refusal as refusal:
             self.answer(refusal.status, {"status": {"error": refusal.message}, "time": 0.0}, refusal.retry_after)
@@ -220,7 +227,8 @@ def answering(work):
     def answer(self, request, context):
         metadata = dict(context.invocation_metadata())
         try:
-            self.server.enter("grpc", metadata.get("api-key"), isinstance(self, PointsOverGrpc))
+            writes = work.__name__ in ("Create", "Update", "Delete", "Upsert", "CreateFieldIndex")
+            self.server.enter("grpc", metadata.get("api-key"), isinstance(self, PointsOverGrpc), writes)
             return work(self, request)
         except Refusal as refusal:
             if refusal.retry_after is not None:

@@ -25,18 +25,33 @@ def free_port():
         return s.getsockname()[1]
 
 
+def free_pair():
+    """A free port with a free one above it, as Qdrant has its two."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
+
+
 class StandIn:
     """The process of `standin_server`; can be killed and started again on its ports and folder.
 
-    The folder is in memory where there is room: making a collection writes many files.
+    The folder is in memory where there is room: making a collection writes many files. The port
+    above that of REST is its own in any case, so that nobody reaches a stranger's: it is that of
+    gRPC, or, with ``grpc=False``, held where nobody listens, or left to another (`port` and `grpc_port`).
     """
 
-    def __init__(self, grpc=True, **environment):
+    def __init__(self, grpc=True, port=None, grpc_port=None, **environment):
         memory = Path("/dev/shm")
         roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
         self.folder = Path(tempfile.mkdtemp(prefix="standin-", dir=memory if roomy else None))
         self.environment = environment
-        self.port, self.grpc_port = free_port(), free_port() if grpc else 0
+        self.port = port or free_pair()
+        self.grpc_port = grpc_port or (self.port + 1 if grpc else 0)
+        self._held = None if self.grpc_port or port else hold(self.port + 1)
         self.scheme = "https" if "STANDIN_CERT" in environment else "http"
         self.process = None
         self.start()
@@ -53,6 +68,10 @@ class StandIn:
             env={**os.environ, **self.environment},
         )
         assert self.process.stdout.readline() == "ready\n", "the stand-in did not start"
+
+    def collections(self):
+        """What it holds, read from its folder."""
+        return sorted(path.name for path in self.folder.iterdir())
 
     def kill(self):
         """As a crash does."""
@@ -74,6 +93,15 @@ class StandIn:
         if self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            self._held.close()
+
+
+def hold(port):
+    """A port of one's own where nobody listens."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", port))
+    return held
 
 
 class Proxy:

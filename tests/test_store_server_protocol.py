@@ -353,10 +353,12 @@ def test_grpc_is_taken_where_it_answers_and_rest_where_not(server):
     with open_store(server.url, server=options(server, "auto")) as store:
         assert store.protocol == "grpc"
     with StandIn(grpc=False) as other:
-        with open_store(other.url, server=ServerOptions(grpc_port=1)) as store:
+        said = []
+        with open_store(other.url, notify=said.append) as store:
             assert store.protocol == "rest"
-        with pytest.raises(StoreError, match="over gRPC at port 1.*protocol=rest"):
-            open_store(other.url, server=ServerOptions(protocol="grpc", grpc_port=1))
+        assert len(said) == 1 and f"gRPC port {other.port + 1}" in said[0] and "Rows go over REST" in said[0]
+        with pytest.raises(StoreError, match=f"gRPC port {other.port + 1}.*does not answer.*protocol=rest"):
+            open_store(other.url, server=ServerOptions(protocol="grpc"))
 
 
 def test_an_old_server_is_named(server):

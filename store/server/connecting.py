@@ -1,4 +1,4 @@
-"""Reaching a Qdrant server: its address, its version, and whether it speaks gRPC."""
+"""Reaching a Qdrant server: its version, its two ports, and that both are the server that was asked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 import socket
 import warnings
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
 
 from ...schemas.errors import StoreError, UsageError
-from .connection import KEY_VARIABLE, Connection, Notify
+from .address import KEY_VARIABLE, ServerAddress, read_address
+from .connection import Connection, Notify, UntrustedError
 from .faults import read_fault
 from .options import ServerOptions
+from .proof import NotShownError, require_same
+from .scheme import speaks_http, speaks_tls
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -25,56 +27,82 @@ _PROBE_SECONDS = 3.0
 
 
 def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> Connection:
-    """Reach a server, see what it is, and choose the protocol.
+    """Reach a server over REST and see what it is; gRPC is looked for when rows travel.
+
+    Where only gRPC may be used, it is looked for at once.
 
     Raises:
-        StoreError: it cannot be reached, refuses the key, is too old, or is no Qdrant server.
+        StoreError: it cannot be reached, refuses the key, is too old, or is no Qdrant server;
+            ``protocol=grpc`` and the gRPC port cannot be shown to be the same server.
         UsageError: the address or the certificate file cannot be used.
     """
-    parts, address = _split(url)
+    address = read_address(url)
     key = os.environ.get(KEY_VARIABLE) or None
-    if key and parts.scheme == "http" and parts.hostname not in _LOCAL and notify:
-        notify(f"The key in {KEY_VARIABLE} travels unencrypted to {address}; use https where others can listen.")
-    rest = Connection(_client(url, options, key, prefer_grpc=False), address, options, notify=notify)
-    version = _require_version(rest)
-    rest.call(lambda c: c.get_collections(), _CONNECT_PATIENCE)  # the version needs no key, this does
-    if options.protocol == "rest" or (options.protocol == "auto" and parts.path.strip("/")):
-        return Connection(rest.client, address, options, "rest", version, notify)
-    client = _client(url, options, key, prefer_grpc=True)
+    if key and not address.secure and address.host not in _LOCAL and notify:
+        notify(f"The key in {KEY_VARIABLE} travels unencrypted to {address.url}; use https where others can listen.")
+    client = _client(address, options, key)
     try:
-        _probe_grpc(client, parts.hostname or "", options.grpc_port)
-    except Exception as error:
+        version = _require_version(Connection(client, address.url, options, notify=notify), address)
+
+        def find_grpc(connection: Connection, bank: str | None) -> QdrantClient | None:
+            return _find_grpc(connection, address, key, bank)
+
+        # Behind a path stands a proxy, of which nobody knows where it passes gRPC on.
+        looks = options.protocol == "grpc" or (
+            options.protocol == "auto" and (not address.path or options.grpc_port is not None)
+        )
+        connection = Connection(client, address.url, options, version, notify, find_grpc if looks else None)
+        connection.call(lambda c: c.get_collections(), _CONNECT_PATIENCE)  # the version needs no key, this does
+        if options.protocol == "grpc":
+            connection.protocol_for(None)
+    except BaseException:
         client.close()
+        raise
+    return connection
+
+
+def _find_grpc(
+    connection: Connection, address: ServerAddress, key: str | None, bank: str | None
+) -> QdrantClient | None:
+    """A client for the rows, shown to reach the same server.
+
+    Returns:
+        ``None`` where that cannot be shown, and REST will do; the user is told.
+
+    Raises:
+        StoreError: REST may not be used.
+    """
+    options = connection.options
+    port = options.grpc_port or address.port + 1
+    client = None
+    try:
+        if port >= 1 << 16:
+            raise NotShownError("there is no such port")
+        client = _client(address, options, key, grpc_port=port)
+        _probe(client, address.host, port)
+        require_same(connection, client, bank)
+    except NotShownError as error:
+        if client is not None:
+            client.close()
+        said = error.message.rstrip(".")
+        why = f"It cannot be shown that gRPC port {port} is the Qdrant server {address.url}: {said}."
         if options.protocol == "grpc":
             raise StoreError(
-                f"The Qdrant server {address} does not answer over gRPC at port {options.grpc_port}: "
-                f"{read_fault(error).text}.",
-                "Open that port, name another (--server grpc-port=...), or use --server protocol=rest.",
+                why,
+                "No row went there. Name its own port (--server grpc-port=...), or use --server protocol=rest.",
             ) from error
-        return Connection(rest.client, address, options, "rest", version, notify)
-    rest.client.close()
-    return Connection(client, address, options, "grpc", version, notify)
+        connection.say(f"{why} Rows go over REST; --server grpc-port=... or protocol=rest ends this note.")
+        return None
+    except BaseException:
+        if client is not None:
+            client.close()
+        raise
+    return client
 
 
-def _split(url: str) -> tuple[SplitResult, str]:
-    """The address in parts, and as it may be shown."""
-    parts = urlsplit(url)
-    try:
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError as error:
-        raise UsageError(f"The server's URL has no valid port: {error}.", "Example: http://localhost:6333") from error
-    if parts.username or parts.password:
-        raise UsageError(
-            f"The server's URL ({parts.scheme}://...@{parts.hostname}) holds a user or a password, which Qdrant "
-            "does not use.",
-            f"Put the server's key into {KEY_VARIABLE}.",
-        )
-    if not parts.hostname:
-        raise UsageError(f"{url!r} is not a server's URL.", "Example: http://localhost:6333")
-    return parts, f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _client(url: str, options: ServerOptions, key: str | None, prefer_grpc: bool) -> QdrantClient:
+def _client(
+    address: ServerAddress, options: ServerOptions, key: str | None, grpc_port: int | None = None
+) -> QdrantClient:
     import ssl
 
     from qdrant_client import QdrantClient
@@ -96,10 +124,11 @@ def _client(url: str, options: ServerOptions, key: str | None, prefer_grpc: bool
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about keys over http: said once, by us
         return QdrantClient(
-            url=url,
+            url=address.url,
+            port=address.port,
             api_key=key,
-            prefer_grpc=prefer_grpc,
-            grpc_port=options.grpc_port,
+            prefer_grpc=grpc_port is not None,
+            grpc_port=grpc_port or address.port,  # the client wants a number; without gRPC it is not used
             grpc_options=grpc_options,
             timeout=max(1, round(options.timeout)),
             pool_size=options.streams + 1,
@@ -108,9 +137,14 @@ def _client(url: str, options: ServerOptions, key: str | None, prefer_grpc: bool
         )
 
 
-def _require_version(connection: Connection) -> tuple[int, int]:
+def _require_version(connection: Connection, address: ServerAddress) -> tuple[int, int]:
     """The server's version, if it is one that can hold banks."""
-    info = connection.call(lambda c: c.info(), _CONNECT_PATIENCE)
+    try:
+        info = connection.call(lambda c: c.info(), _CONNECT_PATIENCE)
+    except UntrustedError:
+        raise
+    except StoreError as error:
+        raise _other_scheme(address) or error from error
     try:
         major, minor = (int(part) for part in info.version.split(".")[:2])
     except (AttributeError, ValueError) as error:
@@ -127,14 +161,29 @@ def _require_version(connection: Connection) -> tuple[int, int]:
     return major, minor
 
 
-def _probe_grpc(client: QdrantClient, host: str, port: int) -> None:
-    """Ask for something over gRPC; raises where nothing answers.
+def _other_scheme(address: ServerAddress) -> StoreError | None:
+    """The error to show where http was meant instead of https, or the reverse."""
+    rest = address.url.partition("://")[2]
+    if address.secure:
+        if speaks_tls(address.host, address.port) or not speaks_http(address.host, address.port):
+            return None
+        return StoreError(f"{address.url} answers, but in plain http, not https.", f"Write http://{rest}")
+    if not speaks_tls(address.host, address.port):
+        return None
+    return StoreError(f"{address.url} answers, but in https, not plain http.", f"Write https://{rest}")
+
+
+def _probe(client: QdrantClient, host: str, port: int) -> None:
+    """Ask for something over gRPC that needs no key and says nothing of the server but its version.
 
     Raises:
-        Exception: of the network or of the client.
+        NotShownError: nothing answers.
     """
-    # A port that swallows packets would keep gRPC waiting for its own, longer, time.
-    socket.create_connection((host, port), _PROBE_SECONDS).close()
-    client.info()
+    try:
+        # A port that swallows packets would keep gRPC waiting for its own, longer, time.
+        socket.create_connection((host, port), _PROBE_SECONDS).close()
+        client.info()
+    except Exception as error:
+        raise NotShownError(f"it does not answer over gRPC ({read_fault(error).text})") from error
     # Made on first use, which must not be by several threads at once.
     client.grpc_points, client.grpc_collections  # noqa: B018

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...schemas.collection import BankRecord
 from ...schemas.errors import LensbankError, StoreError, StoreFullError
+from .address import KEY_VARIABLE
 from .faults import Fault, read_fault
 from .options import ServerOptions
 
@@ -23,7 +24,6 @@ T = TypeVar("T")
 Notify = Callable[[str], None]
 
 METADATA_KEY = "lensbank"
-KEY_VARIABLE = "QDRANT_API_KEY"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 # An error inside the server may pass (it restarts, a shard recovers) or never will.
 _BROKEN_ATTEMPTS = 6
@@ -39,6 +39,18 @@ class CollectionExistsError(StoreError):
     """A collection of that name is there."""
 
 
+class DeniedError(StoreError):
+    """The key may not do this."""
+
+
+class UntrustedError(StoreError):
+    """The server's certificate is not one to trust."""
+
+
+class MissingError(StoreError):
+    """Nothing of that name is there."""
+
+
 class GaveUpError(StoreError):
     """The one who asked no longer wants the answer."""
 
@@ -46,13 +58,17 @@ class GaveUpError(StoreError):
 class Connection:
     """A client, the server's version, and the address as it may be shown: without credentials.
 
+    Collections and their records go over REST to the address that was given; rows may go over
+    gRPC, once that port has been shown to be the same server.
+
     Args:
-        client: connected.
+        client: connected, over REST.
         address: for messages.
         options: timeouts and patience.
-        protocol: ``grpc`` or ``rest``, for the rows.
         version: of the server, major and minor; ``None`` for the client's local mode.
         notify: told when the server keeps one waiting.
+        find_grpc: called once, before the first row is read or written, with the name of a bank
+            that is there, if one is known; returns a client for the rows, or ``None`` for REST.
     """
 
     def __init__(
@@ -60,22 +76,56 @@ class Connection:
         client: QdrantClient,
         address: str,
         options: ServerOptions | None = None,
-        protocol: str = "rest",
         version: tuple[int, int] | None = None,
         notify: Notify | None = None,
+        find_grpc: Callable[[Connection, str | None], QdrantClient | None] | None = None,
     ) -> None:
         """Nothing is requested yet."""
         self.client = client
         self.address = address
         self.options = options or ServerOptions()
-        self.protocol = protocol
         self.version = version
         self._notify = notify
+        self._find_grpc = find_grpc
+        self._grpc: QdrantClient | None = None
+        self._finding = threading.Lock()
         self._told_until = 0.0
         self._reached = False
         self._lock = threading.Lock()
         # The client's local mode loses rows when two threads write.
         self._turns: AbstractContextManager[Any] = threading.RLock() if version is None else nullcontext()
+
+    @property
+    def protocol(self) -> Literal["grpc", "rest"]:
+        """What the rows travel by; found out when it is first asked for."""
+        return self.protocol_for(None)
+
+    def protocol_for(self, bank: str | None) -> Literal["grpc", "rest"]:
+        """The same, with the name of a bank that is there.
+
+        Raises:
+            StoreError: only gRPC may be used, and it cannot be shown to reach this server.
+        """
+        with self._finding:
+            if self._find_grpc is not None:
+                self._grpc = self._find_grpc(self, bank)
+                self._find_grpc = None
+        return "rest" if self._grpc is None else "grpc"
+
+    def rows(
+        self,
+        bank: str,
+        work: Callable[[QdrantClient], T],
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> T:
+        """Run a request about the rows of a bank, by gRPC where that is this server; see :meth:`call`.
+
+        Raises:
+            StoreError: see :meth:`call` and :meth:`protocol_for`.
+        """
+        self.protocol_for(bank)
+        return self._repeat(self._grpc or self.client, work, patience, stop)
 
     def call(
         self,
@@ -93,15 +143,34 @@ class Connection:
         Raises:
             TooLargeError: the server takes it in smaller pieces only.
             CollectionExistsError: something of that name is there.
+            DeniedError: the key may not do this.
+            MissingError: nothing of that name is there.
             StoreFullError: the server's disk is full.
             StoreError: the server refuses, or did not answer in time.
         """
+        return self._repeat(self.client, work, patience, stop)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.client.close()
+        with self._finding:
+            self._find_grpc = None
+            if self._grpc is not None:
+                self._grpc.close()
+
+    def _repeat(
+        self,
+        client: QdrantClient,
+        work: Callable[[QdrantClient], T],
+        patience: float | None,
+        stop: threading.Event | None,
+    ) -> T:
         limit = self.options.patience if patience is None else patience
         began, pause, attempts = time.monotonic(), _FIRST_PAUSE, 0
         while True:
             try:
                 with self._turns:
-                    result = work(self.client)
+                    result = work(client)
             except LensbankError:
                 raise
             except Exception as error:
@@ -173,12 +242,12 @@ class Connection:
                 "Free some space there, then run the same command again: it goes on where it stopped.",
             )
         if fault.kind == "denied":
-            return StoreError(
+            return DeniedError(
                 f"The Qdrant server {self.address} refuses the key: {text}",
                 f"Set {KEY_VARIABLE} to a key that may do this.",
             )
         if fault.kind == "untrusted":
-            return StoreError(
+            return UntrustedError(
                 f"The certificate of the Qdrant server {self.address} cannot be trusted: {text}",
                 "Give the certificates that sign it: --server ca-file=FILE.",
             )
@@ -188,7 +257,8 @@ class Connection:
             if self._reached:
                 hint = "When it answers again, run the same command: it goes on where it stopped."
             return StoreError(f"The Qdrant server {self.address} failed{after}: {text}", hint)
-        return StoreError(f"The Qdrant server {self.address} refuses: {text}", "See the server's log.")
+        refusal = MissingError if fault.kind == "missing" else StoreError
+        return refusal(f"The Qdrant server {self.address} refuses: {text}", "See the server's log.")
 
     def _clean(self, text: str) -> str:
         key = os.environ.get(KEY_VARIABLE)

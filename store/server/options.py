@@ -19,7 +19,7 @@ class ServerOptions:
 
     Attributes:
         protocol: for the rows and searches; ``auto`` takes gRPC where it answers, else REST.
-        grpc_port: of the server.
+        grpc_port: of the server; one above the REST port by default, as Qdrant has it.
         timeout: seconds that one request may take.
         patience: seconds to wait for a server that does not answer before giving up.
         streams: uploads under way at once.
@@ -32,7 +32,7 @@ class ServerOptions:
     """
 
     protocol: Protocol = "auto"
-    grpc_port: int = 6334
+    grpc_port: int | None = None
     timeout: float = 120.0
     patience: float = 600.0
     streams: int = 4
@@ -65,6 +65,13 @@ def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 1 << 16:
+        raise ValueError("expected a port, 1 to 65535")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -74,7 +81,7 @@ def _seconds(text: str) -> float:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "protocol": _protocol,
-    "grpc_port": _positive(int),
+    "grpc_port": _port,
     "timeout": _positive(float),
     "patience": _seconds,
     "streams": _positive(int),

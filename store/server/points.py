@@ -34,15 +34,16 @@ def upsert(connection: Connection, batch: Batch, stop: threading.Event | None = 
         StoreError: the request failed.
     """
     seconds = max(1, round(connection.options.timeout))
-    points: Any = _grpc_request(batch) if connection.protocol == "grpc" else _rest_points(batch)
+    by_grpc = connection.protocol_for(batch.collection) == "grpc"
+    points: Any = _grpc_request(batch) if by_grpc else _rest_points(batch)
 
     def send(client: QdrantClient) -> None:
-        if connection.protocol == "grpc":
+        if by_grpc:
             client.grpc_points.Upsert(points, timeout=seconds)
         else:
             client.upsert(batch.collection, points=points, wait=True)
 
-    connection.call(send, stop=stop)
+    connection.rows(batch.collection, send, stop=stop)
 
 
 def _rest_points(batch: Batch) -> Any:

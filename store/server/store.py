@@ -80,8 +80,9 @@ class ServerBank(Bank):
                 )
                 for vector in queries[start : start + chunk].tolist()
             ]
-            answers = self._connection.call(
-                lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds)  # type: ignore[misc]
+            answers = self._connection.rows(
+                self.name,
+                lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds),  # type: ignore[misc]
             )
             found += [[Hit(str(p.id), p.score, p.payload or {}) for p in answer.points] for answer in answers]
         return found
@@ -91,8 +92,9 @@ class ServerBank(Bank):
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(ids), ROWS_PER_ANSWER):
             part = list(ids[start : start + ROWS_PER_ANSWER])
-            records = self._connection.call(
-                lambda c, p=part: c.retrieve(self.name, p, with_payload=True)  # type: ignore[misc]
+            records = self._connection.rows(
+                self.name,
+                lambda c, p=part: c.retrieve(self.name, p, with_payload=True),  # type: ignore[misc]
             )
             found |= {str(record.id): record.payload or {} for record in records}
         return found
@@ -101,8 +103,9 @@ class ServerBank(Bank):
         self, limit: int, offset: str | None = None, with_vectors: bool = False
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """See :meth:`Bank.scroll`."""
-        records, following = self._connection.call(
-            lambda c: c.scroll(self.name, limit=limit, offset=offset, with_payload=True, with_vectors=with_vectors)
+        records, following = self._connection.rows(
+            self.name,
+            lambda c: c.scroll(self.name, limit=limit, offset=offset, with_payload=True, with_vectors=with_vectors),
         )
         rows: list[tuple[str, Floats | None, dict[str, Any]]] = [
             (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, r.payload or {})
@@ -238,7 +241,7 @@ class ServerStore(Store):
 
     def close(self) -> None:
         """See :meth:`Store.close`."""
-        self._connection.client.close()
+        self._connection.close()
 
     def _require(self, name: str) -> BankRecord:
         record = self._connection.record(name)

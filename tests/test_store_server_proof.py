@@ -1,0 +1,184 @@
+"""Two servers on one machine: everything goes to the one that was asked."""
+
+import time
+
+import pytest
+from click.testing import CliRunner
+from qdrant_client import QdrantClient
+from standins import StandIn, free_pair, hold
+from test_store_rows import CORPUS, Rows
+
+from lensbank.cli import main_group
+from lensbank.schemas.errors import StoreError, UsageError
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
+from lensbank.store.server.proof import PROOF_COLLECTION, PROOF_KEY
+
+
+@pytest.fixture(scope="module")
+def neighbours():
+    """The first has REST alone; the second, which has banks of the same names, listens for gRPC one port above."""
+    port = free_pair()
+    with StandIn(grpc_port=port + 1) as second, StandIn(grpc=False, port=port) as first:
+        yield first, second
+
+
+@pytest.fixture
+def rows():
+    return Rows(120)
+
+
+def write(store, rows):
+    with store.writer(rows.identities(), "/model") as writer:
+        rows.put(writer)
+        writer.finish(CORPUS)
+
+
+def drop_all(server):
+    with open_store(server.url, server=ServerOptions(protocol="rest")) as store:
+        for info in store.list():
+            store.drop(info.name)
+
+
+def ids(server, identity):
+    with open_store(server.url, server=ServerOptions(protocol="rest")) as store, store.open(identity) as bank:
+        return {name for name, _, _ in bank.scroll(1000)[0]}
+
+
+@pytest.mark.parametrize("theirs", ["nothing", "banks of the same name"])
+def test_rows_listing_and_drop_go_to_the_server_that_was_asked(neighbours, rows, theirs):
+    first, second = neighbours
+    identity, others = rows.identities()[0], Rows(50, seed=7)
+    if theirs != "nothing":
+        with open_store(second.url, server=ServerOptions(protocol="rest")) as store:
+            write(store, others)
+    there = second.collections()
+    before, said = second.order_faults(), []
+    with open_store(first.url, notify=said.append) as store:
+        write(store, rows)
+        assert [info.rows for info in store.list()] == [120, 120]
+        with store.open(identity) as bank:
+            hits = bank.search(rows.vectors[4][:3], 1)
+            assert [h[0].id for h in hits] == rows.ids[:3]
+            assert set(bank.payloads(rows.ids)) == set(rows.ids)
+        assert ids(first, identity) == set(rows.ids)
+        for info in store.list():
+            store.drop(info.name)
+    assert first.collections() == [] and second.collections() == there
+    if theirs != "nothing":
+        assert ids(second, identity) == set(others.ids)
+        drop_all(second)
+    assert second.order_faults()["grpc writes"] == before["grpc writes"]
+    assert said == [
+        f"It cannot be shown that gRPC port {first.port + 1} is the Qdrant server {first.url}: another server answers "
+        "there. Rows go over REST; --server grpc-port=... or protocol=rest ends this note."
+    ]
+
+
+def test_grpc_alone_is_refused_where_another_server_answers(neighbours, rows):
+    first, second = neighbours
+    for port in (None, second.grpc_port):
+        with pytest.raises(StoreError, match="another server answers there. No row went there"):
+            open_store(first.url, server=ServerOptions(protocol="grpc", grpc_port=port))
+    with open_store(first.url, server=ServerOptions(protocol="rest")) as store:
+        write(store, rows)
+    with pytest.raises(StoreError, match="another server answers there"):
+        open_store(first.url, server=ServerOptions(protocol="grpc"))
+    assert "lensbank_proof" not in str(metadata(first, rows))
+    drop_all(first)
+    assert first.collections() == second.collections() == []
+
+
+def metadata(server, rows):
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    found = [client.get_collection(identity.name()).config.metadata for identity in rows.identities()]
+    client.close()
+    return found
+
+
+def test_commands_reach_the_server_that_was_asked(neighbours, rows):
+    first, second = neighbours
+    for server, those in ((first, rows), (second, Rows(50, seed=7))):
+        with open_store(server.url, server=ServerOptions(protocol="rest")) as store:
+            write(store, those)
+    name = rows.identities()[0].name()
+    listed = CliRunner().invoke(main_group, ["banks", "list", "--store", first.url])
+    assert listed.exit_code == 0 and "120" in listed.output and " 50" not in listed.output
+    dropped = CliRunner().invoke(main_group, ["banks", "drop", "--store", first.url, name, "--yes"])
+    assert dropped.exit_code == 0, dropped.output
+    assert name not in first.collections() and name in second.collections()
+    refused = CliRunner().invoke(main_group, ["banks", "list", "--store", first.url, "--server", "protocol=grpc"])
+    assert refused.exit_code == 1 and "another server answers there" in refused.output
+    drop_all(first)
+    drop_all(second)
+
+
+@pytest.mark.parametrize("with_banks", [False, True])
+def test_a_proof_leaves_nothing_behind(rows, with_banks):
+    with StandIn() as server:
+        if with_banks:
+            with open_store(server.url) as store:
+                write(store, rows)
+            there = metadata(server, rows)
+        with open_store(server.url, server=ServerOptions(protocol="grpc")) as store:
+            assert store.protocol == "grpc"
+        assert server.collections() == (sorted(i.name() for i in rows.identities()) if with_banks else [])
+        assert not with_banks or metadata(server, rows) == there
+
+
+def test_what_a_killed_process_left_is_removed_when_it_is_old(rows):
+    with StandIn() as server:
+        client = QdrantClient(url=server.url, check_compatibility=False)
+        old, new = time.time() - 3600, time.time()
+        from qdrant_client import models
+
+        tiny = models.VectorParams(size=1, distance=models.Distance.DOT)
+        for nonce, when in (("a", old), ("b", new)):
+            client.create_collection(PROOF_COLLECTION + nonce, tiny, metadata={PROOF_KEY + nonce: when})
+        client.create_collection(PROOF_COLLECTION + "foreign", tiny)
+        with open_store(server.url, server=ServerOptions(protocol="grpc")) as store:
+            assert server.collections() == [PROOF_COLLECTION + "b", PROOF_COLLECTION + "foreign"]
+            write(store, rows)
+        name = rows.identities()[0].name()
+        client.update_collection(name, metadata={PROOF_KEY + "a": old, PROOF_KEY + "b": new})
+        with open_store(server.url) as store, store.open(name) as bank:
+            bank.search(rows.vectors[4][:1], 1)
+        left = [key for key in client.get_collection(name).config.metadata if key.startswith(PROOF_KEY)]
+        assert left == [PROOF_KEY + "b"]
+        client.close()
+
+
+def test_a_key_that_may_only_read_reads_over_rest(rows, monkeypatch):
+    with StandIn(QDRANT__SERVICE__API_KEY="writes", QDRANT__SERVICE__READ_ONLY_API_KEY="reads") as server:
+        monkeypatch.setenv("QDRANT_API_KEY", "writes")
+        with open_store(server.url) as store:
+            write(store, rows)
+            assert store.protocol == "grpc"
+        monkeypatch.setenv("QDRANT_API_KEY", "reads")
+        said = []
+        with open_store(server.url, notify=said.append) as store, store.open(rows.identities()[0]) as bank:
+            assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
+            assert bank.count() == 120
+        assert len(said) == 1 and "the key may not write" in said[0] and "Rows go over REST" in said[0]
+        with pytest.raises(StoreError, match="the key may not write"):
+            open_store(server.url, server=ServerOptions(protocol="grpc"))
+
+
+def test_listing_asks_nothing_over_grpc(rows):
+    with StandIn() as server:
+        with open_store(server.url) as store:
+            write(store, rows)
+        before = server.order_faults()
+        with open_store(server.url) as store:
+            assert len(store.list()) == 2
+        after = server.order_faults()
+        assert after["grpc"] == before["grpc"] and after["rest writes"] == before["rest writes"]
+
+
+def test_a_port_with_none_above_it():
+    with pytest.raises(StoreError), hold(free_pair()) as held:  # nobody answers there: the port is what is looked at
+        open_store(f"http://127.0.0.1:{held.getsockname()[1]}", server=ServerOptions(patience=0))
+    with pytest.raises(UsageError, match="grpc-port cannot be '65536'.*1 to 65535"):
+        from lensbank.store.server.options import parse_options
+
+        parse_options(["grpc-port=65536"])
