@@ -76,6 +76,7 @@ def test_folders(text):
         ("http://me:secret@host", "QDRANT_API_KEY"),
         ("ftp://me:secret@host", "http://host"),
         ("me:secret@host:6333", "http://host:6333"),
+        ("localhost:6333?key=secret", "http://localhost:6333"),
     ],
 )
 def test_neither_is_refused_with_what_to_write_and_nothing_is_made(text, instead, tmp_path, monkeypatch):
@@ -99,8 +100,12 @@ def test_a_folder_of_such_a_name_is_reached_by_its_path(tmp_path, monkeypatch):
     (tmp_path / "localhost:6333").mkdir()
     with open_store("./localhost:6333") as store:
         assert store.list() == []
+    with open_store(Path("./localhost:6333")) as store:  # which forgets the ./
+        assert store.list() == []
     with pytest.raises(UsageError, match=r"\./localhost:6333"):
         open_store("localhost:6333")
+    with pytest.raises(UsageError, match=r"\./localhost:6334"):
+        open_store(Path("localhost:6334"), create=True)
     with pytest.raises(BankNotFoundError):
         open_store("./localhost:6334")
 

@@ -58,11 +58,14 @@ def is_server(target: str | Path) -> bool:
     if scheme or _MISTYPED.match(text):
         raise UsageError(_no_url(text, scheme[1].lower() if scheme else ""), *_instead(text))
     found = _FOUR_NUMBERS.fullmatch(text) or _HOST_PORT.fullmatch(text)
+    if isinstance(target, Path) and target.is_dir():
+        return False  # a path forgets that it was written with ./
     if found and found["host"]:
         host = text.removeprefix("//").rpartition("@")[2]
+        host = re.split(r"[?#]", host, maxsplit=1)[0]
         raise UsageError(
             f"{_shown(text)} may be a server or a folder.",
-            f"For the server write http://{host} (or https://{host}), for a folder ./{text.lstrip('/')}",
+            f"For the server write http://{host} (or https://{host}), for a folder ./{host}",
         )
     return False
 
