@@ -36,7 +36,7 @@ def test_servers(text, url, port):
 
 @pytest.mark.parametrize(
     "text",
-    ["store", "./localhost:6333", "/data/a:6333", "my.store", "2024-11-28", "a b", "C:\\banks", "http", "x:y", "~"],
+    ["store", "sub/localhost:6333", "/data/a:6333", "my.store", "2024-11-28", "a b", "C:\\banks", "http", "x:y", "~"],
 )
 def test_folders(text):
     assert not is_server(text)
