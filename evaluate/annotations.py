@@ -10,7 +10,6 @@ A word list is a JSON object: category name → ``{"synonyms": [...], "hypernyms
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,12 @@ from typing import Any
 
 from ..query.images import image_files
 from ..schemas.errors import InputError
+from ..schemas.reading import NotOfKindError, read_json
 from ..schemas.results import PixelBox
 from .matching import Concept
+
+#: Bytes of an annotation file: the largest of COCO and LVIS have half of a gigabyte.
+_LONGEST = 4 << 30
 
 #: Group of images that name none.
 ALL = "all images"
@@ -117,13 +120,11 @@ def things_under(box: PixelBox, things: Sequence[Thing]) -> tuple[int, ...]:
 
 def _load(file: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data: dict[str, Any] = read_json(file, dict[str, Any], _LONGEST)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.", "Check the path.") from error
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}.", "Expected UTF-8 text.") from error
-    if not isinstance(data, dict):
-        raise _wrong(file, f"expected a JSON object, found {type(data).__name__}")
+    except NotOfKindError as error:
+        raise _wrong(file, str(error)) from error
     return data
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..query.recall import Recall
 from ..schemas.errors import InputError, UsageError
+from ..schemas.reading import checked, parse_json, read_json
 from ..schemas.results import PixelBox
 
 RUN_FILE = "run.json"
@@ -83,8 +84,8 @@ class ImageWords:
         Raises:
             ValueError, KeyError, TypeError: it is none.
         """
-        data = json.loads(line)
-        return cls(
+        data: dict[str, Any] = parse_json(line, dict[str, Any])
+        found = cls(
             name=data["image"],
             sha256=data["sha256"],
             width=data["width"],
@@ -95,6 +96,7 @@ class ImageWords:
             random=_by_layer(data["random"]),
             recall=_recall(data["recall"]) if "recall" in data else None,
         )
+        return checked(found)
 
 
 def _by_layer(data: Mapping[str, Any]) -> dict[int, dict[str, tuple[Words, ...]]]:
@@ -175,7 +177,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def _require_same(run: Path, settings: Mapping[str, Any]) -> None:
     try:
-        before = json.loads(run.read_text(encoding="utf-8"))
+        before: dict[str, Any] = read_json(run, dict[str, Any])
     except (OSError, ValueError) as error:
         raise InputError(f"{run} cannot be read ({error}).", "Give another --out, or delete that folder.") from error
     now = json.loads(json.dumps({"version": _VERSION, **settings}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import re
 import warnings
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from ..schemas.errors import ModelError, UsageError
+from ..schemas.reading import NotOfKindError, read_json
 from .devices import pick_device
 
 #: What transformers works out by itself.
@@ -163,14 +163,16 @@ def _device_map(text: str) -> str | dict[str, int | str]:
             f"It is {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data: dict[str, int | str] = read_json(path, dict[str, int | str])
+        if not data:
+            raise NotOfKindError("it is empty")
+    except OSError as error:
         raise UsageError(f"The device map {text} cannot be read: {error}.", "It must be JSON.") from error
-    if not isinstance(data, dict) or not data or not all(isinstance(place, int | str) for place in data.values()):
+    except NotOfKindError as error:
         raise UsageError(
-            f"The device map {text} is no table of module names and devices.",
+            f"The device map {text} is no table of module names and devices: {error}.",
             'It looks like {"model.visual": 0, "model.language_model": "cpu", "lm_head": "disk"}.',
-        )
+        ) from error
     return data
 
 

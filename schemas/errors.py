@@ -17,6 +17,7 @@ The tree::
         ├── BankNotFoundError      no such bank
         ├── BankMismatchError      made by another model, tokenizer or convention
         ├── BankIncompleteError    an ingest did not finish
+        ├── DamagedRecordError     a bank's record cannot be read, or is another bank's
         ├── StoreLockedError       another process is writing
         │   └── LeavingError       it has lost its parent, and will end by itself
         └── StoreFullError         no space left, or the folder cannot be written
@@ -105,6 +106,10 @@ class BankMismatchError(StoreError):
 
 class BankIncompleteError(StoreError):
     """The ingest that makes a bank has not finished."""
+
+
+class DamagedRecordError(StoreError):
+    """A bank's record is missing, cannot be read, or is another bank's; it hinders no other, and can be dropped."""
 
 
 class StoreLockedError(StoreError):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .reading import checked
+
 RESULT_VERSION = 1
 
 #: The paper's three (section 3): how they are asked for, and what they are called.
@@ -265,11 +267,21 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     """Read a reading back from its JSON.
 
     Raises:
-        ValueError: written by another version of the schema.
-        KeyError: a field is missing.
+        ValueError: written by another version of the schema, or it is no reading; the message names the field.
     """
+    if not isinstance(data, Mapping) or "version" not in data:
+        raise ValueError("no reading: it has no version")
     if data["version"] != RESULT_VERSION:
         raise ValueError(f"result schema version {data['version']}, expected {RESULT_VERSION}")
+    try:
+        return checked(_reading(data))
+    except KeyError as error:
+        raise ValueError(f"no reading: it has no {error.args[0]!r}") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"no reading: {error}") from error
+
+
+def _reading(data: Mapping[str, Any]) -> Reading:
     fields = {k: v for k, v in data.items() if k != "version"}
     search = {**fields["search"]}
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])

@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
-from ..schemas.errors import BankIncompleteError, StoreError
+from ..schemas.errors import BankIncompleteError, DamagedRecordError
+from ..schemas.imports import ImportRecord
 from ..schemas.plans import PlanRecord
+from ..schemas.reading import checked, parse_json, read_json
 from ..schemas.version import tool_version
 from .counts import restores, with_corpora
 
@@ -44,38 +47,85 @@ def read_sidecar(folder: Path) -> Sidecar | None:
 
     Raises:
         BankMismatchError: written by a newer version.
-        StoreError: it cannot be read or is not a record.
+        DamagedRecordError: it cannot be read or is not a record.
     """
     path = folder / RECORD_FILE
     try:
-        data = json.loads(path.read_bytes())
-        sidecar = Sidecar(BankRecord.from_dict(data), int(data["rows"]), str(data["index"]), data.get("manifest"))
+        data: dict[str, Any] = read_json(path, dict[str, Any])
+        sidecar = checked(Sidecar(_record(data), data["rows"], data["index"], data.get("manifest")))
     except (FileNotFoundError, NotADirectoryError):
         if (folder / SHARD_DIR / "segments").is_dir():
-            raise StoreError(
+            raise DamagedRecordError(
                 f"Bank {folder.name} in {folder.parent} is damaged: its record {RECORD_FILE} is missing.",
                 _NO_RECORD.format(folder.name),
             ) from None
         return None
     except OSError as error:
-        raise StoreError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
+        raise DamagedRecordError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{path} is not a bank's record ({type(error).__name__}: {error}).",
-            _NO_RECORD.format(folder.name),
+        raise DamagedRecordError(
+            f"{path} is not a bank's record: {_fault(error)}.", _NO_RECORD.format(folder.name)
         ) from error
     require_name(folder.name, sidecar.record, str(folder.parent))
     return sidecar
+
+
+def _record(data: Any) -> BankRecord:
+    """A record of any version that is known.
+
+    Raises:
+        BankMismatchError: written by a newer version.
+        ValueError, KeyError, TypeError, AttributeError: it is none.
+    """
+    parse_json(json.dumps(data), _Shape)
+    return checked(BankRecord.from_dict(data))
+
+
+@dataclass
+class _CorpusShape:
+    name: str
+    imported: ImportRecord | None = None
+
+
+@dataclass
+class _Shape:
+    """What a record of any version has, before it is put together."""
+
+    version: int
+    identity: dict[str, Any]
+    corpora: tuple[_CorpusShape, ...]
+
+
+def record_in(data: Any, name: str, where: str) -> BankRecord:
+    """The record in a collection's metadata.
+
+    Raises:
+        BankMismatchError: written by a newer version.
+        DamagedRecordError: it is none, or another bank's.
+    """
+    try:
+        record = _record(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecordError(
+            f"The record of bank {name} in {where} is damaged: {_fault(error)}.", _NO_RECORD.format(name)
+        ) from error
+    require_name(name, record, where)
+    return record
+
+
+def _fault(error: Exception) -> str:
+    """What a record lacks, or which of its fields is of another kind."""
+    return f"it has no {error.args[0]!r}" if isinstance(error, KeyError) and error.args else str(error)
 
 
 def require_name(name: str, record: BankRecord, where: str) -> None:
     """Refuse a record that is not the one of the bank it is found at: a name follows from what is on record.
 
     Raises:
-        StoreError: it is another bank's, or was changed.
+        DamagedRecordError: it is another bank's, or was changed.
     """
     if record.identity.name() != name:
-        raise StoreError(
+        raise DamagedRecordError(
             f"Bank {name} in {where} is damaged: its record is that of {record.identity.name()} "
             f"({record.identity.model}, layer {record.identity.layer}).",
             "Give the folder its own name back if it was renamed; else "

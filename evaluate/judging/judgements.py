@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...schemas.errors import InputError
+from ...schemas.reading import checked, parse_json
 from .verdict import KINDS, Verdict
 
 JUDGEMENTS_FILE = "judgements.jsonl"
@@ -112,7 +113,7 @@ class JudgementsFile:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
             try:
-                self.all.append(_judgement(json.loads(line)))
+                self.all.append(_judgement(parse_json(line, dict[str, Any])))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"Line {number} of {self.path} is damaged ({error}).", "Take that line out; it is asked again."
@@ -123,4 +124,4 @@ def _judgement(data: Mapping[str, Any]) -> Judgement:
     if data["verdict"] is not None and data["verdict"] not in KINDS:
         raise ValueError(f"no verdict: {data['verdict']!r}")
     lists = {name: tuple(data[name]) for name in ("patch", "shown", "words")}
-    return Judgement(**{**data, **lists})
+    return checked(Judgement(**{**data, **lists}))

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ...schemas.errors import InputError
+from ...schemas.reading import checked, read_json
 from ..records import write_whole
 from .items import Use
 
 KEY_FILE = "labels-key.json"
 _VERSION = 1
+#: Bytes of a key: some hundred for each question.
+_LONGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,18 @@ class Key:
         """
         path = folder / KEY_FILE
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(path, dict[str, Any], _LONGEST)
             if data["version"] != _VERSION:
                 raise ValueError(f"version {data['version']}, expected {_VERSION}")
-            return cls(
-                seed=int(data["seed"]),
-                items={str(number): str(question) for number, question in data["items"].items()},
-                wordless=tuple(data["wordless"]),
-                groups=tuple(data["groups"]),
-                uses=tuple(Use(*use) for use in data["uses"]),
-                frame=dict(data["frame"]),
+            return checked(
+                cls(
+                    seed=data["seed"],
+                    items=data["items"],
+                    wordless=tuple(data["wordless"]),
+                    groups=tuple(data["groups"]),
+                    uses=tuple(Use(*use) for use in data["uses"]),
+                    frame=data["frame"],
+                )
             )
         except FileNotFoundError as error:
             raise InputError(

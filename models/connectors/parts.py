@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionModel, Dinov2Model, SiglipVisionModel
 
 from ...schemas.errors import ModelError
+from ...schemas.reading import read_json
 from ..loading_errors import translated
 from .checkpoint import ENCODERS, Recipe
 
@@ -77,8 +77,8 @@ def text_config(part: Part, recipe: Recipe) -> tuple[Any, list[str]]:
         ModelError: it is no language model of that shape.
     """
     with translated(part.name, "configuration"):
-        settings = json.loads((part.folder / "config.json").read_text(encoding="utf-8"))
-        kind = _RENAMED.get(settings["model_type"])
+        settings: dict[str, Any] = read_json(part.folder / "config.json", dict[str, Any])
+        kind = _RENAMED.get(str(settings.get("model_type")))
         config = (
             AutoConfig.for_model(kind, **{k: v for k, v in settings.items() if k != "model_type"})
             if kind

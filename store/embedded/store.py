@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...schemas.collection import BankIdentity
-from ...schemas.errors import BankNotFoundError, StoreError
+from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
 from ...schemas.plans import PlanRecord
 from ..base import BankInfo, BankInfos, Store
 from ..damage import DamagedBank, FilesReport
@@ -30,11 +30,11 @@ from .locks import BankLock
 _DROPPED = ".dropped-"
 
 
-def _read(folder: Path) -> Sidecar | StoreError | None:
+def _read(folder: Path) -> Sidecar | DamagedRecordError | BankMismatchError | None:
     """A bank's record, or what is wrong with it; ``None`` where there is no bank."""
     try:
         return read_sidecar(folder)
-    except StoreError as error:
+    except (DamagedRecordError, BankMismatchError) as error:  # the latter of a newer version
         return error
 
 

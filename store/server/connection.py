@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...schemas.collection import BankRecord
 from ...schemas.errors import LensbankError, StoreError, StoreFullError
+from ..records import record_in
 from .address import KEY_VARIABLE
 from .faults import Fault, read_fault
 from .options import ServerOptions
@@ -197,10 +198,10 @@ class Connection:
 
         Raises:
             BankMismatchError: written by a newer version.
-            StoreError: the request failed.
+            StoreError: the request failed, or the record is damaged.
         """
         data = (self.metadata(name) or {}).get(METADATA_KEY)
-        return None if data is None else BankRecord.from_dict(data)
+        return None if data is None else record_in(data, name, self.address)
 
     def metadata(self, name: str, patience: float | None = None) -> dict[str, Any] | None:
         """All metadata of a collection; ``None`` where it is not there.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...schemas.collection import BankIdentity, BankRecord
-from ...schemas.errors import BankNotFoundError, StoreError
+from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
 from ..approximation import Fallback, oversampling
 from ..base import Bank, BankInfo, BankInfos, Hit, Store
+from ..damage import DamagedBank
 from ..records import require_complete
 from ..rows import unit_queries
 from ..writing import BankWriter
@@ -203,13 +205,31 @@ class ServerStore(Store):
     def list(self) -> BankInfos:
         """See :meth:`Store.list`; collections that are not banks are left out."""
         banks = []
-        names = [c.name for c in self._connection.call(lambda c: c.get_collections()).collections]
-        for name in sorted(names):
-            record = self._connection.record(name)
-            if record is not None:
+        for name, record in self._records():
+            if isinstance(record, BankRecord):
                 rows = ServerBank(self._connection, name, record).count()
                 banks.append(BankInfo(name, record, rows, None))
         return banks
+
+    def damaged(self) -> tuple[DamagedBank, ...]:
+        """See :meth:`Store.damaged`."""
+        return tuple(
+            DamagedBank(name, error.message, error.hint)
+            for name, error in self._records()
+            if isinstance(error, StoreError)
+        )
+
+    def _records(self) -> Iterator[tuple[str, BankRecord | StoreError]]:
+        """Every bank's record, or what is wrong with it."""
+        names = [c.name for c in self._connection.call(lambda c: c.get_collections()).collections]
+        for name in sorted(names):
+            try:
+                record = self._connection.record(name)
+            except (DamagedRecordError, BankMismatchError) as error:  # the latter of a newer version
+                yield name, error
+            else:
+                if record is not None:
+                    yield name, record
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> ServerBank:
         """See :meth:`Store.open`; a server does its own locking."""
@@ -235,8 +255,9 @@ class ServerStore(Store):
         return ServerWriter(self._connection, identities, source, plan)
 
     def drop(self, name: str) -> None:
-        """See :meth:`Store.drop`."""
-        self._require(name)
+        """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""
+        with suppress(DamagedRecordError, BankMismatchError):
+            self._require(name)
         self._connection.call(lambda c: c.delete_collection(name))
 
     def close(self) -> None:

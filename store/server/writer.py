@@ -15,7 +15,7 @@ from ...schemas.payload import merged
 from ...schemas.plans import PlanRecord
 from ..approximation import GRAPH_FROM_ROWS
 from ..counts import count_named, names_of, opened, settle
-from ..records import begun, finished, new_record
+from ..records import begun, finished, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .collections import build_index, create_indexes, creation, read_limits
@@ -213,7 +213,7 @@ class ServerWriter(BankWriter):
                 f"The server {self._connection.address} has a collection {name} that is not a bank.",
                 "Delete or rename it, or use another server.",
             )
-        record = BankRecord.from_dict(metadata[METADATA_KEY])
+        record = record_in(metadata[METADATA_KEY], name, self._connection.address)
         record.identity.require_match(identity)
         if not ours:
             require_free(self._connection, name, metadata)
