@@ -7,6 +7,8 @@ Safetensors hold tensors only. Pickled files (``.pt``, ``.bin``) go through torc
 from __future__ import annotations
 
 import pickle
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,27 @@ def load_plain(path: Path) -> Any:
             f"{path} is no file of torch.save that can be mapped into memory: {_line(error)}",
             "It may be incomplete; get it again.",
         ) from error
+
+
+def require_intact(path: Path) -> None:
+    """Compare a file of torch with the checksums that it carries: it is a zip archive with a CRC-32 of each part.
+
+    Reading tensors from a mapped file compares none. Files of before torch 1.6 carry no checksums.
+
+    Raises:
+        InputError: a part is damaged, or the archive is cut short.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: {_line(error)}", "Get it again.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if damaged is not None:
+        raise InputError(f"{path} is damaged: the checksum of its part {damaged!r} is another.", "Get it again.")
 
 
 def tensors_of(path: Path) -> Iterator[tuple[str, Tensor]]:

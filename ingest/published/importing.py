@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...models.tokens import BulkTokenizer
 from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord
-from ...schemas.errors import BankMismatchError, InputError
+from ...schemas.errors import BankMismatchError, InputError, StateError
 from ...schemas.imports import ImportRecord
 from ...schemas.progress import Progress, Silent
 from ...store.base import BankInfo, Store
@@ -171,14 +171,33 @@ class _Layer:
         cache = read_cache(self._path)
         self._require_fit(cache)
         identity = self._identity(cache)
-        with store.writer([identity], self._target.loaded.source, expected_rows=len(cache.metadata)) as writer:
-            locator = self._write(writer, cache)
-            record = self._record(cache, digest)
-            rows = record.located + record.relocated + record.unlocated
-            writer.finish(
-                CorpusRecord(self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record)
-            )
+        writer = store.writer([identity], self._target.loaded.source, expected_rows=len(cache.metadata))
+        try:
+            with writer:
+                locator = self._write(writer, cache)
+                record = self._record(cache, digest)
+                rows = record.located + record.relocated + record.unlocated
+                if not rows:
+                    raise InputError(f"No row of {self._file} can be used: {self._of_what_kind()}.", "Fetch it again.")
+                writer.finish(
+                    CorpusRecord(
+                        self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record
+                    )
+                )
+        except (InputError, BankMismatchError, StateError):
+            # The file is refused: nothing will ever finish the bank, which was not there before.
+            store.drop(identity.name())
+            raise
         return Imported(identity.name(), self._layer, rows, record)
+
+    def _of_what_kind(self) -> str:
+        """Why rows were left out."""
+        kinds = {
+            "broken": "whose states are NaN, infinite or zero",
+            "special": "of special or invisible tokens",
+            "repeated": "of prefixes that are there already",
+        }
+        return ", ".join(f"{self._counts[kind]:,} {what}" for kind, what in kinds.items() if self._counts[kind])
 
     def _settled(self, store: Store, info: BankInfo, digest: str) -> bool:
         """Whether the bank is there already; what an interrupted import left is dropped.

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.tensor_files import load_plain
+from ...models.tensor_files import load_plain, require_intact
 from ...schemas.errors import InputError, LayerError
 
 CACHE_FILE = "embeddings_cache.pt"
@@ -110,6 +110,7 @@ def read_cache(path: Path) -> Cache:
     Raises:
         InputError: it cannot be read safely, or is no such file.
     """
+    require_intact(path)
     data = load_plain(path)
     embeddings = data.get("embeddings") if isinstance(data, Mapping) else None
     metadata = data.get("metadata") if isinstance(data, Mapping) else None
