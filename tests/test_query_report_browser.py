@@ -101,24 +101,24 @@ def test_a_neighbour_is_a_word_a_score_a_bank_layer_and_its_sentence(show):
         assert len(set(colours)) == 3
 
 
-def test_a_click_holds_a_patch_and_another_lets_it_go(show):
+def test_a_click_pins_a_patch_and_another_unpins_it(show):
     with show(image_reading()) as page:
         patch(page, 6).click()
-        expects(page.locator("#lock")).to_have_text("Held")
+        expects(page.locator("#lock")).to_have_text("Pinned")
         patch(page, 1).hover()
         expects(page.locator("#hovered")).to_contain_text("Row 0, column 1: r0c1L4 0.31")
         expects(place(page)).to_have_text("Row 1, column 2")
-        patch(page, 1).click()  # holds this one instead
+        patch(page, 1).click()  # pins this one instead
         expects(place(page)).to_have_text("Row 0, column 1")
         expects(page.locator("#lock")).to_have_attribute("aria-pressed", "true")
         patch(page, 1).click()
-        expects(page.locator("#lock")).to_have_text("Hold")
+        expects(page.locator("#lock")).to_have_text("Pin")
         patch(page, 2).hover()
         expects(place(page)).to_have_text("Row 0, column 2")
         page.keyboard.press("Enter")
         page.locator("#lock").click()
         page.keyboard.press("Escape")
-        expects(page.locator("#lock")).to_have_text("Hold")
+        expects(page.locator("#lock")).to_have_text("Pin")
 
 
 def test_arrows_walk_from_patch_to_patch(show):
@@ -438,13 +438,13 @@ def test_the_address_keeps_the_view_and_opens_it_again(show):
     assert hash_ == "#layer=8&patch=0:1,3&held=1&lens=embedding&colour=find&words=0&find=er1c3L8"
     with show(reading, at=hash_) as page:
         expects(place(page)).to_have_text("Row 1, column 3")
-        expects(page.locator("#lock")).to_have_text("Held")
+        expects(page.locator("#lock")).to_have_text("Pinned")
         expects(page.locator("#layer-name")).to_contain_text("Layer 8")
         expects(page.locator("#legend")).to_contain_text("in 1 patch of 12")
         expects(page.locator("#lens")).to_have_value("embedding")
     with show(reading, at="#layer=99&patch=9:9,9&lens=x&colour=y&reading=7&held=1") as page:
         expects(place(page)).to_have_text("Row 1, column 1")
-        expects(page.locator("#lock")).to_have_text("Hold")
+        expects(page.locator("#lock")).to_have_text("Pin")
 
 
 def copied(page, press):
@@ -529,7 +529,7 @@ def test_touch(show):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         patch(page, 9).tap()
         expects(place(page)).to_have_text("Row 2, column 1")
-        expects(page.locator("#lock")).to_have_text("Held")
+        expects(page.locator("#lock")).to_have_text("Pinned")
         expects(page.locator("#hovered")).to_contain_text("r2c1L4")
         page.locator("#layer-up").tap()
         expects(page.locator("#layer-name")).to_contain_text("Layer 8")

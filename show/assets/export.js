@@ -52,7 +52,7 @@ function figureName() {
   return `${stem}-layer${layerAt(state.layer).layer}${held}`;
 }
 
-/** The view as a figure: the patches as shown, their legend, and what the held patch means. */
+/** The view as a figure: the patches as shown, their legend, and what the pinned patch means. */
 function figureSvg() {
   const one = reading();
   const layer = layerAt(state.layer);
@@ -92,7 +92,7 @@ function figureSvg() {
   );
 }
 
-/** What each lens says of the held patch. */
+/** What each lens says of the pinned patch. */
 function figurePanel(one, layer) {
   const ink = rgb(INK.light);
   const name = one.kind === "image" ? placeName(one, state.token) : tokenText(one.tokens.text[state.token]);

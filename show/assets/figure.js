@@ -65,7 +65,7 @@ function drawFrames() {
   frames.dataset.held = state.locked;
 }
 
-/** One line on the patch under the pointer, which another that is held keeps from the panel, or on the chosen one. */
+/** One line on the patch under the pointer, which another that is pinned keeps from the panel, or on the chosen one. */
 function drawHovered() {
   const one = reading();
   const token = hovered ?? state.token;
@@ -73,7 +73,7 @@ function drawHovered() {
   const at = bestOf(found, token);
   const said = at < 0 ? "nothing" : wordOf(state.lens, found.entry[at]);
   const score = at < 0 ? "" : ` ${shownScore(strength(found, at), Boolean(found.probability))}`;
-  const held = state.locked && token === state.token ? " (held)" : "";
+  const held = state.locked && token === state.token ? " (pinned)" : "";
   byId("hovered").replaceChildren(`${placeName(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
 }
 
@@ -119,7 +119,7 @@ function scaleChoice() {
   return select;
 }
 
-/** Choose a token, unless another is held. */
+/** Choose a token, unless another is pinned. */
 function point(token) {
   hovered = token;
   if (!state.locked && token !== null) change({ token });
@@ -128,7 +128,7 @@ function point(token) {
 }
 
 /** Hold a token; once more lets it go. */
-function hold(token) {
+function pin(token) {
   const again = state.locked && token === state.token;
   change({ token, locked: !again });
   speakSoon();
@@ -147,7 +147,7 @@ function listenToFigure() {
   figure.addEventListener("pointerleave", () => point(null));
   figure.addEventListener("click", (event) => {
     const token = tokenAt(event);
-    if (token !== null) hold(token);
+    if (token !== null) pin(token);
   });
   new ResizeObserver(() => {
     if (!geometry) return;

@@ -4,8 +4,8 @@
 const KEYS = [
   ["← ↑ → ↓", "walk from patch to patch"],
   ["Home End", "first and last patch of the row"],
-  ["Enter, space", "hold the patch, or let it go"],
-  ["Esc", "let it go"],
+  ["Enter, space", "pin the patch, or unpin it"],
+  ["Esc", "unpin"],
   ["[ ]", "previous and next layer; Page Up and Page Down do the same"],
   ["1 2 3 4", "plain, score, where is…, bank layer"],
   ["/", "type a word to look for"],
@@ -60,7 +60,7 @@ function focusFind() {
   byId("find").select();
 }
 
-/** Choose the next patch in a direction and hold it, so that the pointer does not take it away. */
+/** Choose the next patch in a direction and pin it, so that the pointer does not take it away. */
 function walk(dx, dy) {
   const one = reading();
   const next = one.kind === "image" || dy ? neighborTo(one, geometry.cells, state.token, dx, dy) : alongText(one, dx);

@@ -65,7 +65,7 @@ function makeCrop(one) {
 function drawLock() {
   const lock = byId("lock");
   lock.setAttribute("aria-pressed", state.locked);
-  lock.textContent = state.locked ? "Held" : "Hold";
+  lock.textContent = state.locked ? "Pinned" : "Pin";
 }
 
 function drawLenses() {
@@ -231,7 +231,7 @@ function speakSoon() {
         .map((entry) => `${entry.word} ${scoreText(entry)}`);
       return `${lensTitle(lens)}: ${words.join(", ") || "nothing"}`;
     });
-    byId("spoken").textContent = `${place}, layer ${layer.layer}${state.locked ? ", held" : ""}. ${said.join(". ")}`;
+    byId("spoken").textContent = `${place}, layer ${layer.layer}${state.locked ? ", pinned" : ""}. ${said.join(". ")}`;
   }, 180);
 }
 
