@@ -233,7 +233,8 @@ class BankRecord:
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with the record's version."""
         plan = None if self.plan is None else self.plan.to_dict()
-        return {**asdict(self), "corpora": [asdict(c) for c in self.corpora], "plan": plan, "version": self.version}
+        fields = {**asdict(self), "corpora": [asdict(c) for c in self.corpora], "plan": plan}
+        return {"version": self.version, **{name: value for name, value in fields.items() if name != "version"}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankRecord:

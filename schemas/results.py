@@ -50,6 +50,11 @@ class Neighbor:
     point_id: str
     corpora: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """What names no other corpus is of one."""
+        if not self.corpora:
+            object.__setattr__(self, "corpora", (self.corpus,))
+
 
 @dataclass(frozen=True, slots=True)
 class VocabularyToken:
@@ -301,7 +306,7 @@ def _reading(data: Mapping[str, Any]) -> Reading:
 
 def _token(data: Mapping[str, Any]) -> TokenReading:
     box = None if data["box"] is None else PixelBox(**data["box"])
-    neighbors = tuple(Neighbor(**{**n, "corpora": tuple(n.get("corpora") or [n["corpus"]])}) for n in data["neighbors"])
+    neighbors = tuple(Neighbor(**{**n, "corpora": tuple(n.get("corpora", ()))}) for n in data["neighbors"])
     vocabulary = {
         lens: tuple(VocabularyToken(**entry) for entry in entries)
         for lens, entries in data.get("vocabulary", {}).items()

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from lensbank.ingest.selection import Occurrences, Selector, prefix_hashes, sentence_hash
+from lensbank.ingest.selection import Occurrences, Selector, prefix_hashes
+from lensbank.schemas.payload import sentence_hash
 
 VOCABULARY = 50
 

@@ -78,7 +78,7 @@ def payloads(tokenizer, text):
     corpus = [Sentence(text, "c", "f.txt", 1)]
     bulk = BulkTokenizer(tokenizer, len(tokenizer))
     selection = select(corpus, bulk, None, 0, None, Silent())
-    with collect(corpus, selection, 0, Silent()) as texts:
+    with collect(corpus, selection, 0, Silent(), bulk) as texts:
         return BatchRows(selection, texts, bulk, 0, 1).ids_and_payloads()[1]
 
 
