@@ -40,7 +40,8 @@ class VerifyReport:
         rows: rows it holds.
         checked: rows encoded again.
         skipped: rows drawn that cannot be encoded again, since their sentence held characters that
-            no database stores, or an import did not find them in it.
+            no database stores, an import did not find them in it, or they stand so far into a long one
+            that only a window around them is stored.
         lowest_cosine: between a stored direction and its new one; 1.0 where none was checked.
         threshold: lowest cosine that passes.
         wrong: what is wrong, one sentence for each of the first rows.
@@ -102,7 +103,7 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
     encoder = Encoder(loaded, [identity.layer], "float32", None if mean is None else {identity.layer: mean})
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
     drawn = _draw(bank, sample, seed)
-    rows = [row for row in drawn if _REPLACED not in row.payload["sentence"] and row.payload["position"] >= 0]
+    rows = [row for row in drawn if _can_be_encoded(row.payload)]
     with_norms = all(corpus.imported is None or corpus.imported.raw_norms for corpus in bank.record.corpora)
     wrong, lowest = [], 1.0
     for start in range(0, len(rows), _BATCH):
@@ -123,6 +124,12 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
         wrong=tuple(wrong[:_SHOWN]),
         failures=len(wrong),
     )
+
+
+def _can_be_encoded(payload: Mapping[str, Any]) -> bool:
+    """Whether a row holds all that its state has seen, as the model saw it."""
+    whole = not payload.get("sentence_start", 0)
+    return whole and _REPLACED not in payload["sentence"] and payload["position"] >= 0
 
 
 def _lowest(compute_dtype: str) -> float:

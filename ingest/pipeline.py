@@ -26,7 +26,7 @@ from .corpus import Corpus
 from .means import bank_identities, with_means
 from .options import IngestOptions, IngestPlan, IngestSummary
 from .planning import Selection, Texts, collect, corpus_records, fingerprint, select
-from .rows import BatchRows
+from .rows import LONGEST_WHOLE, BatchRows
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -35,8 +35,10 @@ __all__ = ["IngestOptions", "default_layers", "run"]
 
 #: Share of the time that making rows durable may take; it happens less often where it is slow.
 _FLUSH_SHARE = 0.05
-#: Payload and its indexes, per row; an estimate.
+#: Payload and its indexes, per row of a short sentence; an estimate.
 _PAYLOAD_BYTES = 500
+#: Bytes of a short sentence; each byte beyond is in the payload, and again in the index of words.
+_SHORT_BYTES = 100
 
 
 def run(
@@ -170,7 +172,8 @@ class _Ingest:
         with self._timed("collect"):
             texts = collect(self._corpus, selection, options.seed, self._progress, self._tokenizer)
         with texts:
-            plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)))
+            long = max(0, texts.bytes_of_rows(selection.first, LONGEST_WHOLE) - _SHORT_BYTES * len(selection.kept))
+            plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)), 2 * long)
             if self._on_plan is not None:
                 self._on_plan(plan)
             for line in plan.lines():
@@ -196,7 +199,9 @@ class _Ingest:
         plan = begun(info.name, info.record, planned, lambda: info.rows == 0).plan
         return plan.done if plan is not None else 0
 
-    def _plan(self, names: Sequence[str], selection: Selection, start: int, beside: tuple[str, ...]) -> IngestPlan:
+    def _plan(
+        self, names: Sequence[str], selection: Selection, start: int, beside: tuple[str, ...], long: int
+    ) -> IngestPlan:
         dim = self._loaded.lm.dim
         width = dim * (2 if self._options.vector_dtype == "float16" else 4)
         quantised = dim // 2 if self._options.index else 0
@@ -213,7 +218,7 @@ class _Ingest:
             tokens_done=tokens - selection.tokens(start),
             truncated=selection.truncated,
             beside=beside,
-            disk_bytes=len(names) * rows * (width + quantised + _PAYLOAD_BYTES),
+            disk_bytes=len(names) * (rows * (width + quantised + _PAYLOAD_BYTES) + long),
         )
 
     def _encode(

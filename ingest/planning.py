@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Versions of what decides which rows a corpus gives, and in which order; on record while they are written.
-RULES = {"selection": 1, "rows": 2, "words": WORD_RULES}
+RULES = {"selection": 1, "rows": 3, "words": WORD_RULES}
 #: Sentences, and characters, that are tokenised or looked up at once.
 CHUNK_SENTENCES = 4096
 CHUNK_CHARACTERS = 1 << 20
@@ -220,6 +220,15 @@ class Texts:
         text = self._file.read(int(self._bytes[place])).decode()
         corpus, file = self._sources[self._source[place]]
         return Sentence(text, corpus, file, int(self._line[place]))
+
+    def bytes_of_rows(self, first: NDArray[np.int64], most: int) -> int:
+        """Bytes of text that the rows hold together.
+
+        Args:
+            first: ``[sentences + 1]``, where each sentence's rows start.
+            most: bytes that one holds at most.
+        """
+        return int((np.minimum(self._bytes, most).astype(np.int64) * np.diff(first)).sum())
 
     def missing(self) -> int:
         """Sentences that were not found."""

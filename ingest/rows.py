@@ -16,6 +16,12 @@ from ..schemas.words import word_of
 from .corpus import Sentence
 from .planning import Selection, Texts
 
+#: Characters up to which a row holds its whole sentence. Of a longer one it holds a window: a line of 10 MB would
+#: else be stored as often as it has rows.
+LONGEST_WHOLE = 2000
+#: Characters of the window before and after the token.
+AROUND = 800
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -147,17 +153,36 @@ def payload_of(
         corpora: all that hold the prefix, the sentence's first; default that one alone.
     """
     text = sentence.text
+    first, last = window(text, place.start, place.end)
     word = word_of(text, place.start, place.end, place.next_start)
     return TokenPayload(
         token=tokens.names[place.index],
         token_id=tokens.ids[place.index],
-        word=text[word.start : word.end],
-        sentence=text,
+        word=text[max(word.start, first) : min(word.end, last)],
+        sentence=text[first:last],
         position=position,
-        char_start=place.start,
-        char_end=place.end,
+        char_start=place.start - first,
+        char_end=place.end - first,
         norm=0.0,
         corpus=corpora or (sentence.corpus,),
         document=sentence.document,
         is_word=word.is_complete,
+        sentence_start=first,
     ).to_dict()
+
+
+def window(text: str, start: int, end: int) -> tuple[int, int]:
+    """The part of a sentence that is stored with the token at ``start`` to ``end``: all of it, where it is not long.
+
+    Returns:
+        Where it starts and one past its end, between words where there are any.
+    """
+    if len(text) <= LONGEST_WHOLE:
+        return 0, len(text)
+    first, last = max(0, start - AROUND), min(len(text), end + AROUND)
+    if first:
+        first = text.find(" ", first, start) + 1 or first
+    if last < len(text):
+        space = text.rfind(" ", end, last)
+        last = last if space < 0 else space
+    return first, last

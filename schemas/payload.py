@@ -39,7 +39,7 @@ class TokenPayload:
         token: the tokenizer's own string for the token (e.g. ``Ġcat``).
         token_id: its vocabulary id.
         word: the full word it belongs to (see :mod:`schemas.words`).
-        sentence: the whole sentence.
+        sentence: the whole sentence; of a long one the part around the token.
         position: index among the sentence's tokens, special tokens not counted, from 0.
         char_start: first visible character of the token in ``sentence``.
         char_end: one past its last character.
@@ -48,6 +48,8 @@ class TokenPayload:
             one whose sentence is shown.
         document: file and line of that sentence, ``captions.txt:17``.
         is_word: whether the token completes a word (see :func:`schemas.words.is_word`).
+        sentence_start: where ``sentence`` starts in the sentence that was read, in characters; stored where it is
+            not 0.
     """
 
     token: str
@@ -61,10 +63,14 @@ class TokenPayload:
     corpus: tuple[str, ...]
     document: str
     is_word: bool
+    sentence_start: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The payload as Qdrant stores it: flat, JSON types only."""
-        return {**asdict(self), "corpus": list(self.corpus)}
+        data = {**asdict(self), "corpus": list(self.corpus)}
+        if not self.sentence_start:
+            del data["sentence_start"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TokenPayload:
@@ -73,7 +79,10 @@ class TokenPayload:
         Raises:
             KeyError: a field is missing.
         """
-        return cls(**{**{name: data[name] for name in FIELD_KINDS}, "corpus": corpora_of(data)})
+        return cls(
+            **{**{name: data[name] for name in FIELD_KINDS}, "corpus": corpora_of(data)},
+            sentence_start=data.get("sentence_start", 0),
+        )
 
 
 def corpora_of(payload: Mapping[str, Any]) -> tuple[str, ...]:
@@ -108,7 +117,10 @@ def merged(there: Mapping[str, Any], new: Mapping[str, Any], seed: int) -> dict[
     shown = new if _rank(new, seed) <= _rank(there, seed) else there
     first, *more = corpora_of(shown)
     others = sorted({*more, *corpora_of(there), *corpora_of(new)} - {first})
-    return {**there, **shown, "corpus": [first, *others], "norm": new.get("norm", 0.0)}
+    both = {**there, **shown, "corpus": [first, *others], "norm": new.get("norm", 0.0)}
+    if "sentence_start" not in shown:
+        both.pop("sentence_start", None)  # it is the other sentence's
+    return both
 
 
 def _rank(payload: Mapping[str, Any], seed: int) -> tuple[int, str, str, int]:

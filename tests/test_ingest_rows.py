@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from lensbank.ingest.corpus import Sentence
 from lensbank.ingest.planning import collect, select
-from lensbank.ingest.rows import BatchRows
+from lensbank.ingest.rows import AROUND, LONGEST_WHOLE, BatchRows
 from lensbank.models.tokens import BulkTokenizer
 from lensbank.schemas.errors import ModelError
-from lensbank.schemas.payload import TokenPayload, prefix_ids
+from lensbank.schemas.payload import TokenPayload, merged, prefix_ids
 from lensbank.schemas.progress import Silent
 from lensbank.schemas.words import word_span
 
@@ -211,6 +211,47 @@ def test_padding_side_and_earlier_use_of_a_tokenizer_do_not_matter():
     used.padding_side = used.truncation_side = "left"
     used(SENTENCES, padding="max_length", max_length=8, truncation=True)
     assert rows(used, SENTENCES) == rows(plain, SENTENCES)
+
+
+@pytest.mark.parametrize("gap", [" ", ""])
+def test_a_row_of_a_long_line_holds_the_part_around_its_token(gap):
+    """Each row is as long as any other, and says where its part stands in the line."""
+    line = gap.join(f"dog{i}" for i in range(1500)).capitalize()
+    _, payloads = batch(byte_level(), [line]).ids_and_payloads()
+    whole = [p for p in payloads if "sentence_start" not in p]
+    assert len(payloads) > 1500 and 0 < len(whole) < len(payloads), "tokens far into the line are among them"
+    for payload in payloads:
+        text, first = payload["sentence"], payload.get("sentence_start", 0)
+        assert line[first : first + len(text)] == text and len(text) <= 2 * AROUND + 20
+        start, end = payload["char_start"], payload["char_end"]
+        assert 0 <= start < end <= len(text) and len(payload["word"]) <= len(text)
+        assert payload["token"].replace("Ġ", "") == text[start:end]
+        if gap:
+            assert text.startswith(line[:4] if not first else "dog") and payload["word"] in line.split()
+        assert TokenPayload.from_dict(payload).to_dict() == payload
+
+
+def test_a_sentence_of_the_usual_length_is_whole():
+    line = " ".join(["word"] * (LONGEST_WHOLE // 5))
+    _, payloads = batch(byte_level(), [line]).ids_and_payloads()
+    assert {p["sentence"] for p in payloads} == {line} and not any("sentence_start" in p for p in payloads)
+
+
+def test_a_window_is_never_taken_for_the_other_sentences():
+    short = {**batch(byte_level(), ["A dog."]).ids_and_payloads()[1][0], "norm": 1.0}
+    far = {**short, "sentence": "other words", "sentence_start": 700}
+    for there, new in ((short, far), (far, short)):
+        both = merged(there, new, 0)
+        assert both.get("sentence_start", 0) == (700 if both["sentence"] == "other words" else 0)
+
+
+def test_the_estimate_counts_the_text_of_long_lines():
+    corpus = [Sentence(" ".join(["dogs"] * n), "c", "f.txt", line) for line, n in ((1, 3), (2, 5000))]
+    bulk = BulkTokenizer(byte_level(), EMBEDDINGS)
+    selection = select(corpus, bulk, None, 0, None, Silent())
+    with collect(corpus, selection, 0, Silent(), bulk) as texts:
+        long, short = np.diff(selection.first).tolist()
+        assert texts.bytes_of_rows(selection.first, LONGEST_WHOLE) == long * LONGEST_WHOLE + short * 14
 
 
 def test_a_tokenizer_that_changes_its_mind_is_refused(monkeypatch):
