@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -117,7 +117,7 @@ class LoadedModel:
             "language_model": type(self.lm.module).__name__,
             "n_layers": self.lm.n_layers,
             "dim": self.lm.dim,
-            "libraries": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+            "libraries": {"torch": str(torch.__version__), "transformers": str(transformers.__version__)},
         }
 
 
