@@ -56,23 +56,19 @@ def _table(truth: GroundTruth) -> str:
 
 
 def _means(truth: GroundTruth) -> str:
-    """Over layers 1 to 24: each lens, and how many times the better baseline LatentLens is."""
+    """Over layers 1 to 24: each lens, and by how much LatentLens is ahead of the better of the others."""
     layers = [layer for layer in truth.layers if FIRST <= layer <= LAST]
     means = {lens: truth.mean(lens, "concrete", layers) for lens in truth.lenses}
     said = ", ".join(f"{LENSES[lens]} {_shown(mean, interval=True)}" for lens, mean in means.items())
     chance = _shown(truth.mean("latent", "shuffled", layers))
     lines = [f"Mean of layers {', '.join(map(str, layers))}: {said}; chance {chance}."]
-    own = means["latent"]
-    others = [(mean, lens) for lens, mean in means.items() if lens != "latent" and mean is not None]
-    if own is not None and others:
-        best, lens = max(others, key=lambda other: other[0].value)
-        if best.value:
-            lines.append(
-                f"LatentLens names {own.value / best.value:.0f} times as many as the better baseline, {LENSES[lens]} "
-                f"(the low end of its interval over the high end of the other's: {own.low / best.high:.0f})."
-            )
-        else:
-            lines.append("Neither baseline names any.")
+    others = [(mean.value, lens) for lens, mean in means.items() if lens != "latent" and mean is not None]
+    lead = truth.lead("latent", max(others)[1], layers) if others else None
+    if lead is not None:
+        lines.append(
+            f"LatentLens less the better of the others, {LENSES[max(others)[1]]}: {100 * lead.value:.1f} points "
+            f"({100 * lead.low:.0f} to {100 * lead.high:.0f})."
+        )
     return " ".join(lines)
 
 

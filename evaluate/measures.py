@@ -5,14 +5,14 @@ patch*; patches whose centre lies in a region marked as a crowd and in no other 
 An object patch is **concrete** if one of its words strictly names a thing under it, **global** if
 none does and one strictly names a thing elsewhere in the image. Controls, for ``concrete``:
 
-* *shuffled*: the same words against another image's things: the expectation over every other image
-  of the group and a thing of it drawn at random;
+* *shuffled*, the chance level: the same words against the things under a random object patch of
+  another image of the group (:mod:`evaluate.chance`);
 * *random patches*: the words of another patch of the same image, drawn at random, against the things
   under this one: the expectation over all of them;
 * *random vectors*: the words that the lens finds for random vectors of the same norm.
 
-A control that cannot be had is none, not zero: shuffled images need two with things, random patches
-an image of which two patches were read.
+A control that cannot be computed is none, not zero: shuffled needs two images with object patches,
+random patches an image of which two patches were read.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .annotations import AnnotatedImage, Thing, things_under
+from .chance import Chance, Numbers
 from .matching import ConceptIndex
 from .records import ImageWords, Words
-from .statistics import Estimate, Resampler
+from .statistics import ClusteredShares, Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 #: Counts of one image at one layer through one lens; fractions are expectations.
 COUNTED = (
     "objects", "concrete", "loose", "global", "background", "background_named",
-    "shuffled", "shuffled_loose", "paired", "random_patches", "random_vectors",
+    "exchanged", "shuffled", "shuffled_loose", "paired", "random_patches", "random_vectors",
 )  # fmt: skip
-Numbers = frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,11 @@ class GroundTruth:
         self.index = ConceptIndex(concepts)
         self.images = len(images)
         self._numbers = {concept: number for number, concept in enumerate(self.index.concepts)}
-        self._draws = Resampler(len(images))
-        things = [[self._numbers[t.concept] for t in image.things if not t.crowd] for image in images]
-        self._weights = [_weights(numbers, len(concepts)) for numbers in things]
-        with_things = [weights for weights in self._weights if weights.sum()]
-        self._total, self._n_with_things = np.sum(with_things, axis=0) if with_things else np.zeros(0), len(with_things)
+        self._shares = ClusteredShares(len(images))
+        truths = [self._truth(image.things, found) for image, found in zip(images, words, strict=True)]
+        self._chance = Chance([truth.under for truth in truths])
         self._counts: dict[tuple[int, str], dict[str, Floats]] = {}
-        for place, (image, found) in enumerate(zip(images, words, strict=True)):
-            truth = self._truth(image.things, found)
+        for place, (truth, found) in enumerate(zip(truths, words, strict=True)):
             for layer, lenses in found.words.items():
                 for lens, rows in lenses.items():
                     counts = self._counts.setdefault((layer, lens), {k: np.zeros(len(images)) for k in COUNTED})
@@ -138,10 +135,10 @@ class GroundTruth:
         """The figures of one lens at one layer."""
         counts = self._counts[layer, lens]
         objects, free, paired = counts["objects"], counts["background"], counts["paired"]
-        exchanged = self._exchanged(objects)
+        exchanged = counts["exchanged"]
 
         def of_objects(name: str) -> Estimate | None:
-            return self._draws.ratio(counts[name], objects)
+            return self._shares.ratio(counts[name], objects)
 
         return Measure(
             layer=layer,
@@ -151,43 +148,40 @@ class GroundTruth:
             concrete=of_objects("concrete"),
             loose=of_objects("loose"),
             elsewhere=of_objects("global"),
-            background=self._draws.ratio(counts["background_named"], free),
-            shuffled=self._draws.ratio(counts["shuffled"], exchanged),
-            shuffled_loose=self._draws.ratio(counts["shuffled_loose"], exchanged),
-            random_patches=self._draws.ratio(counts["random_patches"], paired),
+            background=self._shares.ratio(counts["background_named"], free),
+            shuffled=self._shares.ratio(counts["shuffled"], exchanged),
+            shuffled_loose=self._shares.ratio(counts["shuffled_loose"], exchanged),
+            random_patches=self._shares.ratio(counts["random_patches"], paired),
             random_vectors=of_objects("random_vectors"),
-            above_chance=self._draws.difference((counts["concrete"], objects), (counts["shuffled"], exchanged)),
+            above_chance=self._shares.difference((counts["concrete"], objects), (counts["shuffled"], exchanged)),
         )
 
     def mean(self, lens: str, name: str = "concrete", layers: Sequence[int] | None = None) -> Estimate | None:
         """The mean over layers of a share of object patches (a name of :data:`COUNTED`)."""
         chosen = self.layers if layers is None else layers
         counts = [self._counts[n, lens] for n in chosen]
-        exchanged = name in ("shuffled", "shuffled_loose")
-        totals = [self._exchanged(c["objects"]) if exchanged else c["objects"] for c in counts]
-        return self._draws.mean([(c[name], total) for c, total in zip(counts, totals, strict=True)])
+        total = "exchanged" if name in ("shuffled", "shuffled_loose") else "objects"
+        return self._shares.mean([(c[name], c[total]) for c in counts])
 
     def mean_above_chance(
         self, lens: str, layers: Sequence[int] | None = None, less: str | None = None
     ) -> Estimate | None:
-        """Concrete less shuffled, mean of layers; ``less`` subtracts the same of another lens, draw by draw."""
+        """Concrete less shuffled, mean of layers; ``less`` subtracts the same of another lens over the same images."""
         parts = []
-        for n in self.layers if layers is None else layers:
-            own = self._counts[n, lens]
-            hits = own["concrete"] - own["shuffled"]
-            if less is not None:
-                hits = hits - self._counts[n, less]["concrete"] + self._counts[n, less]["shuffled"]
-            parts.append((hits, own["objects"]))
-        return self._draws.mean(parts)
+        for name, sign in ((lens, 1), (less, -1)):
+            if name is not None:
+                counts = [self._counts[n, name] for n in (self.layers if layers is None else layers)]
+                parts.append(([(c["concrete"], c["objects"]) for c in counts], sign))
+                parts.append(([(c["shuffled"], c["exchanged"]) for c in counts], -sign))
+        return self._shares.combined(parts)
 
-    def lead(self, layer: int, lens: str, other: str) -> Estimate | None:
-        """By how much one lens is more often concrete than another at a layer."""
-        one, two = self._counts[layer, lens], self._counts[layer, other]
-        return self._draws.difference((one["concrete"], one["objects"]), (two["concrete"], two["objects"]))
-
-    def _exchanged(self, objects: Floats) -> Floats:
-        """Object patches whose words can be taken to another image: all, or none where there is no other."""
-        return objects if self._n_with_things > 1 else np.zeros_like(objects)
+    def lead(self, lens: str, other: str, layers: Sequence[int]) -> Estimate | None:
+        """By how much one lens is more often concrete than another, mean of layers."""
+        concrete = {
+            name: [(self._counts[n, name]["concrete"], self._counts[n, name]["objects"]) for n in layers]
+            for name in (lens, other)
+        }
+        return self._shares.combined([(concrete[lens], 1), (concrete[other], -1)])
 
     def _truth(self, things: Sequence[Thing], found: ImageWords) -> PatchTruth:
         sharp = [thing for thing in things if not thing.crowd]
@@ -205,7 +199,6 @@ class GroundTruth:
         objects = [i for i, under in enumerate(truth.under) if under]
         free = [i for i, under in enumerate(truth.under) if not under and i not in truth.left_out]
         concrete = [i for i in objects if strict[i] & truth.under[i]]
-        chance = self._chance(place)
         by_lot = [self.index.strict(words) for words in random]
         return {
             "objects": len(objects),
@@ -214,25 +207,14 @@ class GroundTruth:
             "global": sum(bool(strict[i] & truth.present) for i in objects) - len(concrete),
             "background": len(free),
             "background_named": sum(bool(strict[i] & truth.present) for i in free),
-            "shuffled": sum(chance[list(strict[i])].sum() for i in objects),
-            "shuffled_loose": sum(chance[list(loose[i])].sum() for i in objects),
+            "exchanged": len(objects) if self._chance.others(place) else 0,
+            "shuffled": sum(self._chance.of(strict[i], place) for i in objects),
+            "shuffled_loose": sum(self._chance.of(loose[i], place) for i in objects),
             "paired": len(objects) if len(rows) > 1 else 0,
             "random_patches": sum(_others_naming(i, strict, truth.under[i]) for i in objects),
             "random_vectors": sum(bool(named & truth.under[i]) for named in by_lot for i in objects)
             / max(1, len(by_lot)),
         }
-
-    def _chance(self, place: int) -> Floats:
-        """Per concept: how likely a random thing of a random other image is one."""
-        own = self._weights[place]
-        others = self._n_with_things - bool(own.sum())
-        return (self._total - own) / others if others else np.zeros(len(self.index.concepts))
-
-
-def _weights(numbers: Sequence[int], size: int) -> Floats:
-    """Per concept: its share of one image's things."""
-    counts = np.bincount(np.asarray(numbers, int), minlength=size).astype(float)
-    return counts / len(numbers) if numbers else counts
 
 
 def _others_naming(place: int, named: Sequence[Numbers], under: Numbers) -> float:

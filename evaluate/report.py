@@ -128,8 +128,8 @@ def _opening(summary: Row) -> list[str]:
         corpora = ", ".join(dict.fromkeys(c["name"] for bank in settings["banks"] for c in bank["corpora"]))
         lines.append(f"LatentLens searched bank layers {banks}, {rows:,} rows each, of {escaped(corpora)}.")
     lines.append(
-        f"Intervals (95 %) draw whole images again, {summary['intervals']['draws']:,} times: patches of one image are "
-        "alike. Patches that see only padding are not counted."
+        "Intervals (95 %) take whole images as what was drawn, since patches of one image are alike "
+        "(docs/evaluation.md). Patches that see only padding are not counted."
     )
     return lines
 
@@ -164,9 +164,9 @@ def _rules(summary: Row) -> list[str]:
             "name of several words. *Global*: not concrete, but one of the words names a thing elsewhere in the image. "
             "*Name a thing*: background patches whose words name a thing of the image.",
             "",
-            "Controls for concrete. *Shuffled*: the same words against another image's things. *Random patches*: "
-            "the words of another patch of the same image. *Random vectors*: the words found for random vectors of "
-            "the same norm. *Loose shuffled* is the control for loose.",
+            "Controls for concrete. *Shuffled*, the chance level: the same words against the things under a random "
+            "object patch of another image. *Random patches*: the words of another patch of the same image. *Random "
+            "vectors*: the words found for random vectors of the same norm. *Loose shuffled* is the control for loose.",
         ]
     else:
         text = judged_rules(summary)

@@ -12,11 +12,15 @@ Row = Mapping[str, Any]
 
 
 def percent(estimate: Row | None, interval: bool = False) -> str:
-    """``41.2 %``, or with its interval ``41.2 % (38 to 45)``; ``-`` where nothing was counted."""
+    """``41.2 %``, or with its interval ``41.2 % (38 to 45)``; ``-`` where nothing was counted.
+
+    A narrow interval has a decimal: ``0.2 % (0.0 to 0.9)``.
+    """
     if estimate is None:
         return "-"
     shown = f"{100 * estimate['value']:.1f} %"
-    return f"{shown} ({100 * estimate['low']:.0f} to {100 * estimate['high']:.0f})" if interval else shown
+    digits = 1 if estimate["high"] - estimate["low"] < 0.02 else 0
+    return f"{shown} ({100 * estimate['low']:.{digits}f} to {100 * estimate['high']:.{digits}f})" if interval else shown
 
 
 def judged_header(summary: Row) -> list[str]:

@@ -11,10 +11,10 @@ from .annotations import AnnotatedImage
 from .coverage import Coverage, few_contexts_note
 from .measures import GroundTruth, Measure, leap
 from .records import ImageWords
-from .statistics import DRAWS, SEED, Estimate
+from .statistics import INTERVALS, Estimate
 
 SUMMARY_VERSION = 1
-#: Below this many images intervals are too narrow: the bootstrap knows only the images there are.
+#: Below this many images it was not tried how often intervals hold the truth.
 FEW_IMAGES = 10
 
 
@@ -39,7 +39,7 @@ class Evaluated:
     notes: Sequence[str] = ()
 
 
-def frame(done: Evaluated) -> dict[str, Any]:
+def summary_header(done: Evaluated) -> dict[str, Any]:
     """What every summary begins with; ``results`` and the like are added by the judge."""
     groups = {group: [image for image in done.images if image.group == group] for group in group_names(done.images)}
     layers, banks, shares = leap(done.words)
@@ -49,7 +49,7 @@ def frame(done: Evaluated) -> dict[str, Any]:
         "tool": tool_version(),
         "judge": done.judge,
         "settings": dict(done.settings),
-        "intervals": {"kind": "95 %, images drawn again", "draws": DRAWS, "seed": SEED},
+        "intervals": {"kind": INTERVALS},
         "groups": [
             {"group": group, "images": len(images), "things": sum(len(image.things) for image in images)}
             for group, images in groups.items()
@@ -61,11 +61,11 @@ def frame(done: Evaluated) -> dict[str, Any]:
 
 
 def _few_images_notes(groups: Mapping[str, Sequence[AnnotatedImage]]) -> list[str]:
-    """Drawing whole images again needs some to draw from."""
+    """Intervals have images as clusters, so they need some."""
     few = [f"{group} ({len(images)})" for group, images in groups.items() if len(images) < FEW_IMAGES]
     if not few:
         return []
-    return [f"Intervals over fewer than {FEW_IMAGES} images are too narrow to be trusted: {', '.join(few)}."]
+    return [f"Intervals over fewer than {FEW_IMAGES} images are wide, and may still be too narrow: {', '.join(few)}."]
 
 
 def group_names(images: Sequence[AnnotatedImage]) -> list[str]:
@@ -90,7 +90,7 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
             shares = {name: _plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
             means.append({"group": group, "lens": lens, "layers": list(truth.layers), **shares})
         leads += [{"group": group, **lead} for lead in _leads(truth)]
-    return {**frame(done), "results": rows, "means": means, "leads": leads}
+    return {**summary_header(done), "results": rows, "means": means, "leads": leads}
 
 
 def _row(group: str, measure: Measure) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _leads(truth: GroundTruth) -> list[dict[str, Any]]:
     found = []
     for layer in truth.layers:
         best = max(others, key=lambda lens: _value(truth.measure(layer, lens).concrete))  # noqa: B023 - used at once
-        found.append({"layer": layer, "against": best, "lead": _plain(truth.lead(layer, "latent", best))})
+        found.append({"layer": layer, "against": best, "lead": _plain(truth.lead("latent", best, (layer,)))})
     return found
 
 

@@ -139,7 +139,7 @@ class View:
 
     Attributes:
         index: as in :attr:`TokenReading.view`.
-        kind: ``image``, ``tile``, ``thumbnail`` or ``frame``.
+        kind: ``image``, ``tile`` or ``thumbnail``.
         rows: rows of the grid.
         cols: columns of the grid.
         box: the pixels of the original image that the view covers.

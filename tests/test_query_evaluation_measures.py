@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
 
+from benchmarks.interval_coverage import coverage
+from lensbank.evaluate.matching import Concept
 from lensbank.evaluate.measures import GroundTruth, leap
-from lensbank.evaluate.statistics import Resampler
+from lensbank.evaluate.quantiles import beta_cdf, beta_quantile, t_quantile
+from lensbank.evaluate.statistics import ClusteredShares
 
 # Four patches each: on a street a dog, a dog and a car, a car, nothing; in a yard a fire truck, then nothing.
 STREET = annotated("street", thing(DOG, 0, 0, 20, 10), thing(CAR, 10, 0, 30, 10))
@@ -37,19 +40,66 @@ def test_one_thing_named_is_enough_and_counts_once():
     assert value(measure.concrete) == pytest.approx(3 / 5) and value(measure.elsewhere) == 0
 
 
-def test_shuffled_is_the_same_words_on_other_images():
-    # Of the other image's things: half of the street's are dogs; the yard's only one is a fire truck.
+def test_shuffled_is_the_same_words_on_object_patches_of_other_images():
+    # Of the street's three object patches one has a dog, one both, one a car; the yard's two have a fire truck.
     found = truth(["fire-truck", "dog", "x", "x"], ["dog", "dog car", "x", "x"])
-    expected = 1 + 0 + 0 + 0.5 + 1
+    expected = 1 + 0 + 0 + 2 / 3 + 1
     assert value(found.measure(8, "latent").shuffled) == pytest.approx(expected / 5)
-    # A third image with two dogs: the expectation is over both others.
+    # A third image with two dogs: every object patch elsewhere is as likely, two of the yard and two of the kennel.
     kennel = annotated("kennel", thing(DOG, 0, 0, 10, 10), thing(DOG, 10, 0, 20, 10))
     words = [said(n, w, ("x",)) for n, w in (("street", ["dog"] * 4), ("yard", ["x"] * 4), ("kennel", ["x"] * 4))]
     found = GroundTruth((STREET, YARD, kennel), words)
-    assert value(found.measure(8, "latent").shuffled) == pytest.approx(3 * (0 + 1) / 2 / 7)
+    assert value(found.measure(8, "latent").shuffled) == pytest.approx(3 * 2 / 4 / 7)
     empty = annotated("empty")
     words = [said("street", ["dog"] * 4, ("x",)), said("empty", ["x"] * 4, ("x",))]
     assert GroundTruth((STREET, empty), words).measure(8, "latent").shuffled is None
+
+
+def test_a_thing_counts_for_chance_by_the_patches_that_it_covers():
+    # One large dog and nine small cars in an image: nine of ten patches are the dog's.
+    large = [thing(DOG, 0, 0, 90, 10), *(thing(CAR, 90, 0, 100, 10) for _ in range(9))]
+    images = [annotated(name, *large) for name in "ab"]
+    found = GroundTruth(images, [said(name, ["dog"] * 10, ("x",)) for name in "ab"]).measure(8, "latent")
+    assert value(found.concrete) == 0.9
+    assert value(found.shuffled) == pytest.approx(0.9) and value(found.above_chance) == pytest.approx(0)
+
+
+def test_words_meet_all_boxes_over_a_random_patch_at_once():
+    # Three boxes over each patch: two words that name two of them are right once, by chance as on their own image.
+    images = [annotated(name, *(thing(c, 0, 0, 40, 10) for c in (DOG, CAR, TRUCK))) for name in "ab"]
+    found = GroundTruth(images, [said(name, ["dog car"] * 4, ("x",)) for name in "ab"]).measure(8, "latent")
+    assert value(found.concrete) == value(found.shuffled) == 1 and value(found.above_chance) == 0
+
+
+@pytest.mark.parametrize("kind", ["overlapping", "one large thing", "few objects"])
+def test_a_lens_that_never_looks_is_not_above_chance(kind):
+    """Words drawn without a look at the image, over groups of images drawn again and again."""
+    concepts = [Concept(f"kind{n}") for n in range(12)]
+    frequent = np.arange(12, 0, -1) / 78
+    rng, inside, above = np.random.default_rng(5), 0, []
+    for _ in range(60):
+        images = [annotated(f"{n}", *_things(rng, kind, concepts, frequent)) for n in range(15)]
+        words = [
+            said(image.name, [f"kind{a} kind{b}" for a, b in rng.choice(12, p=frequent, size=(20, 2))], ("x",))
+            for image in images
+        ]
+        found = GroundTruth(images, words).measure(8, "latent").above_chance
+        inside += found.low <= 0 <= found.high
+        above.append(found.value)
+    assert inside >= 57
+    assert abs(np.mean(above)) < 3 * np.std(above) / np.sqrt(60)
+
+
+def _things(rng, kind, concepts, frequent):
+    def box(number, start, count):
+        return thing(concepts[number], 10 * start, 0, 10 * (start + count), 10)
+
+    if kind == "overlapping":  # three boxes over each patch
+        return [box(n, 0, 20) for n in rng.choice(12, p=frequent, size=3)]
+    if kind == "one large thing":  # the frequent kinds are large
+        large, *small = rng.choice(12, p=frequent, size=5)
+        return [box(large, 0, 15 if large < 2 else 2), *(box(n, 15 + i, 1) for i, n in enumerate(small))]
+    return [box(n, 3 * i, 2) for i, n in enumerate(rng.choice(12, p=frequent, size=rng.integers(0, 4)))]
 
 
 def test_random_patches_are_the_words_of_the_same_image_elsewhere():
@@ -72,7 +122,7 @@ def test_patches_of_crowds_are_left_out():
     assert value(measure.background) == pytest.approx(1 / 3)  # the crowd's cars are in the image
 
 
-def test_chance_is_subtracted_draw_by_draw():
+def test_chance_is_subtracted():
     found = truth(["dog", "x", "car", "x"], ["dog", "dog", "x", "x"])
     measure = found.measure(8, "latent")
     assert value(measure.above_chance) == pytest.approx(value(measure.concrete) - value(measure.shuffled))
@@ -87,7 +137,8 @@ def test_layers_lenses_means_and_leads():
     assert found.layers == (0, 8) and found.lenses == ("latent", "logit")
     assert value(found.mean("latent")) == pytest.approx((0 + 3 / 5) / 2)
     assert value(found.mean("latent", layers=(8,))) == pytest.approx(3 / 5)
-    assert value(found.lead(8, "latent", "logit")) == pytest.approx(2 / 5)
+    assert value(found.lead("latent", "logit", (8,))) == pytest.approx(2 / 5)
+    assert value(found.lead("latent", "logit", (0, 8))) == pytest.approx((-1 / 5 + 2 / 5) / 2)
 
 
 def test_nothing_to_count_is_no_share():
@@ -112,30 +163,71 @@ def test_where_neighbours_come_from():
     assert (layers, banks, shares.shape) == ([], [], (0, 0))
 
 
-def test_intervals_draw_images_not_patches():
-    draws = Resampler(3)
-    found = draws.ratio(np.array([9.0, 0, 5]), np.array([10.0, 30, 10]))
+def test_intervals_rest_on_images_not_patches():
+    three, totals = ClusteredShares(3), np.array([10.0, 30, 10])
+    found = three.ratio(np.array([9.0, 0, 5]), totals)
     assert found.value == pytest.approx(0.28) and found.low < 0.1 and found.high > 0.6  # three images tell little
-    assert draws.ratio(np.array([9.0, 0, 5]), np.array([10.0, 30, 10])) == found
-    steady = Resampler(40).ratio(np.full(40, 3.0), np.full(40, 10.0))
-    assert (steady.value, steady.low, steady.high) == pytest.approx((0.3, 0.3, 0.3))
-    assert draws.ratio(np.zeros(3), np.zeros(3)) is None and Resampler(0).ratio(np.zeros(0), np.zeros(0)) is None
-    one, same = (np.array([1.0, 2, 3]), np.full(3, 4.0)), (np.array([0.0, 1, 2]), np.full(3, 4.0))
-    apart = draws.difference(one, same)  # a quarter in every image, whichever are drawn
-    assert (apart.value, apart.low, apart.high) == pytest.approx((0.25, 0.25, 0.25))
-    assert draws.difference(one, (np.zeros(3), np.zeros(3))) is None
+    assert three.ratio(np.array([9.0, 0, 5]), totals) == found
+    assert three.ratio(np.zeros(3), np.zeros(3)) is None and ClusteredShares(0).mean([]) is None
+    # As many hits of as many patches: alike in all images, or all in a few of them.
+    spread = ClusteredShares(40).ratio(np.full(40, 3.0), np.full(40, 10.0))
+    lumped = ClusteredShares(40).ratio(np.repeat([10.0, 0], [12, 28]), np.full(40, 10.0))
+    assert spread.value == lumped.value == pytest.approx(0.3)
+    assert spread.low > 0.25 and spread.high < 0.36 and lumped.low < 0.18 and lumped.high > 0.45
+    # Whoever turns hits and misses round turns the interval round.
+    turned = three.ratio(totals - np.array([9.0, 0, 5]), totals)
+    assert (turned.low, turned.high) == pytest.approx((1 - found.high, 1 - found.low))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    """Images differ, patches within one are alike: intervals over patches would be far too narrow."""
-    rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(200):
-        shares = rng.beta(2, 3, size=40)  # mean 0.4
-        hits = rng.binomial(25, shares).astype(float)
-        found = Resampler(40).ratio(hits, np.full(40, 25.0))
-        inside += found.low <= 0.4 <= found.high
-    assert 0.88 <= inside / 200 <= 0.99
+@pytest.mark.parametrize("images", [10, 30, 100, 1000])
+def test_no_hit_and_nothing_but_hits_leave_three_in_so_many_images_open(images):
+    none = ClusteredShares(images).ratio(np.zeros(images), np.full(images, 50.0))
+    every = ClusteredShares(images).ratio(np.full(images, 50.0), np.full(images, 50.0))
+    assert (none.value, none.low) == (0, 0) and 2.9 < none.high * images < 3.8
+    assert (every.value, every.high) == (1, 1) and every.low == pytest.approx(1 - none.high)
+    # Images on which nothing could be counted tell nothing.
+    half = ClusteredShares(2 * images).ratio(np.zeros(2 * images), np.repeat([50.0, 0], images))
+    assert half == none
+    # One hit more does not make the end come closer than three hundred more patches would.
+    one = ClusteredShares(images).ratio(np.eye(images)[0], np.full(images, 50.0))
+    assert 0 <= one.low < one.value < one.high and one.high > none.high / 3
+
+
+@pytest.mark.parametrize(
+    ("images", "truth", "patches", "rho"),
+    [(10, 0.005, 576, 0.1), (10, 0.02, 16, 0.1), (10, 0.02, 576, 0.3), (10, 0.05, 64, 0.1), (10, 0.5, 64, 0.3)]
+    + [(20, 0.01, 576, 0.3), (20, 0.1, 64, 0.3), (50, 0.005, 64, 0.1), (50, 0.02, 576, 0.3), (100, 0.2, 16, 0.1)],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(images, truth, patches, rho):
+    found = coverage(["lensbank"], truth, images, patches, rho, runs=150)
+    inside, _ = found["lensbank"]
+    assert inside >= 0.92
+
+
+def test_differences_over_the_same_images_hold_the_truth():
+    """Two lenses that read the same images: what makes an image easy makes it easy for both."""
+    rng, inside, wide = np.random.default_rng(3), 0, 0.0
+    for _ in range(300):
+        easy, totals = rng.beta(0.5, 4, size=12), np.full(12, 40.0)
+        one, two = (rng.binomial(40, share * easy).astype(float) for share in (0.9, 0.3))
+        found = ClusteredShares(12).difference((one, totals), (two, totals))
+        inside += found.low <= 0.6 / 9 <= found.high
+        wide += (found.high - found.low) / 300
+    assert inside / 300 >= 0.92 and wide < 0.25
+    zero = np.zeros(12)
+    both = ClusteredShares(12).difference((zero, totals), (zero, totals))
+    assert both.value == 0 and both.low < -0.2 and both.high > 0.2  # neither says anything: no lead is known
+    assert ClusteredShares(12).difference((one, totals), (zero, zero)) is None
+
+
+def test_quantiles():
+    # Closed forms: beta(a, 1) has x^a, beta(1, b) has 1 - (1 - x)^b; Student's t from printed tables.
+    assert beta_quantile(0.025, 10, 1) == pytest.approx(0.025**0.1)
+    assert beta_quantile(0.975, 1, 40) == pytest.approx(1 - 0.025 ** (1 / 40))
+    assert [round(t_quantile(0.975, n), 3) for n in (1, 2, 9, 30)] == [12.706, 4.303, 2.262, 2.042]
+    for a, b in ((0.2, 50), (3, 4000), (40000, 10), (0.5, 0.5), (2, 1e5)):
+        for share in (0.025, 0.5, 0.975):
+            assert beta_cdf(beta_quantile(share, a, b), a, b) == pytest.approx(share, abs=1e-6)
 
 
 def test_controls_that_cannot_be_had_are_none_and_not_zero():

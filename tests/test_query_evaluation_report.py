@@ -99,6 +99,7 @@ def test_the_report_reads(summary):
 def test_shares_are_shown_in_percent():
     assert percent({"value": 0.412, "low": 0.384, "high": 0.449}) == "41.2 %"
     assert percent({"value": 0.412, "low": 0.384, "high": 0.449}, True) == "41.2 % (38 to 45)"
+    assert percent({"value": 0.002, "low": 0, "high": 0.0093}, True) == "0.2 % (0.0 to 0.9)"
     assert percent(None) == "-"
 
 

@@ -143,10 +143,10 @@ def test_verdicts_become_shares(tmp_path):
         if use.lens == "latent":
             kind = "none" if use.control else "concrete" if use.layer == 8 else "global"
             scores[use.question] = {kind: 1.0}
-    summary = judged_summary(ready.frame({"kind": "x"}), groups, plan.uses, scores)
+    summary = judged_summary(ready.header({"kind": "x"}), groups, plan.uses, scores)
     rows = {(row["group"], row["lens"], row["layer"]): row for row in summary["results"]}
     assert set(rows) == {(g, lens, layer) for g in "ab" for lens in ("latent", "logit") for layer in (0, 8)}
-    assert rows["a", "latent", 8]["shares"]["concrete"] == {"value": 1, "low": 1, "high": 1}
+    assert rows["a", "latent", 8]["shares"]["concrete"] == {"value": 1, "low": 0.158114, "high": 1}
     assert rows["a", "latent", 0]["shares"]["concrete"]["value"] == 0
     assert rows["a", "latent", 0]["shares"]["interpretable"]["value"] == 1
     logit = rows["a", "logit", 0]
@@ -164,6 +164,6 @@ def test_intervals_draw_whole_images_again(tmp_path):
     """Nine patches of one image are right, nine of the other wrong: two images say nothing."""
     ready = prepared(tmp_path, controls=0, sample=18, count=2, groups=("a",))
     scores = {use.question: {"concrete" if use.place else "none": 1.0} for use in ready.plan.uses}
-    row = judged_summary(ready.frame({}), ready.groups, ready.plan.uses, scores)["results"][0]
+    row = judged_summary(ready.header({}), ready.groups, ready.plan.uses, scores)["results"][0]
     share = row["shares"]["interpretable"]
     assert row["judged"] == 18 and (share["low"], share["value"], share["high"]) == (0, 0.5, 1)

@@ -42,7 +42,7 @@ def export(
     plan: QuestionPlan,
     shown: Pictures,
     seed: int,
-    frame: Mapping[str, Any],
+    header: Mapping[str, Any],
     progress: Progress,
 ) -> int:
     """Write what people need to judge a plan's questions.
@@ -53,7 +53,7 @@ def export(
         plan: what is to be judged.
         shown: the pictures, as JPEG.
         seed: of the order.
-        frame: of the summary, kept in the key.
+        header: of the summary, kept in the key.
         progress: where to report to.
 
     Returns:
@@ -85,7 +85,7 @@ def export(
         wordless=tuple(question.id for question in plan.questions.values() if not question.words),
         groups=tuple(image.group for image in images),
         uses=plan.uses,
-        frame=frame,
+        header=header,
     )
     key.write(out)
     for name, text in lists.items():

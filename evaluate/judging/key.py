@@ -29,7 +29,7 @@ class Key:
         wordless: questions that hold no word and were not exported: their verdict is ``none``.
         groups: of each image.
         uses: what the questions count for.
-        frame: of the summary.
+        header: of the summary.
     """
 
     seed: int
@@ -37,7 +37,7 @@ class Key:
     wordless: tuple[str, ...]
     groups: tuple[str, ...]
     uses: tuple[Use, ...]
-    frame: Mapping[str, Any]
+    header: Mapping[str, Any]
 
     def write(self, folder: Path) -> None:
         """Write it beside the folder that is handed out."""
@@ -48,7 +48,7 @@ class Key:
             "wordless": list(self.wordless),
             "groups": list(self.groups),
             "uses": [list(asdict(use).values()) for use in self.uses],
-            "frame": dict(self.frame),
+            "header": dict(self.header),
         }
         write_whole(folder / KEY_FILE, json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -71,7 +71,7 @@ class Key:
                     wordless=tuple(data["wordless"]),
                     groups=tuple(data["groups"]),
                     uses=tuple(Use(*use) for use in data["uses"]),
-                    frame=data["frame"],
+                    header=data["header"] if "header" in data else data["frame"],  # its former name
                 )
             )
         except FileNotFoundError as error:

@@ -42,10 +42,10 @@ def summarise_labels(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
         "raters": [{"name": one.rater, "labels": len(one.verdicts), "missing": one.missing} for one in read],
         "items": len(key.items),
     }
-    settings = {**key.frame["settings"], "judge": {**key.frame["settings"]["judge"], **judge}}
-    notes = [*key.frame["notes"], *(note for labels in read for note in labels.notes)]
+    settings = {**key.header["settings"], "judge": {**key.header["settings"]["judge"], **judge}}
+    notes = [*key.header["notes"], *(note for labels in read for note in labels.notes)]
     summary = judged_summary(
-        {**key.frame, "judge": "words", "settings": settings, "notes": notes}, key.groups, key.uses, scores
+        {**key.header, "judge": "words", "settings": settings, "notes": notes}, key.groups, key.uses, scores
     )
     return {**summary, "agreement": [pair.to_dict() for pair in agreements(_ratings(folder, key, read))]}
 

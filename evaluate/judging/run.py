@@ -13,7 +13,7 @@ from ...schemas.progress import Progress
 from ..annotations import AnnotatedImage
 from ..reading import ReadingOptions, sampled_images
 from ..run import read_and_gather
-from ..summary import Evaluated, frame
+from ..summary import Evaluated, summary_header
 from .export import export
 from .items import QuestionPlan
 from .llm import JudgeLimits, LlmJudge
@@ -42,11 +42,11 @@ class Prepared:
         """What judges see."""
         return Pictures(self.done.images, self.done.words, self.max_pixels, only_jpeg)
 
-    def frame(self, judge: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:
+    def header(self, judge: Mapping[str, Any], notes: Sequence[str] = ()) -> dict[str, Any]:
         """The beginning of a summary, with what is particular to the judge."""
         settings = {**self.done.settings, "judge": {"controls": self.controls, **judge}}
         lacking = _shortage(self.plan, self.options)
-        return frame(replace(self.done, settings=settings, notes=(*self.done.notes, *lacking, *notes)))
+        return summary_header(replace(self.done, settings=settings, notes=(*self.done.notes, *lacking, *notes)))
 
     @property
     def groups(self) -> list[str]:
@@ -134,7 +134,7 @@ def judge_with_llm(
             f"{lacking:,} of {len(questions):,} answers could not be read and are left out; the same command asks for "
             "them again."
         )
-    return judged_summary(prepared.frame(judge.facts(), notes), prepared.groups, prepared.plan.uses, scores)
+    return judged_summary(prepared.header(judge.facts(), notes), prepared.groups, prepared.plan.uses, scores)
 
 
 def export_for_people(prepared: Prepared, out: Path, progress: Progress) -> int:
@@ -148,7 +148,7 @@ def export_for_people(prepared: Prepared, out: Path, progress: Progress) -> int:
         InputError: an image has changed.
     """
     pictures, seed = prepared.pictures(only_jpeg=True), prepared.options.seed
-    return export(out, prepared.done.images, prepared.plan, pictures, seed, prepared.frame({}), progress)
+    return export(out, prepared.done.images, prepared.plan, pictures, seed, prepared.header({}), progress)
 
 
 def _wordless(plan: QuestionPlan) -> Scores:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..statistics import Estimate, Resampler
+from ..statistics import ClusteredShares, Estimate
 from .items import CONTROLS, Use
 from .verdict import KINDS
 
@@ -26,7 +26,7 @@ class _Counts:
 
     def __init__(self, places: Iterable[int]) -> None:
         self._at = {place: n for n, place in enumerate(sorted(set(places)))}
-        self._draws = Resampler(len(self._at))
+        self._over = ClusteredShares(len(self._at))
 
     def of(self, uses: Iterable[Use], scores: Scores) -> tuple[dict[str, Floats], Floats, int]:
         """Hits by share, totals, both ``[n_images]``; and how many have no verdict."""
@@ -46,18 +46,18 @@ class _Counts:
         return hits, totals, missing
 
     @property
-    def draws(self) -> Resampler:
+    def over(self) -> ClusteredShares:
         """The same for all figures of these images."""
-        return self._draws
+        return self._over
 
 
 def judged_summary(
-    frame: Mapping[str, Any], groups: Sequence[str], uses: Sequence[Use], scores: Scores
+    header: Mapping[str, Any], groups: Sequence[str], uses: Sequence[Use], scores: Scores
 ) -> dict[str, Any]:
     """The figures of a judge.
 
     Args:
-        frame: as :func:`evaluate.summary.frame` makes it.
+        header: as :func:`evaluate.summary.summary_header` makes it.
         groups: of each image that was read.
         uses: what is judged; those without a score are counted as missing and otherwise left out.
         scores: by question.
@@ -80,21 +80,21 @@ def judged_summary(
             for lens in lenses
             for layer in layers
         }
-        rows += [_row(group, lens, layer, counts.draws, of[lens, layer]) for lens in lenses for layer in layers]
+        rows += [_row(group, lens, layer, counts.over, of[lens, layer]) for lens in lenses for layer in layers]
         for lens in lenses:
             parts = [(of[lens, layer][0]["interpretable"], of[lens, layer][1]) for layer in layers]
-            mean = counts.draws.mean(parts)
+            mean = counts.over.mean(parts)
             means.append({"group": group, "lens": lens, "layers": layers, "interpretable": _plain(mean)})
-        leads += [{"group": group, **lead} for lead in _leads(lenses, layers, counts.draws, of)]
+        leads += [{"group": group, **lead} for lead in _leads(lenses, layers, counts.over, of)]
     controls = _controls(lenses, uses, scores)
-    return {**frame, "results": rows, "controls": controls, "means": means, "leads": leads}
+    return {**header, "results": rows, "controls": controls, "means": means, "leads": leads}
 
 
 def _row(
-    group: str, lens: str, layer: int, draws: Resampler, counted: tuple[dict[str, Floats], Floats, int]
+    group: str, lens: str, layer: int, over: ClusteredShares, counted: tuple[dict[str, Floats], Floats, int]
 ) -> dict[str, Any]:
     hits, totals, missing = counted
-    shares = {name: _plain(draws.ratio(hits[name], totals)) for name in SHARES}
+    shares = {name: _plain(over.ratio(hits[name], totals)) for name in SHARES}
     return {
         "group": group,
         "lens": lens,
@@ -113,7 +113,7 @@ def _controls(lenses: Sequence[str], uses: Sequence[Use], scores: Scores) -> lis
             counts = _Counts(use.place for use in mine)
             hits, totals, missing = counts.of(mine, scores)
             if mine:
-                share = _plain(counts.draws.ratio(hits["interpretable"], totals))
+                share = _plain(counts.over.ratio(hits["interpretable"], totals))
                 row = {"lens": lens, "control": control, "judged": int(totals.sum()), "missing": missing}
                 rows.append({**row, "interpretable": share})
     return rows
@@ -122,7 +122,7 @@ def _controls(lenses: Sequence[str], uses: Sequence[Use], scores: Scores) -> lis
 def _leads(
     lenses: Sequence[str],
     layers: Sequence[int],
-    draws: Resampler,
+    over: ClusteredShares,
     of: Mapping[tuple[str, int], tuple[dict[str, Floats], Floats, int]],
 ) -> list[dict[str, Any]]:
     """LatentLens against the better of the others at each layer."""
@@ -133,7 +133,7 @@ def _leads(
     for layer in layers:
         parts = {lens: (of[lens, layer][0]["interpretable"], of[lens, layer][1]) for lens in lenses}
         best = max(others, key=lambda lens: parts[lens][0].sum() / max(1.0, parts[lens][1].sum()))  # noqa: B023 - at once
-        found.append({"layer": layer, "against": best, "lead": _plain(draws.difference(parts["latent"], parts[best]))})
+        found.append({"layer": layer, "against": best, "lead": _plain(over.difference(parts["latent"], parts[best]))})
     return found
 
 
