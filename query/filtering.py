@@ -33,22 +33,27 @@ def split_conditions(where: Sequence[Condition], lenses: Sequence[str]) -> tuple
     return on_words, [f"The filter {_joined(others)} binds LatentLens alone: vocabulary entries have no such field."]
 
 
-def plan_searches(banks: Sequence[Bank], where: Sequence[Condition], exact: bool) -> tuple[BankSearch, ...]:
+def plan_searches(
+    banks: Sequence[Bank], where: Sequence[Condition], exact: bool, multiplied: Sequence[bool] = ()
+) -> tuple[BankSearch, ...]:
     """How each bank will be searched.
 
     Args:
         banks: open banks.
         where: conditions, all of which must hold.
         exact: whether it is asked for that every row is compared.
+        multiplied: for each bank whether a product of its own compares every row; none where the databases do.
 
     Raises:
         FilterError: a condition the database cannot express.
         StoreError: the database failed.
     """
-    return tuple(
-        BankSearch(bank.name, bank.record.identity.layer, bank.count(where), exact or bank.compares_all(where))
-        for bank in banks
-    )
+    searches = []
+    for number, bank in enumerate(banks):
+        every = exact or bank.compares_all(where)
+        way = "product" if every and number < len(multiplied) and multiplied[number] else "engine"
+        searches.append(BankSearch(bank.name, bank.record.identity.layer, bank.count(where), every, way=way))
+    return tuple(searches)
 
 
 def filter_notes(

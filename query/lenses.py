@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .search import Products
+
     Floats = NDArray[np.floating[Any]]
 
 
@@ -76,6 +78,7 @@ class LatentLens:
         exact: bool = True,
         advance: Callable[[int], None] | None = None,
         recall_check: bool = True,
+        products: Products = (),
     ) -> None:
         """Read through open banks; see :func:`query.search.search_banks`.
 
@@ -87,6 +90,7 @@ class LatentLens:
         self._distinct = distinct
         self._exact = exact
         self._advance = advance
+        self._products = products
         self._recall_check = recall_check and not exact
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
@@ -103,8 +107,8 @@ class LatentLens:
 
         stacked = np.concatenate(list(states.values()))
         settings = (self._top_k, self._where, self._distinct)
-        found = search_banks(self._banks, stacked, *settings, self._exact, self._advance)
-        recall = sample_recall(self._banks, stacked, found, *settings) if self._recall_check else None
+        found = search_banks(self._banks, stacked, *settings, self._exact, self._advance, self._products)
+        recall = sample_recall(self._banks, stacked, found, *settings, self._products) if self._recall_check else None
         return LensAnswer(by_layer(states, [tuple(as_neighbor(f) for f in best) for best in found]), recall)
 
 

@@ -33,6 +33,8 @@ class QueryOptions:
         lenses: of :data:`query.lenses.LENSES`, in the order of their results.
         recall_check: whether a search that is not exact is compared with an exact one on a sample.
         centre: compare states less their mean with centred banks; raw states with raw banks otherwise.
+        search: what compares every row: ``product``, a matrix product over a bank's own vectors on the device of the
+            model, or ``engine``, the database; ``None`` for the product where it can be had.
 
     Raises:
         UsageError: a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
@@ -50,6 +52,7 @@ class QueryOptions:
     lenses: tuple[str, ...] = ("latent",)
     recall_check: bool = True
     centre: bool = False
+    search: Literal["engine", "product"] | None = None
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
@@ -57,6 +60,12 @@ class QueryOptions:
             raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
         if self.distinct not in (None, "word"):
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
+        if self.search not in (None, "engine", "product"):
+            raise UsageError(f"The search {self.search!r} is not known.", "Use engine or product.")
+        if self.search == "product" and not self.exact:
+            raise UsageError(
+                "A product compares every row; an approximate search does not.", "Leave out --search or --approximate."
+            )
         if self.max_pixels < 1:
             raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.")
         if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):

@@ -25,8 +25,10 @@ from ..schemas.filters import Condition
 from ..schemas.progress import Progress, Silent
 from ..schemas.results import BankSearch, Reading, SearchSettings
 from ..store.base import Bank, Store
+from ..store.vectors import NoVectors
 from .asking import Asked, ask_image, ask_text
 from .assembling import assembled
+from .bank_product import BankProduct, product_of
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import filter_notes, plan_searches, split_conditions
 from .images import OpenedImage
@@ -73,6 +75,7 @@ class QuerySession:
         self._options = options
         self._progress = progress or Silent()
         self._banks: list[Bank] = []
+        self._products: list[BankProduct | None] = []
         self._searches: tuple[BankSearch, ...] = ()
         self._centre: Centre | None = None
         asked = options.layers
@@ -238,16 +241,37 @@ class QuerySession:
         for bank in self._banks:
             require_model(bank.record.identity, loaded)  # another may have taken its place since
         left_out = unfinished_layers(store, loaded, options.centre) if options.bank_layers is None else ()
-        self._searches = plan_searches(self._banks, options.where, options.exact)
+        self._products = self._multiplied()
+        multiplied = [product is not None for product in self._products]
+        self._searches = plan_searches(self._banks, options.where, options.exact, multiplied)
         self._notes += filter_notes(self._banks, options.where, self._searches, options.exact)
         self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
         self._notes += [f"Left out: {bank.message}" for bank in store.damaged()]
+
+    def _multiplied(self) -> list[BankProduct | None]:
+        """For each bank its product where one is to be used and can be had.
+
+        Raises:
+            UsageError: it is asked for, and cannot be had.
+        """
+        if self._options.search == "engine":
+            return [None] * len(self._banks)
+        found = [product_of(bank, self._loaded.device) for bank in self._banks]
+        missing = [
+            (bank, one.reason) for bank, one in zip(self._banks, found, strict=True) if isinstance(one, NoVectors)
+        ]
+        if missing and self._options.search == "product":
+            bank, reason = missing[0]
+            raise UsageError(
+                f"Bank {bank.name} cannot be searched by a product: {reason}.", "Use --search engine, or leave it out."
+            )
+        return [None if isinstance(one, NoVectors) else one for one in found]
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._progress.advance
         if name == "latent":
             asked = (options.top_k, options.where, options.distinct, options.exact)
-            return LatentLens(self._banks, *asked, advance, options.recall_check)
+            return LatentLens(self._banks, *asked, advance, options.recall_check, self._products)
         kind = LogitLens if name == "logit" else EmbeddingLens
         return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .search import Products
+
     Floats = NDArray[np.floating[Any]]
 
 #: Queries whose exact answer an approximate search is compared with.
@@ -83,6 +85,7 @@ def sample_recall(
     k: int,
     where: Sequence[Condition] = (),
     distinct: Distinct | None = None,
+    products: Products = (),
 ) -> Recall:
     """How much of the exact answer an approximate search found.
 
@@ -93,6 +96,7 @@ def sample_recall(
         k: as searched.
         where: as searched.
         distinct: as searched.
+        products: what answers exactly, as in :func:`query.search.search_banks`.
 
     Returns:
         The comparison with all banks of at most :data:`SAMPLE` evenly spread states. What was
@@ -103,7 +107,8 @@ def sample_recall(
     sample = list(range(0, len(states), step))
     wanted: Counter[int] = Counter()
     got: Counter[int] = Counter()
-    for i, truth in zip(sample, search_banks(banks, states[sample], k, where, distinct), strict=True):
+    exact = search_banks(banks, states[sample], k, where, distinct, products=products)
+    for i, truth in zip(sample, exact, strict=True):
         wanted.update(neighbor.layer for neighbor in truth)
         got.update(neighbor.layer for neighbor in _found(truth, found[i]))
     return Recall(len(sample), dict(wanted), dict(got))

@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .bank_product import BankProduct
+
     Floats = NDArray[np.floating[Any]]
+    #: One for each bank, or none at all.
+    Products = Sequence[BankProduct | None]
 
 Distinct = Literal["word"]
 
 # Rows asked for at once, at most: hits with payload take about a kilobyte each.
 _ROWS_AT_ONCE = 20_000
+# States of which a product's progress is told.
+_STATES_AT_ONCE = 1024
 # A longer list of one bank is not fetched; words already seen are filtered away instead.
 _DEEPEST = 512
 _GROWTH = 4
@@ -93,6 +99,7 @@ def search_banks(
     distinct: Distinct | None = None,
     exact: bool = True,
     advance: Callable[[int], None] | None = None,
+    products: Products = (),
 ) -> list[list[Found]]:
     """The ``k`` nearest rows of all banks together, for each state.
 
@@ -108,10 +115,12 @@ def search_banks(
         distinct: ``word`` keeps the best row of each word, whatever its case.
         exact: compare with every row; see :meth:`store.base.Bank.search`.
         advance: called as each bank has answered for some states, with their number.
+        products: for each bank its own product (:mod:`query.bank_product`), which then answers where every row
+            is compared; ``None`` where the database does. None at all: the database answers for all.
 
     Returns:
-        One list per state, best first; ties by layer, then id. Where hundreds of rows of one bank
-        tie at the end of a list, which of them are in it is the database's choice.
+        One list per state, best first; ties by layer, then id. Where the database answers, and hundreds of rows of
+        one bank tie at the end of a list, which of them are in it is its choice.
 
     Raises:
         StateError: a state is NaN, infinite or zero.
@@ -119,6 +128,7 @@ def search_banks(
         StoreError: the database failed.
     """
     merges = [_Merge(len(banks), k, distinct) for _ in range(len(states))]
+    _multiply(banks, states, merges, k, where, distinct, exact, advance, products)
     # One more than needed shows whether the list ends in a tie.
     depth = _GROWTH * k if distinct else k + 1
     deepest = max(depth, _DEEPEST)
@@ -132,6 +142,33 @@ def search_banks(
                 _skip_seen_words(merge, number, bank, states[index : index + 1], where, exact)
         return [merge.best for merge in merges]
     return _with_payloads(banks, [merge.best for merge in merges])
+
+
+def _multiply(
+    banks: Sequence[Bank],
+    states: Floats,
+    merges: Sequence[_Merge],
+    k: int,
+    where: Sequence[Condition],
+    distinct: Distinct | None,
+    exact: bool,
+    advance: Callable[[int], None] | None,
+    products: Products,
+) -> None:
+    """Have products answer for their banks; what they leave out cannot be in the answer."""
+    if not len(states):
+        return
+    for number, (bank, product) in enumerate(zip(banks, products, strict=False)):
+        if product is None or not (exact or bank.compares_all(where)):
+            continue
+        for start in range(0, len(states), _STATES_AT_ONCE):
+            part = states[start : start + _STATES_AT_ONCE]
+            for merge, hits in zip(
+                merges[start : start + len(part)], product.search(part, k, where, distinct is not None), strict=True
+            ):
+                merge.add(number, bank.record.identity.layer, hits, len(hits) + 1)
+            if advance is not None:
+                advance(len(part))
 
 
 def _with_payloads(banks: Sequence[Bank], answers: Sequence[Sequence[Found]]) -> list[list[Found]]:

@@ -163,6 +163,8 @@ class BankSearch:
         exact: whether each of these was compared, because that was asked for or they are few.
         recall: of the exact neighbours of the sample that are in this bank, the share that an
             approximate search found; ``None`` where that was not measured, or none is in it.
+        way: what compared: ``product`` (a matrix product over the bank's vectors), or ``engine`` (the database);
+            ``None`` in readings from before there were two.
     """
 
     name: str
@@ -170,6 +172,7 @@ class BankSearch:
     rows: int
     exact: bool
     recall: float | None = None
+    way: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

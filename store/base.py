@@ -15,6 +15,7 @@ from ..schemas.collection import BankIdentity, BankRecord
 from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
 from .damage import DamagedBank, FilesReport
+from .vectors import BankVectors, NoVectors
 from .writing import BankWriter, Closing
 
 if TYPE_CHECKING:
@@ -130,6 +131,29 @@ class Bank(Closing):
         Returns:
             ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end).
         """
+
+    def vectors(self) -> BankVectors | NoVectors:
+        """The bank's unit vectors as arrays, for who compares rows without asking the database; or why not.
+
+        They are good while the bank is open.
+        """
+        return NoVectors("a server keeps its vectors to itself")
+
+    def matching(self, where: Sequence[Condition]) -> tuple[NDArray[np.uint64], bool]:
+        """Which rows meet all conditions; of a bank whose vectors can be had.
+
+        Args:
+            where: at least one condition.
+
+        Returns:
+            Ids, ``[n, 2]`` as in :class:`store.vectors.VectorPart`, and whether they are of the rows that meet the
+            conditions; else of those that do not, where these are fewer.
+
+        Raises:
+            FilterError: a condition the database cannot express.
+            StoreError: the database failed.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def disk_bytes(self) -> int | None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from query_banks import identity, payload, row_id, write_rows
 
 from lensbank.query import search
+from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.query.search import search_banks
 from lensbank.schemas.errors import StateError
 from lensbank.schemas.filters import parse
@@ -68,9 +70,23 @@ def assert_same(found, expected):
     assert [f.hit.score for f in found] == pytest.approx([score for _, _, score in expected], abs=1e-5)
 
 
+@pytest.fixture(params=["engine", "product"])
+def ask(request):
+    """`search_banks` in the two ways that compare every row."""
+    if request.param == "engine":
+        return search_banks
+
+    def product(banks, *args, **options):
+        products = [product_of(bank, torch.device("cpu")) for bank in banks]
+        assert all(isinstance(one, BankProduct) for one in products), products
+        return search_banks(banks, *args, **options, products=products)
+
+    return product
+
+
 @pytest.mark.parametrize("k", [1, 5, 40])
-def test_merge_agrees_with_brute_force(banks, data, queries, k):
-    answers = search_banks(banks, queries, k)
+def test_merge_agrees_with_brute_force(ask, banks, data, queries, k):
+    answers = ask(banks, queries, k)
     assert len(answers) == len(queries)
     for query, found in zip(queries, answers, strict=True):
         assert_same(found, brute_force(data, query, k))
@@ -78,26 +94,26 @@ def test_merge_agrees_with_brute_force(banks, data, queries, k):
 
 
 @pytest.mark.parametrize("k", [1, 4, 12, 32])
-def test_distinct_words_agree_with_brute_force(banks, data, queries, k):
-    for query, found in zip(queries, search_banks(banks, queries, k, distinct="word"), strict=True):
+def test_distinct_words_agree_with_brute_force(ask, banks, data, queries, k):
+    for query, found in zip(queries, ask(banks, queries, k, distinct="word"), strict=True):
         assert_same(found, brute_force(data, query, k, distinct=True))
         words = [f.hit.payload["word"].casefold() for f in found]
         assert len(set(words)) == len(words) == k  # there are 32 different ones
 
 
-def test_distinct_words_beyond_the_deepest_list(banks, data, queries, monkeypatch):
+def test_distinct_words_beyond_the_deepest_list(ask, banks, data, queries, monkeypatch):
     """Where hundreds of rows of one word come first, the words seen are filtered away."""
     monkeypatch.setattr(search, "_DEEPEST", 8)
-    for query, found in zip(queries, search_banks(banks, queries, 2, distinct="word"), strict=True):
+    for query, found in zip(queries, ask(banks, queries, 2, distinct="word"), strict=True):
         assert_same(found, brute_force(data, query, 2, distinct=True))
-    for query, found in zip(queries[:3], search_banks(banks, queries[:3], 40, distinct="word"), strict=True):
+    for query, found in zip(queries[:3], ask(banks, queries[:3], 40, distinct="word"), strict=True):
         assert_same(found, brute_force(data, query, 32, distinct=True))
 
 
-def test_small_requests_agree_with_large_ones(banks, queries, monkeypatch):
-    whole = search_banks(banks, queries, 7, distinct="word")
+def test_small_requests_agree_with_large_ones(ask, banks, queries, monkeypatch):
+    whole = ask(banks, queries, 7, distinct="word")
     monkeypatch.setattr(search, "_ROWS_AT_ONCE", 30)
-    assert search_banks(banks, queries, 7, distinct="word") == whole
+    assert ask(banks, queries, 7, distinct="word") == whole
 
 
 @pytest.mark.parametrize(
@@ -110,35 +126,35 @@ def test_small_requests_agree_with_large_ones(banks, queries, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("distinct", [None, "word"])
-def test_filters_agree_with_brute_force(banks, data, queries, where, keep, distinct):
-    for query, found in zip(queries, search_banks(banks, queries, 5, parse(where), distinct), strict=True):
+def test_filters_agree_with_brute_force(ask, banks, data, queries, where, keep, distinct):
+    for query, found in zip(queries, ask(banks, queries, 5, parse(where), distinct), strict=True):
         assert_same(found, brute_force(data, query, 5, keep, distinct is not None))
 
 
-def test_fewer_rows_than_asked_for(banks, queries):
-    found = search_banks(banks, queries[:1], 50, parse(["word=word3"]))[0]
+def test_fewer_rows_than_asked_for(ask, banks, queries):
+    found = ask(banks, queries[:1], 50, parse(["word=word3"]))[0]
     assert len(found) == WORDS.count("word3") * len(LAYERS)
-    assert len(search_banks(banks, queries[:1], 50, parse(["word=word3"]), "word")[0]) == 1
+    assert len(ask(banks, queries[:1], 50, parse(["word=word3"]), "word")[0]) == 1
 
 
-def test_nothing_to_find(banks, queries):
-    assert search_banks(banks, queries, 5, parse(["word=zebra"])) == [[]] * len(queries)
-    assert search_banks([], queries, 5) == [[]] * len(queries)
-    assert search_banks(banks, queries[:0], 5) == []
+def test_nothing_to_find(ask, banks, queries):
+    assert ask(banks, queries, 5, parse(["word=zebra"])) == [[]] * len(queries)
+    assert ask([], queries, 5) == [[]] * len(queries)
+    assert ask(banks, queries[:0], 5) == []
 
 
-def test_norm_of_a_query_does_not_matter(banks, queries):
-    plain = search_banks(banks, queries, 5)
-    scaled = search_banks(banks, queries * 1e4, 5)
+def test_norm_of_a_query_does_not_matter(ask, banks, queries):
+    plain = ask(banks, queries, 5)
+    scaled = ask(banks, queries * 1e4, 5)
     assert [[f.hit.id for f in found] for found in plain] == [[f.hit.id for f in found] for found in scaled]
 
 
-def test_states_without_direction_are_refused(banks):
+def test_states_without_direction_are_refused(ask, banks):
     with pytest.raises(StateError):
-        search_banks(banks, np.full((1, DIM), np.nan, np.float32), 5)
+        ask(banks, np.full((1, DIM), np.nan, np.float32), 5)
 
 
-def test_ties_are_ordered_by_layer_and_id(tmp_path):
+def test_ties_are_ordered_by_layer_and_id(ask, tmp_path):
     """Equal states, as layer 0 has them for every context of a token: one list, always the same."""
     count = 40
     vectors = {layer: np.tile(np.arange(1, 5, dtype=np.float32), (count, 1)) for layer in (0, 3)}
@@ -148,14 +164,14 @@ def test_ties_are_ordered_by_layer_and_id(tmp_path):
         rows = [payload("same") for _ in range(count)]
         write_rows(store, identities, [row_id(int(n)) for n in shuffled], rows, vectors)
         with store.open(identities[1].name()) as later, store.open(identities[0].name()) as first:
-            found = search_banks([later, first], np.ones((1, 4), np.float32), 45)[0]
-            short = search_banks([later, first], np.ones((1, 4), np.float32), 3)[0]
+            found = ask([later, first], np.ones((1, 4), np.float32), 45)[0]
+            short = ask([later, first], np.ones((1, 4), np.float32), 3)[0]
     expected = [(0, row_id(n)) for n in range(count)] + [(3, row_id(n)) for n in range(5)]
     assert [(f.layer, f.hit.id) for f in found] == expected
     assert [(f.layer, f.hit.id) for f in short] == expected[:3]
 
 
-def test_a_row_in_two_banks_of_one_layer_counts_once(tmp_path):
+def test_a_row_in_two_banks_of_one_layer_counts_once(ask, tmp_path):
     """A text model's bank and that of the VLM around it can stand side by side in a store."""
     vectors = {1: np.eye(4, dtype=np.float32)}
     one, two = identity(1, 4), replace(identity(1, 4), model="wrapped")
@@ -163,7 +179,7 @@ def test_a_row_in_two_banks_of_one_layer_counts_once(tmp_path):
         for each in (one, two):
             write_rows(store, [each], [row_id(n) for n in range(4)], [payload(w) for w in "abcd"], vectors)
         with store.open(one.name()) as a, store.open(two.name()) as b:
-            found = search_banks([a, b], np.ones((1, 4), np.float32), 3)[0]
+            found = ask([a, b], np.ones((1, 4), np.float32), 3)[0]
     assert [f.hit.id for f in found] == [row_id(0), row_id(1), row_id(2)]
 
 

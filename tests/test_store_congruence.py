@@ -14,12 +14,14 @@ import unicodedata
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 from standins import StandIn
 from test_store_rows import CORPUS, WORDS, Rows, assert_same_hits
 
+from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.query.search import search_banks
 from lensbank.schemas.errors import BankIncompleteError, BankMismatchError
 from lensbank.schemas.filters import Condition, parse
@@ -263,8 +265,9 @@ def best_of_all(query, k, keep, distinct):
     k=st.integers(1, 40),
     distinct=st.sampled_from([None, "word"]),
     exact=st.booleans(),
+    multiplied=st.booleans(),
 )
-def test_random_questions_to_all_banks(banks, where, k, distinct, exact):
+def test_random_questions_to_all_banks(banks, where, k, distinct, exact, multiplied):
     """Filters, distinct words and the merge of bank layers together; `k` beyond all words there are, too."""
     typed(where)
     norms = {layer: ROWS.norms[layer].astype(np.float32).tolist() for layer in LAYERS}
@@ -278,7 +281,11 @@ def test_random_questions_to_all_banks(banks, where, k, distinct, exact):
         layer: {name: {**p, "norm": n} for name, p, n in zip(ROWS.ids, PAYLOADS, norms[layer], strict=True)}
         for layer in LAYERS
     }
-    for query, found in zip(QUERIES, search_banks(banks, QUERIES, k, where, distinct, exact), strict=True):
+    products = [product_of(bank, torch.device("cpu")) for bank in banks] if multiplied else []
+    if not all(isinstance(one, BankProduct) for one in products):  # a server's vectors cannot be had
+        products = []
+    answers = search_banks(banks, QUERIES, k, where, distinct, exact, products=products)
+    for query, found in zip(QUERIES, answers, strict=True):
         expected = best_of_all(query, k, keep, distinct)
         assert [f.hit.score for f in found] == pytest.approx([score for score, _, _ in expected], abs=2e-6)
         true = {(layer, name): score for score, layer, name in best_of_all(query, None, keep, None)}

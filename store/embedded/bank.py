@@ -15,13 +15,16 @@ from ..approximation import Fallback
 from ..base import Bank, Hit
 from ..records import SHARD_DIR, Sidecar
 from ..rows import unit_queries
+from ..vectors import BankVectors, NoVectors, id_halves
 from . import engine, manifest
 from .disk import disk_bytes, is_engine_failure, require_room_to_read, store_error
 from .filters import edge_filter
 from .locks import BankLock
+from .vectors import map_vectors
 
 if TYPE_CHECKING:
     import qdrant_edge
+    from numpy.typing import NDArray
 
     from ..base import Floats
 
@@ -46,6 +49,7 @@ class EmbeddedBank(Bank):
         self._folder = folder
         self._index = sidecar.index
         self._fallback = Fallback()
+        self._vectors: BankVectors | NoVectors | None = None
         self._lock = lock
         self._shard: qdrant_edge.EdgeShard | None = None
         if sidecar.manifest is not None:
@@ -109,6 +113,23 @@ class EmbeddedBank(Bank):
         ]
         return rows, following
 
+    def vectors(self) -> BankVectors | NoVectors:
+        """See :meth:`Bank.vectors`."""
+        if self._vectors is None:
+            identity, shard = self.record.identity, self._open()
+            self._vectors = self._call(
+                lambda: map_vectors(self._folder / SHARD_DIR, shard, identity.dim, identity.vector_dtype)
+            )
+        return self._vectors
+
+    def matching(self, where: Sequence[Condition]) -> tuple[NDArray[np.uint64], bool]:
+        """See :meth:`Bank.matching`."""
+        condition, shard = edge_filter(where), self._open()
+        if condition is None:  # what any row meets
+            return id_halves([]), False
+        ids, met = self._call(lambda: engine.matching(shard, condition))
+        return id_halves(ids), met
+
     def disk_bytes(self) -> int:
         """See :meth:`Bank.disk_bytes`."""
         return disk_bytes(self._folder)
@@ -123,7 +144,7 @@ class EmbeddedBank(Bank):
 
     def close(self) -> None:
         """See :meth:`Bank.close`."""
-        shard, self._shard = self._shard, None
+        shard, self._shard, self._vectors = self._shard, None, None
         if shard is not None:
             with suppress(Exception):  # nothing was written, so nothing can be lost
                 shard.close()

@@ -7,6 +7,7 @@ Python's global lock during every call, which is why writing lives in a process 
 from __future__ import annotations
 
 import os
+import uuid
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,3 +238,17 @@ def scroll(
         edge.ScrollRequest(limit=limit, offset=offset, with_payload=True, with_vector=with_vectors)
     )
     return records, None if following is None else str(following)
+
+
+def matching(shard: edge.EdgeShard, where: edge.Filter) -> tuple[list[int], bool]:
+    """Ids of the rows that meet a filter, as numbers; of the others, and false, where these are fewer."""
+    met, total = count_rows(shard, where), count_rows(shard)
+    is_met = met <= total - met
+    asked = where if is_met else edge.Filter(must_not=[where])
+    request = edge.ScrollRequest(limit=total, filter=asked, with_payload=False, with_vector=False)
+    return [cast("uuid.UUID", record.id).int for record in shard.scroll(request)[0]], is_met
+
+
+def rows_with_vectors(shard: edge.EdgeShard, ids: Sequence[str]) -> list[edge.Record]:
+    """Those of the rows that are there, without payload."""
+    return shard.retrieve(list(ids), False, True)

@@ -1,15 +1,16 @@
 """A bank's vectors as the embedded engine keeps them, mapped read-only: the one file that knows their format.
 
-Of ``qdrant-edge-py`` 0.9 (segments of version 0.6.0). A finished segment has ``vector_storage/matrix.dat`` (``data``, then
-row-major unit vectors), ``id_tracker.i2e`` (32 bytes, then a 128-bit id per row), ``id_tracker.versions`` (a number per
-row, the higher the newer) and flags of what was deleted. Of a segment that still takes rows only the list of ids is
-read; the engine gives its rows. Nothing is believed: lengths, counts and a sample of rows are compared with what the
-engine says, and whatever is not understood makes the vectors unavailable, never the bank.
+Of ``qdrant-edge-py`` 0.9 (segments of version 0.6.0). A finished segment has ``vector_storage/matrix.dat`` (``data``,
+then row-major unit vectors), ``id_tracker.i2e`` (32 bytes, then a 128-bit id per row), ``id_tracker.versions`` (a
+number per row, the higher the newer) and flags of what was deleted. Of a segment that still takes rows only the list
+of ids is read; the engine gives its rows. Nothing is believed: lengths, counts and a sample of rows are compared with
+what the engine says, and whatever is not understood makes the vectors unavailable, never the bank.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +32,7 @@ ENGINE, SEGMENT = "0.9.", "0.6.0"
 LOOSE_BYTES = 16 << 20
 # Rows that are compared with what the engine returns, in all.
 _SAMPLE = 48
-_IDS_HEADER, _IDS_MAGIC = 32, b"\x01\x00E2I_DQ"
+_IDS_HEADER, _IDS_MAGIC = 32, b"\x01\x00E2I_DQ\x02" + bytes(7)
 _MATRIX_MAGIC, _FLAGS_MAGIC, _UUID_MAGIC = b"data", b"drop", b"QBMK"
 # Of the file that says which ids are UUIDs: an empty list of those that are not.
 _ALL_UUIDS = (2).to_bytes(8, "little") + (8).to_bytes(8, "little") + (0x303A).to_bytes(8, "little")
@@ -102,9 +103,10 @@ def _mapped(folder: Path, shard: qdrant_edge.EdgeShard, dim: int, vector_dtype: 
 
 def _finished(path: Path, dim: int, dtype: np.dtype[Any]) -> _Segment:
     """A finished segment's files, by their lengths and marks."""
-    head = (path / "id_tracker.i2e").open("rb").read(_IDS_HEADER)
+    with (path / "id_tracker.i2e").open("rb") as file:
+        head = file.read(_IDS_HEADER)
     _require(head[: len(_IDS_MAGIC)] == _IDS_MAGIC, "a table of ids has another format")
-    count = int.from_bytes(head[8:16], "little")
+    count = int.from_bytes(head[16:24], "little")
     uuids = _UUID_MAGIC + (1).to_bytes(4, "little") + count.to_bytes(8, "little") + _ALL_UUIDS
     _require((path / "id_tracker.is_uuid").read_bytes() == uuids, "some ids are no UUIDs")
     ids = _map(path / "id_tracker.i2e", np.dtype("<u8"), _IDS_HEADER, (count, 2))
@@ -146,8 +148,7 @@ def _growing_ids(path: Path, most: int) -> list[str]:
         size = _RECORD.get(data[place])
         _require(size is not None and place + size <= len(data), "a list of new ids has another format")
         assert size is not None
-        half = (int.from_bytes(data[place + 1 + 8 * i : place + 9 + 8 * i], "little") for i in range(2))
-        found[id_string(*half)] = None
+        found[str(uuid.UUID(bytes=data[place + 1 : place + 17]))] = None
         place += size
         _require(len(found) <= most, f"more than {most:,} of its rows are in no finished segment")
     return list(found)
@@ -158,7 +159,7 @@ def _loose(shard: qdrant_edge.EdgeShard, ids: Sequence[str], dim: int) -> Vector
     vectors: list[Any] = []
     numbers: list[int] = []
     for start in range(0, len(ids), 1000):
-        for record in shard.retrieve(list(ids[start : start + 1000]), False, True):
+        for record in engine.rows_with_vectors(shard, ids[start : start + 1000]):
             vectors.append(np.asarray(record.vector, np.float32))
             numbers.append(_number(record.id))
     rows = np.stack(vectors) if vectors else np.empty((0, dim), np.float32)
@@ -204,7 +205,7 @@ def _compare_sample(shard: qdrant_edge.EdgeShard, segments: Sequence[_Segment]) 
         live = np.flatnonzero(segment.live)
         chosen = np.unique(live[np.linspace(0, len(live) - 1, share).astype(np.int64)]) if len(live) else live
         names = {id_string(*map(int, segment.ids[row])): int(row) for row in chosen}
-        records = shard.retrieve(list(names), False, True)
+        records = engine.rows_with_vectors(shard, list(names))
         _require(len(records) == len(names), "the engine lacks rows that its files have")
         for record in records:
             same = np.array_equal(np.asarray(record.vector, np.float32), segment.rows[names[str(record.id)]])
