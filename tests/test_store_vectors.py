@@ -10,6 +10,9 @@ from test_store_rows import CORPUS, Rows
 
 from lensbank.query import bank_product, distinct_rows, product
 from lensbank.query.bank_product import BankProduct, product_of
+from lensbank.query.filtering import plan_searches
+from lensbank.query.options import QueryOptions
+from lensbank.schemas.errors import UsageError
 from lensbank.schemas.filters import parse
 from lensbank.store.base import Bank
 from lensbank.store.embedded import vectors as mapping
@@ -284,3 +287,17 @@ def test_opening_for_a_product_writes_nothing(shard_folder):
     shard = load_shard(shard_folder)
     assert count_rows(shard) == COUNT
     shard.close()
+
+
+def test_a_product_is_no_approximate_search():
+    with pytest.raises(UsageError, match="compares every row"):
+        QueryOptions(search="product", exact=False)
+    with pytest.raises(UsageError, match="'graph' is not known"):
+        QueryOptions(search="graph")
+
+
+def test_who_compares_is_on_record(case):
+    bank, _, _ = case
+    assert [s.way for s in plan_searches([bank], (), True, [True])] == ["product"]
+    assert [s.way for s in plan_searches([bank], (), True, [False])] == ["engine"]
+    assert [s.way for s in plan_searches([bank], (), True)] == ["engine"]
