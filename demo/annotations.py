@@ -1,7 +1,7 @@
 """The demo's pictures for `lensbank evaluate`: `python -m demo.annotations --out FILE [--limit N]`.
 
 Writes a COCO-style annotation file of the held-out scenes (seen and unseen art styles apart) and the
-photographs; images are named relative to demo/data.
+photographs (those of things among the demo's concepts, and of other things); images are named relative to demo/data.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from demo.heldout_photos import HELDOUT_PHOTOS
 from demo.make_images import HELDOUT, HELDOUT_MORE, IMAGES
+from demo.sprites import load_concepts
 from demo.truth import Picture, read_truth
 
-GROUPS = ("seen styles", "unseen style", "photographs")
+GROUPS = ("seen styles", "unseen style", "photographs", "photographs of other things")
 
 
 def group_of(picture: Picture) -> str:
     """By which a picture is reported."""
     if picture.kind == "photo":
-        return GROUPS[2]
+        known = {concept.word for concept in load_concepts()}
+        return GROUPS[2] if all(thing.word in known for thing in picture.objects) else GROUPS[3]
     return GROUPS[0] if picture.seen else GROUPS[1]
 
 
@@ -48,7 +51,8 @@ def coco(pictures: Sequence[tuple[str, Picture]]) -> dict[str, Any]:
 def measured_pictures(limit: int | None = None) -> list[tuple[str, Picture]]:
     """The held-out scenes, then the photographs, with their paths below demo/data; `limit` of each group."""
     scenes = [(f"{folder.name}/{p.file}", p) for folder in (HELDOUT, HELDOUT_MORE) for p in read_truth(folder)]
-    photographs = [(f"{IMAGES.name}/{p.file}", p) for p in read_truth(IMAGES) if p.kind == "photo"]
+    shown = [(f"{IMAGES.name}/{p.file}", p) for p in read_truth(IMAGES) if p.kind == "photo"]
+    photographs = [*shown, *((f"{HELDOUT_PHOTOS.name}/{p.file}", p) for p in read_truth(HELDOUT_PHOTOS))]
     by_group: dict[str, list[tuple[str, Picture]]] = {group: [] for group in GROUPS}
     for name, picture in (*scenes, *photographs):
         by_group[group_of(picture)].append((name, picture))

@@ -11,6 +11,7 @@ from PIL import Image
 from demo.captions import PLURAL, caption
 from demo.corpus import CORPUS_FILE, coverage, read_corpus, sentences
 from demo.corpus_words import KINDS
+from demo.heldout_photos import HELDOUT_PHOTOS
 from demo.make_images import HELDOUT, HELDOUT_MORE, IMAGES
 from demo.packing import patches_under
 from demo.scenes import Placed, Scene
@@ -18,7 +19,7 @@ from demo.sprites import TRAIN_STYLES, UNSEEN_STYLES, VALIDATION_STYLES, Concept
 from demo.truth import Picture, Thing, read_truth, write_truth
 
 
-@pytest.mark.parametrize("folder", [IMAGES, HELDOUT, HELDOUT_MORE])
+@pytest.mark.parametrize("folder", [IMAGES, HELDOUT, HELDOUT_MORE, HELDOUT_PHOTOS])
 def test_truth_tells_of_the_files_that_are_there(folder):
     pictures = read_truth(folder)
     files = {path.name for path in folder.iterdir()} - {"truth.json", "SOURCES.md"}
@@ -31,7 +32,7 @@ def test_truth_tells_of_the_files_that_are_there(folder):
             assert image.mode == "RGB" and max(image.size) <= 640
 
 
-@pytest.mark.parametrize("folder", [IMAGES, HELDOUT, HELDOUT_MORE])
+@pytest.mark.parametrize("folder", [IMAGES, HELDOUT, HELDOUT_MORE, HELDOUT_PHOTOS])
 def test_boxes_lie_inside_and_hold_something(folder):
     for picture in read_truth(folder):
         assert picture.objects, picture.file

@@ -14,9 +14,10 @@ def test_what_is_measured_and_by_which_groups():
     pictures = measured_pictures()
     groups = [row["group"] for row in coco(pictures)["images"]]
     counts = {group: groups.count(group) for group in dict.fromkeys(groups)}
-    assert counts == {"seen styles": 120, "unseen style": 80, "photographs": 6}
-    assert {name.split("/")[0] for name, _ in pictures} == {HELDOUT.name, HELDOUT_MORE.name, "images"}
-    assert len(measured_pictures(3)) == 9
+    assert list(counts.items())[:2] == [("seen styles", 120), ("unseen style", 80)]
+    assert counts["photographs"] >= 50 and counts["photographs of other things"] >= 50
+    assert {name.split("/")[0] for name, _ in pictures} == {HELDOUT.name, HELDOUT_MORE.name, "heldout_photos", "images"}
+    assert len(measured_pictures(3)) == 12
 
 
 def test_the_table(tmp_path, monkeypatch):
