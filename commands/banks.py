@@ -217,7 +217,8 @@ def repair(names: tuple[str, ...], **options: Any) -> None:
     """Make again what follows from a bank's rows: payload indexes, quantised copies, graph, and the list of its files.
 
     Vectors, payload and ids cannot be made again; where those are damaged, the files are named and nothing changes.
-    A bank that was finished before there were lists of files gets one. It needs free space of about four times the bank.
+    A bank that was finished before there were lists of files gets one.
+    Free space of about four times the bank is needed.
 
     \b
     Example:
