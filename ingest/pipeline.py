@@ -14,18 +14,16 @@ from ..banks.interrupts import Interruption
 from ..models.encoding import Encoder, batches, default_batch_tokens
 from ..models.layers import check_layers, default_layers
 from ..models.tokens import BulkTokenizer
-from ..schemas.collection import RECORD_VERSION, BankIdentity
-from ..schemas.errors import StoreError
+from ..schemas.collection import BankIdentity
 from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress, Silent
 from ..store.base import BankInfo, Store
-from ..store.counts import count_named
-from ..store.records import begun
 from ..store.writing import BankWriter
 from .corpus import Corpus
 from .means import bank_identities, with_means
 from .options import IngestOptions, IngestPlan, IngestSummary
 from .planning import Selection, Texts, collect, corpus_records, fingerprint, select
+from .resuming import already_done, going_on, lacks_rows
 from .rows import LONGEST_WHOLE, BatchRows
 
 if TYPE_CHECKING:
@@ -139,20 +137,9 @@ class _Ingest:
             name
             for name in candidates
             if prints <= {(c.name, c.fingerprint) for c in existing[name].record.corpora}
-            and not self._lacks_rows(existing[name])
+            and not lacks_rows(self._store, existing[name], names)
         }
         return [identity for identity in wanted if identity.name() not in holding]
-
-    def _lacks_rows(self, info: BankInfo) -> bool:
-        """Whether a complete bank holds other rows of these corpora than its record says: they are written again."""
-        held = {corpus.name: corpus.rows for corpus in info.record.corpora if corpus.name in self._corpus.names}
-        if info.record.version < RECORD_VERSION:
-            return False
-        try:
-            with self._store.open(info.name, allow_incomplete=True) as bank:
-                return count_named(bank.count, held).named != held
-        except StoreError:  # the writer looks closer, and says what can be done
-            return True
 
     def _write(self, identities: list[BankIdentity], existing: Mapping[str, BankInfo]) -> IngestPlan:
         options, names = self._options, [identity.name() for identity in identities]
@@ -167,7 +154,7 @@ class _Ingest:
             )
         # What the banks say now, before the work; the writer asks again, under its lock.
         planned = selection.plan()
-        start = min(self._already(existing[name], planned) if name in existing else 0 for name in names)
+        start = min(already_done(existing[name], planned) if name in existing else 0 for name in names)
         held = [corpus.name for name in names if name in existing for corpus in existing[name].record.corpora]
         with self._timed("collect"):
             texts = collect(self._corpus, selection, options.seed, self._progress, self._tokenizer)
@@ -182,22 +169,12 @@ class _Ingest:
                 with self._timed("centre"):
                     identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)
             with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows, plan=planned) as writer:
-                self._stored = writer.plan or planned
+                self._stored = going_on(writer, planned, selection, texts, self._tokenizer)
                 with self._timed("encode"):
                     self._encode(writer, identities, selection, texts)
                 with self._timed("index"):
                     self._finish(writer, names, selection)
         return plan
-
-    @staticmethod
-    def _already(info: BankInfo, planned: PlanRecord) -> int:
-        """Sentences of the plan that a bank holds, as it says now; the writer asks again, under its lock.
-
-        Raises:
-            BankIncompleteError: it waits for the end of another plan.
-        """
-        plan = begun(info.name, info.record, planned, lambda: info.rows == 0).plan
-        return plan.done if plan is not None else 0
 
     def _plan(
         self, names: Sequence[str], selection: Selection, start: int, beside: tuple[str, ...], long: int
@@ -242,26 +219,28 @@ class _Ingest:
                 tokens = int(selection.lengths[first:end].sum())
                 self._tokens += tokens
                 self._progress.advance(tokens)
-                if interruption.requested or time.monotonic() - flushed >= pause:
+                leaving = interruption.requested
+                if leaving or time.monotonic() - flushed >= pause:
                     began = time.monotonic()
                     writer.flush(self._stored)
                     flushed = time.monotonic()
                     pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
-                self._leave()
+                if leaving:
+                    self._leave()
             writer.flush(self._stored)
-            self._leave()
+            if interruption.requested:
+                self._leave()
         self._progress.finish()
 
     def _leave(self) -> None:
-        """End here, where that was asked for; what is in hand is stored."""
-        if self._interruption.requested:
-            done, total = self._stored.done, self._stored.total
-            self._explain(
-                f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
-                if done < total
-                else "Interrupted: every row is stored. The same command builds the index."
-            )
-            raise self._interruption.error()
+        """End here, as was asked for; what is in hand is stored."""
+        done, total = self._stored.done, self._stored.total
+        self._explain(
+            f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
+            if done < total
+            else "Interrupted: every row is stored. The same command builds the index."
+        )
+        raise self._interruption.error()
 
     def _encode_batch(self, writer: BankWriter, encoder: Encoder, rows: BatchRows, end: int) -> None:
         given = Counter(self._stored.rows)

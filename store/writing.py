@@ -87,6 +87,14 @@ class BankWriter(Closing):
         """
 
     @abc.abstractmethod
+    def missing(self, ids: Sequence[str]) -> int:
+        """How many of these rows are not in all of the banks; for rows put before this writer was opened.
+
+        Raises:
+            StoreError: the banks cannot be asked.
+        """
+
+    @abc.abstractmethod
     def finish(
         self,
         corpora: CorpusRecord | Sequence[CorpusRecord],

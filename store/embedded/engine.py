@@ -230,6 +230,11 @@ def payloads(shard: edge.EdgeShard, ids: Sequence[str]) -> dict[str, dict[str, A
     return {str(record.id): dict(record.payload or {}) for record in shard.retrieve(list(ids), True, False)}
 
 
+def count_ids(shard: edge.EdgeShard, ids: Sequence[str]) -> int:
+    """How many of these rows are there."""
+    return len(shard.retrieve(list(ids), False, False))
+
+
 def scroll(
     shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool
 ) -> tuple[list[edge.Record], str | None]:

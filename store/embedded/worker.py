@@ -110,6 +110,9 @@ class Worker:
                 number, plan = arguments
                 self._flush(plan)
                 self._pipe.send(("done", number))
+            elif kind == "missing":
+                number, ids = arguments
+                self._pipe.send(("done", number, max(len(ids) - engine.count_ids(b.need(), ids) for b in self._banks)))
             elif kind == "finish":
                 number, *rest = arguments
                 self._finish(*rest)

@@ -88,6 +88,7 @@ class EmbeddedWriter(BankWriter):
         self._rows: list[tuple[str, dict[str, Any]]] = []  # ... and its ids and payloads
         self._number = 0
         self._done = 0
+        self._answer: Any = None
         self._ready = False
         self._progress: OnIndexed | None = None
         self._failure: StoreError | None = None
@@ -133,6 +134,12 @@ class EmbeddedWriter(BankWriter):
         """See :meth:`store.writing.BankWriter.flush`."""
         self._require_open()
         self._ask("flush", plan)
+
+    def missing(self, ids: Sequence[str]) -> int:
+        """See :meth:`store.writing.BankWriter.missing`."""
+        self._require_open()
+        self._ask("missing", list(dict.fromkeys(ids)))
+        return int(self._answer)
 
     def finish(
         self,
@@ -250,7 +257,7 @@ class EmbeddedWriter(BankWriter):
             if kind == "free":
                 self._free.append(rest[0])
             elif kind == "done":
-                self._done = rest[0]
+                self._done, self._answer = rest[0], rest[1] if len(rest) > 1 else None
             elif kind == "ready":
                 self._ready, self.plan = True, rest[0]
             elif kind in ("error", "gone"):

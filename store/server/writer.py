@@ -134,6 +134,15 @@ class ServerWriter(BankWriter):
                 self._note(layer)
         self._lease.renew()
 
+    def missing(self, ids: Sequence[str]) -> int:
+        """See :meth:`store.writing.BankWriter.missing`."""
+        wanted = list(dict.fromkeys(ids))
+        found = [
+            self._connection.call(lambda c, n=name: c.retrieve(n, wanted, with_payload=False))  # type: ignore[misc]
+            for name in self._names.values()
+        ]
+        return max(len(wanted) - len(rows) for rows in found)
+
     def finish(
         self,
         corpora: CorpusRecord | Sequence[CorpusRecord],

@@ -1,0 +1,76 @@
+"""What banks hold already of what is about to be written: where an ingest goes on, and whether it has work to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..models.tokens import BulkTokenizer
+from ..schemas.collection import RECORD_VERSION
+from ..schemas.errors import StoreError
+from ..schemas.plans import PlanRecord
+from ..store.base import BankInfo, Store
+from ..store.counts import count_named
+from ..store.records import begun
+from ..store.writing import BankWriter
+from .planning import Selection, Texts
+from .rows import BatchRows
+
+#: Sentences whose rows are looked for before their record is believed.
+_LOOKED_FOR = 64
+
+
+def lacks_rows(store: Store, info: BankInfo, names: Collection[str]) -> bool:
+    """Whether a complete bank holds other rows of these corpora than its record says: they are written again.
+
+    Args:
+        store: that holds it.
+        info: the bank.
+        names: of the corpora.
+    """
+    held = {corpus.name: corpus.rows for corpus in info.record.corpora if corpus.name in names}
+    if info.record.version < RECORD_VERSION:
+        return False
+    try:
+        with store.open(info.name, allow_incomplete=True) as bank:
+            return count_named(bank.count, held).named != held
+    except StoreError:  # the writer looks closer, and says what can be done
+        return True
+
+
+def already_done(info: BankInfo, planned: PlanRecord) -> int:
+    """Sentences of the plan that a bank holds, as it says now; the writer asks again, under its lock.
+
+    Raises:
+        BankIncompleteError: it waits for the end of another plan.
+    """
+    plan = begun(info.name, info.record, planned, lambda: info.rows == 0).plan
+    return plan.done if plan is not None else 0
+
+
+def going_on(
+    writer: BankWriter, planned: PlanRecord, selection: Selection, texts: Texts, tokenizer: BulkTokenizer
+) -> PlanRecord:
+    """The plan as far as it is done: on record, and found in the banks where that is looked for.
+
+    A record may have been put beside rows that are not its own. Where rows of the plan are missing, all
+    are written again, and counted at the end.
+
+    Args:
+        writer: of the banks.
+        planned: from its beginning.
+        selection: what was chosen.
+        texts: its sentences.
+        tokenizer: the model's.
+
+    Raises:
+        StoreError: the banks cannot be asked.
+    """
+    stored = writer.plan or planned
+    if not stored.done:
+        return stored
+    count = min(stored.done, _LOOKED_FOR)
+    ids: list[str] = []
+    for number in range(count):
+        place = number * (stored.done - 1) // max(1, count - 1)
+        ids += BatchRows(selection, texts, tokenizer, place, place + 1).ids_and_payloads()[0]
+    return stored.again() if writer.missing(ids) else stored
