@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..schemas.errors import CorpusError
 from .decompression import decompressed
-from .readers import Format, TextField, guess_rows_format, read_texts
+from .fields import TextField
+from .readers import Format, guess_rows_format, read_texts
+from .remarks import Remarks
 from .sentences import Splitter
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Corpus:
         self._groups = groups
         self._field = field
         self._splitter = split
+        self._remarks = Remarks()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,6 +92,7 @@ class Corpus:
         Raises:
             CorpusError: a file that cannot be read, is not text, or a path without any sentence.
         """
+        self._remarks.clear()
         for path, sources in self._groups:
             empty = True
             for source in sources:
@@ -98,27 +102,33 @@ class Corpus:
             if empty:
                 raise CorpusError(f"{path} holds no sentences: it is empty or blank.", "Give a file with text in it.")
 
+    def remarks(self) -> list[str]:
+        """What the last reading has found that a user should know: rows left out, what was taken for what."""
+        return self._remarks.lines()
+
     def _read(self, source: _Source) -> Iterator[Sentence]:
         with _opened(source) as raw, decompressed(raw, source.label) as stream:
+            field = TextField(source.label, self._field, self._remarks)
             kind = source.kind or ("text" if self._field is None else guess_rows_format(stream))
-            for line, text in self._sentences(read_texts(stream, kind, TextField(source.label, self._field)), kind):
+            for line, text in self._sentences(read_texts(stream, kind, field), kind, source.label):
                 words = text.split()
                 if words:
                     yield Sentence(" ".join(words), source.corpus, source.label, line)
 
-    def _sentences(self, texts: Iterator[tuple[int, str]], kind: Format) -> Iterator[tuple[int, str]]:
-        if self._splitter is None:
+    def _sentences(self, texts: Iterator[tuple[int, str]], kind: Format, file: str) -> Iterator[tuple[int, str]]:
+        splitter = self._splitter
+        if splitter is None:
             return texts
-        if kind == "text":
-            return self._splitter.split_lines(texts)
-        return self._split_rows(texts, self._splitter)
 
-    @staticmethod
-    def _split_rows(texts: Iterator[tuple[int, str]], splitter: Splitter) -> Iterator[tuple[int, str]]:
-        """Rows do not continue one another, so each is a text of its own."""
-        for line, text in texts:
-            # Line breaks inside a row do not count: a row has one place, where it starts.
-            yield from splitter.split_lines([(line, part) for part in text.splitlines()])
+        def unknown(script: str) -> None:
+            self._remarks.no_rules(file, script)
+
+        if kind == "text":
+            return splitter.split_lines(texts, unknown)
+        # Rows do not continue one another, so each is a text of its own. Line breaks inside do not count: a row
+        # has one place, where it starts.
+        rows = ([(line, part) for part in text.splitlines()] for line, text in texts)
+        return (found for row in rows for found in splitter.split_lines(row, unknown))
 
     def close(self) -> None:
         """Let go of temporary files; harmless when repeated."""

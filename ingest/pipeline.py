@@ -152,6 +152,8 @@ class _Ingest:
                 self._loaded.max_positions,
                 self._progress,
             )
+        for line in self._corpus.remarks():
+            self._progress.note(line)
         # What the banks say now, before the work; the writer asks again, under its lock.
         planned = selection.plan()
         start = min(already_done(existing[name], planned) if name in existing else 0 for name in names)

@@ -1,15 +1,17 @@
 """Free text to sentences, with the place of each sentence in its source.
 
-The rules are those of the sentence-splitter package (Koehn and Schroeder's Europarl splitter). It
+The rules are those of the sentence-splitter package (Koehn and Schroeder's Europarl splitter) for scripts with
+capital letters, and those of :mod:`ingest.sentence_ends` for others. The package
 returns sentences only; their places are recovered here, so that a payload can name the line.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..schemas.errors import UsageError
+from .sentence_ends import CASED, pieces, script_of, unwrapped
 
 #: Characters handed to the splitter at once. Its cost grows with the square of the text, and a
 #: book may come as a single paragraph; the last sentence of a window waits for the next one.
@@ -48,6 +50,20 @@ class Splitter:
             ``(start, end)`` of each sentence in ``text``: in order, without overlap, no white space
             at either end, and together all that is visible.
         """
+        return [(start, end) for start, end, _ in self.parts(text)]
+
+    def parts(self, text: str) -> list[tuple[int, int, str]]:
+        """Likewise, each with the name of its script where nothing marks sentences in that."""
+        found = []
+        for start, end, script in pieces(text):
+            part = text[start:end]
+            cased = not script and script_of(part) in CASED
+            spans = self._cased(part) if cased else [_visible(part)]
+            found += [(start + first, start + last, script) for first, last in spans]
+        return found
+
+    def _cased(self, text: str) -> list[tuple[int, int]]:
+        """Sentences by the package's rules."""
         words = _words(text)
         # Single spaces only: the splitter changes no other characters, so counting words is enough.
         sentences = self._splitter.split(" ".join(text[start:end] for start, end in words)) if words else []
@@ -59,16 +75,19 @@ class Splitter:
                 first += count
         return spans
 
-    def split_lines(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    def split_lines(
+        self, lines: Iterable[tuple[int, str]], unknown: Callable[[str], None] | None = None
+    ) -> Iterator[tuple[int, str]]:
         """Sentences of a text that comes line by line; a blank line ends a paragraph.
 
         Args:
             lines: line number and text.
+            unknown: told of each part that is not split, since nothing marks sentences in its script: the script.
 
         Yields:
             The number of the line where a sentence starts, and the sentence, its white space untouched.
         """
-        held = _Paragraph()
+        held = _Paragraph(unknown or (lambda script: None))
         for number, line in lines:
             if not line.strip():
                 yield from held.take(self, everything=True)
@@ -85,7 +104,8 @@ class Splitter:
 class _Paragraph:
     """Lines that are not yet split: their text, and where each of them starts in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, unknown: Callable[[str], None]) -> None:
+        self._unknown = unknown
         self._parts: list[str] = []
         self._starts: list[int] = []
         self._numbers: list[int] = []
@@ -103,12 +123,16 @@ class _Paragraph:
         if not self.size:
             return []
         text, starts, numbers = "".join(self._parts), self._starts, self._numbers
-        self.__init__()  # type: ignore[misc]
-        spans = splitter.split(text)
-        found = [(numbers[bisect_right(starts, start) - 1], text[start:end]) for start, end in spans]
+        self.__init__(self._unknown)  # type: ignore[misc]
+        spans = splitter.parts(text)
+        found = [(numbers[bisect_right(starts, start) - 1], unwrapped(text[start:end])) for start, end, _ in spans]
         # A window with one sentence alone has no end to wait for: it would only grow.
         if not everything and len(found) > 1:
             self.add(*found.pop())
+            spans.pop()
+        for _, _, script in spans:
+            if script:
+                self._unknown(script)
         return found
 
 
@@ -118,6 +142,11 @@ def languages() -> list[str]:
 
     folder = files("sentence_splitter") / "non_breaking_prefixes"
     return sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir() if entry.name.endswith(".txt"))
+
+
+def _visible(text: str) -> tuple[int, int]:
+    """The span of a text less the white space around it."""
+    return len(text) - len(text.lstrip()), len(text.rstrip())
 
 
 def _words(text: str) -> list[tuple[int, int]]:

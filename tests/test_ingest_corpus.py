@@ -311,3 +311,92 @@ def test_split_treats_each_row_as_a_text_of_its_own(tmp_path):
 def test_an_unknown_language_lists_the_known_ones(tmp_path):
     with pytest.raises(UsageError, match=r"'xx'.*de, .*en"):
         read_corpora([write(tmp_path / "a.txt", "A.")], split=True, language="xx")
+
+
+def remarks(path, **options):
+    with read_corpora([path], **options) as corpus:
+        list(corpus)
+        first = corpus.remarks()
+        list(corpus)
+        assert corpus.remarks() == first  # a second reading says nothing twice
+        return first
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_lines_end_as_they_do_on_any_system(tmp_path, end):
+    lines = write(tmp_path / "a.txt", end.join(["A hen.", "", "Two boats.", "Three."]))
+    assert texts(lines) == [("A hen.", "a.txt:1"), ("Two boats.", "a.txt:3"), ("Three.", "a.txt:4")]
+    table = write(tmp_path / "a.csv", end.join(["id,text", '1,"A hen, here"', "2,Two"]) + end)
+    assert texts(table) == [("A hen, here", "a.csv:2"), ("Two", "a.csv:3")]
+    rows = write(tmp_path / "a.jsonl", end.join(['{"text": "A hen."}', '{"text": "Two."}']))
+    assert texts(rows) == [("A hen.", "a.jsonl:1"), ("Two.", "a.jsonl:2")]
+
+
+@pytest.mark.parametrize("at", [-2, -1, 0, 1])
+def test_an_end_of_two_characters_over_the_edge_of_what_is_read_at_once_is_one_end(tmp_path, monkeypatch, at):
+    monkeypatch.setattr("lensbank.ingest.readers._CHUNK", 64)
+    path = write(tmp_path / "a.txt", "x" * (64 + at) + "\r\nsecond\r\n")
+    assert texts(path)[1] == ("second", "a.txt:2")
+
+
+def test_a_mark_may_begin_any_line(tmp_path):
+    path = write(tmp_path / "a.txt", b"\xef\xbb\xbfOne.\n\xef\xbb\xbfTwo.\n")  # cat one.txt two.txt
+    assert texts(path) == [("One.", "a.txt:1"), ("Two.", "a.txt:2")]
+
+
+def test_one_column_without_a_header_keeps_its_first_line_and_says_so(tmp_path):
+    path = write(tmp_path / "c.csv", "A hen sits on the gate.\nTwo boats leave.\n")
+    assert texts(path) == [("A hen sits on the gate.", "c.csv:1"), ("Two boats leave.", "c.csv:2")]
+    assert "no header" in remarks(path)[0] and "A hen sits on the gate." in remarks(path)[0]
+
+
+def test_one_column_whose_first_line_is_taken_for_a_name_says_so(tmp_path):
+    path = write(tmp_path / "c.csv", "red bus\nblue bus\n")
+    assert texts(path) == [("blue bus", "c.csv:2")] and "'red bus'" in remarks(path)[0]
+    assert remarks(write(tmp_path / "d.csv", "caption\nblue bus\n")) == []
+
+
+@pytest.mark.parametrize("first", ['{"id": "a", "text": null}', '{"phrase": null}', "{}", "null"])
+def test_rows_without_a_text_are_left_out_and_counted(tmp_path, first):
+    key = "phrase" if "phrase" in first else "text"
+    path = write(tmp_path / "j.jsonl", f'{first}\n{{"id": "b", "{key}": "A hen."}}\n{{"{key}": "  "}}\n')
+    assert texts(path) == [("A hen.", "j.jsonl:2")]
+    assert remarks(path) == ["j.jsonl: 2 rows without a text (null or blank), left out."]
+
+
+def test_a_null_is_no_reason_to_take_another_field_for_the_text(tmp_path):
+    message = refused(write(tmp_path / "j.jsonl", '{"key": "a1", "phrase": null}\n'))
+    assert "key, phrase" in message and "--text-field" in message
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ('1\t"Hot!" he said\n2\tA 5" nail\n', ['"Hot!" he said', 'A 5" nail']),
+        ('1\t"Hello, he said\n2\tTwo\n', ['"Hello, he said', "Two"]),
+        ('1\t"A hen, ""red"""\n2\tTwo\n', ['A hen, "red"', "Two"]),
+        ('1\t"A\then"\n2\tTwo\n', ["A hen", "Two"]),
+        ('1\t"A hen\nsits"\n2\tTwo\n', ["A hen sits", "Two"]),
+        ('1\tends in a "quote"\n2\t"\n', ['ends in a "quote"', '"']),
+    ],
+)
+def test_quotes_in_tab_separated_files_are_quotes_unless_they_enclose_a_cell(tmp_path, rows, wanted):
+    found = texts(write(tmp_path / "c.tsv", "id\ttext\n" + rows))
+    assert [text for text, _ in found] == wanted
+    assert found[-1][1] == f"c.tsv:{1 + rows.count(chr(10))}"
+
+
+def test_zstandard_on_standard_input_is_read_in_every_format():
+    zstandard = pytest.importorskip("zstandard")
+    for content, options in (("A hen.\nTwo.\n", {}), ('{"t": "A hen."}\n{"t": "Two."}\n', {"text_field": "t"})):
+        stream = io.BytesIO(zstandard.ZstdCompressor().compress(content.encode()))
+        with read_corpora(["-"], stdin=stream, **options) as corpus:
+            assert [s.text for s in corpus] == [s.text for s in corpus] == ["A hen.", "Two."]
+
+
+def test_text_that_cannot_be_split_is_said_and_no_longer_silent(tmp_path):
+    path = write(tmp_path / "a.txt", "แมวนอน หมาวิ่ง\n\nA cat. A dog.\n")
+    assert [text for text, _ in texts(path, split=True)] == ["แมวนอน หมาวิ่ง", "A cat.", "A dog."]
+    (said,) = remarks(path, split=True)
+    assert "a.txt" in said and "Thai" in said and "1 paragraph is" in said
+    assert remarks(path) == []

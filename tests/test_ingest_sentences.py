@@ -64,3 +64,38 @@ def test_text_without_an_end_of_sentence_does_not_pile_up(splitter):
     assert len(found) > 2
     assert max(len(text) for _, text in found) <= 2 * WINDOW
     assert " ".join(text for _, text in found).split() == endless.split()
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["猫在睡觉。", "狗在跑步。", "鸟呢？"],
+        ["他说：“你好。”", "然后走了。", "好！！", "真的？"],
+        ["「そう。」と彼は言った。", "猫だ。"],
+        ["猫在睡觉!", "狗呢?", "鸟"],
+        ["बिल्ली सो रही है।", "कुत्ता दौड़ रहा है।"],
+        ["डॉ. राम घर है.", "वह आया."],
+        ["هل القط نائم؟", "الكلب يركض.", "وأنت؟"],
+        ["یہ بلی ہے۔", "وہ کتا ہے۔"],
+        ["החתול ישן.", "הכלב רץ."],
+        ["고양이가 잔다.", "개가 뛴다!", "새는?"],
+        ["የት ነህ።", "እዚህ፧", "ነኝ"],
+        ["Ես տուն եմ։", "Դու էլ։"],
+        ["ကြောင်အိပ်သည်။", "ခွေးပြေးသည်။"],
+        ["The kettle boiled.[1]", "The tea is green.", "“Hot!”", "It was."],
+        ["Это дом.", "Это кот."],
+    ],
+)
+def test_scripts_have_their_own_ends_of_sentences(splitter, sentences):
+    between = "" if any("\u3040" <= char <= "\u9fff" for char in sentences[0]) else " "
+    assert pieces(splitter, between.join(sentences)) == sentences
+
+
+def test_lines_of_han_are_joined_without_a_space(splitter):
+    assert [text for _, text in splitter.split_lines([(1, "猫在\n"), (2, "睡觉。\n")])] == ["猫在睡觉。"]
+
+
+def test_a_script_without_ends_of_sentences_is_named(splitter):
+    told = []
+    assert len(list(splitter.split_lines([(1, "แมวนอน หมาวิ่ง")], told.append))) == 1
+    assert told == ["Thai"]
