@@ -154,7 +154,9 @@ def evaluate(
         LensbankError: as :func:`evaluate.run.evaluate_ground_truth`.
     """
     known = read_annotations(Path(annotations), Path(images), None if word_list is None else Path(word_list))
-    summary = evaluate_ground_truth(opened, known, ReadingOptions(sample, seed), Path(out), Silent())
+    summary = evaluate_ground_truth(
+        opened, known.images, ReadingOptions(sample, seed), Path(out), Silent(), known.notes
+    )
     write_outputs(summary, Path(out))
     return summary
 

@@ -89,7 +89,7 @@ def annotated(limit: int | None, results: Path) -> list[AnnotatedImage]:
     if file.exists() and file.read_text(encoding="utf-8") != text:
         raise SystemExit(f"{results} holds results of other pictures. Give another --out.")
     file.write_text(text, encoding="utf-8")
-    return read_annotations(file, DATA)
+    return list(read_annotations(file, DATA).images)
 
 
 def visual_states(

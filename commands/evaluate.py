@@ -31,7 +31,7 @@ from .options import (
 from .terminal import TerminalProgress, reported
 
 if TYPE_CHECKING:
-    from ..evaluate.annotations import AnnotatedImage
+    from ..evaluate.annotations import Annotations
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -109,7 +109,7 @@ def evaluate(**options: Any) -> None:
         settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
-        images = _images(options)
+        known = _annotations(options)
         reading = ReadingOptions(options["sample"], options["seed"], centre_images(options))
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
@@ -117,9 +117,11 @@ def evaluate(**options: Any) -> None:
             loaded = load(source, options, need_vision=True)
             with QuerySession(store, loaded, settings) as session:
                 if options["judge"] == "ground-truth":
-                    summary = evaluate_ground_truth(session, images, reading, options["out"], progress)
+                    summary = evaluate_ground_truth(
+                        session, known.images, reading, options["out"], progress, known.notes
+                    )
                 else:
-                    prepared = read_sample(session, images, reading, options, progress)
+                    prepared = read_sample(session, known, reading, options, progress)
         if options["judge"] == "words":
             write_lists(prepared, options["out"], progress)
             return
@@ -129,8 +131,8 @@ def evaluate(**options: Any) -> None:
         say_results(summary, options["out"], progress)
 
 
-def _images(options: dict[str, Any]) -> list[AnnotatedImage]:
-    from ..evaluate.annotations import find_images, read_annotations
+def _annotations(options: dict[str, Any]) -> Annotations:
+    from ..evaluate.annotations import Annotations, find_images, read_annotations
 
     folder, file = options["folder"], options["annotations"]
     if folder is None:
@@ -141,4 +143,4 @@ def _images(options: dict[str, Any]) -> list[AnnotatedImage]:
         return read_annotations(file, folder, options["word_list"])
     if options["judge"] == "ground-truth":
         raise UsageError(f"{folder} has no annotations.json.", "Give --annotations, or another --judge.")
-    return find_images(folder)
+    return Annotations(tuple(find_images(folder)))

@@ -15,7 +15,7 @@ from .options import Command
 from .terminal import TerminalProgress, reported
 
 if TYPE_CHECKING:
-    from ..evaluate.annotations import AnnotatedImage
+    from ..evaluate.annotations import Annotations
     from ..evaluate.judging.run import Prepared
     from ..evaluate.judging.settings import EndpointSettings
     from ..evaluate.reading import ReadingOptions
@@ -118,7 +118,7 @@ def endpoint_settings(options: dict[str, Any]) -> EndpointSettings:
 
 def read_sample(
     session: QuerySession,
-    images: list[AnnotatedImage],
+    known: Annotations,
     reading: ReadingOptions,
     options: dict[str, Any],
     progress: TerminalProgress,
@@ -127,7 +127,7 @@ def read_sample(
     from ..evaluate.judging.run import CONTROLS, prepare
 
     controls = CONTROLS if options["controls"] is None else options["controls"]
-    return prepare(session, images, options["judge"], reading, controls, options["out"], progress)
+    return prepare(session, known.images, options["judge"], reading, controls, options["out"], progress, known.notes)
 
 
 def ask_model(

@@ -25,7 +25,7 @@ FIRST, LAST = 1, 24
 
 def tables(folder: Path) -> str:
     """One table a group, and what the lenses come to over layers 1 to 24."""
-    images = read_annotations(folder / "annotations.json", DATA)
+    images = read_annotations(folder / "annotations.json", DATA).images
     lines = (folder / WORDS_FILE).read_text(encoding="utf-8").splitlines()
     words = {found.name: found for found in map(ImageWords.from_json, lines)}
     parts = []

@@ -1,6 +1,6 @@
 """Images whose objects are known: a COCO-style annotation file, and words beside its category names.
 
-Read of the file: ``images`` (``id``, ``file_name``, optionally ``width``, ``height`` and ``group``,
+Read of the file: ``images`` (``id``, ``file_name`` or ``coco_url``, optionally ``width``, ``height`` and ``group``,
 by which results are reported apart), ``annotations`` (``image_id``, ``category_id``, ``bbox`` as
 ``[x, y, width, height]`` in pixels, optionally ``iscrowd``) and ``categories`` (``id``, ``name``,
 optionally ``supercategory``, ``synonyms`` and ``hypernyms``, the latter two lists of words).
@@ -10,9 +10,8 @@ A word list is a JSON object: category name → ``{"synonyms": [...], "hypernyms
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from ..query.images import image_files
 from ..schemas.errors import InputError
 from ..schemas.reading import NotOfKindError, read_json
 from ..schemas.results import PixelBox
+from .boxes import BoxCounts, RawBox, pixel_box, read_numbers, require_pixels
+from .image_finder import ImageFinder
 from .matching import Concept
 
 #: Bytes of an annotation file: the largest of COCO and LVIS have half of a gigabyte.
@@ -63,41 +64,121 @@ class AnnotatedImage:
     size: tuple[int, int] | None = None
 
 
-def read_annotations(file: Path, folder: Path, word_list: Path | None = None) -> list[AnnotatedImage]:
-    """The images of an annotation file, in its order.
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What an annotation file says.
+
+    Attributes:
+        images: in the file's order, each file once.
+        notes: what was left out, cut or guessed, for people.
+    """
+
+    images: tuple[AnnotatedImage, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_annotations(file: Path, folder: Path, word_list: Path | None = None) -> Annotations:
+    """The images of an annotation file, and what a reader should know of how it was read.
 
     Args:
-        file: COCO-style JSON.
+        file: COCO-style JSON, as COCO itself, LVIS, or exports of annotation tools write it.
         folder: where the image files are; ``file_name`` is a path below it.
         word_list: synonyms and hypernyms by category name, beside those of the file.
 
     Raises:
-        InputError: missing, not JSON, not of this form, or a box or reference that cannot be.
+        InputError: missing, not JSON, not of this form, boxes in another unit, or a reference that cannot be.
     """
     data = _load(file)
     words = {} if word_list is None else _load(word_list)
-    concepts = {row["id"]: _concept(row, words, file) for row in _rows(data, "categories", ("id", "name"), file)}
-    things: dict[Any, list[Thing]] = {}
-    images = _rows(data, "images", ("id", "file_name"), file)
-    known = {row["id"] for row in images}
-    if len(known) < len(images):
-        raise _wrong(file, "two images have the same id")
-    for row in _rows(data, "annotations", ("image_id", "category_id", "bbox"), file):
-        if row["image_id"] not in known or row["category_id"] not in concepts:
-            raise _wrong(file, f"annotation {row.get('id')} names an image or a category that is not listed")
-        things.setdefault(row["image_id"], []).append(
-            Thing(concepts[row["category_id"]], _box(row, file), bool(row.get("iscrowd")))
+    concepts = _concepts(_rows(data, "categories", ("id", "name"), file), words, file)
+    finder = ImageFinder(folder)
+    images, alias = _images(_rows(data, "images", ("id",), file), finder, file)
+    counts, crowds, raws = BoxCounts(), 0, []
+    rows = _rows(data, "annotations", ("image_id", "category_id", "bbox"), file)
+    for number, row in enumerate(rows):
+        name = str(row.get("id", number))
+        at, what = alias.get(str(row["image_id"])), concepts.get(str(row["category_id"]))
+        if at is None or what is None:
+            raise _wrong(file, f"annotation {name} names an image or a category that is not listed")
+        numbers = read_numbers(row["bbox"])
+        if numbers is None:
+            raise _wrong(file, f"annotation {name} has the box {row['bbox']}; expected [x, y, width, height] in pixels")
+        crowd = _flag(row.get("iscrowd"), name, file)
+        crowds += crowd
+        raws.append((at, what, crowd, RawBox(name, numbers, images[at].size or finder.size(images[at].path))))
+    require_pixels([raw for *_, raw in raws], str(file))
+    things: dict[str, list[Thing]] = {}
+    for at, what, crowd, raw in raws:
+        box = pixel_box(raw, counts)
+        if box is not None:
+            things.setdefault(at, []).append(Thing(what, box, crowd))
+    notes = [*finder.notes(), *counts.notes()]
+    if crowds and crowds == len(rows):
+        notes.append(
+            f"Every one of the {crowds} objects is marked iscrowd (a region of many), where patches are not judged: "
+            "set it to 0 where a box is of one object."
         )
-    return [
-        AnnotatedImage(
-            path=folder / str(row["file_name"]),
-            name=str(row["file_name"]),
-            group=str(row.get("group") or ALL),
-            things=tuple(things.get(row["id"], ())),
-            size=(int(row["width"]), int(row["height"])) if row.get("width") and row.get("height") else None,
+    return Annotations(
+        tuple(replace(image, things=tuple(things.get(at, ()))) for at, image in images.items()), tuple(notes)
+    )
+
+
+def _images(
+    rows: Sequence[Mapping[str, Any]], finder: ImageFinder, file: Path
+) -> tuple[dict[str, AnnotatedImage], dict[str, str]]:
+    """Images by the id of their first entry, and each entry's id → that one."""
+    images: dict[str, AnnotatedImage] = {}
+    alias: dict[str, str] = {}
+    by_path: dict[Path, str] = {}
+    for number, row in enumerate(rows):
+        key, name = str(row["id"]), row.get("file_name") or row.get("coco_url") or row.get("flickr_url")
+        if key in alias:
+            raise _wrong(file, f"two images have the same id, {row['id']}")
+        if not isinstance(name, str) or not name.strip():
+            raise _wrong(file, f"entry {number} of 'images' has no 'file_name' and no 'coco_url'")
+        image = AnnotatedImage(
+            path=finder.find(name), name=name, group=str(row.get("group") or ALL), size=_size(row, name, file)
         )
-        for row in images
-    ]
+        alias[key] = by_path.setdefault(image.path, key)
+        first = images.setdefault(alias[key], image)
+        if first is not image:
+            if (first.group, first.size) != (image.group, image.size):
+                raise _wrong(file, f"two entries name the image {name}, and their sizes or groups differ")
+            finder.doubles += 1
+    return images, alias
+
+
+def _size(row: Mapping[str, Any], name: str, file: Path) -> tuple[int, int] | None:
+    width, height = row.get("width"), row.get("height")
+    if not width and not height:
+        return None
+    try:
+        size = int(width), int(height)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        size = (0, 0)
+    if min(size) < 1:
+        raise _wrong(file, f"the image {name} has the size {width} x {height}")
+    return size
+
+
+def _flag(value: object, name: str, file: Path) -> bool:
+    """``iscrowd`` however it is written."""
+    text = str(value).strip().lower()
+    if value is None or text in ("0", "0.0", "false", ""):
+        return False
+    if text in ("1", "1.0", "true"):
+        return True
+    raise _wrong(file, f"annotation {name} has iscrowd {value!r}; expected 0 or 1")
+
+
+def _concepts(rows: Sequence[Mapping[str, Any]], words: Mapping[str, Any], file: Path) -> dict[str, Concept]:
+    concepts: dict[str, Concept] = {}
+    for row in rows:
+        concept = _concept(row, words, file)
+        known = concepts.setdefault(str(row["id"]), concept)
+        if known != concept:
+            raise _wrong(file, f"category {row['id']} is both {known.name!r} and {concept.name!r}")
+    return concepts
 
 
 def find_images(folder: Path) -> list[AnnotatedImage]:
@@ -163,14 +244,6 @@ def _words(source: Mapping[str, Any], key: str, name: str, file: Path) -> list[s
     if not isinstance(found, list) or not all(isinstance(word, str) and word.strip() for word in found):
         raise _wrong(file, f"{key!r} of {name!r} is no list of words")
     return [word.strip() for word in found]
-
-
-def _box(row: Mapping[str, Any], file: Path) -> PixelBox:
-    box = row["bbox"]
-    fine = isinstance(box, list) and len(box) == 4 and all(isinstance(n, int | float) and math.isfinite(n) for n in box)
-    if not fine or box[2] <= 0 or box[3] <= 0:
-        raise _wrong(file, f"annotation {row.get('id')} has the box {box}; expected [x, y, width, height] in pixels")
-    return PixelBox(float(box[0]), float(box[1]), float(box[0] + box[2]), float(box[1] + box[3]))
 
 
 def _wrong(file: Path, why: str) -> InputError:

@@ -26,8 +26,11 @@ def read_and_gather(
     out: Path,
     judge: str,
     progress: Progress,
+    notes: Sequence[str] = (),
 ) -> Evaluated:
     """Read every image (or take up what an interrupted run has read) and look up the bank's contexts.
+
+    ``notes`` say what a reader should know of the annotations.
 
     Raises:
         LensbankError: as :func:`evaluate.reading.read_images`.
@@ -37,12 +40,17 @@ def read_and_gather(
     covered = coverage(session.banks[0], concepts) if session.banks else []
     measured = sum((one.recall for one in words if one.recall is not None), Recall())
     recall = recall_note(measured, session.options.top_k)
-    notes = (*session.notes, *([recall] if recall else []))
-    return Evaluated(judge, run_settings(session, options), images, words, covered, notes)
+    said = (*session.notes, *notes, *([recall] if recall else []))
+    return Evaluated(judge, run_settings(session, options), images, words, covered, said)
 
 
 def evaluate_ground_truth(
-    session: QuerySession, images: Sequence[AnnotatedImage], options: ReadingOptions, out: Path, progress: Progress
+    session: QuerySession,
+    images: Sequence[AnnotatedImage],
+    options: ReadingOptions,
+    out: Path,
+    progress: Progress,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate with known objects.
 
@@ -52,6 +60,7 @@ def evaluate_ground_truth(
         options: which visual tokens are read.
         out: folder for the record of what the lenses said.
         progress: where to report to.
+        notes: what a reader should know of the annotations.
 
     Returns:
         The summary; :func:`write_outputs` writes it.
@@ -61,6 +70,15 @@ def evaluate_ground_truth(
         LensbankError: as :func:`read_and_gather`.
     """
     if not any(image.things for image in images):
-        raise UsageError("No object is annotated, so nothing can be compared with.", "Give --annotations with objects.")
+        raise UsageError(
+            " ".join(["No object is annotated, so nothing can be compared with.", *notes]),
+            "Give --annotations with objects.",
+        )
+    if not any(not thing.crowd for image in images for thing in image.things):
+        raise UsageError(
+            "Every object is marked iscrowd (a region of many), where patches are not judged, so nothing can be "
+            "compared with.",
+            "Set iscrowd to 0 where a box is of one object.",
+        )
     chosen = sampled_images(images, options)
-    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress))
+    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress, notes))

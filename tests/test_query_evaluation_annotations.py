@@ -4,6 +4,7 @@ import json
 
 import pytest
 from evaluation_fixtures import box, thing, write_coco
+from PIL import Image
 
 from lensbank.evaluate.annotations import find_images, read_annotations, things_under
 from lensbank.evaluate.matching import Concept
@@ -11,7 +12,7 @@ from lensbank.schemas.errors import InputError
 
 
 def test_a_coco_file(tmp_path):
-    first, second = read_annotations(write_coco(tmp_path / "a.json"), tmp_path / "images")
+    first, second = read_annotations(write_coco(tmp_path / "a.json"), tmp_path / "images").images
     assert (first.name, first.path, first.size) == ("a.png", tmp_path / "images" / "a.png", (40, 10))
     assert (second.name, second.size, second.things, second.group) == ("sub/b.png", None, (), "all images")
     dog, truck = first.things
@@ -26,7 +27,7 @@ def test_groups_and_a_word_list(tmp_path):
     words.write_text(json.dumps({"dog": {"synonyms": ["puppy", "hound"], "hypernyms": ["pet"]}, "cat": {}}))
     images = [{"id": 7, "file_name": "a.png", "group": "street"}]
     file = write_coco(tmp_path / "a.json", images=images)
-    (image,) = read_annotations(file, tmp_path, words)
+    (image,) = read_annotations(file, tmp_path, words).images
     assert image.group == "street"
     assert image.things[0].concept == Concept("dog", ("puppy", "hound"), ("animal", "pet"))
 
@@ -40,9 +41,9 @@ def test_groups_and_a_word_list(tmp_path):
         ({"images": [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]}, "the same id"),
         ({"categories": [{"id": 2, "name": " "}]}, "empty name"),
         ({"categories": [{"id": 2, "name": "dog", "synonyms": "puppy"}]}, "'synonyms' of 'dog' is no list"),
-        ({"categories": [{"id": 2, "name": "dog"}]}, "annotation 2 names an image or a category that is not listed"),
+        ({"categories": [{"id": 2, "name": "dog"}]}, "names an image or a category that is not listed"),
         (
-            {"annotations": [{"id": 3, "image_id": 7, "category_id": 2, "bbox": [0, 0, 0, 5]}]},
+            {"annotations": [{"id": 3, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5]}]},
             "annotation 3 has the box",
         ),
         ({"annotations": [{"id": 3, "image_id": 7, "category_id": 2, "bbox": [0, 0, "9", 5]}]}, "expected \\[x, y"),
@@ -53,7 +54,7 @@ def test_what_is_no_annotation_file(tmp_path, changes, message):
         read_annotations(write_coco(tmp_path / "a.json", **changes), tmp_path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "expected a JSON object, found list")])
+@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "expected an object, found")])
 def test_what_is_no_json_object(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=message):
@@ -83,3 +84,115 @@ def test_a_patch_is_on_the_things_whose_boxes_hold_its_centre():
     assert things_under(box(80, 40, 110, 60), things) == (0, 1)
     assert things_under(box(85, 40, 115, 60), things) == (1,)  # centre 100: ends are exclusive
     assert things_under(box(0, 90, 30, 110), things) == ()
+
+
+def coco(folder, boxes, images=None, categories=None, **more):
+    """A file of one image `a.png`, 100 x 80, that is there, and boxes of category 1."""
+    Image.new("RGB", (100, 80)).save(folder / "a.png")
+    images = images or [{"id": 1, "file_name": "a.png", "width": 100, "height": 80}]
+    annotations = [{"id": n, "image_id": 1, "category_id": 1, "bbox": box, **more} for n, box in enumerate(boxes, 10)]
+    data = {"images": images, "categories": categories or [{"id": 1, "name": "dog"}], "annotations": annotations}
+    (folder / "annotations.json").write_text(json.dumps(data))
+    return folder / "annotations.json"
+
+
+def boxes_of(found):
+    return [one.box for image in found.images for one in image.things]
+
+
+def test_boxes_without_area_are_left_out_and_counted(tmp_path):
+    found = read_annotations(coco(tmp_path, [[0, 0, 50, 0], [10, 10, 20, 30], [5, 5, 0, 9]]), tmp_path)
+    assert boxes_of(found) == [box(10, 10, 30, 40)]
+    assert found.notes == ("2 boxes have no area and were left out (the first: annotation 10).",)
+
+
+def test_boxes_that_reach_beyond_are_cut_and_those_outside_left_out(tmp_path):
+    boxes = [[90, 10, 40, 20], [10, 10, 20, 20], [120, 5, 10, 10], [10, 20, 20, 20], [0, 0, 100.4, 80.3], [1, 1, 9, 9]]
+    found = read_annotations(coco(tmp_path, boxes), tmp_path)
+    assert boxes_of(found)[0] == box(90, 10, 100, 30) and len(boxes_of(found)) == 5
+    assert boxes_of(found)[3] == box(0, 0, 100, 80)  # by rounding: no word about it
+    assert [note[:20] for note in found.notes] == ["1 boxes lie wholly o", "1 boxes reach beyond"]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.25]], "look like shares of width and height.*Multiply"),
+        ([[60, 40, 95, 75], [10, 10, 60, 60]], r"look like corners.*would end at 155, 115.*\[60, 40, 35, 35\]"),
+        ([[60, 40, 95, 75], [300, 10, 60, 60]], "2 of 2 boxes .* reach beyond .* another size"),
+        ([[30, 30, -10, 5], [1, 1, 5, 5]], "not negative"),
+    ],
+)
+def test_boxes_in_another_unit_are_refused_with_both_readings(tmp_path, boxes, message):
+    with pytest.raises(InputError, match=message):
+        read_annotations(coco(tmp_path, boxes), tmp_path)
+
+
+def test_sizes_that_the_file_does_not_say_are_those_of_the_images(tmp_path):
+    with pytest.raises(InputError, match="look like corners"):
+        read_annotations(coco(tmp_path, [[60, 40, 95, 75]], images=[{"id": 1, "file_name": "a.png"}]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"), [(0, False), ("0", False), (None, False), (False, False), (1, True), ("1", True)]
+)
+def test_crowds_however_they_are_written(tmp_path, value, crowd):
+    found = read_annotations(coco(tmp_path, [[1, 1, 9, 9]], iscrowd=value), tmp_path)
+    assert [one.crowd for one in found.images[0].things] == [crowd]
+    assert any("iscrowd" in note for note in found.notes) == crowd  # all of them are
+
+
+def test_what_crowd_cannot_be(tmp_path):
+    with pytest.raises(InputError, match="iscrowd 'maybe'"):
+        read_annotations(coco(tmp_path, [[1, 1, 9, 9]], iscrowd="maybe"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://x.org/val2017/a.png",
+        "C:\\Users\\me\\a.png",
+        "/home/me/images/a.png",
+        "http://x.org/my%20folder/a.png?s=1",
+    ],
+)
+@pytest.mark.parametrize("key", ["file_name", "coco_url"])
+def test_images_are_found_by_the_last_parts_of_their_names(tmp_path, key, name):
+    images = [{"id": 1, key: name, "width": 100, "height": 80}]
+    found = read_annotations(coco(tmp_path, [[1, 1, 9, 9]], images=images), tmp_path)
+    assert found.images[0].path == tmp_path / "a.png" and found.images[0].name == name
+    assert found.notes == (f"1 images were found by the last parts of their names (the first: {name}).",)
+
+
+def test_the_longest_end_of_a_name_counts(tmp_path):
+    (tmp_path / "val").mkdir()
+    Image.new("RGB", (100, 80)).save(tmp_path / "val" / "a.png")
+    file = coco(tmp_path, [[1, 1, 9, 9]], images=[{"id": 1, "file_name": "/data/val/a.png"}])
+    assert read_annotations(file, tmp_path).images[0].path == tmp_path / "val" / "a.png"
+
+
+def test_entries_that_name_one_image_are_joined(tmp_path):
+    images = [{"id": n, "file_name": "a.png", "width": 100, "height": 80} for n in (1, 2)]
+    file = coco(tmp_path, [[1, 1, 9, 9]], images=images)
+    data = json.loads(file.read_text())
+    data["annotations"].append({"id": 5, "image_id": 2, "category_id": 1, "bbox": [20, 20, 9, 9]})
+    file.write_text(json.dumps(data))
+    found = read_annotations(file, tmp_path)
+    assert len(found.images) == 1 and len(boxes_of(found)) == 2 and "joined" in found.notes[0]
+    data["images"][1]["width"] = 50
+    file.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="sizes or groups differ"):
+        read_annotations(file, tmp_path)
+
+
+def test_a_category_id_that_names_two_things_is_refused(tmp_path):
+    same, other = [{"id": 1, "name": "dog"}] * 2, [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}]
+    assert boxes_of(read_annotations(coco(tmp_path, [[1, 1, 9, 9]], categories=same), tmp_path))
+    with pytest.raises(InputError, match="category 1 is both 'dog' and 'cat'"):
+        read_annotations(coco(tmp_path, [[1, 1, 9, 9]], categories=other), tmp_path)
+
+
+def test_ids_as_text_and_a_byte_order_mark(tmp_path):
+    file = coco(tmp_path, [[1, 1, 9, 9]], images=[{"id": "1", "file_name": "a.png"}])
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert boxes_of(read_annotations(file, tmp_path)) == [box(1, 1, 10, 10)]

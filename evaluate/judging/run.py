@@ -62,6 +62,7 @@ def prepare(
     controls: int,
     out: Path,
     progress: Progress,
+    notes: Sequence[str] = (),
 ) -> Prepared:
     """Read the sample of images and plan what is judged; a run that was interrupted goes on.
 
@@ -73,13 +74,14 @@ def prepare(
         controls: see :func:`evaluate.judging.questions.plan_questions`.
         out: folder of the evaluation.
         progress: where to report to.
+        notes: what a reader should know of the annotations.
 
     Raises:
         LensbankError: as :func:`evaluate.run.read_and_gather`.
     """
     options = replace(reading, sample=SAMPLE if reading.sample is None else reading.sample, spare=1)
     chosen = sampled_images(images, options)
-    done = read_and_gather(session, chosen, options, out, judge, progress)
+    done = read_and_gather(session, chosen, options, out, judge, progress, notes)
     plan = plan_questions(done.images, done.words, options, controls)
     return Prepared(done, plan, options, controls, session.options.max_pixels)
 

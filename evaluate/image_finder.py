@@ -1,0 +1,82 @@
+"""Files of images by the names that an annotation file has for them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from PIL import ExifTags, Image
+
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+
+class ImageFinder:
+    """Finds images below a folder by path, by the last parts of a path of another machine, or of an address.
+
+    Args:
+        folder: where the images are.
+
+    Attributes:
+        doubles: entries that named an image which an earlier one had named.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is looked for yet."""
+        self._folder = folder
+        self._elsewhere: list[str] = []
+        self._sizes: dict[Path, tuple[int, int] | None] = {}
+        self.doubles = 0
+
+    def find(self, name: str) -> Path:
+        """The file; a path that does not exist where none fits, for the message of whoever opens it."""
+        plain = self._folder / name
+        if _is_file(plain):
+            return plain
+        parts = [part for part in re.split(r"[/\\]+", _path_of(name)) if part not in ("", ".", "..")]
+        for start in range(len(parts)):
+            path = self._folder.joinpath(*parts[start:])
+            if _is_file(path):
+                self._elsewhere.append(name)
+                return path
+        return plain
+
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Width and height of an image file, upright; ``None`` where it cannot be read."""
+        if path not in self._sizes:
+            try:
+                with Image.open(path) as image:
+                    turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+                    self._sizes[path] = (image.height, image.width) if turned else image.size
+            except Exception:
+                self._sizes[path] = None
+        return self._sizes[path]
+
+    def notes(self) -> list[str]:
+        """For people; nothing where every name was a path below the folder."""
+        notes = []
+        if self._elsewhere:
+            notes.append(
+                f"{len(self._elsewhere)} images were found by the last parts of their names (the first: "
+                f"{self._elsewhere[0]})."
+            )
+        if self.doubles:
+            notes.append(f"{self.doubles} entries name an image that an earlier one names; their objects were joined.")
+        return notes
+
+
+def _path_of(name: str) -> str:
+    """The path of an address, of a Windows path or of a plain one."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
+        try:
+            return unquote(urlsplit(name).path)
+        except ValueError:
+            return name
+    return re.sub(r"^[A-Za-z]:", "", name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
