@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..schemas.errors import UsageError
 from ..schemas.progress import Progress
 from .annotations import AnnotatedImage
 from .coverage import coverage
+from .matching import Concept, is_nameable
 from .outputs import write_outputs
 from .reading import ReadingOptions, read_images, run_settings, sampled_images
 from .summary import Evaluated, ground_truth_summary
@@ -40,8 +41,16 @@ def read_and_gather(
     covered = coverage(session.banks[0], concepts) if session.banks else []
     measured = sum((one.recall for one in words if one.recall is not None), Recall())
     recall = recall_note(measured, session.options.top_k)
-    said = (*session.notes, *notes, *([recall] if recall else []))
+    said = (*session.notes, *notes, *([recall] if recall else []), *_unnameable_notes(concepts))
     return Evaluated(judge, run_settings(session, options), images, words, covered, said)
+
+
+def _unnameable_notes(concepts: Iterable[Concept]) -> list[str]:
+    names = [repr(concept.name) for concept in concepts if not is_nameable(concept)]
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"No word can equal the names {shown}: give synonyms in a --word-list, or their objects are never named."]
 
 
 def evaluate_ground_truth(

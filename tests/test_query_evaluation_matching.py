@@ -2,7 +2,7 @@
 
 import pytest
 
-from lensbank.evaluate.matching import Concept, ConceptIndex, any_names, folded, names, plural
+from lensbank.evaluate.matching import Concept, ConceptIndex, any_names, folded, is_nameable, names, plural, singular
 
 DOG = Concept("dog", ("puppy", "hound"), ("animal", "pet"))
 TRUCK = Concept("fire truck", ("fire engine",), ("vehicle",))
@@ -58,3 +58,63 @@ def test_an_index_names_concepts_by_number():
     assert index.strict(["the", "Puppy", "engine"]) == {0, 2}
     assert index.loose(["animals", "engine"]) == {0, 1, 2}
     assert index.strict([]) == index.strict(["cat"]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("fire_truck", "firetruck"), ("fire_truck", "fire-truck"), ("bow_(weapon)", "bow"), ("bow_(weapon)", "bows")]
+    + [
+        ("aerosol can/spray can", "spray-can"),
+        ("a/b", "B"),
+        ("Fire-Truck", "firetruck"),
+        ("traffic  light", "trafficlight"),
+    ]
+    + [
+        ("cr\u00eape", "cre\u0302pe"),
+        ("T-shirt", "t\u2011shirt"),
+        ("fire truck", "fire\u2011truck"),
+        ("T-shirt", "tshirts"),
+    ]
+    + [("jack-o'-lantern", "jack-o\u2019-lantern"), ("skis", "ski"), ("ski", "skis"), ("person", "persons")]
+    + [
+        ("person", "people"),
+        ("people", "person"),
+        ("scissors", "scissors"),
+        ("scissors", "scissor"),
+        ("knives", "knife"),
+    ]
+    + [("cherries", "cherry"), ("boxes", "box"), ("wine_glasses", "wineglass"), ("(bear)", "bear"), ("fish", "fishes")]
+    + [("dog", "(dog"), ("dog", "dog,"), ("dog", '"Dogs"'), ("foot\u00adball", "football"), ("__dog__", "dog")],
+)
+def test_names_as_data_sets_write_them(name, word):
+    assert any_names([word], Concept(name).strict)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("news", "new"), ("bus", "bu"), ("glass", "glas"), ("bow_(weapon)", "weapon"), ("fire_truck", "truck")]
+    + [("lens", "len"), ("cr\u00eape", "crepe"), ("iris", "iri"), ("cactus", "cactu"), ("T-shirt", "shirt")],
+)
+def test_what_only_looks_like_a_name(name, word):
+    assert not any_names([word], Concept(name).strict)
+
+
+def test_singulars():
+    assert [singular(word) for word in ("dogs", "mice", "wine glasses", "dog", "bus")] == [
+        "dog",
+        "mouse",
+        "wine glass",
+        None,
+        None,
+    ]
+
+
+def test_names_that_no_word_can_equal():
+    assert [is_nameable(Concept(name)) for name in ("dog", "fire truck", "---", "\U0001f415", "7")] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert is_nameable(Concept("---", ("dash",)))
