@@ -13,6 +13,7 @@ import numpy as np
 from ..query.centring import Centre, Source
 from ..query.images import open_image
 from ..query.pipeline import QuerySession
+from ..schemas.files import opened_whole
 
 CENTRE_FILE = "centre.npz"
 
@@ -36,15 +37,10 @@ def centre_session(session: QuerySession, images: Sequence[Path], source: Source
         return
     centre = session.centre_on(images, source)
     out.mkdir(parents=True, exist_ok=True)
-    part = out / f"{CENTRE_FILE}.part"
-    try:
-        with part.open("wb") as file:
-            layers = sorted(centre.means)
-            means = np.stack([centre.means[layer] for layer in layers])
-            np.savez(file, key=np.array(key), layers=np.array(layers), means=means, tokens=np.array(centre.tokens))
-        part.replace(out / CENTRE_FILE)
-    finally:
-        part.unlink(missing_ok=True)
+    layers = sorted(centre.means)
+    means = np.stack([centre.means[layer] for layer in layers])
+    with opened_whole(out / CENTRE_FILE) as file:
+        np.savez(file, key=np.array(key), layers=np.array(layers), means=means, tokens=np.array(centre.tokens))
 
 
 def _key(session: QuerySession, images: Sequence[Path], source: Source) -> str:

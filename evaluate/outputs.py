@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schemas.errors import UsageError
-from .records import write_whole
+from ..schemas.files import write_whole
 from .report import to_markdown, to_table
 
 SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"

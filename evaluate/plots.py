@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import UsageError
+from ..schemas.files import opened_whole
 from ..schemas.results import LENSES
 from ..show.display import clean
 from .report import HEADLINE
@@ -47,10 +48,12 @@ def draw(summary: Mapping[str, Any], folder: Path) -> list[str]:
     require_matplotlib()
     names = []
     if summary["results"]:
-        shares_figure(summary).savefig(folder / SHARES, dpi=150)
+        with opened_whole(folder / SHARES) as file:
+            shares_figure(summary).savefig(file, format="png", dpi=150)
         names.append(SHARES)
     if summary["leap"]["bank_layers"]:
-        leap_figure(summary["leap"]).savefig(folder / LEAP, dpi=150)
+        with opened_whole(folder / LEAP) as file:
+            leap_figure(summary["leap"]).savefig(file, format="png", dpi=150)
         names.append(LEAP)
     return names
 

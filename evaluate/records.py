@@ -7,7 +7,6 @@ refused, with both values: half of one evaluation and half of another would look
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 from ..query.recall import Recall
 from ..schemas.errors import InputError, UsageError
+from ..schemas.files import write_whole
+from ..schemas.jsonl import JsonLines
 from ..schemas.reading import checked, parse_json, read_json
 from ..schemas.results import PixelBox
 
@@ -125,12 +126,13 @@ class WordsFile:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Compare with what is there, or begin."""
         self.path = folder / WORDS_FILE
+        self._lines = JsonLines(self.path, "Delete the folder and evaluate again.")
         folder.mkdir(parents=True, exist_ok=True)
         run = folder / RUN_FILE
         if run.exists():
             _require_same(run, settings)
         else:
-            self.path.unlink(missing_ok=True)
+            _require_no_results(folder)
             write_whole(run, json.dumps({"version": _VERSION, **settings}, indent=1, ensure_ascii=False) + "\n")
 
     def read(self) -> list[ImageWords]:
@@ -139,40 +141,22 @@ class WordsFile:
         Raises:
             InputError: a line that is none.
         """
-        if not self.path.exists():
-            return []
-        text = self.path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        return list(self._parsed(whole.decode("utf-8").splitlines()))
+        return self._lines.read(ImageWords.from_json)
 
     def append(self, found: Sequence[ImageWords]) -> None:
         """Write lines so that they would survive a power failure."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(words.to_json() + "\n" for words in found)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _parsed(self, lines: Sequence[str]) -> Iterator[ImageWords]:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield ImageWords.from_json(line)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"Line {number} of {self.path} is damaged ({error}).", "Delete the folder and evaluate again."
-                ) from error
+        self._lines.append(words.to_json() for words in found)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _require_no_results(folder: Path) -> None:
+    """Files with our names in a folder that no run of ours has begun are somebody's own."""
+    names = (WORDS_FILE, "summary.json", "report.md", "table.txt")
+    foreign = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
+    if foreign:
+        raise UsageError(
+            f"{folder} holds {foreign[0]} but no {RUN_FILE}, so it is no evaluation's folder; nothing was written.",
+            "Give another --out.",
+        )
 
 
 def _require_same(run: Path, settings: Mapping[str, Any]) -> None:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...schemas.errors import UsageError
+from ...schemas.files import write_whole
 from ...show.display import clean
 from ..annotations import AnnotatedImage
-from ..records import write_whole
 from .items import Question, QuestionPlan
 from .key import Key
 from .page import labelling_page
@@ -75,7 +75,7 @@ def export(
     try:
         for (place, patch), names in files.items():
             for name, picture in zip(names, shown.of(place, patch), strict=True):
-                (folder / name).write_bytes(picture.data)
+                write_whole(folder / name, picture.data)
             progress.advance(1)
     finally:
         progress.finish()

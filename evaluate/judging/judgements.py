@@ -7,14 +7,13 @@ that answers of another judge in the same folder are kept and not mixed in.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...schemas.errors import InputError
+from ...schemas.jsonl import JsonLines
 from ...schemas.reading import checked, parse_json
 from .verdict import KINDS, Verdict
 
@@ -82,9 +81,8 @@ class JudgementsFile:
         """Read what is there; the half line of a run that was killed is cut off."""
         self.path = folder / JUDGEMENTS_FILE
         self._lock = threading.Lock()
-        self.all: list[Judgement] = []
-        if self.path.exists():
-            self._read()
+        self._lines = JsonLines(self.path, "Take that line out; it is asked again.")
+        self.all: list[Judgement] = self._lines.read(lambda line: _judgement(parse_json(line, dict[str, Any])))
 
     def of(self, judge: str) -> dict[str, Judgement]:
         """Question → its last answer by a judge; one with a verdict goes before one without."""
@@ -98,26 +96,9 @@ class JudgementsFile:
     def append(self, judgement: Judgement) -> None:
         """Write a line so that it would survive a power failure."""
         line = json.dumps({**asdict(judgement), "answer": judgement.answer[:_LONGEST_ANSWER]}, ensure_ascii=True)
+        self._lines.append([line])
         with self._lock:
-            with self.path.open("a", encoding="ascii") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
             self.all.append(judgement)
-
-    def _read(self) -> None:
-        data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
-            try:
-                self.all.append(_judgement(parse_json(line, dict[str, Any])))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"Line {number} of {self.path} is damaged ({error}).", "Take that line out; it is asked again."
-                ) from error
 
 
 def _judgement(data: Mapping[str, Any]) -> Judgement:

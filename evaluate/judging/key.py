@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...schemas.errors import InputError
+from ...schemas.files import write_whole
 from ...schemas.reading import checked, read_json
-from ..records import write_whole
 from .items import Use
 
 KEY_FILE = "labels-key.json"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import JudgeError
+from ...schemas.files import write_whole
 from ..annotations import AnnotatedImage
-from ..records import write_whole
 from . import pictures, prompt
 from .budget import Budget, BudgetSpentError
 from .endpoint import Endpoint, QuestionRefusedError, Reply, StoppedError

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from ...schemas.errors import ModelError, UsageError
+from ...schemas.files import partial_folder, require_folder, usual_mode, write_whole
 from ..fingerprints import tokenizer_fingerprint
 from ..loading_errors import quiet, translated
 from ..tensor_files import tensors_of
@@ -70,8 +71,9 @@ def convert(
         InputError: a file cannot be read safely.
         ModelError: the parts do not fit each other, or cannot be had.
     """
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists already; nothing was written.", "Name another --out, or remove it.")
+    require_folder(out)
     register_connectors()
     weights, config_file = find_checkpoint(checkpoint)
     recipe, connector = read_recipe(config_file), read_tensors(weights)
@@ -87,9 +89,7 @@ def convert(
         config.source = {"connector": checkpoint.name, "llm": llm, "vision": vision, "notes": notes}
         with torch.device("meta"):
             expected = {name: tensor.shape for name, tensor in ConnectorVlm(config).state_dict().items()}
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = partial_folder(out)
     try:
         writer = _Writer(partial, expected)
         writer.write({**connector, **{f"vision_tower.{n}": t for n, t in encoder.state_dict().items()}})
@@ -103,6 +103,7 @@ def convert(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    partial.chmod(usual_mode(folder=True))
     partial.rename(out)
     return Conversion(out, config.grid, recipe.vision_layers, writer.parameters, writer.bytes, tuple(notes))
 
@@ -219,4 +220,4 @@ class _Writer:
                 "Fetch the language model again; a file may be missing.",
             )
         index = {"metadata": {"total_size": self.bytes}, "weight_map": self._where}
-        (self._folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        write_whole(self._folder / INDEX, json.dumps(index, indent=1))
