@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from io import StringIO
 
 if not __package__:  # run as a file
     import runpy
@@ -29,6 +30,7 @@ from .commands.ingest import ingest
 from .commands.judging import evaluate_labels
 from .commands.models import inspect
 from .commands.query import query
+from .commands.terminal import INTERRUPTED, say
 from .commands.transfer import pull, push
 
 
@@ -61,7 +63,17 @@ def main() -> None:
     # OpenMP threads that wait by spinning starve the process that stores rows, and each other on a
     # busy machine: encoding beside one other busy process was five times slower. Before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    main_group(prog_name="lensbank")
+    try:
+        code = main_group(prog_name="lensbank", standalone_mode=False)
+    except click.ClickException as error:
+        shown = StringIO()
+        error.show(file=shown)
+        say(shown.getvalue().rstrip("\n"))
+        code = error.exit_code
+    except click.Abort:
+        say("Interrupted.")
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

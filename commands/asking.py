@@ -24,7 +24,7 @@ def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> Que
     """
     from ..query.options import QueryOptions
 
-    layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"])
+    layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"], "--bank-layer")
     return QueryOptions(
         layers=layers,
         bank_layers=None if bank_layers == "all" else bank_layers,

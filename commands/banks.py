@@ -11,7 +11,7 @@ import click
 from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
 from .options import load, model_options, open_target, shared_options
-from .terminal import TerminalProgress, reported
+from .terminal import TerminalProgress, echo, reported
 
 if TYPE_CHECKING:
     from ..store.base import Store
@@ -50,11 +50,11 @@ def list_banks(form: str, **options: Any) -> None:
         for bank in damaged:
             progress.note(f"{bank.message} {bank.hint}")
         if form == "json":
-            click.echo(json.dumps(found))
+            echo(json.dumps(found))
         elif found:
-            click.echo(table(found))
+            echo(table(found))
         else:
-            click.echo(f"The store {options['store_target']} holds no banks. Make some with: lensbank ingest")
+            echo(f"The store {options['store_target']} holds no banks. Make some with: lensbank ingest")
 
 
 @banks.command()
@@ -77,7 +77,7 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
                 if name not in found:
                     store.open(name)  # says which there are
         chosen = [found[name] for name in names or found]
-        click.echo(json.dumps(chosen) if form == "json" else "\n\n".join(details(bank) for bank in chosen))
+        echo(json.dumps(chosen) if form == "json" else "\n\n".join(details(bank) for bank in chosen))
 
 
 @banks.command()
@@ -113,11 +113,11 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
                 except click.Abort:
                     raise UsageError("Nobody answered; nothing was deleted.", "Pass --yes to delete.") from None
                 if not sure:
-                    click.echo("Nothing was deleted.")
+                    echo("Nothing was deleted.")
                     return
             for name in dict.fromkeys(names):
                 store.drop(name)
-        click.echo(f"Deleted {what}.")
+        echo(f"Deleted {what}.")
 
 
 @banks.command()
@@ -172,7 +172,7 @@ def _verify_files(store: Store, names: Sequence[str], progress: TerminalProgress
         progress.advance(1)
     progress.finish()
     for report in reports:
-        click.echo("\n".join(report.lines()))
+        echo("\n".join(report.lines()))
     return [report.bank for report in reports if not report.passed]
 
 
@@ -206,7 +206,7 @@ def _verify_rows(
         progress.advance(1)
     progress.finish()
     for report in reports:
-        click.echo("\n".join(report.lines()))
+        echo("\n".join(report.lines()))
     return len(chosen), [report.bank for report in reports if not report.passed]
 
 
@@ -231,4 +231,4 @@ def repair(names: tuple[str, ...], **options: Any) -> None:
     ):
         for name in dict.fromkeys(names):
             for line in store.repair(name) or ("nothing is damaged",):
-                click.echo(f"{name}: {line}")
+                echo(f"{name}: {line}")

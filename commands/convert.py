@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .options import silent_option
-from .terminal import TerminalProgress, reported
+from .terminal import TerminalProgress, echo, reported
 
 
 @click.command(name="convert-connector")
@@ -41,10 +41,10 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
 
         done = convert(connector, llm, vision, out, progress.note)
     layers = " and ".join(map(str, done.vision_layers))
-    click.echo(
+    echo(
         f"Wrote {done.folder}: {done.parameters:,} parameters, {show_bytes(done.bytes)}; "
         f"{done.grid} x {done.grid} patches, read from the encoder's hidden states {layers}."
     )
     for note in done.notes:
-        click.echo(f"Note: {note}")
-    click.echo(f"Next: lensbank inspect IMAGE --model {done.folder}")
+        echo(f"Note: {note}")
+    echo(f"Next: lensbank inspect IMAGE --model {done.folder}")

@@ -9,7 +9,7 @@ import click
 
 from ..schemas.errors import UsageError
 from .options import load, model_options, open_target, shared_options
-from .terminal import TerminalProgress, parse_layers, reported
+from .terminal import TerminalProgress, echo, parse_layers, reported
 
 
 @click.command(name="import-bank")
@@ -54,5 +54,5 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
             target = Target.of(load(options["model"], options), options["vector_dtype"])
             done = run(target, folder, store, None if chosen == "all" else chosen, options["name"], progress)
     for imported in done:
-        click.echo("\n".join(imported.lines()))
-    click.echo(f"Next: lensbank banks verify --store {options['store_target']} --model {options['model']}")
+        echo("\n".join(imported.lines()))
+    echo(f"Next: lensbank banks verify --store {options['store_target']} --model {options['model']}")

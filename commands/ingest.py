@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .options import load, model_options, open_target, shared_options
-from .terminal import TerminalProgress, parse_contexts, parse_layers, reported
+from .terminal import TerminalProgress, echo, parse_contexts, parse_layers, reported
 
 
 @click.command()
@@ -72,7 +72,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
             loaded = load(options["model"], options)
             depth = loaded.lm.n_layers
-            layers = default_layers(depth) if chosen is None else range(1, depth + 1) if chosen == "all" else chosen
+            layers = default_layers(depth) if chosen is None else range(depth + 1) if chosen == "all" else chosen
             settings = IngestOptions(
                 layers=check_layers(layers, depth),
                 max_contexts=contexts,
@@ -83,7 +83,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
             )
             summary = run(loaded, corpus, store, settings, progress)
         for line in summary.lines():
-            click.echo(line)
+            echo(line)
         what = "IMAGE" if loaded.is_vlm else '--text "..."'
         centre = " --centre" if settings.centre else ""
-        click.echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")
+        echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")

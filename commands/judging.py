@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import Command
-from .terminal import TerminalProgress, reported
+from .terminal import TerminalProgress, echo, reported
 
 if TYPE_CHECKING:
     from ..evaluate.annotations import Annotations
@@ -146,7 +146,7 @@ def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> No
     from ..evaluate.judging.run import export_for_people
 
     count = export_for_people(prepared, out, progress)
-    click.echo(
+    echo(
         f"{count:,} items to label are in {out / 'labels'}: open label.html there, or fill in the column label of "
         f"labels.csv. Keep labels-key.json to yourself. Then: lensbank evaluate-labels {out} FILE..."
     )
@@ -177,10 +177,10 @@ def say_results(summary: dict[str, Any], out: Path, progress: TerminalProgress) 
     from ..evaluate.outputs import write_outputs
 
     table, lacking = write_outputs(summary, out)
-    click.echo(table)
+    echo(table)
     for note in (*summary["notes"], *([lacking] if lacking else [])):
         progress.note(f"Note: {note}")
-    click.echo(f"Written to {out}: report.md, summary.json, table.txt" + ("" if lacking else " and plots"))
+    echo(f"Written to {out}: report.md, summary.json, table.txt" + ("" if lacking else " and plots"))
 
 
 @click.command("evaluate-labels")

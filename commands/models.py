@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ..schemas.files import require_writable
 from .options import load, model_options
-from .terminal import reported, table_width, write_result
+from .terminal import reported, say, table_width, write_result
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
@@ -20,33 +21,35 @@ debug_option = click.option("--debug", is_flag=True, help="Show the traceback of
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--picture",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="inspect.png",
-    show_default=True,
-    help="Where the image is drawn with its patch grids, row,column and position of every visual token.",
+    type=click.Path(path_type=Path),
+    help="Draw the image there (a PNG) with its patch grids: row,column and position of every visual token.",
 )
 @debug_option
 def inspect(image: str, **options: Any) -> None:
-    """Print and draw what is believed about a model and an image: check it before you trust a result.
+    """Show how lensbank interprets a model and an image: check it before you trust a result.
 
     Prompt, every position of the input (text, layout, which patch), views, the pixels that patches
     cover, blocks, and what the layers are. No hidden state is read.
 
     \b
     Example:
-      lensbank inspect photo.jpg --model llava-hf/llava-1.5-7b-hf
+      lensbank inspect photo.jpg --model llava-hf/llava-1.5-7b-hf --picture patches.png
       lensbank inspect photo.jpg --model ./my-vlm --format json --picture photo-patches.png
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
         from ..query.images import check_images, open_image
+
+        check_images([image])
+        if options["picture"] is not None:
+            require_writable(options["picture"], [image] if image != "-" else [], "--picture")
         from ..query.inspection import inspect_image
         from ..show.inspection_picture import draw_inspection
         from ..show.inspection_text import inspection_text
 
-        check_images([image])
         model = load(options["model"], options, need_vision=True)
         opened = open_image(image)
         found = inspect_image(model, opened, options["prompt"])
         write_result(found.to_json() if options["form"] == "json" else inspection_text(found, table_width()), None)
-        write_result(draw_inspection(found, opened.image), options["picture"])
-        click.echo(f"The patches are drawn in {options['picture']}.", err=True)
+        if options["picture"] is not None:
+            write_result(draw_inspection(found, opened.image), options["picture"], [image] if image != "-" else [])
+            say(f"The patches are drawn in {options['picture']}.")

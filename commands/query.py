@@ -80,7 +80,7 @@ from .terminal import (
     show_default=True,
     help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
+@click.option("--out", type=click.Path(path_type=Path, allow_dash=True), help="Write there instead of to stdout (-).")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
     """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
@@ -102,17 +102,18 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give one or more images, or --text; not both and not neither.")
-        require_file(options["form"], options["out"], texts)
-        from ..query.answers import ask
+        require_file(options["form"], options["out"], texts, images)
         from ..query.images import check_images
-        from ..query.pipeline import QuerySession, model_source
-        from ..show.outputs import render
 
         settings = query_settings(options)
         others = centre_images(options)
         if others and texts:
             raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
-        check_images(images, settings.max_pixels)  # before the model takes its time
+        check_images(images, settings.max_pixels)  # before anything heavy is loaded
+        from ..query.answers import ask
+        from ..query.pipeline import QuerySession, model_source
+        from ..show.outputs import render
+
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)
@@ -123,6 +124,6 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
         ink = terminal_ink(options["out"])
         shown, notes = render(readings, pictures, options["form"], table_width(), ink, command)
-        write_result(shown, options["out"])
+        write_result(shown, options["out"], [image for image in images if image != "-"])
         for note in notes:
             progress.note(note)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import click
+
+from ..schemas.addresses import without_secrets
 from ..schemas.errors import LensbankError, UsageError
+from ..schemas.files import STDOUT, require_writable, write_whole
+from ..show.display import clean
 
 if TYPE_CHECKING:
     from ..show.ink import Ink
 
 INTERRUPTED = 130
+#: Digits of a number that counts layers, patches or contexts.
+_DIGITS = 9
 
 
-def parse_layers(texts: tuple[str, ...]) -> tuple[int, ...] | Literal["all"] | None:
+def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> tuple[int, ...] | Literal["all"] | None:
     """``("1,2", "4")`` → ``(1, 2, 4)``; ``("all",)`` → ``"all"``; nothing → ``None``.
 
     Raises:
@@ -30,10 +38,10 @@ def parse_layers(texts: tuple[str, ...]) -> tuple[int, ...] | Literal["all"] | N
         return None
     if "all" in parts:
         if len(parts) > 1:
-            raise UsageError("--layer all stands alone; other layers were given beside it.")
+            raise UsageError(f"{option} all stands alone; other layers were given beside it.")
         return "all"
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--layer takes numbers, lists like 1,2,4, or all; got {','.join(parts)!r}.")
+    if not all(part.isdecimal() and len(part) <= _DIGITS for part in parts):
+        raise UsageError(f"{option} takes numbers, lists like 1,2,4, or all; got {_short(','.join(parts))}.")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -46,9 +54,9 @@ def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     patches = []
     for text in texts:
         row, _, col = text.partition(",")
-        if not (row.strip().isdecimal() and col.strip().isdecimal()):
+        if not all(part.strip().isdecimal() and len(part.strip()) <= _DIGITS for part in (row, col)):
             raise UsageError(
-                f"--patch takes ROW,COL (from the top left, from 0); got {text!r}.", "Example: --patch 2,3"
+                f"--patch takes ROW,COL (from the top left, from 0); got {_short(text)}.", "Example: --patch 2,3"
             )
         patches.append((int(row), int(col)))
     return tuple(patches)
@@ -68,9 +76,14 @@ def parse_contexts(text: str) -> int | None:
     """
     if text == "all":
         return None
-    if not text.isdecimal() or int(text) == 0:
-        raise UsageError(f"--max-contexts takes a number from 1, or all; got {text!r}.")
+    if not text.isdecimal() or len(text) > _DIGITS or int(text) == 0:
+        raise UsageError(f"--max-contexts takes a number from 1, or all; got {_short(text)}.")
     return int(text)
+
+
+def _short(text: str) -> str:
+    """What was typed, as far as a message has room for it."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def table_width() -> int:
@@ -95,12 +108,14 @@ def terminal_ink(out: Path | None) -> Ink:
     return Ink.INDEXED if "256color" in said("TERM", "") else Ink.STYLES
 
 
-def require_file(form: str, out: Path | None, texts: tuple[str, ...]) -> None:
-    """Pages and figures are no use on a terminal, and figures are of images.
+def require_file(form: str, out: Path | None, texts: tuple[str, ...], images: Sequence[str] = ()) -> None:
+    """Pages and figures are no use on a terminal, figures are of images, and no image is written over.
 
     Raises:
-        UsageError: a page or figure would go to a terminal; or a figure of a text.
+        UsageError: a page or figure would go to a terminal; a figure of a text; ``out`` cannot be written.
     """
+    if out is not None:
+        require_writable(out, [image for image in images if image != STDOUT])
     if form == "png" and texts:
         raise UsageError("--format png draws on an image, and a text was asked about.", "Use --format html.")
     if form in ("html", "png") and out is None and sys.stdout.isatty():
@@ -109,9 +124,15 @@ def require_file(form: str, out: Path | None, texts: tuple[str, ...]) -> None:
         )
 
 
-def write_result(shown: str | bytes, out: Path | None) -> None:
-    """To stdout, or whole to a file: an interrupted write leaves no half of it."""
-    if out is None:
+def write_result(shown: str | bytes, out: Path | None, inputs: Sequence[str | Path] = ()) -> None:
+    """To stdout (also as ``-``), or whole to a file: no half of it is left, and no input is replaced.
+
+    Raises:
+        UsageError: there is nothing to write to, or what is there must not be replaced.
+    """
+    if out is None or str(out) == STDOUT:
+        if sys.stdout is None or sys.stdout.closed:
+            raise UsageError("Standard output is closed, so the result has nowhere to go.", "Give --out FILE.")
         if isinstance(shown, bytes):
             sys.stdout.buffer.write(shown)
         else:
@@ -119,12 +140,18 @@ def write_result(shown: str | bytes, out: Path | None) -> None:
             sys.stdout.write(shown + "\n")
         sys.stdout.flush()
         return
-    part = out.with_name(out.name + ".part")
-    try:
-        part.write_bytes(shown if isinstance(shown, bytes) else (shown + "\n").encode())
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(out, shown if isinstance(shown, bytes) else shown + "\n", inputs)
+
+
+def echo(text: str) -> None:
+    """Lines for the user on stdout; what names and texts of others bring along cannot steer a terminal."""
+    click.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Lines that can only show themselves, and whose addresses keep no key."""
+    lines = without_secrets(text).split("\n")
+    return "\n".join(line[: len(line) - len(line.lstrip(" "))] + clean(line).strip(" ") for line in lines)
 
 
 @contextmanager
@@ -143,13 +170,23 @@ def reported(debug: bool) -> Iterator[None]:
     except MemoryError:
         _fail("Error: out of memory. Use fewer --layer, --dtype bfloat16 or a smaller --batch-tokens.", 1, debug)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            error = OSError("too many files are open. Raise the limit (ulimit -n 4096), or ask fewer banks at once.")
         _fail(f"Error: {error}", 1, debug)
+    except click.exceptions.Exit:
+        raise
+    except click.ClickException:
+        raise
+    except Exception as error:  # a fault of ours, or of a library's
+        said = str(error).strip().partition("\n")[0]
+        kind = type(error).__name__
+        _fail(f"Error: something unforeseen: {kind}{': ' if said else ''}{said[:300]}. --debug shows where.", 1, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    _say(message)
+    say(message)
     sys.exit(code)
 
 
@@ -196,7 +233,7 @@ class TerminalProgress:
         """A line for the user."""
         if self._bar is not None and not self.silent:
             self._bar.clear()
-        _say(text)
+        say(text)
 
     def remark(self, text: str) -> None:
         """A line that belongs to the progress: not shown where that is not."""
@@ -210,8 +247,10 @@ class TerminalProgress:
             self._bar = None
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """A line on stderr, whatever its encoding can show."""
+    if sys.stderr is None:  # closed
+        return
     encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stderr.write(harmless(text).encode(encoding, "replace").decode(encoding) + "\n")
     sys.stderr.flush()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from .options import open_address, shared_options
-from .terminal import TerminalProgress, parse_layers, reported
+from .terminal import TerminalProgress, echo, parse_layers, reported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -79,4 +79,4 @@ def _transfer(options: dict[str, Any], other: str, into_other: bool) -> None:
                     raise UsageError(f"{source.address} cannot be copied into itself.", "Name another store.")
                 moved = Transfer(source, target, progress, interruption).run(chosen)
         for done in moved:
-            click.echo(done.line())
+            echo(done.line())

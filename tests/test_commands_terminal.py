@@ -105,8 +105,10 @@ def test_a_result_file_is_whole_or_not_there(tmp_path):
     out = tmp_path / "reading.json"
     write_result("{}", out)
     assert out.read_text() == "{}\n"
-    with pytest.raises(OSError):
+    with pytest.raises(UsageError, match="no folder"):
         write_result("{}", tmp_path / "missing" / "reading.json")
+    with pytest.raises(UsageError, match="is an input"):
+        write_result("{}", out, [out])
     assert list(tmp_path.iterdir()) == [out]
 
 

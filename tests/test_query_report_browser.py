@@ -136,7 +136,7 @@ def test_arrows_walk_from_patch_to_patch(show):
         page.keyboard.press("End")
         expects(place(page)).to_have_text("Row 1, column 3")
         expects(page.locator("#spoken")).to_have_text(
-            "Row 1, column 3, layer 4, held. LatentLens: r1c3L4 0.38, r1c3L4b 0.37, r1c3L4c 0.36"
+            "Row 1, column 3, layer 4, pinned. LatentLens: r1c3L4 0.38, r1c3L4b 0.37, r1c3L4c 0.36"
         )
         patch(page, 0).hover()
         expects(place(page)).to_have_text("Row 1, column 3")  # the pointer does not take it away

@@ -46,8 +46,8 @@ COLOURS.forEach((colour, at) => (ANYWHERE[at + 1] = () => setColour(colour)));
 const ON_FIGURE = {
   PageUp: () => stepLayer(-1),
   PageDown: () => stepLayer(1),
-  Enter: () => hold(state.token),
-  " ": () => hold(state.token),
+  Enter: () => pin(state.token),
+  " ": () => pin(state.token),
   Home: () => walkToEnd(-1),
   End: () => walkToEnd(1),
 };

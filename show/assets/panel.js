@@ -238,6 +238,6 @@ function speakSoon() {
 function readPanel() {
   watch(["reading", "layer", "token"], drawPanel);
   watch(["reading", "locked"], drawLock);
-  byId("lock").addEventListener("click", () => hold(state.token));
+  byId("lock").addEventListener("click", () => pin(state.token));
   byId("copy-patch").addEventListener("click", () => copyText(patchText(), "What the patch means"));
 }
