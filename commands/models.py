@@ -37,9 +37,9 @@ def inspect(image: str, **options: Any) -> None:
       lensbank inspect photo.jpg --model ./my-vlm --format json --picture photo-patches.png
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
-        from ..query.images import check_images, open_image
+        from ..query.images import OpenedImage, check_images, open_image
 
-        check_images([image])
+        (checked,) = check_images([image])
         if options["picture"] is not None:
             require_writable(options["picture"], [image] if image != "-" else [], "--picture")
         from ..query.inspection import inspect_image
@@ -47,7 +47,7 @@ def inspect(image: str, **options: Any) -> None:
         from ..show.inspection_text import inspection_text
 
         model = load(options["model"], options, need_vision=True)
-        opened = open_image(image)
+        opened = checked if isinstance(checked, OpenedImage) else open_image(image)
         found = inspect_image(model, opened, options["prompt"])
         write_result(found.to_json() if options["form"] == "json" else inspection_text(found, table_width()), None)
         if options["picture"] is not None:

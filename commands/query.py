@@ -109,7 +109,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         others = centre_images(options)
         if others and texts:
             raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
-        check_images(images, settings.max_pixels)  # before anything heavy is loaded
+        opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
         from ..query.answers import ask
         from ..query.pipeline import QuerySession, model_source
         from ..show.outputs import render
@@ -119,7 +119,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images))
             with QuerySession(store, loaded, settings, progress) as session:
-                answers = ask(session, images, texts, settings.max_pixels, others)
+                answers = ask(session, opened, texts, settings.max_pixels, others)
         command = command_line(click.get_current_context())
         readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
         ink = terminal_ink(options["out"])

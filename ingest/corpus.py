@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..schemas.errors import CorpusError
+from ..schemas.files import kind_of
 from .decompression import decompressed
 from .fields import TextField
 from .readers import Format, guess_rows_format, read_texts
@@ -183,6 +184,7 @@ def read_corpora(
             if given == "-" and any(path == "standard input" for path, _ in groups):
                 raise CorpusError("Standard input (-) was given twice; it can be read once.")
             groups.append(_group(given, name, stdin))
+        groups[:] = _told_apart(groups, name)
     except BaseException:
         corpus.close()
         raise
@@ -205,10 +207,36 @@ def _group(given: str, name: str | None, stdin: BinaryIO | None) -> tuple[str, S
             raise CorpusError(f"There is no file {given}.", "Check the path; - reads standard input.")
         if path.is_file():
             return given, [_Source(name or _stem(path.name), path.name, path, _format(path))]
+        if not path.is_fifo():
+            raise CorpusError(f"{given} is {kind_of(path)}; expected a text, CSV or JSON lines file, or a folder.")
         with path.open("rb") as pipe:  # a named pipe, <(...) in a shell: it can be read once
             return given, [_Source(name or _stem(path.name), path.name, path, None, _spooled(pipe))]
     except OSError as error:
         raise _unreadable(given, error) from error
+
+
+def _told_apart(groups: list[tuple[str, Sequence[_Source]]], name: str | None) -> list[tuple[str, Sequence[_Source]]]:
+    """Files and folders of one name, with as much of their paths as tells them apart, in corpus and document."""
+    firsts = [Path(given) for given, _ in groups]
+    alike: dict[str, list[int]] = {}
+    for number, (given, sources) in enumerate(groups):
+        if sources and given != "standard input":
+            alike.setdefault(sources[0].label if name else sources[0].corpus, []).append(number)
+    for numbers in alike.values():
+        paths = [Path(os.path.abspath(firsts[number])) for number in numbers]
+        if len(set(paths)) < 2:
+            continue
+        depth = next(n for n in range(1, 4096) if len({path.parts[-1 - n :] for path in paths}) == len(set(paths)))
+        for number, path in zip(numbers, paths, strict=True):
+            before = "/".join(path.parts[-1 - depth : -1])
+            groups[number] = (
+                groups[number][0],
+                [
+                    replace(one, corpus=name or f"{before}/{one.corpus}", label=f"{before}/{one.label}")
+                    for one in groups[number][1]
+                ],
+            )
+    return groups
 
 
 def _folder(folder: Path, corpus: str) -> list[_Source]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..schemas.errors import FilterError
 from ..schemas.filters import Condition
 from ..schemas.results import BankSearch
+from ..schemas.words import is_unspaced
 from ..store.base import Bank
 from .vocabulary import VOCABULARY_FIELDS
 
@@ -78,7 +79,7 @@ def filter_notes(
     """
     if not where:
         return []
-    notes = _lacking_notes(banks, where)
+    notes = [*_lacking_notes(banks, where), *_unspaced_notes(where)]
     empty = [bank for bank, search in zip(banks, searches, strict=True) if not search.rows]
     if len(empty) == len(banks):
         return [*notes, _nothing_note(banks, where)]
@@ -106,6 +107,23 @@ def _lacking_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[st
             layers = _layers(bank.record.identity.layer for bank in lacking)
             notes.append(f"Rows of {layers} have no {field}: such a row meets {field}!=... and no other filter of it.")
     return notes
+
+
+def _unspaced_notes(where: Sequence[Condition]) -> list[str]:
+    """Full text is cut at spaces and punctuation: in scripts without spaces a whole run is one word to it."""
+    asked = [
+        str(condition) for condition in where if condition.op == "~" and any(map(_needs_whole_run, condition.values))
+    ]
+    if not asked:
+        return []
+    return [
+        f"The filter {' and '.join(asked)} finds whole runs between spaces or punctuation: a word inside a run of a "
+        "script that is written without spaces (or, in Korean, with particles) is not found. Filter by word= instead."
+    ]
+
+
+def _needs_whole_run(value: object) -> bool:
+    return any(is_unspaced(char) or "\uac00" <= char <= "\ud7a3" for char in str(value))
 
 
 def _lacks(bank: Bank, field: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..schemas.errors import ImageError, InputError
+from ..schemas.files import kind_of
 from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
@@ -95,15 +97,39 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
     return OpenedImage(rgb, name, hashlib.sha256(data).hexdigest(), rgb.width, rgb.height, tuple(notes))
 
 
-def check_images(paths: Iterable[str | Path], max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse a bad image before anything slow starts. Standard input is passed over.
+def check_images(paths: Iterable[str | Path], max_pixels: int = MAX_PIXELS) -> list[str | Path | OpenedImage]:
+    """Refuse a bad image before anything slow starts.
+
+    Returns:
+        The paths; a FIFO, which can be read only once, is opened (standard input is passed over). Files of one name are
+        opened, too, and named with as much of their paths as tells them apart.
 
     Raises:
         ImageError: see :func:`open_image`.
     """
-    for path in paths:
-        if str(path) != "-":
-            open_image(path, max_pixels)
+    paths = list(paths)
+    names = _distinct_names([Path(path) for path in paths])
+    checked: list[str | Path | OpenedImage] = []
+    for path, name in zip(paths, names, strict=True):
+        if str(path) == "-":
+            checked.append(path)
+            continue
+        opened = open_image(path, max_pixels)
+        once = kind_of(Path(path)) == "a FIFO"
+        checked.append(replace(opened, name=name) if name else opened if once else path)
+    return checked
+
+
+def _distinct_names(paths: Sequence[Path]) -> list[str | None]:
+    """For each path a name with folders where another one has the same last part; ``None`` where it is alone."""
+    names: list[str | None] = [None] * len(paths)
+    for number, path in enumerate(paths):
+        alike = {Path(os.path.abspath(other)) for other in paths if other.name == path.name}
+        if len(alike) > 1 and str(path) != "-":
+            depth = next(n for n in range(2, 4096) if len({other.parts[-n:] for other in alike}) == len(alike))
+            kept = "/".join(Path(os.path.abspath(path)).parts[-depth:])
+            names[number] = kept.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return names
 
 
 def _name(path: str | Path) -> str:
@@ -117,6 +143,8 @@ def _read(path: str | Path) -> bytes:
         data = _bounded(path, sys.stdin.buffer)
     else:
         file = Path(path).expanduser()
+        if kind_of(file) in ("a device", "a socket"):
+            raise ImageError(f"{path} is {kind_of(file)}; expected an image file.")
         try:
             with file.open("rb") as stream:
                 data = _bounded(path, stream)

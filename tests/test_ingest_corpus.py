@@ -400,3 +400,23 @@ def test_text_that_cannot_be_split_is_said_and_no_longer_silent(tmp_path):
     (said,) = remarks(path, split=True)
     assert "a.txt" in said and "Thai" in said and "1 paragraph is" in said
     assert remarks(path) == []
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "captions.txt").write_text(f"From {folder}.\n")
+    paths = [tmp_path / folder / "captions.txt" for folder in ("a", "b")]
+    with read_corpora(paths) as corpus:
+        found = [(one.corpus, one.document) for one in corpus]
+    assert found == [("a/captions", "a/captions.txt:1"), ("b/captions", "b/captions.txt:1")]
+    with read_corpora(paths, name="both") as corpus:
+        found = [(one.corpus, one.document) for one in corpus]
+    assert found == [("both", "a/captions.txt:1"), ("both", "b/captions.txt:1")]
+    with read_corpora(paths[:1]) as corpus:
+        assert [(one.corpus, one.document) for one in corpus] == [("captions", "captions.txt:1")]
+
+
+def test_devices_are_no_corpora():
+    with pytest.raises(CorpusError, match="/dev/zero is a device"):
+        read_corpora(["/dev/zero"])

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import os
 import struct
 import sys
+import threading
 import zlib
 
 import numpy as np
@@ -255,3 +257,29 @@ def test_a_video_is_refused_as_one(tmp_path, head):
     with pytest.raises(ImageError, match="is a video; expected an image") as caught:
         open_image(path)
     assert "frames" in caught.value.hint
+
+
+def test_what_can_be_read_once_is_opened_while_it_is_checked(tmp_path):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "a.png").read_bytes()))
+    writer.start()
+    plain, once = check_images([tmp_path / "a.png", tmp_path / "pipe"])
+    writer.join()
+    assert plain == tmp_path / "a.png" and once.image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_devices_are_no_images():
+    with pytest.raises(ImageError, match="/dev/zero is a device"):
+        open_image("/dev/zero")
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a/same", "b/same", "c"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / "x.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "alone.png")
+    found = check_images([tmp_path / "a/same/x.png", tmp_path / "alone.png", tmp_path / "b/same/x.png"])
+    assert [found[0].name, found[1], found[2].name] == ["a/same/x.png", tmp_path / "alone.png", "b/same/x.png"]
+    twice = check_images([tmp_path / "c/x.png", tmp_path / "c/x.png"])
+    assert twice == [tmp_path / "c/x.png"] * 2

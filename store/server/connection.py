@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from ...schemas.collection import BankRecord
 from ...schemas.errors import LensbankError, StoreError, StoreFullError
@@ -255,6 +256,8 @@ class Connection:
         if fault.passing:
             after = f" for {waited:.0f} s" if waited >= 1 else ""
             hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
+            if urlsplit(self.address).port is None:
+                hint = f"Port 6333 was asked, as the address names none ({self.address}:6333); write another behind it. {hint}"
             if self._reached:
                 hint = "When it answers again, run the same command: it goes on where it stopped."
             return StoreError(f"The Qdrant server {self.address} failed{after}: {text}", hint)
