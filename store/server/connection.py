@@ -257,7 +257,7 @@ class Connection:
             after = f" for {waited:.0f} s" if waited >= 1 else ""
             hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
             if urlsplit(self.address).port is None:
-                hint = f"Port 6333 was asked, as the address names none ({self.address}:6333); write another behind it. {hint}"
+                hint = f"Port 6333 was asked ({self.address}:6333), as the address names none. {hint}"
             if self._reached:
                 hint = "When it answers again, run the same command: it goes on where it stopped."
             return StoreError(f"The Qdrant server {self.address} failed{after}: {text}", hint)
