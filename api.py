@@ -5,10 +5,13 @@ Gathers entry points; what they return is documented where it is defined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from io import BytesIO
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from .evaluate.annotations import read_annotations
 from .evaluate.plots import leap_figure, shares_figure
@@ -19,11 +22,13 @@ from .ingest.options import IngestSummary
 from .ingest.pipeline import IngestOptions, default_layers
 from .ingest.pipeline import run as _run
 from .models.loading import LoadedModel, load_model
-from .query.images import open_image
+from .query.images import OpenedImage, open_image
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
 from .query.pixels import reduced
 from .schemas import filters
+from .schemas.errors import UsageError
+from .schemas.files import write_whole
 from .schemas.progress import Silent
 from .schemas.results import Reading, reading_from_dict
 from .show.figure import draw_figure
@@ -86,20 +91,21 @@ def ingest(
     Raises:
         LensbankError: as :func:`ingest.pipeline.run`.
     """
+    settings = _known(options, IngestOptions)
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
-    chosen = tuple(layers) if layers is not None else default_layers(model.lm.n_layers)
+    chosen = _whole(layers, "layers") or default_layers(model.lm.n_layers)
     with read_corpora(paths, text_field=text_field, split=split, name=name) as read:
-        return _run(model, read, store, IngestOptions(layers=chosen, **options))
+        return _run(model, read, store, IngestOptions(layers=chosen, **settings))
 
 
 def lens(
     model: LoadedModel,
     store: Store | None = None,
     *,
-    layers: Sequence[int] | str | None = None,
-    bank_layers: Sequence[int] | None = None,
-    lenses: Sequence[str] = ("latent",),
-    where: Sequence[str] = (),
+    layers: Sequence[int] | int | str | None = None,
+    bank_layers: Sequence[int] | int | None = None,
+    lenses: Sequence[str] | str = ("latent",),
+    where: Sequence[str] | str = (),
     **options: Any,
 ) -> QuerySession:
     """Open lenses, as `lensbank query` does; a context manager, ready for images, texts and vectors.
@@ -117,13 +123,41 @@ def lens(
         LensbankError: as :class:`query.pipeline.QuerySession`.
     """
     asked = QueryOptions(
-        layers=layers if layers is None or layers == "all" else tuple(int(layer) for layer in layers),  # type: ignore[arg-type]
-        bank_layers=None if bank_layers is None else tuple(bank_layers),
-        lenses=tuple(lenses),
-        where=filters.parse(where),
-        **options,
+        layers="all" if layers == "all" else _whole(layers, "layers"),
+        bank_layers=_whole(bank_layers, "bank_layers"),
+        lenses=(lenses,) if isinstance(lenses, str) else tuple(lenses),
+        where=filters.parse([where] if isinstance(where, str) else where),
+        **_known(options, QueryOptions),
     )
     return QuerySession(store, model, asked)
+
+
+def _whole(layers: object, name: str) -> tuple[int, ...] | None:
+    """Layers as whole numbers; one stands for a list of one.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if layers is None:
+        return None
+    several = [layers] if isinstance(layers, SupportsIndex) else list(layers) if isinstance(layers, Iterable) else None
+    if several is None or isinstance(layers, str) or not all(isinstance(one, SupportsIndex) for one in several):
+        raise UsageError(f"{name} is {layers!r}; expected whole numbers, such as [1, 8].")
+    return tuple(index(one) for one in several)
+
+
+def _known(options: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
+    """The options, all of which the kind has.
+
+    Raises:
+        TypeError: one that it lacks; the message names the closest.
+    """
+    names = [field.name for field in fields(kind)]
+    for name in options:
+        if name not in names:
+            close = get_close_matches(name, names, 1)
+            raise TypeError(f"unknown option {name!r}{f'; did you mean {close[0]!r}?' if close else ''}")
+    return options
 
 
 def evaluate(
@@ -165,14 +199,26 @@ def figure(reading: Reading, image: str | Path) -> Image.Image:
     """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it."""
     from PIL import Image
 
-    drawn, _ = draw_figure([reading], [open_image(image).image])
+    opened = open_image(image)
+    _require_image_of(reading, opened)
+    drawn, _ = draw_figure([reading], [opened.image])
     return Image.open(BytesIO(drawn))
+
+
+def _require_image_of(reading: Reading, image: OpenedImage) -> None:
+    if reading.sha256 is not None and reading.sha256 != image.sha256:
+        raise UsageError(f"The reading is of {reading.source}, another image than {image.name} (their digests differ).")
 
 
 def page(readings: Sequence[Reading], images: Sequence[str | Path], out: str | Path) -> None:
     """Write readings as one HTML page that needs no network, as ``--format html`` does."""
-    pictures = [reduced(open_image(image).image) for image in images]
-    Path(out).write_text(to_html(readings, pictures), encoding="utf-8")
+    opened = [open_image(image) for image in images]
+    if len(opened) != len(readings):
+        raise UsageError(f"{len(readings)} readings and {len(opened)} images were given; expected one image a reading.")
+    for reading, image in zip(readings, opened, strict=True):
+        _require_image_of(reading, image)
+    pictures = [reduced(image.image) for image in opened]
+    write_whole(out, to_html(readings, pictures), images)
 
 
 def plot_layers(reading: Reading) -> Figure:

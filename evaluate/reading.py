@@ -15,7 +15,7 @@ from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, InputError
+from ..schemas.errors import ImageError, InputError, UsageError
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor, PixelBox
 from .annotations import AnnotatedImage
@@ -49,6 +49,16 @@ class ReadingOptions:
     seed: int = 0
     centre_images: tuple[Path, ...] = ()
     spare: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what types cannot.
+
+        Raises:
+            UsageError: a number that makes no sense.
+        """
+        for name, value, least in (("sample", self.sample, 1), ("seed", self.seed, 0), ("spare", self.spare, 0)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise UsageError(f"{name} is {value!r}; expected a whole number from {least} on.")
 
 
 def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) -> list[AnnotatedImage]:

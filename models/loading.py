@@ -34,6 +34,7 @@ from .layers import LanguageModel, find_language_model, require_decoder_only
 from .loading_errors import check_source, quiet, translated
 from .processors import load_processor
 from .verification import verify_language_model, with_own_logits
+from .weight_files import require_own_weights
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def load_model(
     precision = pick_dtype(dtype, where)
     spreading = (large or LargeModel()).arguments(device, precision)
     directory = check_source(source)
+    if directory is not None:
+        require_own_weights(directory)
     place = str(directory) if directory else source
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():

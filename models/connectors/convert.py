@@ -82,7 +82,7 @@ def convert(
     with quiet():
         text, notes = text_config(language, recipe)
         with translated(llm, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(language.folder)
+            tokenizer = AutoTokenizer.from_pretrained(language.folder, trust_remote_code=False)
         notify(f"Reading {vision}")
         encoder = load_encoder(vision, recipe)
         config = _config(recipe, text, encoder.config, tokenizer, notes)
@@ -157,7 +157,7 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Unchanged, less its chat template: the connectors were trained on plain text after the image."""
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
-    again = AutoTokenizer.from_pretrained(folder)
+    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer_fingerprint(again) != tokenizer_fingerprint(tokenizer):
         raise ModelError(
             "The language model's tokenizer is another one after it was saved; banks of the model would not fit.",

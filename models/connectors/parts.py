@@ -82,7 +82,7 @@ def text_config(part: Part, recipe: Recipe) -> tuple[Any, list[str]]:
         config = (
             AutoConfig.for_model(kind, **{k: v for k, v in settings.items() if k != "model_type"})
             if kind
-            else AutoConfig.from_pretrained(part.folder)
+            else AutoConfig.from_pretrained(part.folder, trust_remote_code=False)
         )
     if type(config) not in AutoModelForCausalLM._model_mapping or not hasattr(config, "rms_norm_eps"):
         raise ModelError(
@@ -109,7 +109,7 @@ def load_encoder(source: str, recipe: Recipe) -> Any:
     part = fetch_part(source)
     kind = ENCODERS[recipe.encoder][0]
     with translated(source, "weights"):
-        config = AutoConfig.from_pretrained(part.folder)
+        config = AutoConfig.from_pretrained(part.folder, trust_remote_code=False)
         config = getattr(config, "vision_config", config)
         if config.model_type != kind:
             raise ModelError(f"{source} is a {config.model_type!r} model; the connector was trained with {kind!r}.")

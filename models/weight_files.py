@@ -1,0 +1,42 @@
+"""Which files a model directory's weights may come from: safetensors beside its configuration, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..schemas.errors import ModelError
+from ..schemas.reading import NotOfKindError, read_json
+
+_INDEX = "*.index.json"
+_LONGEST = 256 << 20
+
+
+def require_own_weights(folder: Path) -> None:
+    """Refuse an index of weights that leads to pickles or out of the directory, before anything follows it.
+
+    A loader that is told to read safetensors alone still opens what a safetensors index names.
+
+    Raises:
+        ModelError: an index that is none, or names another kind of file, a path, or a file that is not there.
+    """
+    for index in sorted(folder.glob(_INDEX)):
+        if not index.name.endswith(".safetensors.index.json"):
+            continue
+        try:
+            data: dict[str, Any] = read_json(index, dict[str, Any], _LONGEST)
+        except (OSError, NotOfKindError) as error:
+            raise ModelError(f"{index} is no index of weights: {error}.", "Fetch the model again.") from error
+        files = data.get("weight_map")
+        if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+            raise ModelError(f"{index} has no table weight_map of tensor and file names.", "Fetch the model again.")
+        for name in sorted(set(files.values())):
+            if not name.endswith(".safetensors") or os.path.basename(name) != name or "\\" in name:
+                raise ModelError(
+                    f"{index} names {name!r}; expected safetensors files beside it. Others could run code as they "
+                    "are read.",
+                    "Get the model from a source that you trust, as safetensors.",
+                )
+            if not (folder / name).is_file():
+                raise ModelError(f"{index} names {name!r}, which is not there.", "Fetch the model again.")

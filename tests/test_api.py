@@ -1,0 +1,78 @@
+"""Calls from a notebook that make no sense say so, and sensible shorthands work."""
+
+from dataclasses import replace
+
+import pytest
+from page_readings import image_reading
+from PIL import Image
+
+import lensbank
+from lensbank.evaluate.reading import ReadingOptions
+from lensbank.schemas.errors import UsageError
+
+
+class Model:
+    """As far as the checks look."""
+
+    class lm:  # noqa: N801
+        n_layers = 4
+
+
+@pytest.mark.parametrize("layers", [[1.9], "1,2", [None], ["1"], 1.0, object()])
+@pytest.mark.parametrize("name", ["layers", "bank_layers"])
+def test_layers_are_whole_numbers(name, layers):
+    with pytest.raises(UsageError, match=f"^{name} is"):
+        lensbank.lens(Model(), None, **{name: layers})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_k": 0}, "0 neighbours"),
+        ({"lenses": "latnt"}, "asked for are latnt"),
+        ({"distinct": "x"}, "distinct by 'x'"),
+    ],
+)
+def test_what_no_query_can_be(options, message):
+    with pytest.raises(UsageError, match=message):
+        lensbank.lens(Model(), None, **options)
+
+
+def test_unknown_options_name_the_close_ones():
+    with pytest.raises(TypeError, match="'topk'; did you mean 'top_k'"):
+        lensbank.lens(Model(), None, topk=3)
+    with pytest.raises(TypeError, match="'max_context'; did you mean 'max_contexts'"):
+        lensbank.ingest(Model(), None, [], layers=[1], max_context=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sample", -1), ("sample", 0), ("sample", 2.5), ("seed", -1), ("seed", "x")]
+)
+def test_samples_are_whole_numbers(name, value):
+    with pytest.raises(UsageError, match=f"{name} is"):
+        ReadingOptions(**{name: value})
+
+
+def test_a_page_is_of_the_images_that_were_read(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "other.png")
+    for call in (
+        lambda: lensbank.page([image_reading()], [tmp_path / "other.png"], tmp_path / "page.html"),
+        lambda: lensbank.figure(image_reading(), tmp_path / "other.png"),
+    ):
+        with pytest.raises(UsageError, match="another image than other.png"):
+            call()
+    with pytest.raises(UsageError, match="2 readings and 1 images"):
+        lensbank.page([image_reading()] * 2, [tmp_path / "other.png"], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_never_replaces_its_image(tmp_path):
+    import hashlib
+
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 40)).save(path)
+    before = path.read_bytes()
+    reading = replace(image_reading(), sha256=hashlib.sha256(before).hexdigest())
+    with pytest.raises(UsageError, match="is an input"):
+        lensbank.page([reading], [path], path)
+    assert path.read_bytes() == before
