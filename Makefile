@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo demo-bank evaluate-demo test test-torchvision test-quantised check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo demo-bank evaluate-demo test test-torchvision test-quantised test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
@@ -25,6 +25,7 @@ help:
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
+	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N)"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help, the picture of the rooms, the package index's page"
 	@echo "make bench       benchmarks (see benchmarks/README.md)"
@@ -79,6 +80,10 @@ $(CACHE)/bitsandbytes/.ready: $(VENV)/.ready
 
 test-quantised: $(CACHE)/bitsandbytes/.ready
 	PYTHONPATH=.:tests:$(CACHE)/bitsandbytes $(BIN)/python -m pytest tests/test_models_quantised.py
+
+# Odd command lines and files, many of each; the same few are in `make test`. Bounded in time.
+test-hostile: $(VENV)/.ready
+	HOSTILE_EXAMPLES=$(or $(EXAMPLES),3000) OMP_NUM_THREADS=1 timeout 3600 $(BIN)/python -m pytest tests/hostile
 
 check: lint types docs-check wheel
 

@@ -26,6 +26,8 @@ from .matching import Concept
 #: Bytes of an annotation file: the largest of COCO and LVIS have half of a gigabyte.
 _LONGEST = 4 << 30
 
+_LONGEST_SIDE = 10_000_000  # pixels
+
 #: Group of images that name none.
 ALL = "all images"
 
@@ -156,7 +158,7 @@ def _size(row: Mapping[str, Any], name: str, file: Path) -> tuple[int, int] | No
         size = int(width), int(height)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         size = (0, 0)
-    if min(size) < 1:
+    if min(size) < 1 or max(size) > _LONGEST_SIDE:
         raise _wrong(file, f"the image {name} has the size {width} x {height}")
     return size
 
