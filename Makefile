@@ -128,6 +128,11 @@ bench: $(MODEL)/config.json
 
 demo-train: $(VENV)/.ready
 	$(BIN)/python -m demo.train
+ifdef PHOTOS
+	$(BIN)/python -m demo.photo_cells --photos $(PHOTOS) --out $(CACHE)/photo-cells.pt
+	@echo "Now choose a checkpoint (python -m demo.validate) and teach it photographs:"
+	@echo "  $(BIN)/python -m demo.photo_fit --cells $(CACHE)/photo-cells.pt --features FOLDER --projector CHECKPOINT --out FILE"
+endif
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache $(STORE)

@@ -32,8 +32,8 @@ from demo.corpus_words import (
     VERBS,
     WHO,
 )
-from demo.matching import names_of, plural
 from demo.sprites import Concept, load_concepts
+from lensbank.evaluate.matching import plural
 
 CORPUS_FILE = Path(__file__).parent / "data" / "corpus.txt.gz"
 PER_CONCEPT = 88
@@ -142,7 +142,7 @@ def coverage(lines: list[str]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for line in lines:
         counts.update(set(re.findall(r"[a-z]+", line.lower())))
-    return {concept.word: sum(counts[name] for name in names_of(concept)) for concept in load_concepts()}
+    return {concept.word: sum(counts[name] for name in concept.names) for concept in load_concepts()}
 
 
 def read_corpus() -> list[str]:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lensbank.evaluate.matching import names
+
 TRAIN_STYLES = ("noto", "noto-v1", "fxemoji", "fluent-emoji", "emojione")
 VALIDATION_STYLES = ("fluent-emoji-flat",)
 UNSEEN_STYLES = ("twemoji",)
@@ -33,6 +35,11 @@ class Concept:
     word: str
     synonyms: tuple[str, ...]
     icons: dict[str, tuple[str, ...]]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every word that names it, folded."""
+        return names(self.word, self.synonyms)
 
 
 @dataclass(frozen=True)

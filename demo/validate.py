@@ -23,12 +23,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from demo.captions import QUESTIONS
-from demo.matching import any_names, names_of, word_at
 from demo.packing import PREFIX, TAIL, patches_under
 from demo.projector import apply_projector, read_projector
 from demo.scenes import Scene, compose
 from demo.sprites import TRAIN_STYLES, VALIDATION_STYLES, load_concepts, load_sprites
 from demo.vision import features, load_vision_tower, preprocess
+from lensbank.evaluate.matching import any_names
+from lensbank.schemas.words import word_span
 
 BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
 QUERY_LAYERS = (1, 4, 8, 12, 16, 20, 24, 28)
@@ -72,7 +73,9 @@ def build_bank(model: LlamaForCausalLM, tokenizer: Any, sentences: list[str]) ->
         for layer in BANK_LAYERS:
             rows[layer].append(torch.nn.functional.normalize(hidden[layer][keep].float(), dim=-1))
         for sentence, offsets, used in zip(part, encoded["offset_mapping"].tolist(), keep.tolist(), strict=True):
-            words += [word_at(sentence, *offset) for offset, use in zip(offsets, used, strict=True) if use]
+            words += [
+                sentence[slice(*word_span(sentence, *offset))] for offset, use in zip(offsets, used, strict=True) if use
+            ]
     return Bank({layer: torch.cat(parts) for layer, parts in rows.items()}, words)
 
 
@@ -101,7 +104,7 @@ def lens_share(words: list[list[list[str]]], scenes: list[Scene], truth: list[Sc
     hits = total = 0
     for found, scene, other in zip(words, scenes, truth, strict=True):
         for number, thing in enumerate(scene.objects):
-            accepted = names_of(other.objects[number % len(other.objects)].concept)
+            accepted = other.objects[number % len(other.objects)].concept.names
             for patch in patches_under(scene, thing):
                 hits += any_names(found[patch], accepted)
                 total += 1
@@ -128,7 +131,7 @@ def caption_recall(captions: list[str], truth: list[Scene]) -> float:
     for text, scene in zip(captions, truth, strict=True):
         said = set(re.findall(r"[a-z]+", text.lower()))
         for thing in scene.objects:
-            hits += bool(said & names_of(thing.concept))
+            hits += bool(said & thing.concept.names)
             total += 1
     return hits / max(1, total)
 

@@ -1,6 +1,7 @@
 """The demo model: real parts, put together rightly, in an ordinary directory."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,10 @@ from demo.assemble import PROJECTOR_FILE, STAMP, build
 from demo.fetch import LANGUAGE, FetchError, fetch
 from demo.lean import LeanLlama
 from demo.make_images import HELDOUT, IMAGES
-from demo.matching import any_names, names
 from demo.projector import apply_projector, read_projector
-from demo.share import spoken_words
 from demo.truth import read_truth
 from demo.vision import load_vision_tower, preprocess
+from lensbank.evaluate.matching import any_names, names
 from lensbank.models.capture import capture_hidden_states
 from lensbank.models.layers import find_language_model
 
@@ -86,7 +86,11 @@ def caption(loaded, images):
 
 def recalled(captions, pictures):
     """Objects named, and objects there are."""
-    pairs = [(spoken_words(text), thing) for text, p in zip(captions, pictures, strict=True) for thing in p.objects]
+    pairs = [
+        (re.findall(r"[a-z'’]+", text.casefold()), thing)
+        for text, p in zip(captions, pictures, strict=True)
+        for thing in p.objects
+    ]
     return sum(any_names(said, names(thing.word, thing.synonyms)) for said, thing in pairs), len(pairs)
 
 
