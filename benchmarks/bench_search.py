@@ -10,7 +10,8 @@ states have: a common mean, two outlier dimensions, clusters by token with a ske
 
 A kind is ``numpy`` (blocked product of unit vectors), ``official`` (the official library's search;
 ``pip install --no-deps latentlens==0.1.0``), or a bank: its vector datatype, then what differs from the defaults:
-``float32``, ``float16``, ``float32+graph``, ``float32+bits8``, ``float32+segments4``, ``float32+graph+m24+ef200``.
+``float32``, ``float32+product`` (as a query searches by default), ``float16``, ``float32+graph``, ``float32+bits8``,
+``float32+segments4``, ``float32+graph+m24+ef200``.
 ``--candidates`` searches graphs with other numbers of candidates than the default, too.
 
 Every kind is opened and searched in a process of its own, one after the other, so that its memory is its own:
@@ -41,7 +42,7 @@ from benchmarks.bench_memory import memory
 from lensbank.schemas.collection import BankIdentity, CorpusRecord
 
 QUERIES, TOP = 576, 5
-KINDS = "numpy,official,float32,float16,float32+graph"
+KINDS = "numpy,official,float32+product,float32,float16,float32+graph"
 #: What may differ from the defaults in a kind's name.
 FIELDS = {"bits": "quantized_bits", "m": "graph_links", "ef": "graph_effort"}
 Floats = NDArray[np.float32]
@@ -101,7 +102,7 @@ def build(folder: Path, vectors: Floats, kind: str) -> dict[str, float]:
         name, value = option.rstrip("0123456789"), option[len(option.rstrip("0123456789")) :]
         if name == "segments":
             settings = replace(settings, segment_rows=max(1, len(vectors) // int(value)))
-        elif name != "graph":
+        elif name not in ("graph", "product"):
             settings = replace(settings, **{FIELDS[name]: int(value)})
     identity = BankIdentity(
         model="bench", revision=None, weights="w", tokenizer="t", layer=1, n_layers=1, dim=vectors.shape[1],
@@ -174,7 +175,23 @@ def searcher(folder: Path, kind: str, candidates: list[int]) -> dict[str, Callab
         return search_so
 
     more = {f"{count} candidates": looking_at(count) for count in candidates if "graph" in kind}
+    if "product" in kind:
+        return {"product": _product(bank)}
     return {"approximate": lambda q: search(q, False), "exact": lambda q: search(q, True), **more}
+
+
+def _product(bank: Any) -> Callable[[Floats], list[list[int]]]:
+    """As a query searches exactly by default: the mapped vectors times the states, on the CPU."""
+    import torch
+
+    from lensbank.query.bank_product import BankProduct, product_of
+
+    product = product_of(bank, torch.device("cpu"))
+    if not isinstance(product, BankProduct):
+        raise SystemExit(f"no product: {product.reason}")
+    return lambda queries: [
+        [int(hit.id[-12:], 16) for hit in row[:TOP]] for row in product.search(queries, TOP, (), False)
+    ]
 
 
 def evict(path: Path) -> None:
