@@ -194,7 +194,7 @@ class Comparison:
         """Rows that the other bank holds as they are here."""
         return self.here.rows - self.wanted
 
-    def note(self, row: Row, other: Row | None, tolerance: float, seed: int) -> None:
+    def count(self, row: Row, other: Row | None, tolerance: float, seed: int) -> None:
         """Count one row of the first bank, and what the other has of that id; ``seed`` of their selection."""
         payload, wanted = self.here.add(row), True
         if other is None:
@@ -241,7 +241,7 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
             result.extra += 1
             waiting = next(theirs, None)
         same_id = waiting is not None and waiting.id == row.id
-        result.note(row, waiting if same_id else None, tolerance, bank.record.identity.seed)
+        result.count(row, waiting if same_id else None, tolerance, bank.record.identity.seed)
         if same_id:
             waiting = next(theirs, None)
         advance(1)

@@ -120,7 +120,7 @@ class OpenBank:
 
     def begin(self, settings: EngineSettings, segments: int) -> None:
         """Put the plan on record and the bank in state ``building``; then make its shard ready for rows."""
-        self.note(replace(self.sidecar, manifest=None))
+        self.keep(replace(self.sidecar, manifest=None))
         path = self.folder / SHARD_DIR
         if self.shard is not None:
             self.shard.close()
@@ -151,7 +151,7 @@ class OpenBank:
         except Exception as error:
             raise store_error(error, self.folder) from error
 
-    def note(self, sidecar: Sidecar) -> None:
+    def keep(self, sidecar: Sidecar) -> None:
         """Write the record."""
         self.sidecar = sidecar
         write_sidecar(self.folder, sidecar)
@@ -188,7 +188,7 @@ class OpenBank:
             record = self.sidecar.record if plan is None else replace(self.sidecar.record, plan=plan)
             new = replace(self.sidecar, rows=engine.count_rows(self.need()), record=record)
             if new != self.sidecar:
-                self.note(new)
+                self.keep(new)
         except Exception as error:
             raise store_error(error, self.folder) from error
 

@@ -190,7 +190,7 @@ class Worker:
         for bank, written in zip(self._banks, held, strict=True):
             try:
                 record = finished(bank.sidecar.record, written)
-                bank.note(replace(bank.sidecar, record=record, manifest=bank.listed))
+                bank.keep(replace(bank.sidecar, record=record, manifest=bank.listed))
             except OSError as error:
                 raise store_error(error, bank.folder) from error
 
@@ -206,7 +206,7 @@ class Worker:
         try:
             settled = settle(bank.folder.name, record, corpora, count_named(bank.count, names_of(record, corpora)))
             if settled.error is not None:
-                bank.note(replace(bank.sidecar, record=settled.record))
+                bank.keep(replace(bank.sidecar, record=settled.record))
         except Exception as error:
             raise store_error(error, bank.folder) from error
         if settled.error is not None:
@@ -223,7 +223,7 @@ class Worker:
             bank.waiting = bank.sidecar.rows
         self._optimize(bank)
         indexed = bank.need().info().indexed_vectors_count > 0
-        bank.note(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
+        bank.keep(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
 
     def _require_free(self, needed: int) -> None:
         require_free(self._root, needed + self._task.settings.reserve_bytes)

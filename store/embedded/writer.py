@@ -261,7 +261,7 @@ class EmbeddedWriter(BankWriter):
             elif kind == "ready":
                 self._ready, self.plan = True, rest[0]
             elif kind in ("error", "gone"):
-                self._failure = _told(*rest) if kind == "error" else self._death()
+                self._failure = _revived(*rest) if kind == "error" else self._death()
         if self._failure is not None:
             raise self._failure
         if kind == "progress" and self._progress is not None:
@@ -287,7 +287,7 @@ def _kill(process: SpawnProcess) -> None:
         process.kill()
 
 
-def _told(name: str, message: str, hint: str) -> StoreError:
+def _revived(name: str, message: str, hint: str) -> StoreError:
     kind = getattr(errors, name, StoreError)
     error = kind(message, hint)
     return error if isinstance(error, StoreError) else StoreError(message, hint)
