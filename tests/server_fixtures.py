@@ -3,10 +3,17 @@
 import os
 import socket
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 
 IMAGE = "qdrant/qdrant:v1.20.0"
+
+
+def grpc_port_of(url):
+    """``QDRANT_TEST_GRPC_PORT``, or the port above the URL's."""
+    named = os.environ.get("QDRANT_TEST_GRPC_PORT")
+    return int(named) if named else (urlsplit(url).port or 6333) + 1
 
 
 @pytest.fixture(scope="session")
@@ -14,11 +21,12 @@ def real_server():
     """URL and gRPC port of a real server: ``QDRANT_TEST_URL``, or a container.
 
     With a server of your own, its key is read from ``QDRANT_API_KEY`` and its gRPC port from
-    ``QDRANT_TEST_GRPC_PORT`` (6334). The tests make and drop collections named ``some-model-L..``.
+    ``QDRANT_TEST_GRPC_PORT`` (the port of the URL + 1, as Qdrant has its two). The tests make and
+    drop collections named ``some-model-L..``.
     """
     url = os.environ.get("QDRANT_TEST_URL")
     if url:
-        yield SimpleNamespace(url=url, grpc_port=int(os.environ.get("QDRANT_TEST_GRPC_PORT", "6334")))
+        yield SimpleNamespace(url=url, grpc_port=grpc_port_of(url))
         return
     try:
         if "DOCKER_HOST" not in os.environ:  # the library, where nobody answers, leaves a socket open

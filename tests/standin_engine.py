@@ -127,9 +127,42 @@ class Collection:
                 "bool": edge.BoolIndexParams(),
             }[kind]
         with self.lock:
+            most, there = self.strict().get("max_payload_index_count"), self.config.get("payload_schema", {})
+            if most is not None and field not in there and len(there) >= most:
+                raise Refusal(
+                    400, f"Bad request: Collection already has the maximum number of payload indices ({most})"
+                )
             self.shard.update(edge.UpdateOperation.create_field_index(field, params))
             self.config.setdefault("payload_schema", {})[field] = kind
             self.save()
+
+    def strict(self):
+        """The strict mode's settings, where it is on."""
+        strict = self.config.get("strict_mode_config") or {}
+        return strict if strict.get("enabled") else {}
+
+    def check_filter(self, condition):
+        """Refuse a filter on a field without an index, where strict mode does."""
+        if condition is None or self.strict().get("unindexed_filtering_retrieve") is not False:
+            return
+        for part in (condition.must, condition.should, condition.must_not):
+            for c in part if isinstance(part, list) else [] if part is None else [part]:
+                if isinstance(c, models.Filter):
+                    self.check_filter(c)
+                elif isinstance(c, models.FieldCondition) and c.key not in self.config.get("payload_schema", {}):
+                    kinds = "float, integer" if c.range is not None else "keyword"
+                    raise Refusal(
+                        400,
+                        f'Bad request: Index required but not found for "{c.key}" of one of the following types: '
+                        f"[{kinds}]. Help: Create an index for this key or use a different filter.",
+                    )
+
+    def count_for(self, condition, exact):
+        """A client's count."""
+        if exact and self.strict().get("search_allow_exact") is False:
+            raise Refusal(400, "Bad request: Exact search disabled!. Help: Set exact=false.")
+        self.check_filter(condition)
+        return self.count(condition)
 
     def count(self, condition=None):
         with self.lock:
@@ -177,7 +210,8 @@ class Collection:
                 if strict.get(name) is not None and value > strict[name]:
                     raise Refusal(400, f"Forbidden: Limit exceeded {value} > {strict[name]} for {name}")
             if strict.get("search_allow_exact") is False and params.exact:
-                raise Refusal(400, "Forbidden: Exact search is disabled")
+                raise Refusal(400, "Bad request: Exact search disabled!. Help: Set exact=false.")
+            self.check_filter(request.filter)
 
     def info(self):
         """``models.CollectionInfo``; starts the optimiser where a server would have by now."""

@@ -81,6 +81,14 @@ class Server:
         strict = self.collections.get(name).config.get("strict_mode_config") or {}
         if strict.get("enabled") and len(points) > (strict.get("upsert_max_batchsize") or len(points)):
             raise Refusal(400, f"Forbidden: Limit exceeded {len(points)} for upsert limit")
+        rate = strict.get("enabled") and strict.get("write_rate_limit")
+        if rate and len(points) > rate:
+            raise Refusal(
+                429,
+                "Rate limiting exceeded: Write rate limit exceeded, request larger than rate limiter capacity, "
+                "please try to split your request",
+                1,
+            )
         self.collections.get(name).upsert(points)
 
     def create(self, name, config):
@@ -198,7 +206,7 @@ class Rest(BaseHTTPRequestHandler):
             return [{"id": str(r.id), "payload": r.payload} for r in found]
         condition = models.Filter.model_validate(body["filter"]) if body.get("filter") else None
         if rest == "/points/count":
-            return {"count": collection.count(condition)}
+            return {"count": collection.count_for(condition, body.get("exact", True))}
         if rest == "/points/scroll":
             with_payload, with_vector = body.get("with_payload", True), body.get("with_vector", False)
             page, following = collection.scroll(
@@ -318,7 +326,8 @@ class PointsOverGrpc(q.PointsServicer):
 
     @answering
     def Count(self, request):
-        count = self.collections.get(request.collection_name).count(_filter(request))
+        exact = request.exact if request.HasField("exact") else True
+        count = self.collections.get(request.collection_name).count_for(_filter(request), exact)
         return q.CountResponse(result=q.CountResult(count=count))
 
     @answering

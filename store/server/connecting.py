@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import StoreError, UsageError
 from .address import KEY_VARIABLE, ServerAddress, read_address
-from .connection import Connection, Notify, UntrustedError
+from .connection import Connection, Notify
 from .faults import read_fault
 from .options import ServerOptions
 from .proof import NotShownError, require_same
+from .refusals import UntrustedError
 from .scheme import speaks_http, speaks_tls
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from ...schemas.collection import BankRecord
-from ...schemas.errors import LensbankError, StoreError, StoreFullError
+from ...schemas.errors import LensbankError, StoreError
 from ..records import record_in
 from .address import KEY_VARIABLE
 from .faults import Fault, read_fault
 from .options import ServerOptions
+from .refusals import GaveUpError, refusal
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -31,30 +31,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _BROKEN_ATTEMPTS = 6
 # A shorter wait is not worth a line.
 _NOTE_AFTER = 3.0
-
-
-class TooLargeError(StoreError):
-    """A request that the server takes only in smaller pieces."""
-
-
-class CollectionExistsError(StoreError):
-    """A collection of that name is there."""
-
-
-class DeniedError(StoreError):
-    """The key may not do this."""
-
-
-class UntrustedError(StoreError):
-    """The server's certificate is not one to trust."""
-
-
-class MissingError(StoreError):
-    """Nothing of that name is there."""
-
-
-class GaveUpError(StoreError):
-    """The one who asked no longer wants the answer."""
 
 
 class Connection:
@@ -92,6 +68,7 @@ class Connection:
         self._grpc: QdrantClient | None = None
         self._finding = threading.Lock()
         self._told_until = 0.0
+        self._said: set[str] = set()
         self._reached = False
         self._lock = threading.Lock()
         # The client's local mode loses rows when two threads write.
@@ -144,6 +121,7 @@ class Connection:
 
         Raises:
             TooLargeError: the server takes it in smaller pieces only.
+            InexactOnlyError: its strict mode forbids what is exact.
             CollectionExistsError: something of that name is there.
             DeniedError: the key may not do this.
             MissingError: nothing of that name is there.
@@ -231,38 +209,18 @@ class Connection:
         if self._notify is not None:
             self._notify(text)
 
+    def say_once(self, text: str) -> None:
+        """Tell the user something, unless this connection has said it before."""
+        with self._lock:
+            known = text in self._said
+            self._said.add(text)
+        if not known:
+            self.say(text)
+
     def _told(self, fault: Fault, waited: float) -> StoreError:
         """The fault as an error that says what to do."""
-        text = self._clean(fault.text).rstrip(".") + "."
-        if fault.kind == "too large":
-            return TooLargeError(f"The Qdrant server {self.address} finds a request too large: {text}")
-        if fault.kind == "exists":
-            return CollectionExistsError(f"The Qdrant server {self.address} refuses: {text}")
-        if fault.kind == "full":
-            return StoreFullError(
-                f"The disk of the Qdrant server {self.address} is full: {text}",
-                "Free some space there, then run the same command again: it goes on where it stopped.",
-            )
-        if fault.kind == "denied":
-            return DeniedError(
-                f"The Qdrant server {self.address} refuses the key: {text}",
-                f"Set {KEY_VARIABLE} to a key that may do this.",
-            )
-        if fault.kind == "untrusted":
-            return UntrustedError(
-                f"The certificate of the Qdrant server {self.address} cannot be trusted: {text}",
-                "Give the certificates that sign it: --server ca-file=FILE.",
-            )
-        if fault.passing:
-            after = f" for {waited:.0f} s" if waited >= 1 else ""
-            hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
-            if urlsplit(self.address).port is None:
-                hint = f"Port 6333 was asked ({self.address}:6333), as the address names none. {hint}"
-            if self._reached:
-                hint = "When it answers again, run the same command: it goes on where it stopped."
-            return StoreError(f"The Qdrant server {self.address} failed{after}: {text}", hint)
-        refusal = MissingError if fault.kind == "missing" else StoreError
-        return refusal(f"The Qdrant server {self.address} refuses: {text}", "See the server's log.")
+        text = self._clean(fault.text).rstrip(".!") + "."
+        return refusal(fault, self.address, text, waited, self._reached)
 
     def _clean(self, text: str) -> str:
         key = os.environ.get(KEY_VARIABLE)

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal[
-    "unreachable", "busy", "broken", "too large", "full", "denied", "untrusted", "exists", "missing", "refused"
+    "unreachable",
+    "busy",
+    "broken",
+    "too large",
+    "inexact",
+    "unindexed",
+    "full",
+    "denied",
+    "untrusted",
+    "exists",
+    "missing",
+    "refused",
 ]
 
 _STATUS: dict[int, Kind] = {
@@ -39,7 +50,13 @@ _CODES: dict[str, Kind] = {
     "NOT_FOUND": "missing",
 }
 _FULL = re.compile(r"no space left|not enough (disk )?space|no enough disk|out of disk|disk quota", re.IGNORECASE)
-_TOO_LARGE = re.compile(r"larger than (allowed|max)|payload too large|decoded message length too large", re.IGNORECASE)
+_TOO_LARGE = re.compile(
+    r"larger than (allowed|max|rate limiter capacity)|payload too large|decoded message length too large|"
+    r"please try to split",
+    re.IGNORECASE,
+)
+_INEXACT = re.compile(r"exact search (is )?disabled", re.IGNORECASE)
+_UNINDEXED = re.compile(r"index required but not found", re.IGNORECASE)
 _UNTRUSTED = re.compile(r"certificate.verify.failed", re.IGNORECASE)
 _EXISTS = re.compile(r"already exists", re.IGNORECASE)
 
@@ -51,6 +68,7 @@ class Fault:
     Attributes:
         kind: ``unreachable`` (no answer, or not from the database), ``busy`` (a rate limit),
             ``broken`` (an error inside the server), ``too large`` (a request that must be split),
+            ``inexact`` (only approximate search is allowed), ``unindexed`` (a filter's field has no index),
             ``full`` (no disk space), ``denied`` (the key), ``untrusted`` (its certificate), ``exists``,
             ``missing``, ``refused``.
         text: one line, for people.
@@ -74,7 +92,7 @@ def read_fault(error: Exception) -> Fault:
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     if isinstance(error, ResourceExhaustedResponse):
-        return Fault("busy", _line(str(error)), float(error.retry_after_s))
+        return Fault(_by_text(str(error), "busy"), _line(str(error)), float(error.retry_after_s))
     if isinstance(error, UnexpectedResponse):
         text = _said(error)
         kind = _STATUS.get(error.status_code or 0, "refused")
@@ -98,6 +116,10 @@ def _by_text(text: str, kind: Kind) -> Kind:
         return "too large"
     if _UNTRUSTED.search(text):
         return "untrusted"
+    if _INEXACT.search(text):
+        return "inexact"
+    if _UNINDEXED.search(text):
+        return "unindexed"
     return "exists" if _EXISTS.search(text) else kind
 
 

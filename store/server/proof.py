@@ -14,8 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import StoreError
-from .connection import METADATA_KEY, CollectionExistsError, Connection, DeniedError, MissingError
+from .connection import METADATA_KEY, Connection
 from .faults import read_fault
+from .refusals import CollectionExistsError, DeniedError, MissingError
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

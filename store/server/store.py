@@ -21,6 +21,7 @@ from ..writing import BankWriter
 from .collections import Limits, read_limits
 from .connecting import connect
 from .connection import Connection, Notify
+from .counting import count_rows
 from .filters import server_filter
 from .options import ServerOptions
 
@@ -50,8 +51,7 @@ class ServerBank(Bank):
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
-        condition = server_filter(where)
-        return self._connection.call(lambda c: c.count(self.name, count_filter=condition, exact=True)).count
+        return count_rows(self._connection, self.name, where)
 
     def search(
         self,

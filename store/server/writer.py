@@ -19,11 +19,12 @@ from ..records import begun, finished, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .collections import build_index, create_indexes, creation, read_limits
-from .connection import METADATA_KEY, CollectionExistsError, Connection, TooLargeError
-from .filters import server_filter
+from .connection import METADATA_KEY, Connection
+from .counting import count_rows
 from .lanes import Batch, Lanes
 from .lease import LEASE_KEY, Lease, require_free
 from .points import row_bytes, upsert
+from .refusals import CollectionExistsError, TooLargeError
 
 if TYPE_CHECKING:
     from ..base import Floats
@@ -279,8 +280,7 @@ class ServerWriter(BankWriter):
         return bool(found.get("token") == metadata[LEASE_KEY]["token"])
 
     def _count(self, name: str, where: Sequence[Condition] = ()) -> int:
-        condition = server_filter(where)
-        return self._connection.call(lambda c: c.count(name, count_filter=condition, exact=True)).count
+        return count_rows(self._connection, name, where, exactly=True)
 
     def _counter(self, name: str) -> Callable[[Sequence[Condition]], int]:
         return lambda where: self._count(name, where)

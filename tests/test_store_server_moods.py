@@ -1,0 +1,110 @@
+"""A server in strict mode or with limits, against the stand-in: its refusals as tested on a real one."""
+
+import time
+
+import numpy as np
+import pytest
+import server_fixtures
+from qdrant_client import QdrantClient, models
+from standins import StandIn
+from test_store_rows import CORPUS, Rows, assert_same_hits
+
+from lensbank.schemas.errors import StoreError
+from lensbank.schemas.filters import parse
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
+
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def server():
+    with StandIn() as server:
+        yield server
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def protocol(request):
+    return request.param
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+@pytest.fixture
+def store(server, protocol, notes):
+    options = ServerOptions(protocol=protocol, grpc_port=server.grpc_port, patience=8, streams=1)
+    with open_store(server.url, server=options, notify=notes.append) as store:
+        yield store
+        for info in store.list():
+            store.drop(info.name)
+
+
+@pytest.fixture
+def raw(server):
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def rows():
+    return Rows(COUNT)
+
+
+def write(store, rows):
+    with store.writer(rows.identities(), "/model") as writer:
+        rows.put(writer)
+        writer.finish(CORPUS)
+
+
+def restrict(raw, rows, **limits):
+    for identity in rows.identities():
+        strict = models.StrictModeConfig(enabled=True, **limits)
+        raw.update_collection(identity.name(), strict_mode_config=strict)
+
+
+def test_where_exact_counts_are_forbidden_banks_are_listed_and_written(store, rows, raw, notes):
+    write(store, rows)
+    restrict(raw, rows, search_allow_exact=False, max_query_limit=70)
+    listed = [info.rows for info in store.list()] + [info.rows for info in store.list()]
+    assert listed == [COUNT] * 4
+    with store.open(rows.identities()[0].name()) as bank:
+        queries = np.random.default_rng(0).standard_normal((3, 16))
+        assert [len(hits) for hits in bank.search(queries, 5, exact=False)] == [5] * 3
+        assert bank.count(parse(["word=dog"])) > 0
+    said = [note for note in notes if "forbids exact counts" in note]
+    assert len(said) == 2, "once a bank"
+    write(store, rows)  # its writer counts by going through the ids, 70 at a time
+    assert [(info.rows, info.record.state) for info in store.list()] == [(COUNT, "complete")] * 2
+
+
+def test_a_batch_above_the_write_rate_is_split(store, rows, raw, protocol):
+    write(store, rows)
+    restrict(raw, rows, write_rate_limit=40)
+    began = time.monotonic()
+    write(store, rows)
+    assert time.monotonic() - began < 8, "not repeated until patience ends"
+    with store.open(rows.identities()[0].name()) as bank:
+        queries = np.random.default_rng(0).standard_normal((3, 16))
+        assert_same_hits(bank.search(queries, 5), rows.nearest(4, queries, 5))
+
+
+def test_a_filter_without_its_index_is_named(store, rows, raw):
+    write(store, rows)
+    restrict(raw, rows, unindexed_filtering_retrieve=False)
+    with store.open(rows.identities()[0].name()) as bank:
+        queries = np.random.default_rng(0).standard_normal((1, 16))
+        with pytest.raises(StoreError, match='filters by indexed fields only.*"norm"') as caught:
+            bank.search(queries, 5, parse(["norm>0"]))
+        assert "--where" in caught.value.hint and "unindexed_filtering_retrieve" in caught.value.hint
+
+
+def test_the_grpc_port_of_a_server_of_ones_own_is_the_next(monkeypatch):
+    monkeypatch.delenv("QDRANT_TEST_GRPC_PORT", raising=False)
+    assert server_fixtures.grpc_port_of("http://127.0.0.1:6393") == 6394
+    assert server_fixtures.grpc_port_of("http://127.0.0.1") == 6334
+    monkeypatch.setenv("QDRANT_TEST_GRPC_PORT", "7000")
+    assert server_fixtures.grpc_port_of("http://127.0.0.1:6393") == 7000
