@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.visual_tokens import rendered_prompt
 from ..query.asking import Asked, ask_image
 from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, InputError, UsageError
+from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UsageError
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor, PixelBox
 from .annotations import AnnotatedImage
@@ -73,6 +74,7 @@ def read_images(
     options: ReadingOptions,
     out: Path,
     progress: Progress,
+    left_out: dict[str, str] | None = None,
 ) -> list[ImageWords]:
     """What each lens of a session says about each image, and about random vectors.
 
@@ -82,9 +84,11 @@ def read_images(
         options: which of their visual tokens.
         out: where the words are kept; a run that was interrupted goes on there.
         progress: where to report to.
+        left_out: filled with the name of each image that the model's processor cannot take (too long and thin, say)
+            and the reason.
 
     Returns:
-        In the order of ``images``.
+        In the order of ``images``, without those left out.
 
     Raises:
         UsageError: ``out`` holds a run with other settings.
@@ -103,24 +107,30 @@ def read_images(
     try:
         progress.advance(len(done))
         waiting = ((image, quota) for image, quota in zip(images, quotas, strict=True) if image.name not in done)
-        for batch in _batches(session, waiting, options):
+        odd: dict[str, LensbankError] = {}
+        for batch in _batches(session, waiting, options, odd):
             found = _read_batch(session, batch, options)
             file.append(found)
             done |= {words.name: words for words in found}
             progress.advance(len(found))
     finally:
         progress.finish()
-    return [done[image.name] for image in images]
+    if odd and not done:
+        raise next(iter(odd.values()))  # it is not the image
+    if left_out is not None:
+        left_out.update({name: error.message for name, error in odd.items()})
+    return [done[image.name] for image in images if image.name in done]
 
 
 def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, Any]:
     """Everything that decides what the lenses say, the images apart; JSON types only."""
     asked = session.options
     model = session.loaded.provenance()
+    kept_of_model = ("id", "revision", "weights", "tokenizer", "computation", "vision", "dtype")
     kept = ["name", "rows", "weights", "layer", "compute_dtype", "vector_dtype", "max_contexts", "seed", "corpora"]
     kept += ["mean"] if asked.centre else []
     return {
-        "model": {key: model[key] for key in ("id", "revision", "weights", "tokenizer", "dtype")},
+        "model": {key: model[key] for key in kept_of_model if key in model},
         "banks": [{key: bank[key] for key in kept} for bank in session.bank_facts],
         "layers": list(session.layers),
         "lenses": list(asked.lenses),
@@ -129,6 +139,8 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "distinct": asked.distinct,
         "exact": asked.exact,
         "prompt": asked.prompt,
+        # As the model sees it: a chat template may print today's date.
+        "rendered_prompt": rendered_prompt(session.loaded, asked.prompt),
         "sample": options.sample,
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
@@ -181,10 +193,17 @@ def _batches(
     session: QuerySession,
     waiting: Iterator[tuple[AnnotatedImage, int | None]],
     options: ReadingOptions,
+    odd: dict[str, LensbankError],
 ) -> Iterator[list[_Shown]]:
     batch: list[_Shown] = []
     for image, quota in waiting:
-        asked = ask_image(session.loaded, image.path, session.layers, session.options)
+        try:
+            asked = ask_image(session.loaded, image.path, session.layers, session.options)
+        except (ImageError, ModelError) as error:
+            if type(error) not in (ImageError, ModelError):
+                raise  # the model's fault, whatever the image
+            odd[image.name] = error
+            continue
         batch.append(_shown(image, asked, quota, options, session.centre))
         if sum(len(rows) for shown in batch for rows in shown.states.values()) >= _STATES_AT_ONCE:
             yield batch

@@ -36,12 +36,15 @@ def read_and_gather(
     Raises:
         LensbankError: as :func:`evaluate.reading.read_images`.
     """
-    words = read_images(session, images, options, out, progress)
+    left_out: dict[str, str] = {}
+    words = read_images(session, images, options, out, progress, left_out)
+    images = [image for image in images if image.name not in left_out]
     concepts = dict.fromkeys(thing.concept for image in images for thing in image.things)
     covered = coverage(session.banks[0], concepts) if session.banks else []
     measured = sum((one.recall for one in words if one.recall is not None), Recall())
     recall = recall_note(measured, session.options.top_k)
-    said = (*session.notes, *notes, *([recall] if recall else []), *_unnameable_notes(concepts))
+    odd = [f"{name} is left out: {reason}" for name, reason in left_out.items()]
+    said = (*session.notes, *notes, *odd, *([recall] if recall else []), *_unnameable_notes(concepts))
     return Evaluated(judge, run_settings(session, options), images, words, covered, said)
 
 

@@ -50,6 +50,55 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
+def vision_fingerprints(model: Any, lm: LanguageModel, processor: Any) -> dict[str, str]:
+    """Fingerprints of what makes an image's states, the language model apart.
+
+    Values are sampled and rounded as in :func:`weights_fingerprint`.
+
+    Returns:
+        ``weights`` of vision tower and connector, ``processor`` of its settings (sizes, means, resampling, which
+        implementation), ``configuration`` of the model's settings outside of the language model; each a SHA-256.
+    """
+    inner = {id(module) for part in (lm.module, lm.unembed) for module in part.modules()}
+    weights = hashlib.sha256()
+    for prefix, module in model.named_modules():
+        if id(module) in inner or any(module.children()):
+            # A module with children may hold tensors of its own, too.
+            own = {} if id(module) in inner else dict(module.named_parameters(prefix, recurse=False))
+            for name, tensor in own.items():
+                if not tensor.is_meta:
+                    weights.update(f"{name} {tuple(tensor.shape)}\n".encode() + _sample(tensor))
+            continue
+        for name, tensor in stored_tensors(module):
+            weights.update(f"{prefix}.{name} {tuple(tensor.shape)}\n".encode() + _sample(tensor))
+    config = model.config.to_dict()
+    outer = {name: value for name, value in config.items() if name not in _ELSEWHERE}
+    parts = {name: _settings(part) for name, part in vars(processor).items() if "tokenizer" not in name}
+    parts["class"] = type(processor).__name__
+    return {"weights": weights.hexdigest(), "processor": _digest(parts), "configuration": _digest(outer)}
+
+
+# The language model's own settings, those of storage, and names: they say nothing of the image's way.
+_ELSEWHERE = ("text_config", "llm_config", "dtype", "torch_dtype", "transformers_version", "_name_or_path",
+              "architectures", "quantization_config", "_attn_implementation", "use_cache")  # fmt: skip
+
+
+def _settings(part: Any) -> Any:
+    """Settings of a processor's part as JSON types; what has none of its own is left out."""
+    if part is None or isinstance(part, str | int | float | bool | list | tuple | dict):
+        return part
+    if callable(getattr(part, "to_dict", None)):
+        return {"class": type(part).__name__, **part.to_dict()}
+    plain = (str, int, float, bool, list, tuple, dict, type(None))
+    values = getattr(part, "__dict__", {})
+    return {"class": type(part).__name__, **{name: v for name, v in values.items() if isinstance(v, plain)}}
+
+
+def _digest(settings: Any) -> str:
+    text = json.dumps(settings, sort_keys=True, default=lambda value: type(value).__name__)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:
     """Named tensors in a fixed order. A tied unembedding is listed like an untied equal one."""
     yield from stored_tensors(lm.module)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..schemas.errors import ModelError, UnsupportedModelError, UsageError
 from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
-from .fingerprints import tokenizer_fingerprint, weights_fingerprint
+from .fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
 from .large import (
     LargeModel,
     explained,
@@ -56,6 +57,8 @@ class LoadedModel:
         tokenizer_fingerprint: fingerprint of the tokenizer.
         computation: what the language model's configuration decides beside its weights.
         is_vlm: whether it can be shown images.
+        vision: of a VLM with its processor, fingerprints of what makes visual states: ``weights`` of vision tower and
+            connector, ``processor`` for its settings, ``configuration`` for the model's; empty elsewhere.
         quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
     """
 
@@ -73,6 +76,7 @@ class LoadedModel:
     computation: str
     is_vlm: bool
     quantised: str | None = None
+    vision: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dtype_name(self) -> str:
@@ -111,6 +115,7 @@ class LoadedModel:
             "weights": self.weights,
             "tokenizer": self.tokenizer_fingerprint,
             "computation": hashlib.sha256(self.computation.encode()).hexdigest(),
+            **({"vision": self.vision} if self.vision else {}),
             "dtype": self.dtype_name,
             "device": self.device.type,
             **({"spread": spread} if (spread := spread_over(self.model)) else {}),
@@ -207,6 +212,7 @@ def load_model(
         computation=computation(lm),
         is_vlm=is_vlm,
         quantised=quantisation(model.config),
+        vision={} if processor is None else vision_fingerprints(model, lm, processor),
     )
 
 

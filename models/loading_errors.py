@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,11 +56,18 @@ def check_source(source: str) -> Path | None:
     path = Path(source).expanduser()
     if not path.is_dir():
         if path.is_file():
+            if path.suffix.lower() == ".gguf":
+                raise _gguf(source)
             raise ModelError(f"{source} is a file; expected a model directory or a hub id.")
         if _HUB_ID.fullmatch(source) is None or source.startswith("."):
             raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
         return None
     path = path.resolve()
+    adapter = path / "adapter_config.json"
+    if adapter.is_file() or any(path.glob("adapter_model*")):
+        raise _adapter(source, adapter)
+    if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
+        raise _gguf(source)
     if not (path / "config.json").is_file():
         raise ModelError(
             f"The directory {source} has no config.json; expected a Hugging Face model directory.",
@@ -137,6 +145,27 @@ _HINTS = {
     "processor": "A vision-language model needs its processor's files; save the processor beside the weights.",
     "weights": "Fetch the model again; a file may be incomplete.",
 }
+
+
+def _gguf(source: str) -> ModelError:
+    return ModelError(
+        f"{source} is a model in GGUF form, which llama.cpp reads; hidden states need the weights as safetensors.",
+        "Give the model that it was made from (its hub id, or a directory with config.json and *.safetensors).",
+    )
+
+
+def _adapter(source: str, settings: Path) -> ModelError:
+    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place."""
+    try:
+        data = json.loads(settings.read_text(encoding="utf-8"))
+        base = data.get("base_model_name_or_path") if isinstance(data, dict) else None
+    except (OSError, ValueError, RecursionError):
+        base = None
+    of = f" of {base}" if isinstance(base, str) and base else ""
+    return ModelError(
+        f"{source} holds an adapter{of} (adapter_config.json), whose weights are read only when merged into its base.",
+        "Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.",
+    )
 
 
 def _pickles_only(source: str, seen: str) -> ModelError:

@@ -126,6 +126,11 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     )
 
 
+def rendered_prompt(loaded: LoadedModel, prompt: str | None = None) -> str:
+    """The text that the model sees around an image; arguments and errors as of :func:`prepare_image`."""
+    return image_prompt(loaded, prompt, family_of(loaded).separator)
+
+
 def process(loaded: LoadedModel, images: Sequence[Sequence[Image.Image]], texts: Sequence[str]) -> dict[str, Tensor]:
     """Run the model's processor.
 
@@ -154,8 +159,13 @@ def process(loaded: LoadedModel, images: Sequence[Sequence[Image.Image]], texts:
                 # A chat template writes the BOS token itself; the tokenizer must not add a second one.
                 add_special_tokens=not (bos and texts[0].startswith(bos)),
             )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"The processor of {loaded.name} failed on the image: {error}.") from error
+    # RuntimeError: torchvision's processors; others fail in ways of their own (division by zero, a missing package).
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, ImportError) as error:
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"The processor of {loaded.name} failed on the image: {reason}.",
+            "Crop or resize the image; where every image fails, the processor's files do not fit the model.",
+        ) from error
     # Labels are for training: with them, the model would compute a loss.
     values = {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
     return {name: _to(value, loaded) for name, value in values.items()}

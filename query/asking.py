@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..models.loading import LoadedModel
 from ..models.memory import estimate_memory
 from ..models.states import text_states, visual_states
-from ..models.visual_tokens import prepare_image
-from ..schemas.errors import UsageError
+from ..models.visual_tokens import VisualInput, prepare_image
+from ..schemas.errors import ImageError, ModelError, UsageError
 from ..schemas.results import PixelBox, View
 from .images import OpenedImage, open_image
 from .options import QueryOptions, check_patches
@@ -85,7 +85,7 @@ def ask_image(
         StateError: a hidden state is NaN, infinite or zero.
     """
     opened = image if isinstance(image, OpenedImage) else open_image(image, options.max_pixels)
-    shown = prepare_image(loaded, opened.image, options.prompt)
+    shown = _prepared(loaded, opened, options.prompt)
     if remark is not None:
         remark(f"Memory for {opened.name}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
     cells = [(token.row, token.col) for token in shown.tokens]
@@ -107,6 +107,16 @@ def ask_image(
         notes=(*opened.notes, *shown.notes),
         patches=tuple(sorted(wanted)),
     )
+
+
+def _prepared(loaded: LoadedModel, opened: OpenedImage, prompt: str | None) -> VisualInput:
+    """As :func:`models.visual_tokens.prepare_image`; what is wrong with this image names its file."""
+    try:
+        return prepare_image(loaded, opened.image, prompt)
+    except (ImageError, ModelError) as error:
+        if type(error) not in (ImageError, ModelError) or loaded.processor is None:
+            raise  # not the image's fault
+        raise type(error)(f"{opened.name} ({opened.width} x {opened.height}): {error.message}", error.hint) from error
 
 
 def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: QueryOptions) -> Asked:

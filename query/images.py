@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..schemas.errors import ImageError, InputError
 from ..schemas.files import kind_of
@@ -21,12 +21,17 @@ from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
 MAX_PIXELS = 1024**3 // 6
+#: Bytes of text or colour profile in a PNG, unpacked, at most: they are no part of the picture, but are unpacked.
+MAX_TEXT = 64 << 20
 #: Bytes of an image file, at most: more is no picture, or one that cannot be decoded in memory.
 MAX_BYTES = 1 << 30
 
 # Others are left out on purpose: Pillow hands EPS files to Ghostscript, for one.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
+_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".tga", ".ico",
+)  # fmt: skip
 _READABLE = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 # MPO is left out: the other pictures in such a JPEG are previews or the second eye's.
 _FRAMES = {"GIF": "frame", "WEBP": "frame", "PNG": "frame", "AVIF": "frame", "TIFF": "page"}
@@ -88,6 +93,11 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
             raise ImageError(f"The image {path} does not fit in memory.", "Scale it down.") from error
         except Exception as error:
             reason = str(error).strip().rstrip(".") or type(error).__name__
+            if "MAX_TEXT" in reason or "Too much memory used in text" in reason:
+                raise ImageError(
+                    f"The image {path} has text or a colour profile of more than {MAX_TEXT >> 20} MiB, unpacked.",
+                    "Save it anew without metadata.",
+                ) from error
             raise ImageError(
                 f"The image {path} is truncated or damaged: {reason}.", "Get it again, or save it anew."
             ) from error
@@ -177,15 +187,18 @@ def _is_video(data: bytes) -> bool:
 
 @contextmanager
 def _unwarned() -> Iterator[None]:
-    """Pillow's size limit and warnings (large, odd metadata) off: we check, raise and note instead."""
+    """Pillow's size limits and warnings (large, odd metadata) off or wider: we check, raise and note instead."""
     before = Image.MAX_IMAGE_PIXELS
+    texts = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
     Image.MAX_IMAGE_PIXELS = None
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
+        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = texts
 
 
 def _formats() -> list[str]:

@@ -23,7 +23,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
         UnclearPixels: numbers that are neither 8-bit, 16-bit nor a share of one.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+        values = np.asarray(image)
+        grey = _eight_bits(values)
+        clear = image.info.get("transparency")
+        if isinstance(clear, int):  # one value of the original depth, as PNG declares it
+            grey[values == clear] = 255
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Pre-multiplied modes must go back through their plain ones.
         plain = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)

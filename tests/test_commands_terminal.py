@@ -7,6 +7,7 @@ import pytest
 
 from lensbank.commands.terminal import (
     TerminalProgress,
+    harmless,
     parse_contexts,
     parse_layers,
     parse_patches,
@@ -131,3 +132,9 @@ def test_silent_progress_still_passes_notes_on(monkeypatch):
     progress.note("3 sentences were cut")
     progress.finish()
     assert shown.getvalue() == "3 sentences were cut\n"
+
+
+def test_what_is_printed_cannot_steer_a_terminal_and_keeps_its_columns():
+    assert harmless("a   table\n  of  columns") == "a   table\n  of  columns"
+    assert harmless("evil\x1b[31m name\r\u202e") == "evil\ufffd[31m name "
+    assert harmless("see https://me:secret@host/a?key=1#x now") == "see https://host/a now"
