@@ -30,7 +30,8 @@ from .schemas import filters
 from .schemas.errors import UsageError
 from .schemas.files import write_whole
 from .schemas.progress import Silent
-from .schemas.results import Reading, reading_from_dict
+from .schemas.results import Reading
+from .schemas.results_json import reading_from_dict
 from .show.figure import draw_figure
 from .show.render import to_json, to_table
 from .show.report import to_html

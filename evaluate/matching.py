@@ -117,7 +117,7 @@ def names(word: str, synonyms: tuple[str, ...] = ()) -> frozenset[str]:
         forms += [name, plural(name), *_ALSO.get(words.folded(name), ()), *([one] if one else [])]
     joined = re.compile(r"[ \-\u2010\u2011]")
     return frozenset(
-        folded(form) for name in forms for form in (name, name.replace(" ", "-"), joined.sub("", name)) if form
+        bare(form) for name in forms for form in (name, name.replace(" ", "-"), joined.sub("", name)) if form
     )
 
 
@@ -128,14 +128,14 @@ def is_nameable(concept: Concept) -> bool:
 
 
 @cache
-def folded(word: str) -> str:
-    """The word as it is compared."""
+def bare(word: str) -> str:
+    """The word as names are compared: folded, without what stands around it and a final ``'s``."""
     return words.folded(_AROUND.sub("", word)).removesuffix("'s")
 
 
 def any_names(said: Iterable[str], accepted: frozenset[str]) -> bool:
     """Whether one of the words is among the accepted names."""
-    return any(folded(word) in accepted for word in said)
+    return any(bare(word) in accepted for word in said)
 
 
 class ConceptIndex:
@@ -158,8 +158,8 @@ class ConceptIndex:
 
     def strict(self, said: Iterable[str]) -> frozenset[int]:
         """Numbers of the concepts that at least one of the words names strictly."""
-        return frozenset().union(*(self._strict.get(folded(word), ()) for word in said))
+        return frozenset().union(*(self._strict.get(bare(word), ()) for word in said))
 
     def loose(self, said: Iterable[str]) -> frozenset[int]:
         """Likewise, loosely."""
-        return frozenset().union(*(self._loose.get(folded(word), ()) for word in said))
+        return frozenset().union(*(self._loose.get(bare(word), ()) for word in said))

@@ -19,8 +19,9 @@ from ..schemas.collection import BankIdentity
 from ..schemas.progress import Progress
 from ..store.base import BankInfo
 from .options import IngestOptions
-from .planning import Selection, Texts
+from .planning import Selection
 from .rows import BatchRows
+from .texts import Texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,9 +22,10 @@ from ..store.writing import BankWriter
 from .corpus import Corpus
 from .means import bank_identities, with_means
 from .options import IngestOptions, IngestPlan, IngestSummary
-from .planning import Selection, Texts, collect, corpus_records, fingerprint, select
+from .planning import Selection, collect, corpus_records, fingerprint, select
 from .resuming import already_done, going_on, lacks_rows
 from .rows import LONGEST_WHOLE, BatchRows
+from .texts import Texts
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel

@@ -12,8 +12,9 @@ from ..store.base import BankInfo, Store
 from ..store.counts import count_named
 from ..store.records import begun
 from ..store.writing import BankWriter
-from .planning import Selection, Texts
+from .planning import Selection
 from .rows import BatchRows
+from .texts import Texts
 
 #: Sentences whose rows are looked for before their record is believed.
 _LOOKED_FOR = 64

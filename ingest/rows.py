@@ -14,7 +14,8 @@ from ..schemas.errors import ModelError
 from ..schemas.payload import TokenPayload, prefix_ids
 from ..schemas.words import word_of
 from .corpus import Sentence
-from .planning import Selection, Texts
+from .planning import Selection
+from .texts import Texts
 
 #: Characters up to which a row holds its whole sentence. Of a longer one it holds a window: a line of 10 MB would
 #: else be stored as often as it has rows.

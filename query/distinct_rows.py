@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GROWTH, _DEEPEST = 4, 512
 
 
-class Words(Protocol):
+class RowWords(Protocol):
     """The words of a source's rows."""
 
     def of(self, places: Places) -> Sequence[str]:
@@ -32,7 +32,7 @@ class Words(Protocol):
 
 def nearest_distinct(
     source: Source,
-    words: Words,
+    words: RowWords,
     queries: NDArray[np.float32],
     k: int,
     device: torch.device,

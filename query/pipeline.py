@@ -9,30 +9,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..banks.of_model import (
-    bank_facts,
-    bank_layers,
-    bank_notes,
-    choose_banks,
-    model_source,
-    require_model,
-    unfinished_layers,
-)
+from ..banks.of_model import choose_banks, model_source
 from ..models.layers import check_layers, default_layers
 from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.progress import Progress, Silent
-from ..schemas.results import BankSearch, Reading, SearchSettings
+from ..schemas.results import Reading, SearchSettings
 from ..store.base import Bank, Store
-from ..store.vectors import NoVectors
 from .asking import Asked, ask_image, ask_text
 from .assembling import assembled
-from .bank_product import BankProduct, product_of
 from .centring import Centre, Source, text_centre, visual_centre
-from .filtering import filter_notes, plan_searches, split_conditions
+from .filtering import split_conditions
 from .images import OpenedImage
 from .lenses import LatentLens, Lens, LensAnswer
+from .open_banks import OpenBanks
 from .options import QueryOptions
 from .recall import Recall, with_recall
 from .vocabulary import Vocabulary
@@ -74,26 +65,25 @@ class QuerySession:
         self._loaded = loaded
         self._options = options
         self._progress = progress or Silent()
-        self._banks: list[Bank] = []
-        self._products: list[BankProduct | None] = []
-        self._searches: tuple[BankSearch, ...] = ()
+        self._opened = OpenBanks()
         self._centre: Centre | None = None
         asked = options.layers
         if asked is not None:
             self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
         on_words, self._notes = split_conditions(options.where, options.lenses)
-        with ExitStack() as opened:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             if "latent" in options.lenses:
-                self._open_banks(store, opened)
+                self._opened = OpenBanks.of(store, loaded, options)
+                self._notes += self._opened.notes
             elif options.bank_layers is not None or options.centre:
                 option = "--centre" if options.centre else "--bank-layer"
                 raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
             if asked is None:
                 depth = loaded.lm.n_layers
-                self._layers = tuple(sorted({0, *(bank_layers(self._banks) or default_layers(depth))}))
-            self._facts = tuple(bank_facts(bank) for bank in self._banks)
+                self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(depth))}))
             self._lenses = [self._lens(name, on_words) for name in options.lenses]
-            self._opened = opened.pop_all()
+            undo.pop_all()
 
     def image(self, image: str | Path | OpenedImage) -> Reading:
         """Read an image's visual tokens.
@@ -157,7 +147,7 @@ class QuerySession:
         """
         layers, centre = self._layers, None
         if self._options.centre:
-            centre = text_centre(self._banks)
+            centre = text_centre(self._opened.banks)
             if self._options.layers is None:
                 layers = tuple(layer for layer in layers if layer in centre.means)
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
@@ -187,7 +177,7 @@ class QuerySession:
         count = sum(len(rows) for rows in states.values())
         if not count:
             return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
-        steps = sum(len(self._banks) if lens.name == "latent" else 1 for lens in self._lenses)
+        steps = sum(len(self._opened.banks) if lens.name == "latent" else 1 for lens in self._lenses)
         self._progress.start("searching", steps * count, "states")
         try:
             latent = states if centred is None else centred
@@ -212,7 +202,7 @@ class QuerySession:
             }
             settings = self._settings(one, recall, centre)
             notes = (*self._notes, *([] if centre is None else centre.notes()))
-            readings.append(assembled(one, found, self._loaded.provenance(), self._facts, settings, notes))
+            readings.append(assembled(one, found, self._loaded.provenance(), self._opened.facts, settings, notes))
             start = end
         return readings
 
@@ -223,55 +213,20 @@ class QuerySession:
             exact=options.exact,
             where=tuple(str(condition) for condition in options.where),
             distinct=options.distinct,
-            bank_layers=bank_layers(self._banks),
+            bank_layers=self._opened.layers,
             recall=None if recall is None else recall.share,
             patches=asked.patches,
             lenses=options.lenses,
             recall_states=recall.states if recall and recall.share is not None else None,
-            banks=with_recall(self._searches, recall),
+            banks=with_recall(self._opened.searches, recall),
             centring=None if centre is None else centre.record(),
         )
-
-    def _open_banks(self, store: Store | None, opened: ExitStack) -> None:
-        if store is None:
-            raise UsageError("LatentLens needs a store with banks; none was given.")
-        options, loaded = self._options, self._loaded
-        infos = choose_banks(store, loaded, options.bank_layers, options.centre)
-        self._banks = [opened.enter_context(store.open(info.name)) for info in infos]
-        for bank in self._banks:
-            require_model(bank.record.identity, loaded)  # another may have taken its place since
-        left_out = unfinished_layers(store, loaded, options.centre) if options.bank_layers is None else ()
-        self._products = self._multiplied()
-        multiplied = [product is not None for product in self._products]
-        self._searches = plan_searches(self._banks, options.where, options.exact, multiplied)
-        self._notes += filter_notes(self._banks, options.where, self._searches, options.exact)
-        self._notes += bank_notes(self._banks, loaded, options.exact, left_out)
-        self._notes += [f"Left out: {bank.message}" for bank in store.damaged()]
-
-    def _multiplied(self) -> list[BankProduct | None]:
-        """For each bank its product where one is to be used and can be had.
-
-        Raises:
-            UsageError: it is asked for, and cannot be had.
-        """
-        if self._options.search == "engine":
-            return [None] * len(self._banks)
-        found = [product_of(bank, self._loaded.device) for bank in self._banks]
-        missing = [
-            (bank, one.reason) for bank, one in zip(self._banks, found, strict=True) if isinstance(one, NoVectors)
-        ]
-        if missing and self._options.search == "product":
-            bank, reason = missing[0]
-            raise UsageError(
-                f"Bank {bank.name} cannot be searched by a product: {reason}.", "Use --search engine, or leave it out."
-            )
-        return [None if isinstance(one, NoVectors) else one for one in found]
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._progress.advance
         if name == "latent":
             asked = (options.top_k, options.where, options.distinct, options.exact)
-            return LatentLens(self._banks, *asked, advance, options.recall_check, self._products)
+            return LatentLens(self._opened.banks, *asked, advance, options.recall_check, self._opened.products)
         kind = LogitLens if name == "logit" else EmbeddingLens
         return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
 
@@ -304,12 +259,12 @@ class QuerySession:
     @property
     def banks(self) -> tuple[Bank, ...]:
         """The open banks; none without LatentLens."""
-        return tuple(self._banks)
+        return self._opened.banks
 
     @property
     def bank_facts(self) -> tuple[Mapping[str, Any], ...]:
         """What a reader needs to know about each bank, as in :attr:`schemas.results.Reading.banks`."""
-        return self._facts
+        return self._opened.facts
 
     @property
     def notes(self) -> tuple[str, ...]:

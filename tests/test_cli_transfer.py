@@ -5,7 +5,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from standins import StandIn
-from test_store_transfer import CORPUS, rows_of, write
+from test_banks_transfer import CORPUS, rows_of, write
 
 from lensbank import cli
 from lensbank.store.opening import open_store

@@ -22,7 +22,7 @@ from lensbank.query.images import open_image
 from lensbank.query.pipeline import QueryOptions, QuerySession
 from lensbank.schemas.errors import BankNotFoundError, LayerError, UsageError
 from lensbank.schemas.progress import Silent
-from lensbank.schemas.results import reading_from_dict
+from lensbank.schemas.results_json import reading_from_dict
 from lensbank.store.opening import open_store
 
 LAYERS = (1, 2)

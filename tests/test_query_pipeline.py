@@ -15,7 +15,7 @@ from lensbank.models.states import text_states, visual_states
 from lensbank.query.pipeline import QueryOptions, QuerySession
 from lensbank.schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError
 from lensbank.schemas.filters import parse
-from lensbank.schemas.results import reading_from_dict
+from lensbank.schemas.results_json import reading_from_dict
 from lensbank.show.render import to_json
 from lensbank.store.opening import open_store
 
@@ -355,8 +355,8 @@ def test_text_only_model_asked_about_an_image(tmp_path, photo):
 
 def test_a_closed_session_holds_no_bank(store, loaded):
     session = QuerySession(store, loaded, QueryOptions())
-    assert len(session._banks) == 2
+    assert len(session.banks) == 2
     session.close()
     session.close()
-    with store.writer([bank.record.identity for bank in session._banks], loaded.source) as writer:
+    with store.writer([bank.record.identity for bank in session.banks], loaded.source) as writer:
         writer.finish(())

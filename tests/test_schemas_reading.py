@@ -14,7 +14,7 @@ from lensbank.evaluate.judging.key import KEY_FILE, Key
 from lensbank.models.large import LargeModel
 from lensbank.schemas.errors import DamagedRecordError, InputError, LensbankError, UsageError
 from lensbank.schemas.reading import NotOfKindError, checked, parse_json, read_json
-from lensbank.schemas.results import reading_from_dict
+from lensbank.schemas.results_json import reading_from_dict
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.records import RECORD_FILE
 

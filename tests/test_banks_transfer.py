@@ -257,7 +257,7 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
 
 SCRIPT = """
 import sys, time
-from test_store_transfer import *
+from test_banks_transfer import *
 from lensbank.banks import checksums, transfer
 transfer._CHUNK_BYTES = 50 * 4 * 16
 transfer._FLUSH_SECONDS = 0.05

@@ -9,7 +9,7 @@ import pytest
 
 from lensbank.schemas import results
 from lensbank.schemas.collection import BankIdentity, CorpusRecord
-from lensbank.schemas.results import reading_from_dict
+from lensbank.schemas.results_json import reading_from_dict
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip(): part for part in TEXT.split("\n## ")[1:]}

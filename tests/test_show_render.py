@@ -16,8 +16,8 @@ from lensbank.schemas.results import (
     TokenReading,
     View,
     VocabularyToken,
-    reading_from_dict,
 )
+from lensbank.schemas.results_json import reading_from_dict
 from lensbank.show.display import BOLD, RESET, columns
 from lensbank.show.ink import Ink
 from lensbank.show.render import to_json, to_table

@@ -1,0 +1,102 @@
+"""The banks that a session searches: chosen, opened, each with its way of being searched."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..banks.of_model import (
+    bank_facts,
+    bank_layers,
+    bank_notes,
+    choose_banks,
+    require_model,
+    unfinished_layers,
+)
+from ..schemas.errors import UsageError
+from ..store.vectors import NoVectors
+from .bank_product import BankProduct, product_of
+from .filtering import filter_notes, plan_searches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    import torch
+
+    from ..models.loading import LoadedModel
+    from ..schemas.results import BankSearch
+    from ..store.base import Bank, Store
+    from .options import QueryOptions
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBanks:
+    """Open banks, in the order of their layers; none where LatentLens is not asked.
+
+    Attributes:
+        banks: they themselves.
+        products: for each its product (:mod:`query.bank_product`) where it is searched by one, else ``None``.
+        searches: how each is searched, for the record.
+        notes: what a reader should know about them and the filters, one sentence each.
+        facts: of each what a reader needs to know, as in :attr:`schemas.results.Reading.banks`.
+    """
+
+    banks: tuple[Bank, ...] = ()
+    products: tuple[BankProduct | None, ...] = ()
+    searches: tuple[BankSearch, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: tuple[Mapping[str, Any], ...] = ()
+    _opened: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, store: Store | None, loaded: LoadedModel, options: QueryOptions) -> Self:
+        """Open the banks that a query of a model asks for.
+
+        Raises:
+            LensbankError: as :class:`query.pipeline.QuerySession` says.
+        """
+        if store is None:
+            raise UsageError("LatentLens needs a store with banks; none was given.")
+        with ExitStack() as opened:
+            infos = choose_banks(store, loaded, options.bank_layers, options.centre)
+            banks = tuple(opened.enter_context(store.open(info.name)) for info in infos)
+            for bank in banks:
+                require_model(bank.record.identity, loaded)  # another may have taken its place since
+            left_out = unfinished_layers(store, loaded, options.centre) if options.bank_layers is None else ()
+            products = _products(banks, options.search, loaded.device)
+            searches = plan_searches(banks, options.where, options.exact, [one is not None for one in products])
+            notes = (
+                *filter_notes(banks, options.where, searches, options.exact),
+                *bank_notes(banks, loaded, options.exact, left_out),
+                *(f"Left out: {bank.message}" for bank in store.damaged()),
+            )
+            return cls(banks, products, searches, notes, tuple(map(bank_facts, banks)), opened.pop_all())
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Their layers, ascending."""
+        return bank_layers(self.banks)
+
+    def close(self) -> None:
+        """Let go of them; harmless when repeated."""
+        self._opened.close()
+
+
+def _products(banks: Sequence[Bank], search: str | None, device: torch.device) -> tuple[BankProduct | None, ...]:
+    """For each bank its product where one is to be used and can be had.
+
+    Raises:
+        UsageError: it is asked for, and cannot be had.
+    """
+    if search == "engine":
+        return (None,) * len(banks)
+    found = [product_of(bank, device) for bank in banks]
+    missing = [(bank, one.reason) for bank, one in zip(banks, found, strict=True) if isinstance(one, NoVectors)]
+    if missing and search == "product":
+        bank, reason = missing[0]
+        raise UsageError(
+            f"Bank {bank.name} cannot be searched by a product: {reason}.", "Use --search engine, or leave it out."
+        )
+    return tuple(None if isinstance(one, NoVectors) else one for one in found)
