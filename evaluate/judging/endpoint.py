@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import email.utils
 import json
-import random
 import re
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from ...schemas.backoff import Backoff
 from ...schemas.errors import JudgeError
 from ...show.display import clean, cut
 from .budget import Budget
@@ -103,7 +103,7 @@ class Endpoint:
         """
         body = {"model": self._settings.model, "messages": messages, **self._settings.params}
         data = json.dumps(body, ensure_ascii=False).encode()
-        began, pause, calls = time.monotonic(), _FIRST_PAUSE, 0
+        began, pauses, calls = time.monotonic(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0
         while True:
             if self._stop.is_set():
                 raise StoppedError
@@ -122,8 +122,8 @@ class Endpoint:
                 trouble = f"{status} {self._message(raw)}".strip()
                 self._give_up_if_final(status, raw, trouble)
                 wait = _retry_after(headers.get("retry-after"))
-            # Half of the pause is by lot, so that threads do not all come back at the same moment.
-            wait = pause * random.uniform(0.5, 1.0) if wait is None else wait
+            pause = pauses.next()
+            wait = pause if wait is None else wait
             if wait > patience - (time.monotonic() - began):
                 raise JudgeError(
                     f"{self._settings.host} gave no answer within {patience:g} s ({calls} tries); last: {trouble}.",
@@ -132,7 +132,6 @@ class Endpoint:
             if wait >= _NOTED_PAUSE:
                 self._notify(f"{self._settings.host}: {trouble}; trying again in {wait:.0f} s.")
             self._stop.wait(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _patience(self, error: httpx.RequestError) -> float:
         """A host that was never reached is more likely a wrong address than a server that restarts."""

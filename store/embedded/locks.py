@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ...schemas.errors import LeavingError, StoreError, StoreLockedError
+from ..liveness import is_alive
 
 try:
     import fcntl
@@ -105,7 +106,7 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
             "Close the queries and notebooks that use it, then run this again.",
         )
     owner = os.pread(file, 32, 0).decode("ascii", "replace").strip()
-    if owner.isdigit() and not _alive(int(owner)):
+    if owner.isdigit() and not is_alive(int(owner)):
         return LeavingError(
             f"Bank {folder.name} in {folder.parent} is still being closed: process {owner}, which wrote it, has ended, "
             "and what it had handed over is being stored.",
@@ -117,16 +118,6 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
         f"Bank {folder.name} in {folder.parent} is being written by {who}.",
         "Wait until it has finished, or stop it; the same command then goes on where it stopped.",
     )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def _same_file(file: int, path: Path) -> bool:

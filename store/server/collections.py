@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...schemas.backoff import Backoff
 from ...schemas.collection import BankIdentity
 from ...schemas.errors import StoreError
 from ...schemas.payload import INDEXED_FIELDS, FieldKind
@@ -114,7 +115,7 @@ def build_index(
     if info.config.hnsw_config.m != config.m:
         connection.call(lambda c: c.update_collection(name, hnsw_config=config))
         green_until = time.monotonic() + _SETTLED_SECONDS
-    pause = _FIRST_POLL
+    polls = Backoff(_FIRST_POLL, _SLOWEST_POLL, spread=0.0)
     while True:
         info = connection.call(lambda c: c.get_collection(name))
         status = info.optimizer_status
@@ -128,8 +129,7 @@ def build_index(
         if info.status == models.CollectionStatus.GREEN and time.monotonic() >= green_until:
             return
         alive()
-        time.sleep(pause)
-        pause = min(2 * pause, _SLOWEST_POLL)
+        time.sleep(polls.next())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ...schemas.backoff import Backoff
 from ...schemas.collection import BankRecord
 from ...schemas.errors import LensbankError, StoreError
 from ..records import record_in
@@ -67,7 +67,7 @@ class Connection:
         self._find_grpc = find_grpc
         self._grpc: QdrantClient | None = None
         self._finding = threading.Lock()
-        self._told_until = 0.0
+        self._quiet_until = 0.0
         self._said: set[str] = set()
         self._reached = False
         self._lock = threading.Lock()
@@ -146,7 +146,7 @@ class Connection:
         stop: threading.Event | None,
     ) -> T:
         limit = self.options.patience if patience is None else patience
-        began, pause, attempts = time.monotonic(), _FIRST_PAUSE, 0
+        began, pauses, attempts = time.monotonic(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0
         while True:
             try:
                 with self._turns:
@@ -157,15 +157,14 @@ class Connection:
                 fault = read_fault(error)
                 attempts += 1
                 waited = time.monotonic() - began
-                wait = max(fault.retry_after, pause * random.uniform(0.5, 1.0))
+                wait = max(fault.retry_after, pauses.next())
                 hopeless = fault.kind == "broken" and attempts >= _BROKEN_ATTEMPTS
                 if not fault.passing or hopeless or waited >= limit:
-                    raise self._told(fault, waited) from error
+                    raise self._error_of(fault, waited) from error
                 wait = min(wait, limit - waited)
                 self._say_waiting(fault, waited + wait, limit)
                 if (stop or threading.Event()).wait(wait):
                     raise GaveUpError(f"The server {self.address} did not answer: {fault.text}.") from error
-                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._reached = True
                 if attempts:
@@ -196,7 +195,7 @@ class Connection:
 
         return self.call(read, patience)
 
-    def note(self, name: str, metadata: Mapping[str, Any], patience: float | None = None) -> None:
+    def update_metadata(self, name: str, metadata: Mapping[str, Any], patience: float | None = None) -> None:
         """Replace top-level keys of a collection's metadata; ``None`` removes one.
 
         Raises:
@@ -217,7 +216,7 @@ class Connection:
         if not known:
             self.say(text)
 
-    def _told(self, fault: Fault, waited: float) -> StoreError:
+    def _error_of(self, fault: Fault, waited: float) -> StoreError:
         """The fault as an error that says what to do."""
         text = self._clean(fault.text).rstrip(".!") + "."
         return refusal(fault, self.address, text, waited, self._reached)
@@ -231,9 +230,9 @@ class Connection:
             return
         with self._lock:
             now = time.monotonic()
-            if now < self._told_until:
+            if now < self._quiet_until:
                 return
-            self._told_until = now + 60
+            self._quiet_until = now + 60
         self.say(
             f"The server {self.address} does not answer ({self._clean(fault.text)}); "
             f"waiting for it, up to {limit:.0f} s."
@@ -241,6 +240,6 @@ class Connection:
 
     def _say_back(self) -> None:
         with self._lock:
-            told, self._told_until = self._told_until, 0.0
-        if told:
+            said, self._quiet_until = self._quiet_until, 0.0
+        if said:
             self.say(f"The server {self.address} answers again.")

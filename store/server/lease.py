@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...schemas.errors import StoreError, StoreLockedError
+from ..liveness import is_alive
 from .connection import Connection
 
 LEASE_KEY = "lensbank_writer"
@@ -39,8 +40,8 @@ class Lease:
         self._token = uuid.uuid4().hex
         self._renewed = 0.0
 
-    def note(self) -> dict[str, Any]:
-        """The note, for a collection that is about to be made."""
+    def describe(self) -> dict[str, Any]:
+        """Who writes, for a collection's metadata."""
         return {"node": platform.node(), "pid": os.getpid(), "token": self._token, "seen": round(time.time(), 3)}
 
     def take(self, name: str) -> None:
@@ -51,7 +52,7 @@ class Lease:
             StoreError: a request failed.
         """
         require_free(self._connection, name, self._metadata(name))
-        self._connection.note(name, {LEASE_KEY: self.note()})
+        self._connection.update_metadata(name, {LEASE_KEY: self.describe()})
         # Two who looked at the same moment both wrote; the later note counts.
         found = self._metadata(name).get(LEASE_KEY) or {}
         if found.get("token") != self._token:
@@ -73,7 +74,7 @@ class Lease:
         if time.monotonic() - self._renewed < _RENEW_SECONDS:
             return
         for name in self._names:
-            self._connection.note(name, {LEASE_KEY: self.note()})
+            self._connection.update_metadata(name, {LEASE_KEY: self.describe()})
         self._renewed = time.monotonic()
 
     def release(self) -> None:
@@ -83,7 +84,7 @@ class Lease:
             name = self._names.pop()
             with suppress(StoreError):
                 if (self._metadata(name, patience=0).get(LEASE_KEY) or {}).get("token") == self._token:
-                    self._connection.note(name, {LEASE_KEY: None}, patience=0)
+                    self._connection.update_metadata(name, {LEASE_KEY: None}, patience=0)
 
     def _metadata(self, name: str, patience: float | None = None) -> dict[str, Any]:
         return self._connection.metadata(name, patience) or {}
@@ -107,15 +108,7 @@ def _runs(pid: int, token: str) -> bool:
     """Whether the writer of a note of this machine may still be there."""
     if pid == os.getpid():
         return token in _HELD  # it may have let go while the server was away
-    if os.name == "nt":  # pragma: no cover - there, asking would end it
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, but there
-        return True
-    return True
+    return is_alive(pid)
 
 
 def _refusal(connection: Connection, name: str, lease: Mapping[str, Any]) -> StoreLockedError:

@@ -65,7 +65,7 @@ def require_same(rest: Connection, grpc: QdrantClient, bank: str | None) -> None
 def _through_metadata(rest: Connection, grpc: QdrantClient, bank: str, nonce: str) -> None:
     key, stale = PROOF_KEY + nonce, dict[str, None]()
     try:
-        rest.note(bank, {key: time.time()}, _PATIENCE)
+        rest.update_metadata(bank, {key: time.time()}, _PATIENCE)
         seen = _wait_for(grpc, bank, key)
         stale = {name: None for name, when in seen.items() if name.startswith(PROOF_KEY) and _is_old(when)}
     finally:
@@ -75,7 +75,7 @@ def _through_metadata(rest: Connection, grpc: QdrantClient, bank: str, nonce: st
 def _forget(rest: Connection, bank: str, keys: dict[str, None]) -> None:
     """Remove keys; also where the answer to writing them was lost."""
     with suppress(DeniedError, MissingError):
-        rest.note(bank, keys, _PATIENCE)
+        rest.update_metadata(bank, keys, _PATIENCE)
 
 
 def _through_a_collection(rest: Connection, grpc: QdrantClient, nonce: str) -> None:

@@ -263,13 +263,13 @@ class ServerWriter(BankWriter):
 
     def _note(self, layer: int) -> None:
         """Put the record and the rows at the last flush on the server, together."""
-        self._connection.note(
+        self._connection.update_metadata(
             self._names[layer], {METADATA_KEY: self._records[layer].to_dict(), ROWS_KEY: self._noted[layer]}
         )
 
     def _create(self, layer: int, record: BankRecord) -> bool:
         """Whether this call made the collection, and nobody else."""
-        metadata = {METADATA_KEY: record.to_dict(), LEASE_KEY: self._lease.note()}
+        metadata = {METADATA_KEY: record.to_dict(), LEASE_KEY: self._lease.describe()}
         name, connection = self._names[layer], self._connection
         arguments = creation(self._identities[layer], connection.options, connection.version, metadata)
         with suppress(CollectionExistsError):
