@@ -103,7 +103,6 @@ def details(bank: dict[str, Any]) -> str:
         "computed in": identity["compute_dtype"],
         "centred": f"on the text mean {(identity['mean'] or 'unknown')[:12]}" if identity["centred"] else "no",
         "contexts": f"{every} per vocabulary token, seed {identity['seed']}",
-        "special tokens": "as the tokenizer adds them" if identity["special_tokens"] else "left out",
         "weights": identity["weights"],
         "tokenizer": identity["tokenizer"],
         "rows": f"{bank['rows']:,}",

@@ -13,6 +13,7 @@ _WITHOUT_EFFECT = re.compile(
     r"""
     .*_token_ids? | .*_token_index | (.*_)?vocab_size.* | tie_word_embeddings | .*drop.* | .*pdrop | initializer_.*
     | init_.* | .*_init | .*aux_loss.* | .*_noise | _?name_or_path | _model_name_or_path | .*version | architectures
+    | model_type
     | (torch_)?dtype | quantization_config | auto_map | _?attn_implementation.* | _?experts_implementation.*
     | pretraining_tp | use_cache | use_bfloat16 | output_.* | return_dict.* | id2label | label2id | num_labels
     | problem_type | finetuning_task | task_specific_params | summary_.* | tokenizer_class | prefix | torchscript
@@ -30,22 +31,24 @@ def computation(lm: LanguageModel) -> str:
 
     Attention's heads, norms' epsilons, activations, rotary settings, windows, soft caps, multipliers ...: with the
     same weights and another of these, states are others. Values that are known to change none are left out, not the
-    other way round, so that a setting nobody thought of counts. Numbers are rounded to float32, as some formats keep
-    them.
+    other way round, so that a setting nobody thought of counts. Names are left out, the family's (``model_type``), too:
+    the same model is published under several, and ``banks verify`` computes states again. Numbers are rounded to
+    float32, as some formats keep them.
     """
     config: Any = lm.module.config
     values: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
-    kept = {name: _plain(value) for name, value in values.items() if not _WITHOUT_EFFECT.fullmatch(name)}
+    kept: dict[str, Any] = _plain(values)
     if "dynamic" in json.dumps(kept.get("rope_parameters")):  # stretches with the length that the model was made for
         kept |= {name: values[name] for name in _LENGTHS if name in values}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
+    """JSON less what has no effect, at every depth."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: _plain(part) for name, part in value.items() if not _WITHOUT_EFFECT.fullmatch(name)}
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return value

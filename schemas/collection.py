@@ -35,7 +35,6 @@ _WRITE_FIELDS = (
     "vector_dtype",
     "max_contexts",
     "seed",
-    "special_tokens",
     "centred",
     "mean_fingerprint",
 )
@@ -59,7 +58,6 @@ class BankIdentity:
         vector_dtype: ``float32`` or ``float16``, as stored.
         max_contexts: contexts kept per vocabulary token; ``None`` keeps all.
         seed: of the selection hash.
-        special_tokens: whether the tokenizer's own special tokens (BOS ...) surround a sentence.
         convention: of the layer numbers.
         normalisation: of the vectors.
         centred: whether a mean state was subtracted from every state before it was normalised.
@@ -80,7 +78,6 @@ class BankIdentity:
     vector_dtype: str
     max_contexts: int | None
     seed: int
-    special_tokens: bool = True
     convention: str = LAYER_CONVENTION
     normalisation: str = NORMALISATION
     centred: bool = False

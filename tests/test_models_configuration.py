@@ -65,6 +65,7 @@ def test_a_setting_of_the_forward_pass_counts(kind, changes):
         {"initializer_range": 0.5},
         {"dtype": "bfloat16"},
         {"architectures": ["X"], "name_or_path": "elsewhere"},
+        {"model_type": "renamed", "transformers_version": "4.40.0"},
         {"rms_norm_eps": 9.999999974752427e-07},  # 1e-6 as float32 keeps it
     ],
 )
@@ -101,6 +102,30 @@ def test_the_same_weights_with_another_rope_theta_are_another_model(made, tiny_l
             choose_banks(store, loaded)
         with read_corpora([made / "lines.txt"]) as texts, pytest.raises(BankMismatchError, match="rope_parameters"):
             run(loaded, texts, store, IngestOptions(layers=(1,)))
+
+
+def test_a_folder_that_differs_in_names_alone_is_the_same_model(made, tiny_llm, tmp_path):
+    other = shutil.copytree(tiny_llm, tmp_path / "renamed")
+    config = json.loads((other / "config.json").read_text())
+    names = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "transformers_version": "4.38.1"}
+    (other / "config.json").write_text(json.dumps({**config, **names}))
+    loaded = load_model(str(other), dtype="float32")
+    assert type(loaded.model).__name__ == "MistralForCausalLM"
+    with open_store(made / "store") as store:
+        assert len(choose_banks(store, loaded)) == 1
+
+
+def test_a_record_that_still_holds_a_name_stays_that_models(made, tiny_llm, tmp_path):
+    """Records have held the family's name."""
+    folder = shutil.copytree(made / "store", tmp_path / "store")
+    [path] = folder.glob("*/lensbank.json")
+    data = json.loads(path.read_text())
+    held = json.loads(data["identity"]["computation"])
+    assert "model_type" not in held
+    data["identity"] |= {"computation": json.dumps({**held, "model_type": "renamed"}), "special_tokens": True}
+    path.write_text(json.dumps(data))
+    with open_store(folder) as store:
+        assert len(choose_banks(store, load_model(str(tiny_llm), dtype="float32"))) == 1
 
 
 def test_a_bank_from_before_is_known_by_its_weights_and_says_so(made, tiny_llm, tmp_path):

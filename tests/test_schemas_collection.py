@@ -99,3 +99,8 @@ def test_payload_fields_and_kinds_agree():
     # Where a long sentence was cut is stored, not asked for.
     assert [f.name for f in dataclasses.fields(TokenPayload)] == [*FIELD_KINDS, "sentence_start"]
     assert INDEXED_FIELDS.keys() <= FIELD_KINDS.keys()
+
+
+def test_a_field_that_was_never_false_is_gone_and_records_that_hold_it_are_read():
+    assert "special_tokens" not in IDENTITY.to_dict()
+    assert BankIdentity.from_dict({**IDENTITY.to_dict(), "special_tokens": True}) == IDENTITY
