@@ -135,7 +135,7 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
         exact: whether every row is compared.
         left_out: layers whose ingest has not finished.
     """
-    notes = []
+    notes = stock_notes(banks)
     if left_out:
         notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
     if any(bank.record.identity.computation is None for bank in banks):
@@ -152,6 +152,16 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
     if not exact and not any(bank.is_indexed() for bank in banks):
         notes.append("The banks are too small to have an index: the approximate search compared every row.")
     return notes + _import_notes(banks)
+
+
+def stock_notes(banks: Sequence[Bank]) -> list[str]:
+    """Which of the banks searched hold other rows than their records say, a sentence each."""
+    return [
+        f"Bank {bank.name} does not hold the rows on record: {balance.in_words()}. Neighbours may be missing or "
+        "foreign. Ingesting the same corpus again puts missing rows back; lensbank banks verify names foreign ones."
+        for bank in banks
+        if (balance := bank.balance())
+    ]
 
 
 def _import_notes(banks: Sequence[Bank]) -> list[str]:

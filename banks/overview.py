@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..schemas.units import show_bytes
+from ..store.balance import Balance
 from ..store.base import BankInfo, Store
 
 _COLUMNS = ("bank", "layer", "rows", "on disk", "state", "index", "computed in", "corpora")
 _RIGHT = {"layer", "rows", "on disk"}
 
 
-def bank_state(info: BankInfo) -> str:
-    """``complete``, or how far the ingest has come and that it can go on."""
+def bank_state(info: BankInfo, balance: Balance) -> str:
+    """``complete``, with what differs from the record, or how far the ingest has come and that it can go on."""
     if info.record.state == "complete":
-        return "complete"
+        return f"complete, {balance.in_words()}" if balance else "complete"
     if info.record.copying is not None:
         return "being copied"
     plan = info.record.plan
@@ -31,17 +32,31 @@ def overview(store: Store) -> list[dict[str, Any]]:
         StoreError: the store or a record cannot be read.
     """
     infos = sorted(store.list(), key=lambda i: (i.record.identity.model, i.record.identity.layer, i.name))
-    return [_facts(info) for info in infos]
+    return [_facts(info, store.take_stock(info)) for info in infos]
 
 
-def _facts(info: BankInfo) -> dict[str, Any]:
+def differing(banks: Sequence[dict[str, Any]]) -> str:
+    """What to do about banks of :func:`overview` that do not hold what is on record; empty where there are none."""
+    names = [bank["name"] for bank in banks if bank["rows_missing"] or bank["rows_extra"] or bank["damage"]]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} of {len(banks)} banks do not hold what is on record: {', '.join(names)}. lensbank banks verify "
+        "says what is missing or foreign; ingesting the same corpus again puts missing rows back."
+    )
+
+
+def _facts(info: BankInfo, balance: Balance) -> dict[str, Any]:
     record = info.record.to_dict()
     return {
         "name": info.name,
         "rows": info.rows,
         "disk_bytes": info.disk_bytes,
         "index": info.index,
-        "progress": bank_state(info),
+        "progress": bank_state(info, balance),
+        "rows_missing": balance.missing,
+        "rows_extra": balance.extra,
+        "damage": balance.damage,
         **{key: record[key] for key in ("state", "source", "created", "tool", "corpora")},
         "identity": info.record.identity.facts(),
     }

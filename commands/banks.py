@@ -43,10 +43,12 @@ def list_banks(form: str, **options: Any) -> None:
       lensbank banks list --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ..banks.overview import overview, table
+        from ..banks.overview import differing, overview, table
 
         with open_target(options, progress.note) as store:
             found, damaged = overview(store), store.damaged()
+        if said := differing(found):
+            progress.note(said)
         for bank in damaged:
             progress.note(f"{bank.message} {bank.hint}")
         if form == "json":

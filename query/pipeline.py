@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..banks.of_model import choose_banks, model_source
+from ..banks.of_model import choose_banks, model_source, stock_notes
 from ..models.layers import check_layers, default_layers
 from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
@@ -76,6 +76,8 @@ class QuerySession:
             if "latent" in options.lenses:
                 self._opened = OpenBanks.of(store, loaded, options)
                 self._notes += self._opened.notes
+                for line in stock_notes(self._opened.banks):  # whoever reads the results alone must hear of it, too
+                    self._progress.note(line)
             elif options.bank_layers is not None or options.centre:
                 option = "--centre" if options.centre else "--bank-layer"
                 raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")

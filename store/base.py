@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import BankIdentity, BankRecord
 from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
+from .balance import Balance
+from .counts import Counted, count_named, names_of
 from .damage import DamagedBank, FilesReport
+from .found import BankInfo, Hit
 from .vectors import BankVectors, NoVectors
 from .writing import BankWriter, Closing
 
@@ -27,40 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One row near a query vector.
-
-    Attributes:
-        id: point id, a UUID string.
-        score: cosine similarity of the float32-normalised query and the stored vector, -1 to 1.
-        payload: the fields of :class:`schemas.payload.TokenPayload`; empty where not asked for.
-    """
-
-    id: str
-    score: float
-    payload: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class BankInfo:
-    """One bank of a store, without opening it.
-
-    Attributes:
-        name: collection name.
-        record: what the store keeps about it; ``record.state`` says whether it can be searched.
-        rows: rows at the last flush.
-        disk_bytes: bytes allocated on disk; ``None`` where the server does not say.
-        index: what approximate search uses: ``none``, ``quantized`` or ``graph``; ``None`` where
-            the server does not say.
-    """
-
-    name: str
-    record: BankRecord
-    rows: int
-    disk_bytes: int | None
-    index: str | None = None
-
+__all__ = ["Bank", "BankInfo", "BankInfos", "Hit", "Store"]
 
 #: Inside a class with a method ``list``, the type's own name is taken.
 BankInfos = list[BankInfo]
@@ -75,6 +44,22 @@ class Bank(Closing):
     @abc.abstractmethod
     def count(self, where: Sequence[Condition] = ()) -> int:
         """Exact number of rows that meet all conditions."""
+
+    def counted(self) -> Counted:
+        """Rows, counted one by one: all, and those of each corpus that the record names.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return count_named(self.count, names_of(self.record))
+
+    def balance(self) -> Balance:
+        """How the rows that are there differ from those on record; of an unfinished bank nothing is expected.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return Balance()
 
     @abc.abstractmethod
     def search(
@@ -200,6 +185,17 @@ class Store(Closing):
             StoreError: the store cannot be read.
         """
         return ()
+
+    def take_stock(self, info: BankInfo) -> Balance:
+        """What can be known of a bank's rows and files at little cost, without opening it.
+
+        Args:
+            info: of the bank, from :meth:`list`.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return Balance()
 
     def check_files(self, name: str) -> FilesReport:
         """Compare every byte of a finished bank with the list of its files.

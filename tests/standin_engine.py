@@ -114,6 +114,18 @@ class Collection:
             self.shard.update(edge.UpdateOperation.upsert_points(new))
             self.rows_since += len(new)
 
+    def edit(self, what, body):
+        """Points deleted, or their payload changed, by hand."""
+        ids, update = body["points"], edge.UpdateOperation
+        operation = {
+            "delete": lambda: update.delete_points(ids),
+            "set": lambda: update.set_payload(ids, body["payload"]),
+            "overwrite": lambda: update.overwrite_payload(ids, body["payload"]),
+            "remove": lambda: update.delete_payload(ids, body["keys"]),
+        }[what]()
+        with self.lock:
+            self.shard.update(operation)
+
     def create_index(self, field, schema):
         kind = schema if isinstance(schema, str) else schema["type"]
         if kind == "keyword":
@@ -293,6 +305,11 @@ class Collections:
         if collection:
             collection.drop()
         return collection is not None
+
+
+def plain_id(point_id):
+    """An id as JSON has it."""
+    return point_id if isinstance(point_id, int) else str(point_id)
 
 
 def _query(request):

@@ -25,9 +25,16 @@ import grpc
 from qdrant_client import grpc as q
 from qdrant_client import models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc, grpc_to_payload
-from standin_engine import Collections, Refusal
+from standin_engine import Collections, Refusal, plain_id
 
 MAX_BODY = 32 << 20
+# What the dashboard's editor and buttons send.
+EDITS = {
+    ("/points/delete", "POST"): "delete",
+    ("/points/payload", "POST"): "set",
+    ("/points/payload", "PUT"): "overwrite",
+    ("/points/payload/delete", "POST"): "remove",
+}
 GRPC_CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -203,7 +210,10 @@ class Rest(BaseHTTPRequestHandler):
             return done
         if (rest, verb) == ("/points", "POST"):
             found = collection.retrieve(body["ids"], body.get("with_payload", True))
-            return [{"id": str(r.id), "payload": r.payload} for r in found]
+            return [{"id": plain_id(r.id), "payload": r.payload} for r in found]
+        if (rest, verb) in EDITS:
+            collection.edit(EDITS[rest, verb], body)
+            return done
         condition = models.Filter.model_validate(body["filter"]) if body.get("filter") else None
         if rest == "/points/count":
             return {"count": collection.count_for(condition, body.get("exact", True))}
@@ -212,12 +222,16 @@ class Rest(BaseHTTPRequestHandler):
             page, following = collection.scroll(
                 body.get("limit") or 10, body.get("offset"), condition, with_payload, with_vector
             )
-            points = [{"id": str(r.id), "payload": r.payload, "vector": r.vector} for r in page]
-            return {"points": points, "next_page_offset": None if following is None else str(following)}
+            points = [{"id": plain_id(r.id), "payload": r.payload, "vector": r.vector} for r in page]
+            return {"points": points, "next_page_offset": None if following is None else plain_id(following)}
         if rest == "/points/query/batch":
             requests = [models.QueryRequest.model_validate(r) for r in body["searches"]]
             return [
-                {"points": [{"id": str(p.id), "version": 0, "score": p.score, "payload": p.payload} for p in found]}
+                {
+                    "points": [
+                        {"id": plain_id(p.id), "version": 0, "score": p.score, "payload": p.payload} for p in found
+                    ]
+                }
                 for found in collection.query(requests)
             ]
         if rest == "/facet":
@@ -312,7 +326,7 @@ class PointsOverGrpc(q.PointsServicer):
     @answering
     def Upsert(self, request):
         points = [
-            {"id": p.id.uuid, "vector": list(p.vectors.vector.dense.data), "payload": grpc_to_payload(p.payload)}
+            {"id": _id_of(p.id), "vector": list(p.vectors.vector.dense.data), "payload": grpc_to_payload(p.payload)}
             for p in request.points
         ]
         self.server.upsert(request.collection_name, points, request.ByteSize())
@@ -333,21 +347,21 @@ class PointsOverGrpc(q.PointsServicer):
     @answering
     def Get(self, request):
         collection = self.collections.get(request.collection_name)
-        found = collection.retrieve([p.uuid for p in request.ids], request.with_payload.enable)
-        records = [models.Record(id=str(r.id), payload=r.payload or {}) for r in found]
+        found = collection.retrieve([_id_of(p) for p in request.ids], request.with_payload.enable)
+        records = [models.Record(id=plain_id(r.id), payload=r.payload or {}) for r in found]
         return q.GetResponse(result=[RestToGrpc.convert_record(r) for r in records])
 
     @answering
     def Scroll(self, request):
         page, following = self.collections.get(request.collection_name).scroll(
             request.limit,
-            request.offset.uuid if request.HasField("offset") else None,
+            _id_of(request.offset) if request.HasField("offset") else None,
             _filter(request),
             request.with_payload.enable,
             request.with_vectors.enable,
         )
-        records = [models.Record(id=str(r.id), payload=r.payload or {}, vector=r.vector) for r in page]
-        offset = None if following is None else q.PointId(uuid=str(following))
+        records = [models.Record(id=plain_id(r.id), payload=r.payload or {}, vector=r.vector) for r in page]
+        offset = None if following is None else RestToGrpc.convert_extended_point_id(plain_id(following))
         return q.ScrollResponse(result=[RestToGrpc.convert_record(r) for r in records], next_page_offset=offset)
 
     @answering
@@ -355,12 +369,16 @@ class PointsOverGrpc(q.PointsServicer):
         requests = [GrpcToRest.convert_query_points(r) for r in request.query_points]
         found = self.collections.get(request.collection_name).query(requests)
         points = [
-            [models.ScoredPoint(id=str(p.id), version=0, score=p.score, payload=p.payload or {}) for p in hits]
+            [models.ScoredPoint(id=plain_id(p.id), version=0, score=p.score, payload=p.payload or {}) for p in hits]
             for hits in found
         ]
         return q.QueryBatchResponse(
             result=[q.BatchResult(result=[RestToGrpc.convert_scored_point(p) for p in hits]) for hits in points]
         )
+
+
+def _id_of(point_id):
+    return point_id.num if point_id.HasField("num") else point_id.uuid
 
 
 def _filter(request):

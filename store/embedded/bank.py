@@ -12,6 +12,7 @@ import numpy as np
 from ...schemas.errors import StoreError, StoreFullError
 from ...schemas.filters import Condition
 from ..approximation import Fallback
+from ..balance import Balance, balance
 from ..base import Bank, Hit
 from ..records import SHARD_DIR, Sidecar
 from ..rows import unit_queries
@@ -65,12 +66,20 @@ class EmbeddedBank(Bank):
             ) from error
         self._rows = self._call(lambda: engine.count_rows(self._open()))
         self._check_whole(sidecar)
+        self._noted = sidecar.rows
+        self._balance: Balance | None = None
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
         condition = edge_filter(where)
         shard = self._open()
         return self._rows if condition is None else self._call(lambda: engine.count_rows(shard, condition))
+
+    def balance(self) -> Balance:
+        """See :meth:`Bank.balance`."""
+        if self._balance is None:
+            self._balance = balance(self.record, self._noted, self.counted())
+        return self._balance
 
     def search(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from ...schemas.collection import BankIdentity
 from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
 from ...schemas.plans import PlanRecord
+from ..balance import Balance, on_record
 from ..base import BankInfo, BankInfos, Store
 from ..damage import DamagedBank, FilesReport
 from ..records import (
@@ -22,12 +23,14 @@ from ..records import (
     sync_folder,
 )
 from ..writing import BankWriter
+from . import manifest
 from .bank import EmbeddedBank
 from .disk import disk_bytes, store_error
 from .engine import EngineSettings
 from .locks import BankLock
 
 _DROPPED = ".dropped-"
+_FILES = "files damaged"
 
 
 def _read(folder: Path) -> Sidecar | DamagedRecordError | BankMismatchError | None:
@@ -85,6 +88,21 @@ class EmbeddedStore(Store):
             for folder in self._folders()
             if isinstance(error := _read(folder), StoreError)
         )
+
+    def take_stock(self, info: BankInfo) -> Balance:
+        """See :meth:`Store.take_stock`; the files are compared with their list, and the record with itself."""
+        folder = self._find(info.name)
+        sidecar = read_sidecar(folder)
+        if sidecar is None or sidecar.record.state != "complete":
+            return Balance()
+        found = on_record(sidecar.record, sidecar.rows)
+        if not found and sidecar.manifest is not None:
+            try:
+                listed = manifest.read(folder, sidecar.manifest)
+                found = Balance(damage=_FILES if manifest.look(folder, listed) else "")
+            except StoreError:
+                found = Balance(damage=_FILES)
+        return found if not found or read_sidecar(folder) == sidecar else Balance()  # somebody began to write it
 
     def check_files(self, name: str) -> FilesReport:
         """See :meth:`Store.check_files`."""

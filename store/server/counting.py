@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from ...schemas.collection import BankRecord
 from ...schemas.filters import Condition
+from ..balance import Balance, balance
+from ..counts import Counted, count_named, names_of
+from ..records import record_in
 from .collections import read_limits
-from .connection import Connection
+from .connection import METADATA_KEY, Connection
 from .filters import server_filter
 from .refusals import InexactOnlyError
 
+#: Rows at the last flush, in the metadata: a server that has fewer has lost some.
+ROWS_KEY = "lensbank_rows"
 # Ids in one answer.
 _PAGE = 5_000
 
@@ -49,3 +56,28 @@ def count_rows(connection: Connection, name: str, where: Sequence[Condition] = (
         seen.update(str(row.id) for row in rows)
         if offset is None:
             return len(seen)
+
+
+def take_stock(connection: Connection, name: str) -> Balance:
+    """How a complete bank's rows differ from those on record; where exact counts are forbidden, about.
+
+    Raises:
+        StoreError: a request failed, or the record is damaged.
+    """
+    metadata = connection.metadata(name) or {}
+    record = _record(connection, name, metadata)
+    if record is None or record.state != "complete":
+        return Balance()
+    exact = read_limits(connection, name).exact
+    if exact:
+        counted = count_named(lambda where: count_rows(connection, name, where), names_of(record))
+    else:  # of a filter, the server's estimate may be far off
+        counted = Counted(count_rows(connection, name), {}, 0)
+    found = balance(record, metadata.get(ROWS_KEY), counted, about=not exact)
+    # Somebody may have begun to write it meanwhile.
+    return found if not found or _record(connection, name, connection.metadata(name) or {}) == record else Balance()
+
+
+def _record(connection: Connection, name: str, metadata: dict[str, Any]) -> BankRecord | None:
+    data = metadata.get(METADATA_KEY)
+    return None if data is None else record_in(data, name, connection.address)

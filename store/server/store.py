@@ -13,7 +13,9 @@ from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecor
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
 from ..approximation import Fallback, oversampling
+from ..balance import Balance
 from ..base import Bank, BankInfo, BankInfos, Hit, Store
+from ..counts import Counted, count_named, names_of
 from ..damage import DamagedBank
 from ..records import require_complete
 from ..rows import unit_queries
@@ -21,7 +23,7 @@ from ..writing import BankWriter
 from .collections import Limits, read_limits
 from .connecting import connect
 from .connection import Connection, Notify
-from .counting import count_rows
+from .counting import count_rows, take_stock
 from .filters import server_filter
 from .options import ServerOptions
 
@@ -47,11 +49,24 @@ class ServerBank(Bank):
         self.record = record
         self._connection = connection
         self._limits: Limits | None = None
+        self._balance: Balance | None = None
         self._fallback = Fallback()
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """See :meth:`Bank.count`."""
         return count_rows(self._connection, self.name, where)
+
+    def counted(self) -> Counted:
+        """See :meth:`Bank.counted`; also where the server refuses to count."""
+        return count_named(
+            lambda where: count_rows(self._connection, self.name, where, exactly=True), names_of(self.record)
+        )
+
+    def balance(self) -> Balance:
+        """See :meth:`Bank.balance`."""
+        if self._balance is None:
+            self._balance = take_stock(self._connection, self.name)
+        return self._balance
 
     def search(
         self,
@@ -210,6 +225,10 @@ class ServerStore(Store):
                 rows = ServerBank(self._connection, name, record).count()
                 banks.append(BankInfo(name, record, rows, None))
         return banks
+
+    def take_stock(self, info: BankInfo) -> Balance:
+        """See :meth:`Store.take_stock`; rows are counted."""
+        return take_stock(self._connection, info.name)
 
     def damaged(self) -> tuple[DamagedBank, ...]:
         """See :meth:`Store.damaged`."""

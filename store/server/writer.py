@@ -20,7 +20,7 @@ from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .collections import build_index, create_indexes, creation, read_limits
 from .connection import METADATA_KEY, Connection
-from .counting import count_rows
+from .counting import ROWS_KEY, count_rows
 from .lanes import Batch, Lanes
 from .lease import LEASE_KEY, Lease, require_free
 from .points import row_bytes, upsert
@@ -29,8 +29,6 @@ from .refusals import CollectionExistsError, TooLargeError
 if TYPE_CHECKING:
     from ..base import Floats
 
-#: Rows at the last flush, in the metadata: a server that has fewer has lost some.
-ROWS_KEY = "lensbank_rows"
 # Rows that wait to fill a request, of all banks together.
 _BUFFER_BYTES = 64 << 20
 _RELEASE_SECONDS = 3.0

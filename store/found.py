@@ -1,0 +1,43 @@
+"""What stores and banks answer with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..schemas.collection import BankRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row near a query vector.
+
+    Attributes:
+        id: point id, a UUID string.
+        score: cosine similarity of the float32-normalised query and the stored vector, -1 to 1.
+        payload: the fields of :class:`schemas.payload.TokenPayload`; empty where not asked for.
+    """
+
+    id: str
+    score: float
+    payload: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BankInfo:
+    """One bank of a store, without opening it.
+
+    Attributes:
+        name: collection name.
+        record: what the store keeps about it; ``record.state`` says whether it can be searched.
+        rows: rows at the last flush.
+        disk_bytes: bytes allocated on disk; ``None`` where the server does not say.
+        index: what approximate search uses: ``none``, ``quantized`` or ``graph``; ``None`` where
+            the server does not say.
+    """
+
+    name: str
+    record: BankRecord
+    rows: int
+    disk_bytes: int | None
+    index: str | None = None
