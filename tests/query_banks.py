@@ -1,5 +1,6 @@
 """Banks written straight into a store, without an ingest: for tests of what reads them."""
 
+import dataclasses
 import uuid
 
 import numpy as np
@@ -56,12 +57,13 @@ def write_rows(store, identities, ids, payloads, vectors, finish=True):
     with store.writer(identities, "tiny-source") as writer:
         writer.put(ids, payloads, vectors, norms)
         if finish:
-            writer.finish(CORPUS)
+            writer.finish(dataclasses.replace(CORPUS, rows=len(set(ids))))
 
 
 def write_sentences(store, loaded, sentences, layers, finish=True, source=None):
     """Every token of the sentences, as an ingest without selection would store it."""
     identities = [loaded.identity(n, vector_dtype="float32", max_contexts=None, seed=0) for n in layers]
+    written = set()
     with store.writer(identities, source or loaded.source) as writer:
         for number, sentence in enumerate(sentences):
             states, tokens = text_states(loaded, sentence, layers)
@@ -83,6 +85,8 @@ def write_sentences(store, loaded, sentences, layers, finish=True, source=None):
             ]
             vectors = {layer: rows_.numpy() for layer, rows_ in states.items()}
             norms = {layer: np.linalg.norm(rows_, axis=1) for layer, rows_ in vectors.items()}
-            writer.put([ids[index] for index, *_ in tokens], rows, vectors, norms)
+            given = [ids[index] for index, *_ in tokens]
+            writer.put(given, rows, vectors, norms)
+            written.update(given)
         if finish:
-            writer.finish(CORPUS)
+            writer.finish(dataclasses.replace(CORPUS, rows=len(written)))

@@ -60,19 +60,7 @@ def test_a_query_says_that_rows_are_missing(server, raw, ingest, tiny_llm):
     done = ingest()
     assert done.exit_code == 0, done.output
     name = bank_of(raw)
-    ask = (
-        "query",
-        "--store",
-        server.url,
-        "--model",
-        tiny_llm,
-        "--text",
-        "a red dog",
-        "--layer",
-        "1",
-        "--format",
-        "json",
-    )
+    ask = ("query", "--store", server.url, "--model", tiny_llm, "--text", "a red dog", "--format", "json")
     assert "missing" not in run(*ask).output
     raw.delete(name, ids_of(raw, name)[:3])
     asked = run(*ask)
