@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
+    PreTrainedConfig,
 )
 
 from ..schemas.collection import BankIdentity
@@ -33,6 +35,7 @@ from .large import (
 )
 from .layers import LanguageModel, find_language_model, require_decoder_only
 from .loading_errors import check_source, quiet, translated
+from .plausibility import check_numbers, read_configuration, require_fitting, require_match
 from .processors import load_processor
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights
@@ -162,11 +165,14 @@ def load_model(
     spreading = (large or LargeModel()).arguments(device, precision)
     directory = check_source(source)
     if directory is not None:
+        read_configuration(directory)
         require_own_weights(directory)
     place = str(directory) if directory else source
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     with quiet():
         with translated(source, "configuration"):
+            if directory is None:
+                check_numbers(PreTrainedConfig.get_config_dict(place, **options)[0], f"The configuration of {source}")
             config = AutoConfig.from_pretrained(place, **options)
         is_vlm = _is_vlm(config)
         if need_vision and not is_vlm:
@@ -255,16 +261,13 @@ def _load_weights(
             f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
             "Use a causal language model, or a VLM built on one.",
         )
+    folder = Path(place) if Path(place).is_dir() else None
+    with translated(source, "configuration"):
+        require_fitting(source, config, factory, folder, options["trust_remote_code"])
+    asked = {"dtype": precision, "use_safetensors": True, "ignore_mismatched_sizes": True}  # they are named below
     with translated(source, "weights"), explained():
-        model, report = factory.from_pretrained(
-            place, config=config, dtype=precision, use_safetensors=True, output_loading_info=True, **options
-        )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"The weights of {source} are incomplete: {len(missing)} tensors are missing, {missing[0]} first.",
-            "They would be random; fetch or convert the model again.",
-        )
+        model, report = factory.from_pretrained(place, config=config, output_loading_info=True, **asked, **options)
+    require_match(source, report, config)
     return model
 
 

@@ -184,4 +184,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
+    if line.endswith(":") and len(lines) > 1:  # what follows says what is wrong
+        line = f"{line} {lines[1]}"
+    line = line if len(line) <= 300 else line[:297] + "..."
     return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -181,7 +181,7 @@ def test_a_missing_tensor_is_never_filled_with_random_values(broken):
 
 def test_weights_of_another_shape(broken):
     edit_json(broken / "config.json", intermediate_size=64)
-    with pytest.raises(ModelError, match="weights of .* cannot be loaded") as caught:
+    with pytest.raises(ModelError, match="weights of .* do not fit its configuration") as caught:
         load_model(str(broken))
     assert "\n" not in str(caught.value)
 

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionModel, Dinov2Model, SiglipVisionModel
 
 from ...schemas.errors import ModelError
-from ...schemas.reading import read_json
 from ..loading_errors import translated
+from ..plausibility import read_configuration
 from .checkpoint import ENCODERS, Recipe
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -77,7 +77,7 @@ def text_config(part: Part, recipe: Recipe) -> tuple[Any, list[str]]:
         ModelError: it is no language model of that shape.
     """
     with translated(part.name, "configuration"):
-        settings: dict[str, Any] = read_json(part.folder / "config.json", dict[str, Any])
+        settings = read_configuration(part.folder)
         kind = _RENAMED.get(str(settings.get("model_type")))
         config = (
             AutoConfig.for_model(kind, **{k: v for k, v in settings.items() if k != "model_type"})
@@ -109,6 +109,7 @@ def load_encoder(source: str, recipe: Recipe) -> Any:
     part = fetch_part(source)
     kind = ENCODERS[recipe.encoder][0]
     with translated(source, "weights"):
+        read_configuration(part.folder)
         config = AutoConfig.from_pretrained(part.folder, trust_remote_code=False)
         config = getattr(config, "vision_config", config)
         if config.model_type != kind:

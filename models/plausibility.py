@@ -1,0 +1,252 @@
+"""Whether a configuration can be that of the weights beside it, found out before memory is allocated for it.
+
+A configuration is a text that anybody can write: one digit more makes a model of a thousand times its weights, one
+less a model that lacks blocks and still answers.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from torch.nn.modules import module as hooks
+from transformers.initialization import meta_device_safe_creation_ops
+
+from ..schemas.errors import ModelError
+from ..schemas.reading import NotOfKindError, read_json
+
+_LONGEST = 16 << 20
+#: How configurations name their numbers of blocks. Lists of blocks are made of them, as soon as they are read.
+_DEPTHS = (
+    "num_hidden_layers", "num_layers", "n_layers", "n_layer", "depth", "depths", "num_blocks", "num_stages",
+    "encoder_layers", "decoder_layers", "num_experts", "num_local_experts", "n_routed_experts", "num_block_repeats",
+)  # fmt: skip
+#: And other whole numbers that cannot be zero.
+_SIZES = (
+    "hidden_size", "intermediate_size", "vocab_size", "head_dim", "patch_size", "image_size", "num_channels",
+    "num_attention_heads", "num_key_value_heads", "max_position_embeddings", "n_embd", "n_head", "n_positions",
+    "d_model", "n_heads", "max_seq_len", "embed_dim", "num_heads", "hidden_dim",
+)  # fmt: skip
+_DEEPEST, _LARGEST = 100_000, 2**31
+# A head that is tied to the embedding is counted twice; quantised weights are packed, up to 16 to a value.
+_ROOM, _PACKED = 2.5, 40
+_SLACK = 1_000_000
+_TENSORS_ROOM, _TENSORS_SLACK = 4, 1000
+_BLOCK = re.compile(r"(.*?)\.(\d+)\.(.*)")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a directory's safetensors files say that they hold.
+
+    Attributes:
+        tensors: how many.
+        values: numbers in them.
+        blocks: the longest list of blocks outside of a vision tower.
+    """
+
+    tensors: int
+    values: int
+    blocks: int
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """A directory's ``config.json``, if it can be one; before a library makes anything of its numbers.
+
+    Raises:
+        ModelError: it is no JSON object, larger than 16 MB, nested deeper than 200; or a number of layers or a size
+            is none, or is out of all bounds.
+    """
+    path = folder / "config.json"
+    try:
+        data: dict[str, Any] = read_json(path, dict[str, Any], _LONGEST)
+    except (OSError, NotOfKindError) as error:
+        raise ModelError(f"{path} is no configuration of a model: {error}.", "Fetch the model again.") from error
+    check_numbers(data, str(path))
+    return data
+
+
+def check_numbers(settings: Mapping[str, Any], where: str) -> None:
+    """See that every number of blocks and every size is a possible one.
+
+    Args:
+        settings: what a ``config.json`` holds.
+        where: for messages.
+
+    Raises:
+        ModelError: one is not; the message names it.
+    """
+    for field, value in _fields(settings):
+        name = field.rpartition(".")[2]
+        if name not in _DEPTHS and name not in _SIZES:
+            continue
+        least, most = (0, _DEEPEST) if name in _DEPTHS else (1, _LARGEST)
+        for part in value if isinstance(value, list) else [value]:
+            if part is None or isinstance(part, dict | list):
+                continue
+            if type(part) is not int or not least <= part <= most:
+                shown = repr(part)
+                shown = shown if len(shown) <= 40 else shown[:37] + "..."
+                raise ModelError(
+                    f"{where} says {field}: {shown}; expected a whole number from {least} to {most:,}.",
+                    "Fetch the model again; config.json may have been edited.",
+                )
+
+
+def require_fitting(source: str, config: Any, factory: Any, folder: Path | None, trust_remote_code: bool) -> None:
+    """Lay the model out without memory, and stop as soon as it is more than its weights could fill.
+
+    What is only a little off is left to :func:`require_match`.
+
+    Args:
+        source: as the user gave it.
+        config: of the model.
+        factory: transformers' class that builds it.
+        folder: of its files; ``None`` for one on the hub, whose files are not at hand yet.
+        trust_remote_code: whether its own code may run.
+
+    Raises:
+        ModelError: no block, or more tensors or values than the weights have.
+    """
+    blocks = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(blocks, int) and blocks < 1:
+        raise ModelError(
+            f"The configuration of {source} says {blocks} layers; expected a language model with one at least.",
+            "Fetch the model again; config.json may have been edited.",
+        )
+    stored = _stored(folder) if folder is not None else Stored(_DEEPEST, 10**13, 0)
+    if stored is None:
+        return  # files that cannot be read have an error of their own
+    room = _PACKED if getattr(config, "quantization_config", None) else _ROOM
+    with _counted(_TENSORS_ROOM * stored.tensors + _TENSORS_SLACK, int(room * stored.values) + _SLACK):
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(torch.device("meta"))
+                stack.enter_context(meta_device_safe_creation_ops())
+                factory.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+        except _TooMuchError as error:
+            layers = f" ({blocks:,} layers; theirs are {stored.blocks:,})" if _more(blocks, stored.blocks) else ""
+            raise ModelError(
+                f"The configuration of {source} describes a larger model than its weights make{layers}: they are "
+                f"{stored.tensors:,} tensors, {stored.values:,} numbers.",
+                "Fetch the model again; config.json may be another model's, or have been edited.",
+            ) from error
+        except Exception:  # noqa: BLE001, S110 - what cannot be built says so when it is loaded
+            pass
+
+
+def require_match(source: str, report: Mapping[str, Any], config: Any) -> None:
+    """Refuse a model whose weights are not those that its configuration describes.
+
+    Args:
+        source: as the user gave it.
+        report: ``missing_keys``, ``mismatched_keys`` and ``unexpected_keys``, as transformers found them.
+        config: of the model.
+
+    Raises:
+        ModelError: a tensor is missing or has another shape, or the files hold blocks that it does not have.
+    """
+    again = "Fetch or convert the model again; config.json may be another model's."
+    text = config.get_text_config()
+    blocks = getattr(text, "num_hidden_layers", None)
+    for name, seen, expected in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"The weights of {source} do not fit its configuration: {name} is {_shape(seen)} in them, "
+            f"{_shape(expected)} by config.json.",
+            again,
+        )
+    if missing := sorted(report["missing_keys"]):
+        said = f" (its configuration says {blocks} layers)" if isinstance(blocks, int) else ""
+        raise ModelError(
+            f"The weights of {source} are incomplete{said}: {len(missing)} tensors are missing, {missing[0]} first.",
+            f"They would be random. {again}",
+        )
+    if not isinstance(blocks, int) or getattr(text, "num_nextn_predict_layers", None):
+        return  # blocks that predict further tokens follow the last
+    found = _blocks(report["unexpected_keys"])
+    if surplus := {prefix: last for prefix, (first, last) in found.items() if first == blocks}:
+        prefix, last = next(iter(surplus.items()))
+        raise ModelError(
+            f"The weights of {source} hold {last + 1} layers ({prefix}), its configuration says {blocks}: what is "
+            "read would be another model's.",
+            again,
+        )
+
+
+class _TooMuchError(Exception):
+    """More has been laid out than there is."""
+
+
+@contextmanager
+def _counted(tensors: int, values: int) -> Iterator[None]:
+    """Count the parameters and buffers of all modules that are made, and stop at a limit."""
+    left = [tensors, values]
+
+    def count(_module: nn.Module, _name: str, tensor: torch.Tensor | None) -> None:
+        if tensor is not None and tensor.is_meta:
+            left[0] -= 1
+            left[1] -= tensor.numel()
+            if min(left) < 0:
+                raise _TooMuchError
+
+    handles = [
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _stored(folder: Path) -> Stored | None:
+    names: list[str] = []
+    values = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - it is no dictionary
+                    names.append(name)
+                    size = 1
+                    for side in file.get_slice(name).get_shape():
+                        size *= side
+                    values += size
+        except (SafetensorError, OSError, ValueError):
+            return None
+    deep = (last + 1 for prefix, (_, last) in _blocks(names).items() if "visi" not in prefix and "visual" not in prefix)
+    return Stored(len(names), values, max(deep, default=0))
+
+
+def _blocks(names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Name of every list of blocks, and the first and last number in it."""
+    found: dict[str, tuple[int, int]] = {}
+    for name in names:
+        if match := _BLOCK.fullmatch(name):
+            number = int(match[2]) if len(match[2]) < 10 else 0
+            first, last = found.get(match[1], (number, number))
+            found[match[1]] = min(first, number), max(last, number)
+    return found
+
+
+def _fields(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        yield prefix + name, value
+        if isinstance(value, dict):
+            yield from _fields(value, f"{prefix}{name}.")
+
+
+def _more(blocks: Any, stored: int) -> bool:
+    return isinstance(blocks, int) and blocks > stored
+
+
+def _shape(sides: Iterable[int]) -> str:
+    return " x ".join(map(str, sides)) or "a number"

@@ -1,0 +1,117 @@
+"""Configurations that cannot be those of the weights beside them: refused before memory is allocated, and in time."""
+
+import json
+import resource
+import shutil
+import time
+
+import pytest
+from tiny_models import N_LAYERS, VOCAB
+
+from lensbank.models import plausibility
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import ModelError
+
+
+@pytest.fixture
+def edited(tiny_llm, tiny_vlm, tmp_path):
+    """A copy of a model whose configuration is edited."""
+
+    def edit(vlm=False, part=None, **changes):
+        folder = shutil.copytree(tiny_vlm if vlm else tiny_llm, tmp_path / "edited", dirs_exist_ok=True)
+        config = json.loads((folder / "config.json").read_text())
+        (config[part] if part else config).update(changes)
+        (folder / "config.json").write_text(json.dumps(config))
+        return str(folder)
+
+    return edit
+
+
+def refused(source, match):
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(ModelError, match=match) as caught:
+        load_model(source, device="cpu", dtype="float32")
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-1, 10_000_000, 2**63, 10**400, "3", 1.5, True])
+def test_a_number_of_layers_that_is_none(edited, value):
+    refused(edited(num_hidden_layers=value), r"num_hidden_layers.*from 0 to 100,000")
+
+
+def test_no_layer_at_all(edited):
+    refused(edited(num_hidden_layers=0), "says 0 layers; expected a language model with one at least")
+    refused(edited(vlm=True, part="text_config", num_hidden_layers=0), "says 0 layers")
+
+
+def test_many_more_layers_than_weights(edited):
+    refused(edited(num_hidden_layers=90_000), rf"larger model .*90,000 layers; theirs are {N_LAYERS}")
+    refused(edited(vlm=True, part="text_config", num_hidden_layers=90_000), rf"90,000 layers; theirs are {N_LAYERS}")
+
+
+def test_one_layer_more_than_weights(edited):
+    refused(edited(num_hidden_layers=N_LAYERS + 1), rf"incomplete .*says {N_LAYERS + 1} layers.*layers\.3\.")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_fewer_layers_than_weights(edited, layers):
+    """They would answer, as a model that nobody has trained."""
+    refused(edited(num_hidden_layers=layers), rf"hold {N_LAYERS} layers \(model.layers\).*says {layers}")
+    refused(edited(vlm=True, part="text_config", num_hidden_layers=layers), rf"hold {N_LAYERS} layers.*says {layers}")
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "vocab_size", "intermediate_size", "num_attention_heads", "head_dim"])
+@pytest.mark.parametrize("value", [0, -1, 10**12, 2**63, "32", 1.5, float("nan")])
+def test_a_size_that_is_none(edited, name, value):
+    refused(edited(**{name: value}), rf"{name}.*from 1 to 2,147,483,648")
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "vocab_size", "intermediate_size", "head_dim", "num_key_value_heads"])
+def test_an_absurd_size(edited, name):
+    refused(edited(**{name: 10_000_000}), "larger model than its weights make: they are 30 tensors")
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "hidden_dim", "num_channels"])
+def test_an_absurd_vision_tower(edited, name):
+    refused(edited(vlm=True, part="vision_config", **{name: 10_000_000}), "larger model than its weights make")
+
+
+def test_another_vocabulary_is_named_with_both_shapes(edited):
+    refused(edited(vocab_size=VOCAB + 1), rf"{VOCAB} x 32 in them, {VOCAB + 1} x 32 by config.json")
+    refused(edited(vocab_size=VOCAB - 1), rf"{VOCAB} x 32 in them, {VOCAB - 1} x 32 by config.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "[]", "3", "", "\x00", '{"model_type": "llama"', '{"a": 1e999']
+)
+def test_no_configuration(edited, text):
+    folder = edited()
+    with open(f"{folder}/config.json", "w") as file:
+        file.write(text)
+    refused(folder, r"config\.json is no configuration of a model")
+
+
+def test_a_wrong_type_is_said_with_the_field(edited):
+    refused(edited(rms_norm_eps="small"), "rms_norm_eps.*expected float, got str")
+
+
+def test_layers_beside_the_last_that_predict_further_tokens_are_no_surplus(edited):
+    """GLM-4.5 and its kin keep one block more, for training."""
+    report = {"missing_keys": [], "mismatched_keys": [], "unexpected_keys": ["model.layers.3.mlp.up_proj.weight"]}
+    config = load_model(edited(), device="cpu", dtype="float32").model.config
+    with pytest.raises(ModelError, match="hold 4 layers"):
+        plausibility.require_match("m", report, config)
+    config.num_nextn_predict_layers = 1
+    plausibility.require_match("m", report, config)
+
+
+def test_the_layout_costs_little(tiny_llm):
+    """Seconds, of a model that is laid out a second time (the first one loads transformers' classes)."""
+    load_model(str(tiny_llm), device="cpu", dtype="float32")
+    started = time.monotonic()
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    plausibility.require_fitting("m", AutoConfig.from_pretrained(tiny_llm), AutoModelForCausalLM, tiny_llm, False)
+    assert time.monotonic() - started < 1
