@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import TemplateError
-
 from ..schemas.errors import ModelError, UsageError
 from .loading import LoadedModel
+from .templates import render_template
 
 #: Asked where the user gives no prompt: the visual tokens come first, so it cannot influence them.
 DEFAULT_QUESTION = "What is in this image?"
@@ -30,7 +29,7 @@ def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n")
 
     Raises:
         UsageError: the prompt contains the image token.
-        ModelError: the chat template does not place the image.
+        ModelError: the chat template does not place the image, or runs out of bounds.
     """
     processor: Any = loaded.processor
     token = _image_token(processor)
@@ -57,26 +56,15 @@ def _from_template(loaded: LoadedModel, template: Any, token: str, question: str
         [{"type": "image"}, {"type": "text", "text": question}],
         f"{token}\n{question}",
     )
+    chosen = template.get("default") if isinstance(template, dict) else template
     for content in contents:
-        text = _render(loaded, template, content)
+        text = render_template(loaded.tokenizer, chosen, content, loaded.name)
         if text.count(token) == 1:
             return text
     raise ModelError(
         f"The chat template of {loaded.name} does not place the image token {token}.",
         "Correct chat_template.jinja in the model's directory.",
     )
-
-
-def _render(loaded: LoadedModel, template: Any, content: Any) -> str:
-    """The rendered conversation; empty where the template cannot take this kind of content."""
-    chosen = template.get("default") if isinstance(template, dict) else template
-    try:
-        text = loaded.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], chat_template=chosen, tokenize=False, add_generation_prompt=True
-        )
-    except (TemplateError, TypeError):
-        return ""
-    return str(text)
 
 
 def _image_token(processor: Any) -> str:
