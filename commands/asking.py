@@ -37,5 +37,5 @@ def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> Que
         lenses=parse_lenses(options["lenses"] or lenses),
         recall_check=options["recall_check"],
         centre=options["centre"],
-        search=options.get("search"),
+        search=options["search"],
     )

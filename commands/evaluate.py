@@ -26,6 +26,7 @@ from .options import (
     load,
     model_options,
     open_target,
+    search_option,
     shared_options,
 )
 from .terminal import TerminalProgress, reported
@@ -70,6 +71,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @centre_options
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
+@search_option
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,

@@ -110,6 +110,18 @@ def centre_options(command: Command) -> Command:
     return command
 
 
+def search_option(command: Command) -> Command:
+    """What compares every row of a bank."""
+    option = click.option(
+        "--search",
+        type=click.Choice(["engine", "product"]),
+        help="What compares every row: product, a matrix product over the bank's own vectors on --device, in blocks "
+        "(some 64 MB beside mapped files; on a GPU vectors are kept while 30 % of its memory stays free), or engine, "
+        "the database. Both find the same.  [default: product where the vectors can be mapped]",
+    )
+    return option(command)
+
+
 def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
     """The files of --centre-images, if any.
 

@@ -17,6 +17,7 @@ from .options import (
     load,
     model_options,
     open_target,
+    search_option,
     shared_options,
 )
 from .terminal import (
@@ -60,13 +61,7 @@ from .terminal import (
     default=True,
     help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
 )
-@click.option(
-    "--search",
-    type=click.Choice(["engine", "product"]),
-    help="What compares every row: product, a matrix product over the bank's own vectors on --device, in blocks (some "
-    "64 MB beside mapped files; on a GPU vectors are kept while 30 % of its memory stays free), or engine, the "
-    "database. Both find the same.  [default: product where the vectors can be mapped]",
-)
+@search_option
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,

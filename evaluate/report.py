@@ -188,12 +188,19 @@ def _coverage(summary: Row) -> list[str]:
     ]
 
 
+def _search(summary: Row) -> str:
+    if not summary["settings"]["exact"]:
+        return "approximate search"
+    ways = summary.get("ways", ())
+    return f"exact search{' by ' + ' and '.join(ways) if ways else ''}"
+
+
 def _settings(summary: Row) -> list[str]:
     settings = summary["settings"]
     model = settings["model"]
     facts = [
         f"model {model['id']}, revision {model['revision']}, weights {model['weights'][:12]}, {model['dtype']}",
-        f"exact search: {settings['exact']}; filters: {' and '.join(settings['where']) or 'none'}; "
+        f"{_search(summary)}; filters: {' and '.join(settings['where']) or 'none'}; "
         f"distinct: {settings['distinct'] or 'no'}",
         f"centred: {_centring(settings)}",
         f"sample: {settings['sample'] or 'every patch'}; seed {settings['seed']}; "

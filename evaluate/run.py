@@ -45,7 +45,7 @@ def read_and_gather(
     recall = recall_note(measured, session.options.top_k)
     odd = [f"{name} is left out: {reason}" for name, reason in left_out.items()]
     said = (*session.notes, *notes, *odd, *([recall] if recall else []), *_unnameable_notes(concepts))
-    return Evaluated(judge, run_settings(session, options), images, words, covered, said)
+    return Evaluated(judge, run_settings(session, options), images, words, covered, said, session.ways)
 
 
 def _unnameable_notes(concepts: Iterable[Concept]) -> list[str]:

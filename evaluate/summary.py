@@ -29,6 +29,7 @@ class Evaluated:
         words: what the lenses said, in the same order.
         coverage: contexts of each concept; empty where no concepts or no bank are known.
         notes: what a reader must know.
+        ways: what compared every row of the banks, as :attr:`schemas.results.SearchSettings.ways`.
     """
 
     judge: str
@@ -37,6 +38,7 @@ class Evaluated:
     words: Sequence[ImageWords]
     coverage: Sequence[Coverage] = ()
     notes: Sequence[str] = ()
+    ways: Sequence[str] = ()
 
 
 def summary_header(done: Evaluated) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def summary_header(done: Evaluated) -> dict[str, Any]:
         "tool": tool_version(),
         "judge": done.judge,
         "settings": dict(done.settings),
+        "ways": list(done.ways),
         "intervals": {"kind": INTERVALS},
         "groups": [
             {"group": group, "images": len(images), "things": sum(len(image.things) for image in images)}

@@ -79,6 +79,11 @@ class OpenBanks:
         """Their layers, ascending."""
         return bank_layers(self.banks)
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What compares every row, over all banks; as :attr:`schemas.results.SearchSettings.ways`."""
+        return tuple(sorted({search.way for search in self.searches if search.exact and search.way}))
+
     def close(self) -> None:
         """Let go of them; harmless when repeated."""
         self._opened.close()

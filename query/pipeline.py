@@ -269,6 +269,11 @@ class QuerySession:
         return self._opened.facts
 
     @property
+    def ways(self) -> tuple[str, ...]:
+        """What compares every row, over all banks; as :attr:`schemas.results.SearchSettings.ways`."""
+        return self._opened.ways
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know about banks and filters, one sentence each."""
         return tuple(self._notes)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..models.loading import LoadedModel
 from ..models.offload import resident
 from ..schemas.errors import StateError
 from ..schemas.filters import Condition
 from ..schemas.results import VocabularyToken
+from .distinct_rows import nearest_distinct
 from .lenses import LensAnswer, by_layer
+from .product import Places, nearest
 from .search import Distinct
 from .vocabulary import Vocabulary
 
@@ -29,12 +30,19 @@ if TYPE_CHECKING:
 _SCORES_AT_ONCE = 64 << 20
 # Normalised embeddings that are kept, at most: 256 MB of float32.
 _UNITS_KEPT = 64 << 20
-# Embedding rows normalised at once.
-_ROWS_AT_ONCE = 16_384
+# States whose entries are told of at once.
+_STATES_AT_ONCE = 1024
 
 
-class _VocabularyLens:
-    """What both have in common: chunks of states that are scored, and the best entries of the scores."""
+class LogitLens:
+    """What the model would predict if a state were its last: own final norm, own unembedding.
+
+    Logits are computed in the model's dtype, scaled and soft-capped where the architecture does
+    so; at the last layer they are the model's own (nostalgebraist 2020). The probability is a
+    share of the whole vocabulary, whatever the conditions leave of it.
+    """
+
+    name = "logit"
 
     def __init__(
         self,
@@ -60,12 +68,11 @@ class _VocabularyLens:
         self._top_k = top_k
         self._distinct = distinct
         self._advance = advance
-        self._size = self._rows()
-        kept = vocabulary.allowed(where)[: self._size] if where else None
+        kept = vocabulary.allowed(where)[: loaded.lm.vocab_size] if where else None
         self._allowed = None if kept is None else torch.from_numpy(kept).to(loaded.device)
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
-        """The entries of the highest score for each state.
+        """The entries of the highest logit for each state.
 
         Args:
             states: layer → ``[n, dim]`` raw states, float32.
@@ -73,65 +80,24 @@ class _VocabularyLens:
         Raises:
             StateError: a logit is NaN or infinite.
         """
+        lm = self._loaded.lm
         stacked = torch.from_numpy(np.concatenate(list(states.values())))
         found: list[tuple[VocabularyToken, ...]] = []
-        step = max(1, _SCORES_AT_ONCE // self._size)
-        with ExitStack() as held:
-            for matrix in self._matrices():
-                held.enter_context(resident(matrix))
+        step = max(1, _SCORES_AT_ONCE // lm.vocab_size)
+        with resident(lm.final_norm), resident(lm.unembed):
             for start in range(0, len(stacked), step):
                 chunk = stacked[start : start + step]
                 with torch.inference_mode():
-                    scores, log_totals = self._scores(chunk.to(self._loaded.device))
-                    best = self._vocabulary.best(scores, self._top_k, self._allowed, self._distinct)
-                found += [self._entries(row, total) for row, total in zip(best, log_totals, strict=True)]
+                    logits = self._logits(chunk.to(self._loaded.device))
+                    totals = logits.logsumexp(dim=1).tolist()
+                    best = self._vocabulary.best(logits, self._top_k, self._allowed, self._distinct)
+                found += [self._entries(row, total) for row, total in zip(best, totals, strict=True)]
                 if self._advance is not None:
                     self._advance(len(chunk))
         return LensAnswer(by_layer(states, found))
 
-    def _entries(self, best: Sequence[tuple[int, float]], log_total: float | None) -> tuple[VocabularyToken, ...]:
-        words, tokens = self._vocabulary.words, self._vocabulary.tokens
-        return tuple(
-            VocabularyToken(
-                word=words[entry],
-                token=tokens[entry],
-                token_id=entry,
-                score=score,
-                probability=None if log_total is None else math.exp(score - log_total),
-            )
-            for entry, score in best
-        )
-
-    def _matrices(self) -> Sequence[nn.Module]:
-        """What is called for every chunk of states."""
-        raise NotImplementedError
-
-    def _rows(self) -> int:
-        """Rows of the matrix that is read."""
-        raise NotImplementedError
-
-    def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
-        """``[n, rows]`` float32 for ``[n, dim]`` float32; and the logarithm of each softmax's sum."""
-        raise NotImplementedError
-
-
-class LogitLens(_VocabularyLens):
-    """What the model would predict if a state were its last: own final norm, own unembedding.
-
-    Logits are computed in the model's dtype, scaled and soft-capped where the architecture does
-    so; at the last layer they are the model's own (nostalgebraist 2020). The probability is a
-    share of the whole vocabulary, whatever the conditions leave of it.
-    """
-
-    name = "logit"
-
-    def _matrices(self) -> Sequence[nn.Module]:
-        return self._loaded.lm.final_norm, self._loaded.lm.unembed
-
-    def _rows(self) -> int:
-        return self._loaded.lm.vocab_size
-
-    def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
+    def _logits(self, states: Tensor) -> Tensor:
+        """``[n, vocabulary]`` float32 for ``[n, dim]`` float32."""
         loaded = self._loaded
         logits = loaded.lm.logits(states.to(loaded.dtype)).to(states.device).float()
         # The extremes are NaN where any logit is: one pass, and nothing of the size of the logits is made.
@@ -140,44 +106,124 @@ class LogitLens(_VocabularyLens):
                 f"Logits of a state are NaN or infinite, computed in {loaded.dtype_name}.",
                 "Try --dtype float32." if loaded.dtype != torch.float32 else "The model or the input is broken.",
             )
-        return logits, logits.logsumexp(dim=1).tolist()
+        return logits
+
+    def _entries(self, best: Sequence[tuple[int, float]], log_total: float) -> tuple[VocabularyToken, ...]:
+        words, tokens = self._vocabulary.words, self._vocabulary.tokens
+        return tuple(
+            VocabularyToken(words[entry], tokens[entry], entry, score, math.exp(score - log_total))
+            for entry, score in best
+        )
 
 
-class EmbeddingLens(_VocabularyLens):
+class EmbeddingLens:
     """The vocabulary entries whose input embedding has the highest cosine with a state.
 
-    Rows of the input embedding as they enter the first block, position embeddings left out,
-    compared in float32.
+    Rows of the input embedding as they enter the first block, position embeddings left out; compared as
+    :mod:`query.product` compares a bank's, so that the answer is exact. An embedding of zeros, which some models keep
+    for padding, scores 0.
     """
 
     name = "embedding"
-    _units: Sequence[Tensor] = ()
 
-    def _matrices(self) -> Sequence[nn.Module]:
-        return self._loaded.lm.embed_tokens, self._loaded.lm.entry
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        vocabulary: Vocabulary,
+        top_k: int,
+        where: Sequence[Condition] = (),
+        distinct: Distinct | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> None:
+        """See :class:`LogitLens`."""
+        self._loaded = loaded
+        self._vocabulary = vocabulary
+        self._top_k = top_k
+        self._distinct = distinct
+        self._advance = advance
+        self._rows = _Embeddings(loaded, len(vocabulary))
+        self._allowed = vocabulary.allowed(where)[: self._rows.count] if where else None
 
-    def _rows(self) -> int:
-        weight: Any = self._loaded.lm.embed_tokens.weight
-        return min(len(self._vocabulary), int(weight.shape[0]))
+    def read(self, states: Mapping[int, Floats]) -> LensAnswer:
+        """The entries of the highest cosine for each state.
 
-    def _scores(self, states: Tensor) -> tuple[Tensor, Sequence[float | None]]:
-        """See the base class; an embedding of zeros, which some models keep for padding, gets 0."""
-        unit = torch.nn.functional.normalize(states, dim=1)
-        scores = torch.empty(len(states), self._size, device=states.device)
-        start = 0
-        for rows in self._units or self._normalised(states.device):
-            torch.mm(unit, rows.T, out=scores[:, start : start + len(rows)])
-            start += len(rows)
-        return scores.clamp_(-1, 1), [None] * len(states)
+        Args:
+            states: layer → ``[n, dim]`` raw states, float32.
+        """
+        lm, device = self._loaded.lm, self._loaded.device
+        found: list[tuple[VocabularyToken, ...]] = []
+        with resident(lm.embed_tokens), resident(lm.entry):
+            for raw in states.values():
+                units = torch.nn.functional.normalize(torch.from_numpy(np.asarray(raw, np.float32)), dim=1).numpy()
+                for start in range(0, len(units), _STATES_AT_ONCE):
+                    part = units[start : start + _STATES_AT_ONCE]
+                    found += [self._entries(best) for best in self._best(part, device)]
+                    if self._advance is not None:
+                        self._advance(len(part))
+        return LensAnswer(by_layer(states, found))
 
-    def _normalised(self, device: torch.device) -> Iterator[Tensor]:
-        """The embedding's unit rows, some at a time; kept for the next states where they are few bytes."""
-        kept: list[Tensor] = []
-        width = self._loaded.lm.dim
-        for start in range(0, self._size, _ROWS_AT_ONCE):
-            ids = torch.arange(start, min(start + _ROWS_AT_ONCE, self._size), device=device)
-            rows = torch.nn.functional.normalize(self._loaded.lm.embeddings(ids).to(device).float(), dim=1)
-            if self._size * width <= _UNITS_KEPT:
-                kept.append(rows)
-            yield rows
-        self._units = kept
+    def _best(self, units: NDArray[np.float32], device: torch.device) -> list[list[tuple[float, int]]]:
+        if self._distinct:
+            words = _EntryWords(self._vocabulary)
+            return nearest_distinct(self._rows, words, units, self._top_k, device, self._allowed)
+        found = nearest(self._rows, units, self._top_k, device, self._allowed)
+        return [list(zip(scores.tolist(), at.tolist(), strict=True)) for scores, at in found]
+
+    def _entries(self, best: Sequence[tuple[float, int]]) -> tuple[VocabularyToken, ...]:
+        words, tokens = self._vocabulary.words, self._vocabulary.tokens
+        return tuple(
+            VocabularyToken(words[entry], tokens[entry], entry, max(-1.0, min(1.0, score)), None)
+            for score, entry in best
+        )
+
+
+class _Embeddings:
+    """The unit rows of a model's input embedding; a :class:`query.product.Source`."""
+
+    def __init__(self, loaded: LoadedModel, most: int) -> None:
+        weight: Any = loaded.lm.embed_tokens.weight
+        self._lm = loaded.lm
+        self._device = loaded.device
+        self.count, self.dim = min(most, int(weight.shape[0])), loaded.lm.dim
+        self._kept: Tensor | None = None
+
+    def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
+        """See :class:`query.product.Source`; made once where they are few bytes."""
+        if self._kept is None and self.count * self.dim <= _UNITS_KEPT:
+            self._kept = torch.cat([self._units(start, start + size) for start in range(0, self.count, size)])
+        for start in range(0, self.count, size):
+            rows = self._units(start, start + size) if self._kept is None else self._kept[start : start + size]
+            yield start, rows.to(device)
+
+    def take(self, places: Places) -> Floats:
+        """See :class:`query.product.Source`."""
+        if self._kept is not None:
+            return self._kept[torch.from_numpy(places).to(self._kept.device)].cpu().numpy()
+        return self._of(torch.from_numpy(places)).cpu().numpy()
+
+    def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
+        """See :class:`query.product.Source`: by id."""
+        return (places,)
+
+    def _units(self, start: int, end: int) -> Tensor:
+        return self._of(torch.arange(start, min(end, self.count)))
+
+    def _of(self, ids: Tensor) -> Tensor:
+        with torch.inference_mode():
+            rows = self._lm.embeddings(ids.to(self._device)).to(self._device).float()
+            return torch.nn.functional.normalize(rows, dim=1)
+
+
+class _EntryWords:
+    """The words of vocabulary entries; :class:`query.distinct_rows.RowWords`."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def of(self, places: Places) -> list[str]:
+        """The word of each entry."""
+        return [self._vocabulary.words[place] for place in places.tolist()]
+
+    def rows(self, words: Sequence[str]) -> Places:
+        """All entries of some words, ascending."""
+        return np.flatnonzero(np.isin(np.array(self._vocabulary.words, object), np.array(words, object)))

@@ -229,6 +229,11 @@ class SearchSettings:
     banks: tuple[BankSearch, ...] = ()
     centring: Centring | None = None
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What compared every row, over all banks: ``product``, ``engine``, both, or neither is on record."""
+        return tuple(sorted({bank.way for bank in self.banks if bank.exact and bank.way}))
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

@@ -97,6 +97,8 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
         how += f", recall@{search.top_k} {search.recall:.3f} on {on}"
     elif not search.exact:
         how += ", recall not measured"
+    elif search.ways:
+        how += f" by {' and '.join(search.ways)}"
     asked = [f"top {search.top_k}"]
     asked += [how, f"bank layers {', '.join(map(str, search.bank_layers))}"] if "latent" in search.lenses else []
     asked += [f"lenses {clean(', '.join(search.lenses))}"] if search.lenses != ("latent",) else []

@@ -163,6 +163,21 @@ def test_approximate_search_reports_its_recall(store, image):
     assert "recall not measured" in query(store, image, "--layer", "1", "--approximate", "--no-recall-check").stdout
 
 
+def test_both_ways_of_exact_search_say_which_they_are_and_find_the_same(store, image):
+    found = {}
+    for way in ("engine", "product"):
+        reading = answer(store, image, "--layer", "1,2", "--search", way)
+        assert {bank["way"] for bank in reading["search"]["banks"]} == {way}
+        found[way] = [
+            [(n["point_id"], round(n["score"], 5)) for n in token["neighbors"]]
+            for layer in reading["layers"]
+            for token in layer["tokens"]
+        ]
+        assert f"exact by {way}" in " ".join(query(store, image, "--layer", "1", "--search", way).stdout.split())
+    assert found["engine"] == found["product"]
+    assert answer(store, image, "--layer", "1")["search"]["banks"][0]["way"] == "product"
+
+
 def test_several_images_in_one_file(store, image, tmp_path):
     out = tmp_path / "readings.json"
     done = query(store, image, image, "--layer", "1", "--format", "json", "--out", out)

@@ -98,3 +98,16 @@ def test_images_without_annotations(store, images, tmp_path):
     (tmp_path / "plain" / "annotations.json").write_text(json.dumps(empty))
     done = evaluate(store, tmp_path / "plain", tmp_path / "out")
     assert done.exit_code == 2 and "No object is annotated" in done.stderr
+
+
+def test_an_evaluation_says_how_banks_were_searched(store, images, tmp_path):
+    shares = {}
+    for way in ("engine", "product"):
+        out = tmp_path / way
+        done = evaluate(store, images, out, "--layer", "2", "--lens", "latent", "--search", way)
+        assert done.exit_code == 0, done.output
+        assert f"exact search by {way}" in (out / "report.md").read_text(encoding="utf-8")
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        assert summary["ways"] == [way]
+        shares[way] = summary["results"]
+    assert shares["engine"] == shares["product"]

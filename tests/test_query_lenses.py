@@ -9,11 +9,14 @@ from tiny_models import SENTENCES, VOCAB, save_fastvlm, save_text_model, tiny_to
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lensbank.models.loading import load_model
+from lensbank.query import product
 from lensbank.query.images import open_image
 from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.query.vocabulary import Vocabulary
 from lensbank.schemas.errors import FilterError, StateError, UsageError
 from lensbank.schemas.filters import parse
 from lensbank.schemas.results import VocabularyToken
+from lensbank.schemas.words import folded
 from lensbank.store.opening import open_store
 
 # Soft caps, logit scales, embedding scales, a norm or a projection behind the embedding, positions in it.
@@ -70,6 +73,40 @@ def test_embedding_lens_of_a_text_embedding_is_the_token_itself(text_model):
         best = token.vocabulary["embedding"][0]
         assert best.token_id == ids[token.index] and best.token == token.label and best.probability is None
         assert best.score == pytest.approx(1, abs=0.1 if has_positions else 1e-5)
+
+
+@pytest.mark.parametrize("where", [(), ("is_word=true",), ("token_id>=9", "word!=dog")], ids=["all", "words", "some"])
+@pytest.mark.parametrize("distinct", [None, "word"])
+def test_embedding_lens_is_exact_with_ties_filters_and_distinct_words(vlm, where, distinct, monkeypatch):
+    loaded = vlm
+    weight = loaded.lm.embed_tokens.weight
+    before = weight.detach().clone()
+    monkeypatch.setattr(product, "BLOCK_ROWS", 64)
+    try:
+        with torch.no_grad():
+            weight[40], weight[41], weight[50] = weight[11], weight[11] * 3, 0.0  # ties by id, padding
+        states = np.concatenate([weight[[11, 20]].detach().numpy(), np.random.default_rng(0).normal(size=(7, 32))])
+        states = states.astype(np.float32)
+        conditions = parse(where)
+        with lens_session(loaded, lenses=("embedding",), layers=(0,), where=conditions, distinct=distinct) as session:
+            (found,) = session.vectors({0: states})["embedding"].found.values()
+        vocabulary = Vocabulary(loaded.tokenizer, len(weight))
+        unit = torch.nn.functional.normalize
+        rows = unit(weight.detach().double(), dim=1)
+        scores = unit(torch.from_numpy(states).double(), dim=1) @ rows.T
+        allowed = vocabulary.allowed(conditions)
+        for row, entries in zip(scores.numpy(), found, strict=True):
+            order, seen, wanted = np.lexsort((np.arange(len(row)), -row.astype(np.float32))), set(), []
+            for entry in order[allowed[order]].tolist():
+                word = folded(vocabulary.words[entry])
+                if distinct is None or word not in seen:
+                    wanted.append(entry)
+                seen.add(word)
+            assert [e.token_id for e in entries] == wanted[:5]
+            np.testing.assert_allclose([e.score for e in entries], row[wanted[:5]], atol=1e-6)
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
 
 
 def test_the_demo_model_s_own_prediction_and_embedding(demo_model):

@@ -381,7 +381,12 @@ def test_patches_that_were_asked_for_and_tokens_without_neighbours(show):
         LayerReading(layer.layer, (layer.tokens[6], replace(layer.tokens[11], neighbors=()))) for layer in whole.layers
     )
     search = replace(whole.search, patches=((1, 2), (2, 3)), where=("word=x",), exact=False, recall=0.9375)
-    banks = tuple(BankSearch(f"model-L{n:02}", n, 90, n == 2, None if n == 2 else 0.875) for n in search.bank_layers)
+    banks = tuple(
+        BankSearch(f"model-L{n:02}", n, 90, True, way="product")
+        if n == 2
+        else BankSearch(f"model-L{n:02}", n, 90, False, 0.875)
+        for n in search.bank_layers
+    )
     search = replace(search, recall_states=32, banks=banks)
     with show(replace(whole, layers=layers, search=search, notes=("A note.", "Another."))) as page:
         expects(page.locator("#figure .cells rect")).to_have_count(2)
@@ -390,7 +395,10 @@ def test_patches_that_were_asked_for_and_tokens_without_neighbours(show):
         expects(page.locator("#facts")).to_contain_text("approximate search, recall 0.938")
         facts = page.locator("#facts-list").text_content()
         assert "approximate, recall@3 0.938 against exact search on 32 states; top 3" in facts
-        assert "all 90 rows compared" in facts and "approximately 90 rows compared, recall 0.875" in facts
+        assert (
+            "all 90 rows compared by a matrix product" in facts
+            and "approximately 90 rows compared, recall 0.875" in facts
+        )
         assert page.locator("#notes li").all_inner_texts() == ["A note.", "Another."]
         page.keyboard.press("2")
         assert fill(page, 1)[1] == 0

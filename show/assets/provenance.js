@@ -10,7 +10,8 @@ function searchText({ exact, recall, recall_states: states, top_k: k }) {
 /** What of a bank was compared: everything, or what its index proposed. */
 function scopeText(search) {
   if (!search) return null;
-  const rows = `${search.exact ? "all" : "approximately"} ${counted(search.rows, "row")} compared`;
+  const way = { product: " by a matrix product", engine: " by the database" }[search.exact ? search.way : null] ?? "";
+  const rows = `${search.exact ? "all" : "approximately"} ${counted(search.rows, "row")} compared${way}`;
   return search.recall === null ? rows : `${rows}, recall ${search.recall.toFixed(3)}`;
 }
 
