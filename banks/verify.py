@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..models.encoding import Encoder, Rows
-from ..models.tokens import BulkTokenizer, span_of
+from ..models.tokens import BulkTokenizer
 from ..schemas.collection import UNKNOWN_DTYPE
-from ..schemas.payload import prefix_ids
+from ..schemas.payload import row_fault
 from ..store.base import Bank
+from .deriving import BELIEVED, can_be_read_again, derive, locate
+from .row_check import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 LOWEST_COSINE = {"float32": 0.999, "float16": 0.99, "bfloat16": 0.98, UNKNOWN_DTYPE: 0.98}
 #: Of LLM.int8, which chooses the columns that it does not quantise by what shares the batch: a few states move a lot.
 _LOWEST_INT8 = 0.8
-_REPLACED = "\ufffd"
 _BATCH = 16
 _SHOWN = 5
 
@@ -46,6 +47,9 @@ class VerifyReport:
         threshold: lowest cosine that passes.
         wrong: what is wrong, one sentence for each of the first rows.
         failures: rows that are wrong.
+        findings: rows, of all, that are not what their ids were derived from.
+        unchecked: rows that hold too little of their sentence to be derived again.
+        other_rules: rows with another word than this version's rules give.
     """
 
     bank: str
@@ -56,15 +60,18 @@ class VerifyReport:
     threshold: float
     wrong: tuple[str, ...]
     failures: int
+    findings: tuple[Finding, ...] = ()
+    unchecked: int = 0
+    other_rules: int = 0
 
     @property
     def passed(self) -> bool:
         """Whether every row checked is right, and there was one to check."""
-        return self.failures == 0 and self.checked > 0
+        return self.failures == 0 and self.checked > 0 and not self.findings
 
     def lines(self) -> list[str]:
         """The report for people."""
-        said = "as the model says" if self.passed else f"{self.failures:,} NOT as the model says"
+        said = f"{self.failures:,} NOT as the model says" if self.failures else "as the model says"
         if not self.checked:
             said = "nothing could be checked"
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""
@@ -72,7 +79,18 @@ class VerifyReport:
             f"{self.bank}: {self.checked:,} of {self.rows:,} rows checked{skipped}: {said} "
             f"(lowest cosine {self.lowest_cosine:.5f}, at least {self.threshold} expected)"
         )
-        return [first, *(f"  {line}" for line in self.wrong)]
+        return [first, *(f"  {line}" for line in (*self.wrong, *self.findings, *self._believed()))]
+
+    def _believed(self) -> list[str]:
+        """What nothing could be compared with."""
+        derived = f"{self.rows - self.unchecked:,} of {self.rows:,} rows were derived again from their sentences"
+        said = [f"{derived}; {BELIEVED}, and norms beyond the sample, are believed"]
+        if self.other_rules:
+            said.append(
+                f"{self.other_rules:,} rows have another word, or is_word, than this version's rules give: an older "
+                "version made them, or somebody changed them"
+            )
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +100,21 @@ class _Row:
     payload: Mapping[str, Any]
 
 
-def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) -> VerifyReport:
-    """Encode rows of a bank again and compare ids, offsets, norms and directions.
+def verify(
+    loaded: LoadedModel,
+    bank: Bank,
+    sample: int = 200,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda count: None,
+) -> VerifyReport:
+    """Derive all rows again from their sentences; encode some again, and compare norms and directions, too.
 
     Args:
         loaded: the model that made the bank, in the precision that made it.
         bank: open, of that model.
         sample: rows to draw; all where the bank has no more.
         seed: of the draw.
+        advance: called with rows derived again.
 
     Raises:
         BankMismatchError: another model's bank.
@@ -102,8 +127,9 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
     mean = identity.mean_state()
     encoder = Encoder(loaded, [identity.layer], "float32", None if mean is None else {identity.layer: mean})
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
-    drawn = _draw(bank, sample, seed)
-    rows = [row for row in drawn if _can_be_encoded(row.payload)]
+    drawn = [row for row in _draw(bank, sample, seed) if row_fault(row.point_id, row.payload) is None]
+    rows = [row for row in drawn if can_be_read_again(row.payload)]
+    findings, unchecked, other_rules = derive(bank, tokenizer, advance)
     with_norms = all(corpus.imported is None or corpus.imported.raw_norms for corpus in bank.record.corpora)
     wrong, lowest = [], 1.0
     for start in range(0, len(rows), _BATCH):
@@ -123,13 +149,10 @@ def verify(loaded: LoadedModel, bank: Bank, sample: int = 200, seed: int = 0) ->
         threshold=threshold,
         wrong=tuple(wrong[:_SHOWN]),
         failures=len(wrong),
+        findings=findings,
+        unchecked=unchecked,
+        other_rules=other_rules,
     )
-
-
-def _can_be_encoded(payload: Mapping[str, Any]) -> bool:
-    """Whether a row holds all that its state has seen, as the model saw it."""
-    whole = not payload.get("sentence_start", 0)
-    return whole and _REPLACED not in payload["sentence"] and payload["position"] >= 0
 
 
 def _lowest(compute_dtype: str) -> float:
@@ -165,7 +188,7 @@ def _compare(
 ) -> list[tuple[str, float]]:
     """Per row: what is wrong with it (nothing: empty), and the cosine of its two versions."""
     encodings = tokenizer.with_offsets([row.payload["sentence"] for row in rows])
-    found = [_locate(row, encoding) for row, encoding in zip(rows, encodings, strict=True)]
+    found = [locate(row.point_id, row.payload, encoding) for row, encoding in zip(rows, encodings, strict=True)]
     answers = [(fault, 1.0) for _, fault in found]
     good = [i for i, (index, _) in enumerate(found) if index is not None]
     if not good:
@@ -185,22 +208,3 @@ def _compare(
             fault = f"the stored norm is {rows[i].payload['norm']:.4g}, the model's {norms[layer][at]:.4g}"
         answers[i] = (fault, cosine)
     return answers
-
-
-def _locate(row: _Row, encoding: Any) -> tuple[int | None, str]:
-    """The row's token in its sentence as the tokenizer sees it now, or what does not fit."""
-    payload = row.payload
-    content = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
-    if payload["position"] >= len(content):
-        return None, f"position {payload['position']} in a sentence of {len(content)} tokens"
-    index = content[payload["position"]]
-    if encoding.ids[index] != payload["token_id"]:
-        return None, f"token id {payload['token_id']} stored, {encoding.ids[index]} now"
-    if prefix_ids(encoding.ids[: index + 1])[-1] != row.point_id:
-        return None, f"the id {row.point_id} is not that of its prefix"
-    span = span_of(payload["sentence"], encoding.offsets, encoding.special_tokens_mask, index)[:2]
-    raw = tuple(encoding.offsets[index])
-    # Banks of the first word rules have the tokenizer's own end, short of the marks that it composed.
-    if (payload["char_start"], payload["char_end"]) not in (span, (span[0], raw[1])):
-        return None, f"characters {payload['char_start']} to {payload['char_end']} stored, {span[0]} to {span[1]} now"
-    return index, ""

@@ -130,11 +130,12 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
 @model_options(required=False)
 @shared_options
 def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **options: Any) -> None:
-    """Compare every byte with what the bank was finished with, then encode a random sample of rows again and compare.
+    """Compare every byte with what the bank was finished with, go over all rows, and encode a random sample again.
 
-    Of a folder's bank, files that are missing or changed are named. Of the sample, ids, positions, norms and
-    directions are compared. Without names, all banks of the store, and a sample of all complete banks of the model.
-    Exit code 1 if a file is damaged or a row is not what the model says.
+    Of a folder's bank, files that are missing or changed are named. Rows are counted against the record, and foreign
+    or changed ones listed; with the model, ids, tokens, positions and words are derived again from the sentences.
+    Of the sample, norms and directions are compared, too. Without names, all banks of the store, and with the model
+    all complete banks of it. Exit code 1 if anything differs.
 
     \b
     Example:
@@ -145,13 +146,20 @@ def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **o
         with open_target(options, progress.note) as store:
             broken = _verify_files(store, names, progress)
             whole = [name for name in names if name not in broken]
-            checked, failed = 0, list[str]()
+            others, checked, failed = list[str](), 0, list[str]()
             if not files_only and (whole or not names):
+                others = _go_over(store, whole, broken, progress)  # needs no model
                 checked, failed = _verify_rows(store, whole, broken, sample, seed, options, progress)
         if broken:
             raise StoreError(
                 f"{len(broken)} banks have damaged files: {', '.join(broken)}.",
                 "What can be made again, lensbank banks repair makes again, and says what cannot.",
+            )
+        if others:
+            raise StoreError(
+                f"{len(others)} banks do not hold the rows on record: {', '.join(others)}.",
+                "Ingest the same corpus again, which puts missing and changed rows back; delete foreign ones, or drop "
+                "the bank (lensbank banks drop) and ingest again.",
             )
         if failed:
             raise StoreError(
@@ -172,6 +180,24 @@ def _verify_files(store: Store, names: Sequence[str], progress: TerminalProgress
         else:
             reports.append(store.check_files(name))
         progress.advance(1)
+    progress.finish()
+    for report in reports:
+        echo("\n".join(report.lines()))
+    return [report.bank for report in reports if not report.passed]
+
+
+def _go_over(store: Store, names: Sequence[str], broken: Sequence[str], progress: TerminalProgress) -> list[str]:
+    """Read every row's id and payload and say what was found; returns the banks that hold others than on record."""
+    from ..banks.row_check import go_over
+
+    infos = {info.name: info for info in store.list()}
+    complete = [name for name, info in infos.items() if info.record.state == "complete" and name not in broken]
+    chosen = list(dict.fromkeys(names)) or complete
+    progress.start("Going over rows", sum(infos[name].rows for name in chosen if name in infos), "rows")
+    reports = []
+    for name in chosen:
+        with store.open(name, allow_incomplete=True) as bank:
+            reports.append(go_over(bank, progress.advance))
     progress.finish()
     for report in reports:
         echo("\n".join(report.lines()))
@@ -200,12 +226,12 @@ def _verify_rows(
         options["load_in"] = options["load_in"] or load_in
     loaded = load(source, options)
     chosen = names or [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
-    progress.start("Checking", len(chosen), "banks")
+    rows = {info.name: info.rows for info in store.list()}
+    progress.start("Checking", sum(rows.get(name, 0) for name in chosen), "rows")
     reports = []
     for name in chosen:
         with store.open(name) as bank:
-            reports.append(check(loaded, bank, sample, seed))
-        progress.advance(1)
+            reports.append(check(loaded, bank, sample, seed, progress.advance))
     progress.finish()
     for report in reports:
         echo("\n".join(report.lines()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -93,6 +94,54 @@ def corpora_of(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """
     names = payload["corpus"]
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What shows that a row was not written by this program, or was changed since: a field and what is wrong with it.
+
+    Args:
+        point_id: as text; of a database's numbered points, digits.
+        payload: as stored.
+
+    Returns:
+        ``("word", "is missing")``, ``("position", "is no integer")`` and the like; ``None`` where nothing is.
+    """
+    if "-" not in point_id:
+        return "id", "is a number, which lensbank gives no row"
+    for name, kind in FIELD_KINDS.items():
+        if name not in payload:
+            return name, "is missing"
+        value = payload[name]
+        if name == "corpus":
+            names = [value] if isinstance(value, str) else value
+            if not isinstance(names, list) or not names or not all(isinstance(one, str) and one for one in names):
+                return name, "is no list of names"
+        elif not _IS_OF_KIND[kind](value):
+            return name, f"is no {_SAID[kind]}"
+    if not payload["norm"] > 0:
+        return "norm", "is not above 0"
+    start = payload.get("sentence_start", 0)
+    return None if _IS_OF_KIND["integer"](start) and start >= 0 else ("sentence_start", "is no integer from 0")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_IS_OF_KIND: dict[FieldKind, Callable[[Any], bool]] = {
+    "keyword": lambda value: isinstance(value, str),
+    "text": lambda value: isinstance(value, str),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "float": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+}
+_SAID: dict[FieldKind, str] = {
+    "keyword": "text",
+    "text": "text",
+    "integer": "integer",
+    "float": "number",
+    "bool": "true or false",
+}
 
 
 def sentence_hash(seed: int, text: str) -> int:

@@ -111,6 +111,11 @@ def describe_row(payload: Mapping[str, Any]) -> str:
     return f"token {payload.get('token')!r} in {payload.get('sentence')!r} ({payload.get('document')})"
 
 
+def engine_id(point_id: str) -> str | int:
+    """An id as the databases take it: a number that another program gave a point is none of ours, but can be read."""
+    return int(point_id) if point_id.isascii() and point_id.isdigit() else point_id
+
+
 def unit_queries(vectors: Floats, dim: int, k: int) -> NDArray[np.float32]:
     """Query vectors, checked and normalised.
 

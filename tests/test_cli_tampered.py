@@ -52,7 +52,7 @@ def ids_of(raw, name):
 
 
 def foreign(raw, name, point_id=17, **payload):
-    vector = raw.retrieve(name, ids_of(raw, name)[:1], with_vectors=True)[0].vector
+    vector = [0.5] * raw.get_collection(name).config.params.vectors.size
     raw.upsert(name, [models.PointStruct(id=point_id, vector=vector, payload=payload)])
 
 
@@ -70,3 +70,74 @@ def test_a_query_says_that_rows_are_missing(server, raw, ingest, tiny_llm):
     listed = run("banks", "list", "--store", server.url)
     assert "complete, 3 rows missing" in listed.stdout and "banks verify" in listed.stderr
     assert "complete, 3 rows missing" in run("banks", "show", "--store", server.url).stdout
+
+
+def verify(server, *more):
+    return run("banks", "verify", "--store", server.url, *more)
+
+
+def test_verify_passes_what_an_ingest_made_and_says_what_it_believes(server, raw, ingest):
+    ingest()
+    rows = raw.count(bank_of(raw)).count
+    done = verify(server)
+    assert done.exit_code == 0, done.output
+    assert f"{rows} rows gone over: those on record" in done.stdout
+    assert f"{rows} of {rows} rows were derived again from their sentences; document and corpus" in done.stdout
+
+
+def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
+    ingest()
+    name = bank_of(raw)
+    ids, rows = ids_of(raw, name), raw.count(name).count
+    raw.delete(name, ids[:3])
+    foreign(raw, name, 17, word="x")
+    foreign(raw, name, 18)
+    raw.delete_payload(name, ["sentence"], ids[4:6])
+    raw.set_payload(name, {"position": "first"}, [ids[6]])
+    raw.set_payload(name, {"corpus": ["theirs"]}, [ids[7]])
+    raw.set_payload(name, {"corpus": 5}, [ids[8]])
+    done = verify(server)
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    for said in (
+        f"{rows - 1} rows gone over: NOT those on record",
+        f"corpus 'lines': {rows - 5} rows are there, {rows} are on record",
+        "2 rows whose id is a number, so that they are not lensbank's: 17, 18",
+        f"2 rows of which 'sentence' is missing: {ids[4]}, {ids[5]}",
+        f"1 row of which 'position' is no integer: {ids[6]}",
+        f"1 row of no corpus on record: {ids[7]} (theirs)",
+        f"1 row of which 'corpus' is no list of names: {ids[8]}",
+    ):
+        assert said in done.stdout, (said, done.stdout)
+    assert f"do not hold the rows on record: {name}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"token_id": 3}, "token id 3 stored"),
+        ({"token": "?!"}, "token '?!' stored"),
+        ({"word": "giraffe"}, "word 'giraffe' stored, which does not stand there"),
+        ({"sentence": "a quite different sentence"}, ""),
+        ({"char_start": 1}, "characters 1 to"),
+        ({"position": 40}, "position 40 in a sentence of"),
+    ],
+)
+def test_verify_names_a_payload_that_was_changed_by_hand(server, raw, ingest, change, said):
+    """Every row is derived again, so one among many is found."""
+    ingest()
+    name = bank_of(raw)
+    row = ids_of(raw, name)[11]
+    raw.set_payload(name, change, [row])
+    done = verify(server, "--sample", "1")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert f"1 row changed since, or not what their ids were derived from: {row} ({said}" in done.stdout, done.output
+    assert f"not what the model says: {name}" in done.stderr
+
+
+def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ingest):
+    ingest()
+    name = bank_of(raw)
+    [row] = raw.retrieve(name, ids_of(raw, name)[11:12])
+    raw.set_payload(name, {"is_word": not row.payload["is_word"]}, [row.id])
+    done = verify(server)
+    assert done.exit_code == 0 and "1 rows have another word, or is_word, than this version's rules give" in done.stdout

@@ -25,6 +25,7 @@ from ..approximation import (
     GRAPH_LINKS,
     oversampling,
 )
+from ..rows import engine_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,8 @@ def query(
 
 def payloads(shard: edge.EdgeShard, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Payloads of those of the rows that are there, by id."""
-    return {str(record.id): dict(record.payload or {}) for record in shard.retrieve(list(ids), True, False)}
+    wanted: list[int | uuid.UUID | str] = [engine_id(name) for name in ids]
+    return {str(record.id): dict(record.payload or {}) for record in shard.retrieve(wanted, True, False)}
 
 
 def count_ids(shard: edge.EdgeShard, ids: Sequence[str]) -> int:
@@ -240,7 +242,12 @@ def scroll(
 ) -> tuple[list[edge.Record], str | None]:
     """A page of rows in id order, and where the next one starts."""
     records, following = shard.scroll(
-        edge.ScrollRequest(limit=limit, offset=offset, with_payload=True, with_vector=with_vectors)
+        edge.ScrollRequest(
+            limit=limit,
+            offset=None if offset is None else engine_id(offset),
+            with_payload=True,
+            with_vector=with_vectors,
+        )
     )
     return records, None if following is None else str(following)
 
@@ -251,7 +258,7 @@ def matching(shard: edge.EdgeShard, where: edge.Filter) -> tuple[list[int], bool
     is_met = met <= total - met
     asked = where if is_met else edge.Filter(must_not=[where])
     request = edge.ScrollRequest(limit=total, filter=asked, with_payload=False, with_vector=False)
-    return [cast("uuid.UUID", record.id).int for record in shard.scroll(request)[0]], is_met
+    return [int(record.id) for record in shard.scroll(request)[0]], is_met  # a UUID's int, or a foreign number
 
 
 def rows_with_vectors(shard: edge.EdgeShard, ids: Sequence[str]) -> list[edge.Record]:

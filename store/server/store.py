@@ -18,7 +18,7 @@ from ..base import Bank, BankInfo, BankInfos, Hit, Store
 from ..counts import Counted, count_named, names_of
 from ..damage import DamagedBank
 from ..records import require_complete
-from ..rows import unit_queries
+from ..rows import engine_id, unit_queries
 from ..writing import BankWriter
 from .collections import Limits, read_limits
 from .connecting import connect
@@ -108,7 +108,7 @@ class ServerBank(Bank):
         """See :meth:`Bank.payloads`; some thousands of rows per request."""
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(ids), ROWS_PER_ANSWER):
-            part = list(ids[start : start + ROWS_PER_ANSWER])
+            part = [engine_id(name) for name in ids[start : start + ROWS_PER_ANSWER]]
             records = self._connection.rows(
                 self.name,
                 lambda c, p=part: c.retrieve(self.name, p, with_payload=True),  # type: ignore[misc]
@@ -119,10 +119,11 @@ class ServerBank(Bank):
     def scroll(
         self, limit: int, offset: str | None = None, with_vectors: bool = False
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
-        """See :meth:`Bank.scroll`."""
+        """See :meth:`Bank.scroll`; as many rows per page as the server allows."""
+        size, start = min(limit, self._read_limits().hits or limit), None if offset is None else engine_id(offset)
         records, following = self._connection.rows(
             self.name,
-            lambda c: c.scroll(self.name, limit=limit, offset=offset, with_payload=True, with_vectors=with_vectors),
+            lambda c: c.scroll(self.name, limit=size, offset=start, with_payload=True, with_vectors=with_vectors),
         )
         rows: list[tuple[str, Floats | None, dict[str, Any]]] = [
             (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, r.payload or {})
