@@ -1,9 +1,9 @@
 """Kill an ingest again and again, in every phase, and compare what it ends with.
 
-    python -m benchmarks.kill_ingest --model MODEL --corpus FILE [--kills 200] [--layers 1,2]
+    python -m benchmarks.kill_ingest --model MODEL --corpus FILE [--kills 200] [--layers 1,2] [--writers 2]
 
 The same ingest runs until it has been killed so many times (``kill -9``), at random moments of a
-phase drawn at random: the process alone, the process that writes for it alone, or both at once.
+phase drawn at random: the process alone, one of the processes that write for it, or all at once.
 Every completed bank is compared with one that was never interrupted: ids, payloads, vectors, bit
 for bit. The moments and victims are drawn from ``--seed``; what they hit depends on the machine.
 """
@@ -27,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PHASES = ("Reading", "Collecting", "Writer", "Encoding", "Flush", "Indexing")
-VICTIMS = ("process", "writer", "both")
+VICTIMS = ("process", "writer", "all")
 # One process loads the model and forks a fresh one for every attempt: no import, no load, no waiting.
 # It never opens a shard itself.
 SERVER = """
@@ -53,7 +53,7 @@ begin, flush = EmbeddedWriter.__init__, EmbeddedWriter.flush
 def opened(self, *args, **options):
     say("phase", "Writer")
     begin(self, *args, **options)
-    say("writer", self._process.pid)
+    say("writers", *self.pids)
 def flushed(self, plan=None):
     say("phase", "Flush")
     flush(self, plan)
@@ -110,6 +110,7 @@ class Ingester:
         dtype: of the forward pass.
         contexts: contexts per token.
         batch: tokens per batch; small ones make many moments.
+        writers: processes that write.
     """
 
     model: Path
@@ -118,6 +119,7 @@ class Ingester:
     dtype: str = "float32"
     contexts: int = 60
     batch: int = 15
+    writers: int = 2
     _process: subprocess.Popen[str] | None = field(default=None, repr=False)
     _said: bytes = field(default=b"", repr=False)
 
@@ -125,6 +127,7 @@ class Ingester:
         """Load the model."""
         words = [self.model, self.corpus, self.layers, self.dtype, self.contexts, self.batch]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        env["LENSBANK_WRITERS"] = str(self.writers)
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVER, *map(str, words)],
             env=env,
@@ -144,20 +147,35 @@ class Ingester:
             self._process.wait(60)
             self._process.stdout.close()
 
-    def run(self, folder: Path, phase: str | None = None, delay: float = 0.0, victim: str = "process") -> Attempt:
+    def run(
+        self,
+        folder: Path,
+        phase: str | None = None,
+        delay: float = 0.0,
+        victim: str = "process",
+        which: float = 0.0,
+    ) -> Attempt:
         """One attempt; killed ``delay`` seconds after ``phase`` was reached, unless it ends before.
+
+        Args:
+            folder: of the store.
+            phase: when to kill.
+            delay: seconds after that.
+            victim: what to kill.
+            which: of several processes that write, 0 to 1.
 
         Raises:
             RuntimeError: it hangs.
         """
         assert self._process and self._process.stdin
         self._process.stdin.write(f"{folder}\n")
-        attempt, pid, writer, armed = Attempt(), 0, 0, False
+        attempt, pid, armed = Attempt(), 0, False
+        writers: list[int] = []
         for kind, *rest in self._lines(120):
             if kind == "pid":
                 pid = int(rest[0])
-            elif kind == "writer":
-                writer = int(rest[0])
+            elif kind == "writers":
+                writers = [int(one) for one in rest]
             elif kind == "complete":
                 attempt.complete, attempt.tokens = True, int(rest[0])
             elif kind == "failed":
@@ -167,15 +185,16 @@ class Ingester:
             if kind == "phase" and rest[0] == phase and not armed:
                 armed = True
                 time.sleep(delay)
-                if self._kill(pid, writer, victim):
+                if self._kill(pid, writers, victim, which):
                     attempt.phase, attempt.victim = phase, victim
-        if writer:
+        for writer in writers:
             _wait_until_gone(writer)
         return attempt
 
     @staticmethod
-    def _kill(pid: int, writer: int, victim: str) -> bool:
-        chosen = {"process": [pid], "writer": [writer], "both": [pid, writer]}[victim] if writer else [pid]
+    def _kill(pid: int, writers: list[int], victim: str, which: float) -> bool:
+        one = [writers[int(which * len(writers))]] if writers else [pid]
+        chosen = {"process": [pid], "writer": one, "all": [pid, *writers]}[victim]
         killed = False
         for number in chosen:
             try:
@@ -234,7 +253,7 @@ def torture(ingester: Ingester, folder: Path, kills: int, seed: int) -> Iterator
         phase, victim = choose.choice(PHASES), choose.choice(VICTIMS)
         delay = choose.random() ** 2 * (1.0 if phase == "Encoding" else 0.15)
         store = folder / f"store-{number}"
-        attempt = ingester.run(store, phase, delay, victim)
+        attempt = ingester.run(store, phase, delay, victim, choose.random())
         done += attempt.phase is not None
         yield attempt, store
         number += attempt.complete
@@ -252,11 +271,12 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--contexts", type=int, default=60)
     parser.add_argument("--batch-tokens", type=int, default=15)
+    parser.add_argument("--writers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     hits: Counter[str] = Counter()
     completed = different = 0
-    settings = (options.layers, options.dtype, options.contexts, options.batch_tokens)
+    settings = (options.layers, options.dtype, options.contexts, options.batch_tokens, options.writers)
     with tempfile.TemporaryDirectory() as name, Ingester(options.model, options.corpus, *settings) as ingester:
         folder = Path(name)
         ingester.run(folder / "whole")

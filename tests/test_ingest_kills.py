@@ -1,4 +1,4 @@
-"""`kill -9` at thirty random moments: the bank ends as if nothing had happened."""
+"""`kill -9` at thirty random moments: the bank ends as if nothing had happened. Each bank has a writing process."""
 
 import random
 

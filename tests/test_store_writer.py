@@ -24,7 +24,7 @@ from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.locks import BankLock
 from lensbank.store.embedded.store import EmbeddedStore
 
-SETTINGS = EngineSettings(batch_rows=100)
+SETTINGS = EngineSettings(batch_rows=100, writers=2)  # each of the two banks has a process of its own
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def script(tmp_path, body, *, preexec=None):
         from lensbank.store.embedded.store import EmbeddedStore
         from lensbank.store.embedded.engine import EngineSettings
         rows = Rows(600)
-        store = EmbeddedStore(Path(sys.argv[1]), EngineSettings(batch_rows=100))
+        store = EmbeddedStore(Path(sys.argv[1]), EngineSettings(batch_rows=100, writers=2))
         def say(*words): print(*words, flush=True)
     """
     path = tmp_path / "program.py"
@@ -105,14 +105,15 @@ def test_what_was_flushed_survives_the_death_of_both(tmp_path, rows):
         rows.put(writer, 0, 250)
         writer.flush()
         rows.put(writer, 250, 500)  # never acknowledged
-        say(writer._process.pid)
+        say(*writer.pids)
         time.sleep(60)
     """
     with script(tmp_path, body) as parent:
-        child = int(parent.stdout.readline())
-        os.kill(child, signal.SIGKILL)
+        children = list(map(int, parent.stdout.readline().split()))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
         parent.kill()
-    assert gone(child)
+    assert len(children) == 2 and all(map(gone, children))
     store = EmbeddedStore(tmp_path / "store", SETTINGS)
     for layer in (4, 5):
         found = stored(store, rows, layer)
@@ -125,18 +126,18 @@ def test_what_was_flushed_survives_the_death_of_both(tmp_path, rows):
     assert stored(store, rows) == set(rows.ids)
 
 
-def test_the_child_ends_with_its_parent(tmp_path, rows):
+def test_the_children_end_with_their_parent(tmp_path, rows):
     body = """
         writer = store.writer(rows.identities(), "/model")
         rows.put(writer, 0, 300)
         writer.flush()
-        say(writer._process.pid)
+        say(*writer.pids)
         time.sleep(60)
     """
     with script(tmp_path, body) as parent:
-        child = int(parent.stdout.readline())
+        children = list(map(int, parent.stdout.readline().split()))
         parent.kill()
-    assert gone(child)
+    assert len(children) == 2 and all(map(gone, children))
     store = EmbeddedStore(tmp_path / "store", SETTINGS)
     assert stored(store, rows) == set(rows.ids[:300])  # and nothing is locked any more
 
@@ -187,7 +188,7 @@ def test_a_script_needs_no_main_guard_and_its_imports_stay_its_own(tmp_path):
         say("main runs as", __name__)
         with store.writer(rows.identities(), "/model") as writer:
             rows.put(writer)
-            maps = Path(f"/proc/{writer._process.pid}/maps").read_text()
+            maps = Path(f"/proc/{writer.pids[0]}/maps").read_text()
             say("numpy" in Path("/proc/self/maps").read_text(), "numpy" in maps, "torch" in maps)
             writer.finish(CORPUS)
         say(store.list()[0].rows)
@@ -203,6 +204,7 @@ def test_a_program_that_forgets_the_writer_can_end(tmp_path):
     assert parent.returncode == 0 and err == ""
 
 
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     ("number", "kind", "text"),
     [
@@ -210,12 +212,13 @@ def test_a_program_that_forgets_the_writer_can_end(tmp_path):
         (signal.SIGBUS, StoreFullError, "disk became full"),
     ],
 )
-def test_a_dead_child_is_an_error_everywhere(store, rows, number, kind, text):
+def test_a_dead_child_is_an_error_everywhere(store, rows, number, kind, text, which):
     writer = store.writer(rows.identities(), "/model")
     rows.put(writer, 0, 100)
     writer.flush()
-    os.kill(writer._process.pid, number)
-    with pytest.raises(kind, match=text):
+    os.kill(writer.pids[which], number)
+    name = rows.identities()[which].name()  # the bank that it wrote
+    with pytest.raises(kind, match=f"{name} in .*{text}|{text} .*{name}"):
         for _ in range(50):
             rows.put(writer)
     for work in (writer.flush, lambda: writer.finish(CORPUS), lambda: rows.put(writer)):
@@ -223,7 +226,14 @@ def test_a_dead_child_is_an_error_everywhere(store, rows, number, kind, text):
             work()
     writer.close()
     writer.abort()
-    assert set(rows.ids[:100]) <= stored(store, rows)
+    assert all(map(gone, writer.pids))
+    assert [info.record.state for info in store.list()] == ["building"] * 2
+    for layer in (4, 5):
+        assert set(rows.ids[:100]) <= stored(store, rows, layer)
+    with store.writer(rows.identities(), "/model") as again:
+        rows.put(again)
+        again.finish(CORPUS)
+    assert stored(store, rows, 4) == stored(store, rows, 5) == set(rows.ids)
 
 
 def test_two_writers_are_refused_with_the_first_ones_process(store, rows):
@@ -263,7 +273,7 @@ def test_an_exception_in_the_block_stops_at_once_and_keeps_what_was_flushed(stor
         writer.flush()
         rows.put(writer, 130)
         raise RuntimeError("mine")
-    assert gone(writer._process.pid or 0)
+    assert all(map(gone, writer.pids))
     assert set(rows.ids[:130]) <= stored(store, rows)
 
 
@@ -434,9 +444,10 @@ def test_progress_of_the_index_ends_at_the_whole(store, rows):
     assert seen == [(600, 1200), (1200, 1200)]
 
 
-def test_put_waits_where_storing_is_behind(store, rows):
+@pytest.mark.parametrize("which", [0, 1])
+def test_put_waits_where_storing_is_behind(store, rows, which):
     with store.writer(rows.identities(), "/model") as writer:
-        os.kill(writer._process.pid, signal.SIGSTOP)
+        os.kill(writer.pids[which], signal.SIGSTOP)
         try:
             # Slots for 4 x 100 rows, and nobody empties them.
             rows.put(writer, 0, 400)
@@ -447,10 +458,10 @@ def test_put_waits_where_storing_is_behind(store, rows):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            os.kill(writer._process.pid, signal.SIGCONT)
+            os.kill(writer.pids[which], signal.SIGCONT)
         rows.put(writer, 400, 600)
         writer.finish(CORPUS)
-    assert stored(store, rows) == set(rows.ids)
+    assert stored(store, rows, 4) == stored(store, rows, 5) == set(rows.ids)
 
 
 def test_too_little_space_is_found_before_anything_is_written(tmp_path, rows):

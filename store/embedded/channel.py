@@ -1,7 +1,7 @@
-"""What the writing process and its parent share: a block of memory in slots, and small messages.
+"""What the writing processes and their parent share: a block of memory in slots, and small messages.
 
-The block is anonymous (unlinked while both have it open), so nothing is left behind however
-either of them ends, and it goes to a temporary file where ``/dev/shm`` is too small.
+The block is anonymous (unlinked while all have it open), so nothing is left behind however
+any of them ends, and it goes to a temporary file where ``/dev/shm`` is too small.
 """
 
 from __future__ import annotations
@@ -57,6 +57,15 @@ class SlotLayout:
         """Bytes of the block."""
         return self.slots * self.slot_bytes
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes on the disk: float32, its 4-bit copy, payload and indexes."""
+        return self.dim * 5 + 768
+
+    def indexing_bytes(self, rows: int) -> int:
+        """Bytes that indexing takes on the disk: it copies a segment before it lets go of the old one."""
+        return rows * self.row_bytes * 5 // 4
+
     def vectors(self, block: memoryview, slot: int, layer: int) -> memoryview:
         """Bytes of ``[rows, dim]`` float32 of one bank."""
         size = self.rows * self.dim * _FLOAT
@@ -77,11 +86,13 @@ class SlotLayout:
 
 @dataclass(frozen=True, slots=True)
 class WriterTask:
-    """What the writing process is asked to do.
+    """What one writing process is asked to do.
 
     Attributes:
         root: the store's folder.
-        identities: of the banks, in the order of the layout's layers.
+        identities: of the banks that it writes.
+        places: of these banks in the layout.
+        processes: that write together, each its own banks.
         source: for new records.
         expected_rows: per bank, where known.
         settings: of the engine.
@@ -92,6 +103,8 @@ class WriterTask:
 
     root: str
     identities: tuple[BankIdentity, ...]
+    places: tuple[int, ...]
+    processes: int
     source: str
     expected_rows: int | None
     settings: EngineSettings

@@ -51,6 +51,8 @@ class EngineSettings:
             what a filtered search leads along: 0 builds faster and loses most of it (docs/storage.md).
         quantized_bits: of the copies that approximate search scans: 1, 2, 4, 8; 0 for none.
         reserve_bytes: free disk space to leave.
+        writers: processes that write together; ``None`` for what suits the machine
+            (:func:`store.embedded.resources.writing_processes`).
     """
 
     batch_rows: int = 1000
@@ -68,6 +70,7 @@ class EngineSettings:
     graph_payload_links: int | None = None
     quantized_bits: int = 4
     reserve_bytes: int = 128 << 20
+    writers: int | None = None
 
     def segments(self, expected_rows: int | None) -> int:
         """Indexed segments to aim for: a query batch uses one core per segment."""

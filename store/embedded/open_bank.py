@@ -44,39 +44,45 @@ class OpenBank:
 
     Raises:
         StoreLockedError: another process has it.
-        StoreError: its folder is not a bank's.
-        BankMismatchError: it was made in another way.
-        BankIncompleteError: it waits for the rest of something else.
         OSError: its folder cannot be made.
     """
 
     def __init__(self, root: Path, identity: BankIdentity, task: WriterTask) -> None:
-        """Lock and check, changing nothing that exists."""
+        """Lock, and look at nothing."""
         self.identity = identity
         self.folder = root / identity.name()
         self.shard: qdrant_edge.EdgeShard | None = None
+        self.sidecar: Sidecar
         self.listed: str | None = None  # digest of the list of the finished shard's files
+        self.rows = 0  # stored and put; a row put again counts again
         self.waiting = 0  # rows put since the last optimise
         self.fresh = not self.folder.exists()
         self.lock = _lock(self.folder, task.owner)
-        try:
-            found = read_sidecar(self.folder)
-            if found is not None:
-                found.record.identity.require_match(identity)
-                self._require_whole(found)
-                found = replace(found, record=begun(self.folder.name, found.record, task.plan, self._is_empty(found)))
-            elif set(os.listdir(self.folder)) - {LOCK_FILE}:
-                raise StoreError(
-                    f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
-                )
-            self.fresh = found is None
-            self.sidecar = found or Sidecar(new_record(identity, task.source, task.plan))
-            self.rows = self.sidecar.rows  # stored and put; a row put again counts again
-            # Whether rows may be there that are also other corpora's.
-            self._shares = task.plan is not None and bool(self.sidecar.record.corpora)
-        except BaseException:
-            self.release()
-            raise
+        self._task = task
+        self._shares = False  # whether rows may be there that are also other corpora's
+
+    def check(self) -> None:
+        """Read the record and compare it with what is to be written, changing nothing that exists.
+
+        Raises:
+            StoreError: its folder is not a bank's.
+            BankMismatchError: it was made in another way.
+            BankIncompleteError: it waits for the rest of something else.
+        """
+        task = self._task
+        found = read_sidecar(self.folder)
+        if found is not None:
+            found.record.identity.require_match(self.identity)
+            self._require_whole(found)
+            found = replace(found, record=begun(self.folder.name, found.record, task.plan, self._is_empty(found)))
+        elif set(os.listdir(self.folder)) - {LOCK_FILE}:
+            raise StoreError(
+                f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
+            )
+        self.fresh = found is None
+        self.sidecar = found or Sidecar(new_record(self.identity, task.source, task.plan))
+        self.rows = self.sidecar.rows
+        self._shares = task.plan is not None and bool(self.sidecar.record.corpora)
 
     def _is_empty(self, found: Sidecar) -> Callable[[], bool]:
         """Asks the shard itself, since a record may be older than it."""

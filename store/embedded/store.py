@@ -28,6 +28,7 @@ from .bank import EmbeddedBank
 from .disk import disk_bytes, store_error
 from .engine import EngineSettings
 from .locks import BankLock
+from .resources import writing_processes
 
 _DROPPED = ".dropped-"
 _FILES = "files damaged"
@@ -57,7 +58,10 @@ class EmbeddedStore(Store):
         Raises:
             BankNotFoundError: there is no such folder, and ``create`` is false.
             StoreError: it is no folder, or cannot be made.
+            UsageError: the environment asks for no number of writing processes.
         """
+        if create:
+            writing_processes(1)  # said before a model is loaded
         root = root.expanduser().absolute()
         try:
             if create:

@@ -1,4 +1,4 @@
-"""The writing process: owns the shards of the banks being written, and does as it is told.
+"""A writing process: owns the shards of some of the banks being written, and does as it is told.
 
 It is spawned, never forked, and imports neither torch nor numpy. Ctrl-C in a terminal reaches it,
 too, as does a batch system's SIGTERM; it ignores both and finishes what it was given, since its
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -33,7 +33,7 @@ _PARENT_CHECK_SECONDS = 2.0
 
 
 def run(pipe: Connection, block: Any, task: WriterTask) -> None:
-    """Entry of the writing process.
+    """Entry of a writing process.
 
     Args:
         pipe: messages from and to the parent.
@@ -46,7 +46,6 @@ def run(pipe: Connection, block: Any, task: WriterTask) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     worker = Worker(pipe, memoryview(block).cast("B"), task)
     try:
-        worker.start()
         worker.serve()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone; nobody is left to tell
@@ -59,7 +58,7 @@ def run(pipe: Connection, block: Any, task: WriterTask) -> None:
 
 
 class Worker:
-    """The loop of the writing process."""
+    """The loop of a writing process; every request but ``put`` is answered once it is done."""
 
     def __init__(self, pipe: Connection, block: memoryview, task: WriterTask) -> None:
         """Nothing is touched yet."""
@@ -68,36 +67,64 @@ class Worker:
         self._task = task
         self._root = Path(task.root)
         self._banks: list[OpenBank] = []
-        self._row_bytes = task.layout.dim * 5 + 768  # float32, its 4-bit copy, payload and indexes
+        self._begun = False
+        self._together = len(task.identities)
 
-    def start(self) -> None:
-        """Lock all banks, then open them, then tell the parent."""
+    def lock(self) -> None:
+        """Lock all banks."""
         self._require_free(0)
         for identity in self._task.identities:
             self._banks.append(OpenBank(self._root, identity, self._task))
-        self._shape()
+
+    def look(self) -> int:
+        """Check and open all banks, changing nothing.
+
+        Returns:
+            The most rows that one holds.
+        """
+        for bank in self._banks:
+            bank.check()
         for bank in self._banks:
             bank.open()
-        for bank in self._banks:
-            bank.begin(self._task.settings, self._growing)
-        sync_folder(self._root)
-        plans = [plan for bank in self._banks if (plan := bank.sidecar.record.plan) is not None]
-        self._pipe.send(("ready", min(plans, key=lambda plan: plan.done, default=None)))
+        return max(bank.rows for bank in self._banks)
 
-    def _shape(self) -> None:
-        """Choose segments and portions: for the rows to come, or those there where they are more."""
-        settings, rows = self._task.settings, self._task.expected_rows
-        if rows is not None:
-            rows = max(rows, *(bank.rows for bank in self._banks))
+    def begin(self, rows: int | None, together: int) -> PlanRecord | None:
+        """Make all banks ready for rows.
+
+        Args:
+            rows: that the largest bank will hold, where that is known.
+            together: banks that are written, by all processes.
+
+        Returns:
+            The plan of the bank that is furthest behind.
+        """
+        self._begun, self._together = True, together
+        settings = self._task.settings
         self._segments = settings.segments(rows)
         per_segment = settings.optimize_rows if rows is None else max(1, -(-rows // self._segments))
-        self._optimize_every = min(per_segment, max(1, settings.growing_rows // len(self._banks)))
+        self._optimize_every = min(per_segment, max(1, settings.growing_rows // together))
         in_portions = rows is None or self._optimize_every < per_segment
-        # While writing; finish() merges them.
+        # While writing; index() merges them.
         self._growing = max(self._segments, settings.writing_segments) if in_portions else self._segments
+        for bank in self._banks:
+            bank.begin(settings, self._growing)
+        sync_folder(self._root)
+        plans = [plan for bank in self._banks if (plan := bank.sidecar.record.plan) is not None]
+        return min(plans, key=lambda plan: plan.done, default=None)
 
     def serve(self) -> None:
         """Do what the parent says until it says close, or is gone."""
+        requests: dict[str, Callable[..., Any]] = {
+            "lock": self.lock,
+            "look": self.look,
+            "begin": self.begin,
+            "flush": self.flush,
+            "missing": self.missing,
+            "settle": self.settle,
+            "index": self.index,
+            "seal": self.seal,
+            "complete": self.complete,
+        }
         while True:
             while not self._pipe.poll(_PARENT_CHECK_SECONDS):
                 # A pipe end that another child of the parent inherited would hide its death.
@@ -106,22 +133,19 @@ class Worker:
             kind, *arguments = self._pipe.recv()
             if kind == "put":
                 self._put(*arguments)
-            elif kind == "flush":
-                number, plan = arguments
-                self._flush(plan)
-                self._pipe.send(("done", number))
-            elif kind == "missing":
-                number, ids = arguments
-                self._pipe.send(("done", number, max(len(ids) - engine.count_ids(b.need(), ids) for b in self._banks)))
-            elif kind == "finish":
-                number, *rest = arguments
-                self._finish(*rest)
-                self._pipe.send(("done", number))
-            else:
-                self._flush()
-                self.close()
-                self._pipe.send(("done", *arguments))
+                continue
+            number, *rest = arguments
+            if kind == "close":
+                self.leave()
+                self._pipe.send(("done", number, None))
                 return
+            self._pipe.send(("done", number, requests[kind](*rest)))
+
+    def leave(self) -> None:
+        """Store what was put, and let go."""
+        if self._begun:
+            self.flush()
+        self.close()
 
     def close(self) -> None:
         """Let go of all banks; harmless when repeated."""
@@ -130,9 +154,9 @@ class Worker:
 
     def _put(self, slot: int, count: int, blob: int | bytes) -> None:
         layout = self._task.layout
-        self._require_free(count * self._row_bytes * len(self._banks))
+        self._require_free(count * layout.row_bytes * self._together)
         rows = pickle.loads(blob if isinstance(blob, bytes) else layout.blob(self._block, slot)[:blob])
-        for index, bank in enumerate(self._banks):
+        for index, bank in zip(self._task.places, self._banks, strict=True):
             vectors = layout.vectors(self._block, slot, index)
             norms = layout.norms(self._block, slot, index).cast("f")
             try:
@@ -147,15 +171,14 @@ class Worker:
             # (Where a corpus is added to a bank, the bank has as many rows as expected long before.)
             due = self._optimize_every * (2 if self._has_all(bank) else 1)
             if bank.waiting >= due:
-                self._optimize(bank)
+                self._optimize(bank, self._task.processes)
 
     def _has_all(self, bank: OpenBank) -> bool:
         expected = self._task.expected_rows
         return expected is not None and bank.rows >= expected
 
-    def _optimize(self, bank: OpenBank) -> None:
-        # Indexing copies a segment before it lets go of the old one.
-        self._require_free(bank.waiting * self._row_bytes * 5 // 4)
+    def _optimize(self, bank: OpenBank, beside: int) -> None:
+        self._require_free(self._task.layout.indexing_bytes(bank.waiting) * beside)
         try:
             bank.need().optimize()
         except Exception as error:
@@ -165,29 +188,52 @@ class Worker:
         bank.flush()
         return_freed_memory()
 
-    def _flush(self, plan: PlanRecord | None = None) -> None:
+    def flush(self, plan: PlanRecord | None = None) -> None:
+        """Make all rows durable; see :meth:`store.embedded.open_bank.OpenBank.flush`."""
         for bank in self._banks:
             bank.flush(plan)
 
-    def _finish(self, corpora: Sequence[CorpusRecord], index: bool, graph: bool | None) -> None:
-        self._flush()
-        held = [self._settled(bank, corpora) for bank in self._banks]
-        total = sum(bank.sidecar.rows for bank in self._banks)
-        done = 0
-        for bank in self._banks:
-            if index:
-                try:
-                    self._index(
-                        bank, bank.sidecar.rows >= self._task.settings.graph_from_rows if graph is None else graph
-                    )
-                except Exception as error:
-                    raise store_error(error, bank.folder) from error
-            done += bank.sidecar.rows
-            self._pipe.send(("progress", done, total))
+    def missing(self, ids: Sequence[str]) -> int:
+        """The most of these rows that one bank lacks."""
+        return max(len(ids) - engine.count_ids(bank.need(), ids) for bank in self._banks)
+
+    def settle(self, corpora: Sequence[CorpusRecord]) -> list[int]:
+        """Flush, and compare what is there with what should be.
+
+        Returns:
+            Rows of each bank.
+
+        Raises:
+            BankIncompleteError: one holds other rows; its record says that it is not finished.
+        """
+        self.flush()
+        self._held = [self._settled(bank, corpora) for bank in self._banks]
+        return [bank.sidecar.rows for bank in self._banks]
+
+    def index(self, number: int, graph: bool | None, beside: int) -> None:
+        """Index one bank.
+
+        Args:
+            number: of the bank among this process's.
+            graph: whether with an HNSW graph; ``None`` where it is large.
+            beside: banks that are indexed at the same time, this one included.
+        """
+        bank = self._banks[number]
+        if graph is None:
+            graph = bank.sidecar.rows >= self._task.settings.graph_from_rows
+        try:
+            self._index(bank, graph, beside)
+        except Exception as error:
+            raise store_error(error, bank.folder) from error
+
+    def seal(self) -> None:
+        """Close the shards and list their files; the records wait."""
         for bank in self._banks:
             bank.settle()
-        # Records last and together: an interruption leaves all banks building, not some.
-        for bank, written in zip(self._banks, held, strict=True):
+
+    def complete(self) -> None:
+        """Write the records of finished banks."""
+        for bank, written in zip(self._banks, self._held, strict=True):
             try:
                 record = finished(bank.sidecar.record, written)
                 bank.keep(replace(bank.sidecar, record=record, manifest=bank.listed))
@@ -213,7 +259,7 @@ class Worker:
             raise settled.error
         return settled.corpora
 
-    def _index(self, bank: OpenBank, graph: bool) -> None:
+    def _index(self, bank: OpenBank, graph: bool, beside: int) -> None:
         had_graph = bank.sidecar.index == "graph"
         if graph != had_graph or self._growing != self._segments:
             bank.need().close()
@@ -221,7 +267,7 @@ class Worker:
                 bank.folder / SHARD_DIR, bank.identity, self._task.settings, self._segments, graph
             )
             bank.waiting = bank.sidecar.rows
-        self._optimize(bank)
+        self._optimize(bank, beside)
         indexed = bank.need().info().indexed_vectors_count > 0
         bank.keep(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
 

@@ -1,8 +1,9 @@
-"""Writing embedded banks from a process of its own, fed through shared memory.
+"""Writing embedded banks from processes of their own, fed through shared memory.
 
 The engine holds Python's global lock while it works, so in the parent it would stop the forward
-passes that make the rows. The child is spawned (a forked one would inherit the engine's and
-torch's threads in a state they cannot go on from). It does not import the parent's main module,
+passes that make the rows, and one process does not keep up with a GPU. Each child owns some of the
+banks and reads the same memory. The children are spawned (a forked one would inherit the engine's and
+torch's threads in a state they cannot go on from). They do not import the parent's main module,
 so a script that uses this needs no ``if __name__ == "__main__"`` guard.
 """
 
@@ -11,34 +12,28 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
-import signal
 import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
-from multiprocessing import connection, get_context
-from multiprocessing.context import SpawnProcess
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...schemas import errors
 from ...schemas.collection import BankIdentity, CorpusRecord
-from ...schemas.errors import StoreError, StoreFullError
+from ...schemas.errors import StoreError
 from ...schemas.plans import PlanRecord
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
-from . import worker
 from .channel import SlotLayout, WriterTask
+from .crew import Crew
 from .disk import require_free, store_error
 from .engine import EngineSettings
-from .processes import spawning, uninterrupted
+from .processes import uninterrupted
+from .resources import writing_processes
 
 if TYPE_CHECKING:
     from ..base import Floats
-
-_CLEANUP_SECONDS = 10
-_AGAIN = "Run the same command again: it goes on from what was stored last."
 
 
 class EmbeddedWriter(BankWriter):
@@ -53,55 +48,56 @@ class EmbeddedWriter(BankWriter):
         settings: EngineSettings | None = None,
         plan: PlanRecord | None = None,
     ) -> None:
-        """Start the child and wait until it has all banks open.
+        """Start the children and wait until they have all banks open.
 
         Raises:
             ValueError: no identities, two of one layer, or of different widths.
+            UsageError: the environment asks for no number of processes.
             StoreError: see :meth:`store.base.Store.writer`.
         """
-        self.plan = plan
         self._layers = {identity.layer: index for index, identity in enumerate(identities)}
         self._dim = one_width(identities)
         self._root = root
-        self._names = [identity.name() for identity in identities]
-        settings = settings or EngineSettings()
-        self._layout = SlotLayout.fitting(len(identities), self._dim, settings)
-        require_free(root, settings.reserve_bytes)
+        self._settings = settings or EngineSettings()
+        self._layout = SlotLayout.fitting(len(identities), self._dim, self._settings)
+        require_free(root, self._settings.reserve_bytes)
+        self._free = list(range(self._layout.slots))
+        self._slot: int | None = None  # the one being filled ...
+        self._rows: list[tuple[str, dict[str, Any]]] = []  # ... and its ids and payloads
+        self._closed = False
+        self._crew = Crew(self._free.append)
+        try:
+            self._start(identities, source, expected_rows, plan)
+            plans = [one for one in self._crew.begin(expected_rows, len(identities)) if one is not None]
+        except BaseException:
+            self.abort()
+            raise
+        #: As far as all banks have come with it.
+        self.plan = min(plans, key=lambda one: one.done, default=None)
+
+    def _start(
+        self, identities: Sequence[BankIdentity], source: str, expected_rows: int | None, plan: PlanRecord | None
+    ) -> None:
         context = get_context("spawn")
+        count = writing_processes(len(identities), self._settings.writers)
         try:
             block = context.RawArray(ctypes.c_ubyte, self._layout.total_bytes)
         except OSError as error:
             raise store_error(error, Path(tempfile.gettempdir())) from error
         self._block = memoryview(block).cast("B")
-        self._pipe, theirs = context.Pipe()
-        task = WriterTask(
-            str(root), tuple(identities), source, expected_rows, settings, self._layout, os.getpid(), plan
-        )
-        # A daemon: a program that forgets to close the writer must still be able to end.
-        self._process = context.Process(
-            target=worker.run, args=(theirs, block, task), name="lensbank-writer", daemon=True
-        )
-        # At exit multiprocessing sends its daemons SIGTERM, which the child ignores, and waits.
-        self._at_exit = weakref.finalize(self, _kill, self._process)
-        self._free = list(range(self._layout.slots))
-        self._slot: int | None = None  # the one being filled ...
-        self._rows: list[tuple[str, dict[str, Any]]] = []  # ... and its ids and payloads
-        self._number = 0
-        self._done = 0
-        self._answer: Any = None
-        self._ready = False
-        self._progress: OnIndexed | None = None
-        self._failure: StoreError | None = None
-        self._closed = False
-        try:
-            with uninterrupted(), spawning():
-                self._process.start()
-            theirs.close()
-            while not self._ready:
-                self._receive()
-        except BaseException:
-            self.abort()
-            raise
+        for first in range(count):
+            places = tuple(range(first, len(identities), count))
+            own = tuple(identities[place] for place in places)
+            task = WriterTask(
+                str(self._root), own, places, count, source, expected_rows, self._settings, self._layout,
+                os.getpid(), plan,
+            )  # fmt: skip
+            self._crew.start(context, block, task)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the processes that write."""
+        return self._crew.pids
 
     def put(
         self,
@@ -128,18 +124,17 @@ class EmbeddedWriter(BankWriter):
                 start += count
                 if len(self._rows) == self._layout.rows:
                     self._send_slot()
-        self._drain()
+        self._crew.drain()
 
     def flush(self, plan: PlanRecord | None = None) -> None:
-        """See :meth:`store.writing.BankWriter.flush`."""
+        """See :meth:`store.writing.BankWriter.flush`. Returns when all children have done it."""
         self._require_open()
         self._ask("flush", plan)
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""
         self._require_open()
-        self._ask("missing", list(dict.fromkeys(ids)))
-        return int(self._answer)
+        return int(max(self._ask("missing", list(dict.fromkeys(ids)))))
 
     def finish(
         self,
@@ -150,46 +145,45 @@ class EmbeddedWriter(BankWriter):
     ) -> None:
         """See :meth:`store.writing.BankWriter.finish`."""
         self._require_open()
-        self._progress = progress
-        self._ask("finish", (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora), index, graph)
+        rows = self._ask("settle", (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora))
+        if index:
+            self._crew.index(rows, graph, self._layout, self._settings, progress or (lambda done, total: None))
+        elif progress is not None:
+            progress(sum(map(sum, rows)), sum(map(sum, rows)))
+        self._ask("seal")
+        # Records last and together: an interruption leaves all banks building, not some.
+        self._ask("complete")
         self.close()
 
     def abort(self) -> None:
-        """See :meth:`store.writing.BankWriter.abort`. To kill the child is safe: only a flush acknowledges rows."""
+        """See :meth:`store.writing.BankWriter.abort`. To kill a child is safe: only a flush acknowledges rows."""
         self._closed = True
-        if self._process.pid is not None:
-            if self._failure is not None:
-                self._process.join(_CLEANUP_SECONDS)  # it has given up by itself, and tidies
-            self._process.kill()
-        self._let_go()
+        self._crew.end()
 
     def close(self) -> None:
         """See :meth:`store.writing.BankWriter.close`."""
         if self._closed:
             return
         try:
-            if self._failure is None:
+            if self._crew.failure is None:
                 self._ask("close")
         finally:
             self._closed = True
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._process.pid is not None:
-            self._process.join()
-        self._at_exit.detach()
-        self._pipe.close()
+            if self._crew.failure is None:
+                self._crew.let_go()
+            else:
+                self._crew.end()
 
     def _require_open(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self._crew.failure is not None:
+            raise self._crew.failure
         if self._closed:
             raise StoreError("The writer is closed.", "Open another one.")
 
     def _take_slot(self) -> int:
-        self._drain()
+        self._crew.drain()
         while not self._free:
-            self._receive()
+            self._crew.receive()
         return self._free.pop()
 
     def _fill(
@@ -219,75 +213,10 @@ class EmbeddedWriter(BankWriter):
             room[: len(data)] = data
         slot, count = self._slot, len(self._rows)
         self._slot, self._rows = None, []
-        self._tell("put", slot, count, len(data) if fits else data)
+        self._crew.hand_over(slot, count, len(data) if fits else data)
 
-    def _ask(self, what: str, *arguments: Any) -> None:
-        """Send what is in hand and a request, and wait for its answer."""
+    def _ask(self, what: str, *arguments: Any) -> list[Any]:
+        """Send what is in hand and a request, and wait until all children have answered."""
         with uninterrupted():
             self._send_slot()
-            self._number += 1
-            number = self._number
-            self._tell(what, number, *arguments)
-        while self._done < number:
-            self._receive()
-
-    def _tell(self, *message: Any) -> None:
-        try:
-            self._pipe.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            while True:  # what it said before it ended says more
-                self._receive()
-
-    def _drain(self) -> None:
-        while self._pipe.poll():
-            self._receive()
-
-    def _receive(self) -> None:
-        """Wait for one message of the child and act on it.
-
-        Raises:
-            StoreError: the child failed or died.
-        """
-        connection.wait([self._pipe, self._process.sentinel])
-        with uninterrupted():
-            try:
-                kind, *rest = self._pipe.recv() if self._pipe.poll() else ("gone",)
-            except (EOFError, ConnectionResetError):
-                kind, rest = "gone", []
-            if kind == "free":
-                self._free.append(rest[0])
-            elif kind == "done":
-                self._done, self._answer = rest[0], rest[1] if len(rest) > 1 else None
-            elif kind == "ready":
-                self._ready, self.plan = True, rest[0]
-            elif kind in ("error", "gone"):
-                self._failure = _revived(*rest) if kind == "error" else self._death()
-        if self._failure is not None:
-            raise self._failure
-        if kind == "progress" and self._progress is not None:
-            self._progress(*rest)
-
-    def _death(self) -> StoreError:
-        self._process.join()
-        code = self._process.exitcode or 0
-        names = f"{', '.join(self._names[:3])}{' ...' if len(self._names) > 3 else ''} in {self._root}"
-        if code == -signal.SIGBUS:  # a memory map that could not get its page
-            return StoreFullError(f"The disk became full while writing {names}.", f"Free some space. {_AGAIN}")
-        if code < 0:
-            cause = " (often a lack of memory)" if code == -signal.SIGKILL else ""
-            return StoreError(
-                f"The process that writes {names} was ended by {signal.Signals(-code).name}{cause}.", _AGAIN
-            )
-        return StoreError(f"The process that writes {names} ended with exit code {code}.", _AGAIN)
-
-
-def _kill(process: SpawnProcess) -> None:
-    """Safe at any moment: no row is acknowledged before a flush."""
-    if process.pid is not None:
-        process.kill()
-
-
-def _revived(name: str, message: str, hint: str) -> StoreError:
-    kind = getattr(errors, name, StoreError)
-    error = kind(message, hint)
-    return error if isinstance(error, StoreError) else StoreError(message, hint)
+        return self._crew.ask(what, *arguments)
