@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from .layers import LanguageModel
@@ -36,11 +37,17 @@ def computation(lm: LanguageModel) -> str:
     float32, as some formats keep them.
     """
     config: Any = lm.module.config
-    values: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
-    kept: dict[str, Any] = _plain(values)
+    values = config.to_dict()
+    kept = effective(values)
     if "dynamic" in json.dumps(kept.get("rope_parameters")):  # stretches with the length that the model was made for
         kept |= {name: values[name] for name in _LENGTHS if name in values}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+
+def effective(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration that may change a state, as JSON types; none depends on how it was loaded."""
+    kept: dict[str, Any] = _plain(json.loads(json.dumps(values, default=str)))
+    return kept
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .configuration import effective
 from .layers import LanguageModel
 from .offload import stored_tensors
 
@@ -20,11 +21,10 @@ SAMPLES = 4096
 def weights_fingerprint(lm: LanguageModel) -> str:
     """Fingerprint of a language model's weights.
 
-    Values are rounded to bfloat16 first, so float32 and bfloat16 loads agree (a float16 load may
-    not: it has rounded before). Names are relative to the language model, so a text LLM and a VLM
-    that holds the same language model agree. So do loads that spread it over devices and disk: tensors are read
-    one at a time. A language model that is quantised as it is loaded has other values; for its fingerprint see
-    :func:`models.loading.load_model`.
+    Values are rounded to bfloat16 first, so float32 and bfloat16 loads agree; one in float16 has rounded its values
+    before, and one that quantises has others: for theirs see :func:`models.loading.load_model`. Names are relative
+    to the language model, so a text LLM and a VLM that holds the same language model agree. So do loads that spread
+    it over devices and disk: tensors are read one at a time.
 
     Returns:
         64 hexadecimal digits: SHA-256 over the name, shape and up to :data:`SAMPLES` values of
@@ -59,44 +59,46 @@ def vision_fingerprints(model: Any, lm: LanguageModel, processor: Any) -> dict[s
         ``weights`` of vision tower and connector, ``processor`` of its settings (sizes, means, resampling, which
         implementation), ``configuration`` of the model's settings outside of the language model; each a SHA-256.
     """
-    inner = {id(module) for part in (lm.module, lm.unembed) for module in part.modules()}
+    inner = tuple(f"{name}." for name, module in model.named_modules() if module in (lm.module, lm.unembed))
     weights = hashlib.sha256()
-    for prefix, module in model.named_modules():
-        if id(module) in inner or any(module.children()):
-            # A module with children may hold tensors of its own, too.
-            own = {} if id(module) in inner else dict(module.named_parameters(prefix, recurse=False))
-            for name, tensor in own.items():
-                if not tensor.is_meta:
-                    weights.update(f"{name} {tuple(tensor.shape)}\n".encode() + _sample(tensor))
-            continue
-        for name, tensor in stored_tensors(module):
-            weights.update(f"{prefix}.{name} {tuple(tensor.shape)}\n".encode() + _sample(tensor))
-    config = model.config.to_dict()
-    outer = {name: value for name, value in config.items() if name not in _ELSEWHERE}
-    parts = {name: _settings(part) for name, part in vars(processor).items() if "tokenizer" not in name}
-    parts["class"] = type(processor).__name__
-    return {"weights": weights.hexdigest(), "processor": _digest(parts), "configuration": _digest(outer)}
+    for name, tensor in stored_tensors(model, besides=inner):
+        weights.update(f"{name} {tuple(tensor.shape)}\n".encode() + _sample(tensor))
+    outer = {name: value for name, value in model.config.to_dict().items() if name not in _LANGUAGE}
+    return {
+        "weights": weights.hexdigest(),
+        "processor": _digest(processor_settings(processor)),
+        "configuration": _digest(effective(outer)),
+    }
 
 
-# The language model's own settings, those of storage, and names: they say nothing of the image's way.
-_ELSEWHERE = ("text_config", "llm_config", "dtype", "torch_dtype", "transformers_version", "_name_or_path",
-              "architectures", "quantization_config", "_attn_implementation", "use_cache")  # fmt: skip
+_LANGUAGE = ("text_config", "llm_config")
+# Text is on record as it is rendered; what would read videos reads no image.
+_NO_PICTURE = ("tokenizer", "chat_template", "video")
+
+
+def processor_settings(processor: Any) -> dict[str, Any]:
+    """What decides how a processor makes an image into pixel values and placeholders; JSON types only."""
+    parts = {name: part for name, part in vars(processor).items() if not any(of in name for of in _NO_PICTURE)}
+    found = {"class": type(processor).__name__, **{name: _settings(part) for name, part in parts.items()}}
+    plain: dict[str, Any] = json.loads(json.dumps(found, sort_keys=True, default=lambda value: type(value).__name__))
+    return plain
 
 
 def _settings(part: Any) -> Any:
-    """Settings of a processor's part as JSON types; what has none of its own is left out."""
-    if part is None or isinstance(part, str | int | float | bool | list | tuple | dict):
+    """Settings of a processor's part; what has none of its own is left out."""
+    if isinstance(part, _PLAIN):
         return part
     if callable(getattr(part, "to_dict", None)):
         return {"class": type(part).__name__, **part.to_dict()}
-    plain = (str, int, float, bool, list, tuple, dict, type(None))
     values = getattr(part, "__dict__", {})
-    return {"class": type(part).__name__, **{name: v for name, v in values.items() if isinstance(v, plain)}}
+    return {"class": type(part).__name__, **{name: v for name, v in values.items() if isinstance(v, _PLAIN)}}
+
+
+_PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 
 
 def _digest(settings: Any) -> str:
-    text = json.dumps(settings, sort_keys=True, default=lambda value: type(value).__name__)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:

@@ -82,7 +82,7 @@ def main_device(device_map: dict[str, Any]) -> torch.device:
 
 
 def onto_disk(model: nn.Module, kept: str) -> dict[str, str]:
-    """A device map that leaves every weight in its file, but those of one part.
+    """A device map that leaves every weight in its file, but those of one part and single tensors around it.
 
     Args:
         model: any load of the model.
@@ -91,8 +91,8 @@ def onto_disk(model: nn.Module, kept: str) -> dict[str, str]:
     found, name, module = {kept: "cpu"}, "", model
     for step in kept.split("."):
         own = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
-        others = [child for child, _ in module.named_children() if child != step]
-        found |= {name + part: "disk" for part in (*own, *others)}
+        found |= {name + part: "cpu" for part in own}  # single tensors: accelerate fetches those of whole modules alone
+        found |= {name + child: "disk" for child, _ in module.named_children() if child != step}
         name, module = f"{name}{step}.", module.get_submodule(step)
     return found
 
@@ -129,14 +129,32 @@ def reloading(compute_dtype: str) -> tuple[str | None, str]:
     return kinds.get(narrow), dtype
 
 
+def require_known(model: nn.Module, device_map: object) -> None:
+    """Refuse a device map with names that the model has not: what they were meant for would lie elsewhere.
+
+    Raises:
+        ModelError: it has some.
+    """
+    if not isinstance(device_map, dict):
+        return
+    known = {name for name, _ in [*model.named_modules(), *model.named_parameters(), *model.named_buffers()]}
+    if odd := [name for name in device_map if name not in known]:
+        parts = ", ".join(name for name, _ in model.named_children())
+        raise ModelError(
+            f"The device map names {', '.join(map(repr, odd[:3]))}, which {type(model).__name__} has not.",
+            f"Its parts are {parts}, and what is in them.",
+        )
+
+
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn accelerate's warning about names that a device map has and the model has not into an error.
+    """Keep accelerate's warnings off the terminal; what a user must know is said in our words.
 
-    What it says of weights that it keeps elsewhere, a user has asked for.
+    What it says of weights that it keeps elsewhere, a user has asked for; for names that no module has, see
+    :func:`require_known`.
     """
     with warnings.catch_warnings(), _quiet("accelerate.big_modeling"):
-        warnings.filterwarnings("error", "The following device_map keys do not match", UserWarning)
+        warnings.filterwarnings("ignore", "The following device_map keys do not match", UserWarning)
         # bitsandbytes', about its own internals; nothing a user could do.
         warnings.filterwarnings("ignore", category=FutureWarning, module="bitsandbytes")
         yield

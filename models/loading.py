@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import transformers
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedConfig,
 )
 
 from ..schemas.collection import BankIdentity
-from ..schemas.errors import ModelError, UnsupportedModelError, UsageError
+from ..schemas.errors import ModelError, UsageError
 from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
 from .fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
 from .large import (
     LargeModel,
-    explained,
     main_device,
-    onto_disk,
     quantisation,
     spread_over,
 )
-from .layers import LanguageModel, find_language_model, require_decoder_only
+from .layers import LanguageModel, find_language_model
 from .loading_errors import check_source, quiet, translated
-from .plausibility import check_numbers, read_configuration, require_fitting, require_match
+from .plausibility import check_numbers, read_configuration
 from .processors import load_processor
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights
+from .weights import as_published, load_weights, rounds_otherwise
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ def load_model(
         processor = _processor(source, place, config, options, need_vision) if is_vlm else None
         if "quantization_config" in spreading and quantisation(config):
             raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
-        model = _load_weights(source, place, config, is_vlm, precision, {**options, **spreading})
+        model = load_weights(source, place, config, is_vlm, precision, {**options, **spreading})
     if hasattr(model, "hf_device_map"):
         where = main_device(model.hf_device_map)
     elif quantisation(model.config) is None and "device_map" not in spreading:
@@ -199,10 +196,10 @@ def load_model(
     lm = find_language_model(model)
     verify_language_model(lm)
     lm = with_own_logits(lm, model)
-    if "quantization_config" in spreading:
-        weights = _published(source, place, model, is_vlm, options)
-    else:
-        weights = weights_fingerprint(lm)
+    other = "quantization_config" in spreading or rounds_otherwise(model, place, precision, revision)
+    with as_published(source, place, model, is_vlm, options) if other else nullcontext((model, lm)) as (stored, inside):
+        weights = weights_fingerprint(inside)
+        vision = {} if processor is None else vision_fingerprints(stored, inside, processor)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -218,26 +215,8 @@ def load_model(
         computation=computation(lm),
         is_vlm=is_vlm,
         quantised=quantisation(model.config),
-        vision={} if processor is None else vision_fingerprints(model, lm, processor),
+        vision=vision,
     )
-
-
-def _published(source: str, place: str, model: Any, is_vlm: bool, options: dict[str, Any]) -> str:
-    """The fingerprint of the weights that were quantised as they were loaded.
-
-    The model is laid out again with every weight left in its file, and read from there tensor by tensor.
-    """
-    leaf = min(
-        (sum(p.numel() for p in part.parameters()), name)
-        for name, part in model.named_modules()
-        if name and not list(part.children()) and list(part.parameters())
-    )[1]
-    with TemporaryDirectory(prefix="lensbank-") as folder, quiet(), translated(source, "configuration"):
-        config = AutoConfig.from_pretrained(place, **options)
-        # The folder is for weights whose form in the file is another.
-        left = {"device_map": onto_disk(model, leaf), "offload_folder": folder}
-        stored = _load_weights(source, place, config, is_vlm, torch.float32, {**options, **left})
-        return weights_fingerprint(find_language_model(stored))
 
 
 def _processor(source: str, place: str, config: Any, options: dict[str, Any], need_vision: bool) -> Any | None:
@@ -248,27 +227,6 @@ def _processor(source: str, place: str, config: Any, options: dict[str, Any], ne
         if need_vision:
             raise
         return None
-
-
-def _load_weights(
-    source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
-) -> Any:
-    """Read the weights; refuse a model of which a part would be left at random values."""
-    require_decoder_only(config)
-    factory: Any = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
-    if type(config) not in factory._model_mapping and not getattr(config, "auto_map", None):
-        raise UnsupportedModelError(
-            f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
-            "Use a causal language model, or a VLM built on one.",
-        )
-    folder = Path(place) if Path(place).is_dir() else None
-    with translated(source, "configuration"):
-        require_fitting(source, config, factory, folder, options["trust_remote_code"])
-    asked = {"dtype": precision, "use_safetensors": True, "ignore_mismatched_sizes": True}  # they are named below
-    with translated(source, "weights"), explained():
-        model, report = factory.from_pretrained(place, config=config, output_loading_info=True, **asked, **options)
-    require_match(source, report, config)
-    return model
 
 
 def _is_vlm(config: Any) -> bool:

@@ -27,13 +27,19 @@ def execution_device(module: nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
-def stored_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def stored_tensors(module: nn.Module, besides: tuple[str, ...] = ()) -> Iterator[tuple[str, Tensor]]:
     """The entries of a module's state dict, sorted by name, one in memory at a time.
+
+    Args:
+        module: any.
+        besides: beginnings of names that are left out.
 
     Yields:
         Name and tensor; a tensor kept elsewhere is read from there.
     """
     for name, tensor in sorted(module.state_dict().items()):
+        if name.startswith(besides):
+            continue
         yield name, _fetched(module, name) if tensor.is_meta else tensor
 
 

@@ -6,11 +6,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from ..schemas.errors import ModelError
 from ..schemas.reading import NotOfKindError, read_json
 
 _INDEX = "*.index.json"
 _LONGEST = 256 << 20
+
+
+def float_kinds(folder: Path) -> set[str]:
+    """In which kinds of floating point a directory's safetensors keep their values (``F16``, ``BF16``, ``F32`` ...)."""
+    found: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            kinds = (str(file.get_slice(name).get_dtype()) for name in file.keys())  # noqa: SIM118 - no dictionary
+            found |= {kind for kind in kinds if "F" in kind}
+    return found
 
 
 def require_own_weights(folder: Path) -> None:

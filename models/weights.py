@@ -1,0 +1,81 @@
+"""Read a model's weights: in the precision that was asked for, and as its files hold them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+from ..schemas.errors import UnsupportedModelError
+from .large import explained, onto_disk, quantisation, require_known
+from .layers import LanguageModel, find_language_model, require_decoder_only
+from .loading_errors import quiet, translated
+from .plausibility import require_fitting, require_match
+from .weight_files import float_kinds
+
+
+def load_weights(
+    source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
+) -> Any:
+    """Read the weights; refuse a model of which a part would be left at random values."""
+    require_decoder_only(config)
+    factory: Any = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
+    if type(config) not in factory._model_mapping and not getattr(config, "auto_map", None):
+        raise UnsupportedModelError(
+            f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
+            "Use a causal language model, or a VLM built on one.",
+        )
+    folder = Path(place) if Path(place).is_dir() else None
+    with translated(source, "configuration"):
+        require_fitting(source, config, factory, folder, options["trust_remote_code"])
+    asked = {"dtype": precision, "use_safetensors": True, "ignore_mismatched_sizes": True}  # they are named below
+    with translated(source, "weights"), explained():
+        model, report = factory.from_pretrained(place, config=config, output_loading_info=True, **asked, **options)
+    require_known(model, options.get("device_map"))
+    require_match(source, report, config)
+    return model
+
+
+def rounds_otherwise(model: Any, place: str, precision: torch.dtype, revision: str | None) -> bool:
+    """Whether values were rounded otherwise than fingerprints round: float16 has fewer exponents than bfloat16."""
+    if precision != torch.float16 or quantisation(model.config) is not None:
+        return False
+    known = Path(place) / "config.json" if Path(place).is_dir() else None
+    cached = known or try_to_load_from_cache(place, "config.json", revision=revision)
+    return not isinstance(cached, str | Path) or float_kinds(Path(cached).parent) != {"F16"}
+
+
+@contextmanager
+def as_published(
+    source: str, place: str, model: Any, is_vlm: bool, options: dict[str, Any]
+) -> Iterator[tuple[Any, LanguageModel]]:
+    """The model with the values that its files hold, where it was loaded with others; for its fingerprints.
+
+    It is laid out again with every weight left in its file, and read from there tensor by tensor; without
+    accelerate in memory, for as long as the fingerprints take.
+    """
+    with TemporaryDirectory(prefix="lensbank-") as folder, quiet():
+        with translated(source, "configuration"):
+            config = AutoConfig.from_pretrained(place, **options)
+        left: dict[str, Any] = {}
+        if importlib.util.find_spec("accelerate") is not None:
+            # The folder is for weights whose form in the file is another.
+            left = {"device_map": onto_disk(model, _smallest_part(model)), "offload_folder": folder}
+        stored = load_weights(source, place, config, is_vlm, torch.bfloat16, {**options, **left})
+        yield stored, find_language_model(stored)
+
+
+def _smallest_part(model: Any) -> str:
+    leaves = [
+        (sum(p.numel() for p in part.parameters()), name)
+        for name, part in model.named_modules()
+        if name and not list(part.children()) and list(part.parameters())
+    ]
+    return str(min(leaves)[1])
