@@ -158,8 +158,8 @@ def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **o
         if others:
             raise StoreError(
                 f"{len(others)} banks do not hold the rows on record: {', '.join(others)}.",
-                "Ingest the same corpus again, which puts missing and changed rows back; delete foreign ones, or drop "
-                "the bank (lensbank banks drop) and ingest again.",
+                "Delete foreign and changed rows where they were made; then ingest the same corpus again, which puts "
+                "missing rows back. Or drop the bank (lensbank banks drop) and ingest again.",
             )
         if failed:
             raise StoreError(

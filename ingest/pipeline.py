@@ -138,7 +138,7 @@ class _Ingest:
             name
             for name in candidates
             if prints <= {(c.name, c.fingerprint) for c in existing[name].record.corpora}
-            and not lacks_rows(self._store, existing[name], names)
+            and not lacks_rows(self._store, existing[name], names, self._progress)
         }
         return [identity for identity in wanted if identity.name() not in holding]
 

@@ -8,8 +8,8 @@ from ..models.tokens import BulkTokenizer
 from ..schemas.collection import RECORD_VERSION
 from ..schemas.errors import StoreError
 from ..schemas.plans import PlanRecord
+from ..schemas.progress import Progress
 from ..store.base import BankInfo, Store
-from ..store.counts import count_named
 from ..store.records import begun
 from ..store.writing import BankWriter
 from .planning import Selection
@@ -20,22 +20,33 @@ from .texts import Texts
 _LOOKED_FOR = 64
 
 
-def lacks_rows(store: Store, info: BankInfo, names: Collection[str]) -> bool:
+def lacks_rows(store: Store, info: BankInfo, names: Collection[str], progress: Progress) -> bool:
     """Whether a complete bank holds other rows of these corpora than its record says: they are written again.
 
     Args:
         store: that holds it.
         info: the bank.
         names: of the corpora.
+        progress: told so.
     """
-    held = {corpus.name: corpus.rows for corpus in info.record.corpora if corpus.name in names}
-    if info.record.version < RECORD_VERSION:
-        return False
     try:
         with store.open(info.name, allow_incomplete=True) as bank:
-            return count_named(bank.count, held).named != held
-    except StoreError:  # the writer looks closer, and says what can be done
-        return True
+            if info.record.version < RECORD_VERSION:  # there, a row of several corpora counted for one of them
+                missing = bank.balance().missing
+                wrong = [f"{missing:,} rows fewer than are on record"] if missing else []
+            else:
+                there = bank.counted().named
+                wrong = [
+                    f"{there[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
+                    for corpus in info.record.corpora
+                    if corpus.name in names and there[corpus.name] != corpus.rows
+                ]
+    except StoreError as error:  # the writer looks closer, and says what can be done
+        wrong = [f"what cannot be read: {error.message}"]
+    if wrong:
+        held = " and ".join(wrong).rstrip(".")
+        progress.note(f"Bank {info.name} holds {held}. Its rows are written again.")
+    return bool(wrong)
 
 
 def already_done(info: BankInfo, planned: PlanRecord) -> int:

@@ -161,7 +161,7 @@ def merged(there: Mapping[str, Any], new: Mapping[str, Any], seed: int) -> dict[
         new: payload of the row that comes; its ``norm`` belongs to the vector that comes with it.
         seed: of the bank's selection.
     """
-    if not FIELD_KINDS.keys() <= there.keys():  # damaged, or another program's
+    if (row_fault("-", there) or ("norm",))[0] != "norm":  # damaged, or another program's
         return dict(new)
     shown = new if _rank(new, seed) <= _rank(there, seed) else there
     first, *more = corpora_of(shown)

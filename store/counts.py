@@ -49,6 +49,11 @@ def restores(record: BankRecord, plan: PlanRecord) -> bool:
     return bool(plan.corpora) and set(plan.corpora.items()) <= held
 
 
+def covers(record: BankRecord, plan: PlanRecord) -> bool:
+    """Whether a plan writes every corpus on record again: what the bank holds is then not needed."""
+    return bool(record.corpora) and set(plan.corpora.items()) == {(c.name, c.fingerprint) for c in record.corpora}
+
+
 def with_corpora(record: BankRecord, corpora: Sequence[CorpusRecord]) -> tuple[CorpusRecord, ...]:
     """The record's corpora and the new ones, each once: a repeated ingest adds nothing."""
     every = {(corpus.name, corpus.fingerprint): corpus for corpus in (*record.corpora, *corpora)}
@@ -76,12 +81,15 @@ def opened(name: str, record: BankRecord, stored: int, counted: Counted) -> Bank
     plan = record.plan
     if plan is None:
         return record
-    if counted.foreign:
+    known = {corpus.name: corpus.rows for corpus in record.corpora}
+    # Of a row that lost its corpus the same ingest makes a whole one again.
+    missing = sum(max(0, rows - counted.named[one]) for one, rows in known.items())
+    if counted.foreign and not (restores(record, plan) and counted.foreign <= missing):
         raise StoreError(
             f"Bank {name} holds {counted.foreign:,} rows of no corpus that its record names.",
-            f"Drop it and ingest again: lensbank banks drop {name}.",
+            f"Drop it and ingest again: lensbank banks drop {name}. Or delete those rows: lensbank banks verify {name} "
+            "names them.",
         )
-    known = {corpus.name: corpus.rows for corpus in record.corpora}
     wrong = [
         _differs(counted.named[one], one, rows)
         for one, rows in known.items()
@@ -133,7 +141,8 @@ def settle(name: str, record: BankRecord, corpora: Sequence[CorpusRecord], count
         drop = f"lensbank banks drop {name}"
         error = BankIncompleteError(
             f"Bank {name} does not become complete: it holds {' and '.join([*own, *foreign])}.",
-            f"Drop it and ingest again: {drop}."
+            f"Drop it and ingest again: {drop}. Or delete those rows (lensbank banks verify {name} names them) and run the "
+            "same command again."
             if foreign
             else f"Run the same command again: it writes every row once more. If that does not help, drop it: {drop}.",
         )

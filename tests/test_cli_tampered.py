@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import qdrant_edge as edge
 from click.testing import CliRunner
 from qdrant_client import QdrantClient, models
 from standins import StandIn
+from test_store_balance import edit_folder
 
 from lensbank import cli
 from lensbank.store.opening import open_store
@@ -141,3 +143,79 @@ def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ing
     raw.set_payload(name, {"is_word": not row.payload["is_word"]}, [row.id])
     done = verify(server)
     assert done.exit_code == 0 and "1 rows have another word, or is_word, than this version's rules give" in done.stdout
+
+
+def contents(raw, name):
+    return {record.id: (record.payload, record.vector) for record in raw.scroll(name, limit=1000, with_vectors=True)[0]}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_same_ingest_puts_missing_rows_back(server, raw, ingest, strict):
+    ingest()
+    name = bank_of(raw)
+    before = contents(raw, name)
+    assert "Nothing to do" in ingest().output
+    raw.delete(name, list(before)[:3])
+    raw.delete_payload(name, ["corpus"], list(before)[4:6])
+    if strict:
+        limits = models.StrictModeConfig(enabled=True, search_allow_exact=False, max_query_limit=20)
+        raw.update_collection(name, strict_mode_config=limits)
+    done = ingest()
+    assert done.exit_code == 0, done.output
+    rows = len(before)
+    assert f"Bank {name} holds {rows - 5} rows of corpus 'lines' where {rows} are on record. Its rows are written" in (
+        done.stderr
+    )
+    assert contents(raw, name) == before, "ids, payloads and vectors"
+    listed = run("banks", "list", "--store", server.url).stdout
+    assert " complete " in listed and "missing" not in listed
+    assert "Nothing to do" in ingest().output
+
+
+def test_foreign_rows_are_not_taken_for_missing_ones(server, raw, ingest):
+    ingest()
+    name = bank_of(raw)
+    foreign(raw, name, 17, word="x")
+    raw.delete(name, [ids_of(raw, name)[5]])
+    done = ingest()
+    assert done.exit_code == 1 and "1 rows of no corpus on record" in done.stderr and "banks verify" in done.stderr
+    raw.delete(name, [17])
+    done = ingest()
+    assert done.exit_code == 0, done.output
+    assert verify(server).exit_code == 0
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_same_ingest_puts_a_folders_missing_rows_back(ingest, tmp_path, listed):
+    store = tmp_path / "store"
+    ingest(store)
+    with open_store(store) as opened:
+        [info] = opened.list()
+        with opened.open(info.name) as bank:
+            before = {name: (payload, vector.tobytes()) for name, vector, payload in bank.scroll(1000, None, True)[0]}
+    edit_folder(store / info.name, edge.UpdateOperation.delete_points(list(before)[:3]), listed=listed)
+    assert run("query", "--store", store, "--text", "a red dog").exit_code == 1, "damaged"
+    done = ingest(store)
+    assert done.exit_code == 0 and "Its rows are written again." in done.stderr, done.output
+    with open_store(store) as opened, opened.open(info.name) as bank:
+        after = {name: (payload, vector.tobytes()) for name, vector, payload in bank.scroll(1000, None, True)[0]}
+        assert after == before and opened.list()[0].record.state == "complete"
+    assert run("banks", "verify", "--store", store).exit_code == 0
+
+
+def test_damaged_files_are_not_given_up_for_a_part_of_their_rows(ingest, tmp_path):
+    """Another corpus is there, too, and nobody could put its rows back."""
+    store, other = tmp_path / "store", tmp_path / "more.txt"
+    other.write_text("a quite different sentence\n")
+    ingest(store)
+    with open_store(store) as opened:
+        [info] = opened.list()
+        with opened.open(info.name) as bank:
+            ids = [name for name, _, _ in bank.scroll(3)[0]]
+    model = ("--model", info.record.source, "--layer", "1", "--dtype", "float32")
+    assert run("ingest", "--store", store, *model, other).exit_code == 0
+    edit_folder(store / info.name, edge.UpdateOperation.delete_points(ids))
+    done = ingest(store)
+    assert done.exit_code == 1 and "is damaged" in done.stderr
+    with open_store(store) as opened:
+        assert opened.list()[0].record.state == "complete"

@@ -148,9 +148,27 @@ def require_whole(folder: Path, manifest: Manifest, damages: list[Damage]) -> No
     Raises:
         StoreError: files differ, or another series of the engine wrote them.
     """
+    require_undamaged(folder, damages)
+    require_engine(folder, manifest)
+
+
+def require_undamaged(folder: Path, damages: list[Damage]) -> None:
+    """Refuse a bank whose files are not those it was finished with.
+
+    Raises:
+        StoreError: naming the first of them.
+    """
     if damages:
         more = f" and {len(damages) - _SHOWN} more" if len(damages) > _SHOWN else ""
         raise _damaged(folder, "; ".join(map(str, damages[:_SHOWN])) + more)
+
+
+def require_engine(folder: Path, manifest: Manifest) -> None:
+    """Refuse a bank that another series of the engine wrote.
+
+    Raises:
+        StoreError: with both versions.
+    """
     here = engine_version()
     if manifest.engine.split(".")[:2] != here.split(".")[:2]:
         raise StoreError(

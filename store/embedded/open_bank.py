@@ -16,7 +16,7 @@ from ...schemas.errors import LeavingError, StoreError, StoreLockedError
 from ...schemas.filters import Condition
 from ...schemas.payload import merged
 from ...schemas.plans import PlanRecord
-from ..counts import count_named, names_of, opened
+from ..counts import count_named, covers, names_of, opened
 from ..records import (
     SHARD_DIR,
     Sidecar,
@@ -73,7 +73,7 @@ class OpenBank:
         found = read_sidecar(self.folder)
         if found is not None:
             found.record.identity.require_match(self.identity)
-            self._require_whole(found)
+            found = self._whole(found, task.plan)
             found = replace(found, record=begun(self.folder.name, found.record, task.plan, self._is_empty(found)))
         elif set(os.listdir(self.folder)) - {LOCK_FILE}:
             raise StoreError(
@@ -138,11 +138,23 @@ class OpenBank:
             sync_folder(self.folder)
         self.fresh = False
 
-    def _require_whole(self, sidecar: Sidecar) -> None:
-        """Refuse to add to damaged files: the list that is made afterwards would take the damage for right."""
-        if sidecar.manifest is not None:
+    def _whole(self, sidecar: Sidecar, plan: PlanRecord | None) -> Sidecar:
+        """The bank as it can be added to; it begins again where files are damaged and the plan writes all of its rows.
+
+        Raises:
+            StoreError: files are damaged: the list that is made afterwards would take the damage for right.
+        """
+        if sidecar.manifest is None:
+            return sidecar
+        try:
             listed = manifest.read(self.folder, sidecar.manifest)
-            manifest.require_whole(self.folder, listed, manifest.compare(self.folder, listed))
+            manifest.require_undamaged(self.folder, manifest.compare(self.folder, listed))
+        except StoreError:
+            if plan is None or not covers(sidecar.record, plan):
+                raise
+            return Sidecar(replace(sidecar.record, corpora=()))
+        manifest.require_engine(self.folder, listed)
+        return sidecar
 
     def settle(self) -> None:
         """Close the finished shard and list its files; the record waits.
