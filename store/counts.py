@@ -141,8 +141,8 @@ def settle(name: str, record: BankRecord, corpora: Sequence[CorpusRecord], count
         drop = f"lensbank banks drop {name}"
         error = BankIncompleteError(
             f"Bank {name} does not become complete: it holds {' and '.join([*own, *foreign])}.",
-            f"Drop it and ingest again: {drop}. Or delete those rows (lensbank banks verify {name} names them) and run the "
-            "same command again."
+            f"Drop it and ingest again: {drop}. Or delete those rows (lensbank banks verify {name} names them), "
+            "and run the same command again."
             if foreign
             else f"Run the same command again: it writes every row once more. If that does not help, drop it: {drop}.",
         )
