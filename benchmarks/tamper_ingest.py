@@ -1,40 +1,35 @@
 """Interrupt ingests of several corpora at random, and damage, swap and roll back what a bank keeps in between.
 
-    python -m benchmarks.tamper_ingest --model MODEL [--runs 50] [--steps 12]
+    python -m benchmarks.tamper_ingest --model MODEL [--runs 50] [--steps 12] [--server URL --server URL]
 
 Whatever is done, an ingest afterwards is refused with words, or the bank is complete and holds exactly the
 rows of the corpora on its record, each under its corpus's name. Two stores with banks of the same names are
-written in turn, so that files can be swapped between them. Everything is drawn from ``--seed``. Ends with 1
-where a bank lies.
+written in turn, so that records can be swapped between them: two folders, or two servers, whose banks of this model
+are dropped. Everything is drawn from ``--seed``. Ends with 1 where a bank lies.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from benchmarks.tamper_places import FolderPlace, Place, ServerPlace
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
 from lensbank.models.loading import LoadedModel, load_model
 from lensbank.schemas.errors import LensbankError
 from lensbank.schemas.progress import Silent
-from lensbank.store.base import Store
 from lensbank.store.opening import open_store
 
 WORDS = ("small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table")
 OPTIONS = IngestOptions(layers=(1, 2), max_contexts=None, batch_tokens=40, flush_seconds=0)
-# Files beside the engine's own.
-FILES = ("lensbank.json", "manifest.json", ".lock")
 
 
 class Stopped(Exception):
@@ -140,112 +135,6 @@ def _sizes(rows: Mapping[str, set[str]]) -> dict[str, int]:
     return {name: len(ids) for name, ids in rows.items()}
 
 
-class Place:
-    """A store that can be harmed.
-
-    Args:
-        name: for reports.
-        open_: opens it.
-    """
-
-    def __init__(self, name: str, open_: Callable[[], Store]) -> None:
-        """Nothing remembered yet."""
-        self.name, self.open = name, open_
-
-    def harm(self, choose: random.Random, other: Any) -> str:
-        """Do something to what is kept; says what."""
-        raise NotImplementedError
-
-    def remember(self) -> None:
-        """Keep what is there, to be put back later."""
-        raise NotImplementedError
-
-    def clear(self) -> None:
-        """Give everything up."""
-        with self.open() as store:
-            for info in store.list():
-                store.drop(info.name)
-
-
-class FolderPlace(Place):
-    """A folder of banks."""
-
-    def __init__(self, folder: Path) -> None:
-        """At a folder, which is made."""
-        super().__init__(folder.name, lambda: open_store(folder, create=True))
-        self._folder = folder
-        self._kept: list[dict[Path, bytes]] = []
-
-    def harm(self, choose: random.Random, other: Any) -> str:
-        """See :meth:`Place.harm`: to one file of one bank."""
-        banks = sorted(p for p in self._folder.glob("*") if p.is_dir() and not p.name.startswith("."))
-        if not banks:
-            return "nothing to harm"
-        bank, name = choose.choice(banks), choose.choice(FILES)
-        kind = choose.choice(("delete", "cut", "swap", "roll back", "edit", "copy", "no shard"))
-        self._do(kind, bank / name, choose, other)
-        return f"{kind} {self.name}/{bank.name}/{name}"
-
-    def _do(self, kind: str, path: Path, choose: random.Random, other: Any) -> None:
-        bank, name = path.parent, path.name
-        if kind == "delete":
-            path.unlink(missing_ok=True)
-        elif kind == "cut" and path.exists():
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        elif kind in ("swap", "copy"):
-            theirs = other._folder / bank.name / name
-            if theirs.exists() and path.exists():
-                mine = path.read_bytes()
-                path.write_bytes(theirs.read_bytes())
-                if kind == "swap":
-                    theirs.write_bytes(mine)
-        elif kind == "roll back":
-            old = [kept for kept in self._kept if path in kept]
-            if old:
-                path.write_bytes(choose.choice(old)[path])
-        elif kind == "edit":
-            _edit(bank / "lensbank.json", choose)
-        elif kind == "no shard" and choose.random() < 0.3:
-            shutil.rmtree(bank / "shard", ignore_errors=True)
-
-    def remember(self) -> None:
-        """See :meth:`Place.remember`."""
-        found = [p for name in FILES for p in self._folder.glob(f"*/{name}")]
-        self._kept.append({path: path.read_bytes() for path in found})
-
-    def clear(self) -> None:
-        """See :meth:`Place.clear`; also of what cannot be opened."""
-        shutil.rmtree(self._folder)
-
-
-def _edit(path: Path, choose: random.Random) -> None:
-    """Change a number of a record."""
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return
-    change_record(data, choose)
-    if choose.random() < 0.5:
-        data["rows"] = choose.choice((0, 1, data.get("rows", 0) // 2, 10**6))
-    path.write_text(json.dumps(data))
-
-
-def change_record(data: dict[str, Any], choose: random.Random) -> None:
-    """Change a number or the state in a record's JSON."""
-    plan, corpora = data.get("plan"), data.get("corpora") or []
-    kind = choose.choice(("done", "state", "corpora", "plan", "rows"))
-    if kind == "done" and plan:
-        plan["done"] = choose.choice((0, 1, plan["total"] // 2, plan["total"], plan["total"] + 5, -3))
-    elif kind == "state":
-        data["state"] = choose.choice(("building", "complete"))
-    elif kind == "corpora" and corpora:
-        corpora.pop(choose.randrange(len(corpora)))
-    elif kind == "plan":
-        data["plan"] = None
-    elif kind == "rows" and corpora:
-        corpora[0]["rows"] = choose.choice((0, 1, 10**6))
-
-
 def write_corpora(folder: Path) -> list[Path]:
     """Three corpora that share sentences and prefixes; two of them of one name."""
     choose = random.Random(0)
@@ -278,9 +167,17 @@ def rows_alone(loaded: LoadedModel, paths: Sequence[Path]) -> dict[tuple[str, st
 
 
 @contextmanager
-def _folders() -> Any:
-    with tempfile.TemporaryDirectory() as name:
-        yield [FolderPlace(Path(name) / "left"), FolderPlace(Path(name) / "right")]
+def _places(servers: Sequence[str], banks: set[str]) -> Iterator[Sequence[Place]]:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+        if not servers:
+            yield [FolderPlace(Path(name) / "left"), FolderPlace(Path(name) / "right")]
+            return
+        places = [opened.enter_context(closing(ServerPlace(url, banks))) for url in servers]
+        for place in places:
+            place.clear()
+        yield places
+        for place in places:
+            place.clear()
 
 
 def main() -> int:
@@ -290,14 +187,18 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--server", action="append", default=[], help="Twice: torment banks on these.")
     options = parser.parse_args()
+    if len(options.server) not in (0, 2):
+        parser.error("two servers are needed, so that records can be swapped")
     loaded = load_model(options.model, dtype="float32")
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         corpora = write_corpora(Path(name))
         expected = rows_alone(loaded, corpora)
+        banks = {bank for ids in expected.values() for bank in ids}
         for number in range(options.runs):
-            with _folders() as places:
+            with _places(options.server, banks) as places:
                 torment = Torment(loaded, corpora, places, expected)
                 try:
                     found += torment.run(random.Random(options.seed + number), options.steps)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..schemas.checksums import require_unchanged, with_checksums
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
 from ..schemas.errors import BankIncompleteError, DamagedRecordError
 from ..schemas.imports import ImportRecord
@@ -20,7 +21,10 @@ from .counts import restores, with_corpora
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
-_NO_RECORD = "A record cannot be made again: copy the bank again, or drop it (lensbank banks drop {}) and ingest again."
+_NO_RECORD = (
+    "A record cannot be made again: put an unchanged copy of it back, copy the bank again, or drop it (lensbank banks "
+    "drop {}) and ingest again."
+)
 _COPY_AGAIN = "Run the same push or pull again ({} is copied from): it goes on where it stopped."
 
 
@@ -47,12 +51,13 @@ def read_sidecar(folder: Path) -> Sidecar | None:
 
     Raises:
         BankMismatchError: written by a newer version.
-        DamagedRecordError: it cannot be read or is not a record.
+        DamagedRecordError: it cannot be read, is not a record, or was changed since it was written.
     """
     path = folder / RECORD_FILE
     try:
         data: dict[str, Any] = read_json(path, dict[str, Any])
         sidecar = checked(Sidecar(_record(data), data["rows"], data["index"], data.get("manifest")))
+        require_unchanged(data)
     except (FileNotFoundError, NotADirectoryError):
         if (folder / SHARD_DIR / "segments").is_dir():
             raise DamagedRecordError(
@@ -96,15 +101,21 @@ class _Shape:
     corpora: tuple[_CorpusShape, ...]
 
 
+def for_metadata(record: BankRecord) -> dict[str, Any]:
+    """A record as a collection's metadata hold it; see :func:`record_in`."""
+    return with_checksums(record.to_dict())
+
+
 def record_in(data: Any, name: str, where: str) -> BankRecord:
     """The record in a collection's metadata.
 
     Raises:
         BankMismatchError: written by a newer version.
-        DamagedRecordError: it is none, or another bank's.
+        DamagedRecordError: it is none, was changed since it was written, or is another bank's.
     """
     try:
         record = _record(data)
+        require_unchanged(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedRecordError(
             f"The record of bank {name} in {where} is damaged: {_fault(error)}.", _NO_RECORD.format(name)
@@ -146,7 +157,8 @@ def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
         "index": sidecar.index,
         "manifest": sidecar.manifest,
     }
-    write_durably(folder / RECORD_FILE, json.dumps(data, indent=1, ensure_ascii=True).encode() + b"\n")
+    text = json.dumps(with_checksums(data), indent=1, ensure_ascii=True)
+    write_durably(folder / RECORD_FILE, text.encode() + b"\n")
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -1,11 +1,17 @@
-"""Files of a bank deleted, cut, swapped, edited and rolled back between interrupted ingests: refused, or right."""
+"""What is kept for a bank deleted, cut, swapped, edited and rolled back between interrupted ingests: refused, or right.
+
+More of it: ``python -m benchmarks.tamper_ingest``.
+"""
 
 import random
+from contextlib import ExitStack, closing
 
 import pytest
 import tiny_models
+from standins import StandIn
 
-from benchmarks.tamper_ingest import FolderPlace, Torment, rows_alone, write_corpora
+from benchmarks.tamper_ingest import Torment, rows_alone, write_corpora
+from benchmarks.tamper_places import FolderPlace, ServerPlace
 from lensbank.models.loading import load_model
 
 
@@ -24,3 +30,14 @@ def test_a_bank_is_refused_with_words_or_holds_what_its_record_says(prepared, tm
     places = [FolderPlace(tmp_path / "left"), FolderPlace(tmp_path / "right")]
     found = Torment(loaded, corpora, places, expected).run(random.Random(seed), 8)
     assert found["stopped"] + found["refused"] > 0
+
+
+def test_on_a_server_too(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    loaded, corpora, expected = prepared
+    banks = {bank for ids in expected.values() for bank in ids}
+    with ExitStack() as opened:
+        servers = [opened.enter_context(StandIn()) for _ in range(2)]
+        places = [opened.enter_context(closing(ServerPlace(server.url, banks))) for server in servers]
+        found = Torment(loaded, corpora, places, expected).run(random.Random(7), 10)
+    assert found["stopped"] and found["refused"] and found["complete"], found

@@ -141,7 +141,9 @@ def test_rows_that_lack_a_field_are_named(tmp_path):
 
 def change_record(folder, **changes):
     path = folder / "lensbank.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    data = json.loads(path.read_text())
+    del data["checksums"]
+    path.write_text(json.dumps({**data, **changes}))
 
 
 def damaged(store, tmp_path, pattern, work):

@@ -324,6 +324,7 @@ def test_the_folders_name_is_compared_with_the_record(small, field):
     path = store.root / rows.identities()[0].name() / RECORD_FILE
     data = json.loads(path.read_bytes())
     data["identity"][field] = {"layer": 5, "weights": "others", "centred": True}[field]
+    del data["checksums"]  # as of a record from before there were any
     path.write_text(json.dumps(data))
     with pytest.raises(StoreError, match="its record is that of some-model-L0"):
         store.open(path.parent.name)
@@ -335,7 +336,7 @@ def test_a_damaged_shard_is_named(small):
     store, rows = small
     record = store.root / rows.identities()[0].name() / RECORD_FILE
     data = json.loads(record.read_bytes())
-    del data["manifest"]
+    del data["manifest"], data["checksums"]
     record.write_text(json.dumps(data))
     with store.open(rows.identities()[0]) as bank:
         assert bank.count() == 60

@@ -327,3 +327,45 @@ def test_a_damaged_record_hinders_no_other_bank_and_not_its_own_drop(store, fold
     done = banks("drop", folder.name, "--yes", "--store", store.root)
     assert done.exit_code == 0 and "whose record is damaged" in done.stdout
     assert not folder.exists() and banks("list", "--store", store.root).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (("rows",), 0),
+        (("state",), "building"),
+        (("source",), "/elsewhere"),
+        (("index",), "graph"),
+        (("manifest",), None),
+        (("identity", "seed"), 7),
+        (("identity", "compute_dtype"), "bfloat16"),
+        (("corpora", 0, "rows"), 3),
+        (("corpora", 0, "fingerprint"), "f" * 64),
+    ],
+)
+def test_a_record_that_was_edited_is_named_with_file_and_field(store, folder, at, value):
+    path = folder / "lensbank.json"
+    data = part = json.loads(path.read_bytes())
+    for name in at[:-1]:
+        part = part[name]
+    assert part[at[-1]] != value
+    part[at[-1]] = value
+    path.write_text(json.dumps(data))
+    field = ".".join(name for name in at if isinstance(name, str)) if at[0] == "identity" else at[0]
+    with pytest.raises(StoreError, match=f"lensbank.json is not a bank's record: {field} is not as it was") as caught:
+        store.open(folder.name)
+    assert "put an unchanged copy of it back" in caught.value.hint and "banks drop" in caught.value.hint
+    with pytest.raises(StoreError, match="is not as it was"), store.writer([IDENTITY], "/model"):
+        pass
+
+
+def test_another_layout_of_the_same_record_and_one_without_checksums_are_read(store, folder):
+    path = folder / "lensbank.json"
+    data = json.loads(path.read_bytes())
+    path.write_text(json.dumps(dict(reversed(data.items()))))
+    with store.open(folder.name) as bank:
+        assert bank.count() == data["rows"]
+    del data["checksums"]
+    path.write_text(json.dumps(data))
+    with store.open(folder.name) as bank:
+        assert bank.count() == data["rows"]

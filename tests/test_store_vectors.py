@@ -63,6 +63,7 @@ def without_list(bank_folder, rows):
     record = bank_folder / "lensbank.json"
     data = json.loads(record.read_text())
     data.pop("manifest", None)
+    data.pop("checksums")
     data["rows"] = rows
     record.write_text(json.dumps(data))
     (bank_folder / "manifest.json").unlink(missing_ok=True)

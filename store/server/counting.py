@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...schemas.collection import BankRecord
@@ -73,9 +73,15 @@ def take_stock(connection: Connection, name: str) -> Balance:
         counted = count_named(lambda where: count_rows(connection, name, where), names_of(record))
     else:  # of a filter, the server's estimate may be far off
         counted = Counted(count_rows(connection, name), {}, 0)
-    found = balance(record, metadata.get(ROWS_KEY), counted, about=not exact)
+    found = balance(record, noted_rows(metadata), counted, about=not exact)
     # Somebody may have begun to write it meanwhile.
     return found if not found or _record(connection, name, connection.metadata(name) or {}) == record else Balance()
+
+
+def noted_rows(metadata: Mapping[str, Any]) -> int | None:
+    """Rows at the last flush, as a collection's metadata say; ``None`` where they do not, or hold something else."""
+    rows = metadata.get(ROWS_KEY)
+    return rows if isinstance(rows, int) and not isinstance(rows, bool) and rows >= 0 else None
 
 
 def _record(connection: Connection, name: str, metadata: dict[str, Any]) -> BankRecord | None:

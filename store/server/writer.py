@@ -15,12 +15,12 @@ from ...schemas.payload import merged
 from ...schemas.plans import PlanRecord
 from ..approximation import GRAPH_FROM_ROWS
 from ..counts import count_named, names_of, opened, settle
-from ..records import begun, finished, new_record, record_in
+from ..records import begun, finished, for_metadata, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .collections import build_index, create_indexes, creation, read_limits
 from .connection import METADATA_KEY, Connection
-from .counting import ROWS_KEY, count_rows
+from .counting import ROWS_KEY, count_rows, noted_rows
 from .lanes import Batch, Lanes
 from .lease import LEASE_KEY, Lease, require_free
 from .points import row_bytes, upsert
@@ -251,7 +251,7 @@ class ServerWriter(BankWriter):
             StoreError: the bank holds other rows than its record says.
         """
         name, record = self._names[layer], self._records[layer]
-        noted = int((self._connection.metadata(name) or {}).get(ROWS_KEY) or 0)
+        noted = noted_rows(self._connection.metadata(name) or {}) or 0
         if record.plan is None:
             self._require_rows(name, self._count(name), noted)
         if record.plan is not None or record.version < RECORD_VERSION:
@@ -262,12 +262,12 @@ class ServerWriter(BankWriter):
     def _note(self, layer: int) -> None:
         """Put the record and the rows at the last flush on the server, together."""
         self._connection.update_metadata(
-            self._names[layer], {METADATA_KEY: self._records[layer].to_dict(), ROWS_KEY: self._noted[layer]}
+            self._names[layer], {METADATA_KEY: for_metadata(self._records[layer]), ROWS_KEY: self._noted[layer]}
         )
 
     def _create(self, layer: int, record: BankRecord) -> bool:
         """Whether this call made the collection, and nobody else."""
-        metadata = {METADATA_KEY: record.to_dict(), LEASE_KEY: self._lease.describe()}
+        metadata = {METADATA_KEY: for_metadata(record), LEASE_KEY: self._lease.describe()}
         name, connection = self._names[layer], self._connection
         arguments = creation(self._identities[layer], connection.options, connection.version, metadata)
         with suppress(CollectionExistsError):
