@@ -17,6 +17,7 @@ from typing import Any
 
 from ..query.images import image_files
 from ..schemas.errors import InputError
+from ..schemas.files import shown_path
 from ..schemas.reading import NotOfKindError, read_json
 from ..schemas.results import PixelBox
 from .boxes import BoxCounts, RawBox, pixel_box, read_numbers, require_pixels
@@ -190,7 +191,7 @@ def find_images(folder: Path) -> list[AnnotatedImage]:
         InputError: there is no such folder, or no image in it.
     """
     paths = image_files(folder)
-    return [AnnotatedImage(path, path.relative_to(folder).as_posix()) for path in paths]
+    return [AnnotatedImage(path, shown_path(path.relative_to(folder).as_posix())) for path in paths]
 
 
 def things_under(box: PixelBox, things: Sequence[Thing]) -> tuple[int, ...]:

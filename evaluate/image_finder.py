@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -9,6 +10,13 @@ from urllib.parse import unquote, urlsplit
 from PIL import ExifTags, Image
 
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
+
+_UNSPELT = re.compile(r"\\x([89a-f][0-9a-f])")
+
+
+def _byte(found: re.Match[str]) -> bytes:
+    return bytes([int(found[1], 16)])
 
 
 class ImageFinder:
@@ -33,6 +41,8 @@ class ImageFinder:
         plain = self._folder / name
         if _is_file(plain):
             return plain
+        if "\\" in name and _is_file(spelt := self._folder / _UNSPELT.sub(lambda b: os.fsdecode(_byte(b)), name)):
+            return spelt  # as JSON has a name that is not UTF-8
         parts = [part for part in re.split(r"[/\\]+", _path_of(name)) if part not in ("", ".", "..")]
         for start in range(len(parts)):
             path = self._folder.joinpath(*parts[start:])

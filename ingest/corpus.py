@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..schemas.errors import CorpusError
+from ..schemas.files import shown_path
 from .decompression import decompressed
 from .fields import TextField
 from .readers import Format, guess_rows_format, read_texts
 from .remarks import Remarks
 from .sentences import Splitter
-from .sources import Source, group_of, opened, told_apart
+from .sources import Source, group_of, opened, told_apart, writable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -158,6 +159,7 @@ def read_corpora(
                 raise CorpusError("Standard input (-) was given twice; it can be read once.")
             groups.append(group_of(given, name, stdin))
         groups[:] = told_apart(groups, name)
+        groups[:] = [(shown_path(given), [writable(source) for source in sources]) for given, sources in groups]
     except BaseException:
         corpus.close()
         raise

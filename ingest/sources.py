@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from ..schemas.errors import CorpusError
 from ..schemas.files import kind_of
+from ..schemas.names import escaped
 from .readers import Format
 
 _FORMATS: dict[str, Format] = {
@@ -93,6 +94,11 @@ def told_apart(groups: list[tuple[str, Sequence[Source]]], name: str | None) -> 
                 ],
             )
     return groups
+
+
+def writable(source: Source) -> Source:
+    """The same, with names that can be written: bytes that are no UTF-8 are spelt out."""
+    return replace(source, corpus=escaped(source.corpus), label=escaped(source.label))
 
 
 def _folder(folder: Path, corpus: str) -> list[Source]:

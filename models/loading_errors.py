@@ -21,6 +21,8 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
 from ..schemas.errors import ModelError
+from ..schemas.files import shown_path
+from ..schemas.names import is_text
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -62,7 +64,7 @@ def check_source(source: str) -> Path | None:
         if _HUB_ID.fullmatch(source) is None or source.startswith("."):
             raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
         return None
-    path = path.resolve()
+    path = _absolute(path)
     adapter = path / "adapter_config.json"
     if adapter.is_file() or any(path.glob("adapter_model*")):
         raise _adapter(source, adapter)
@@ -79,6 +81,19 @@ def check_source(source: str) -> Path | None:
             raise _pickles_only(source, pickles[0])
         raise ModelError(f"The directory {source} has no weights (*.safetensors).", "Fetch the model again.")
     return path
+
+
+def _absolute(path: Path) -> Path:
+    found = path.resolve()
+    if not is_text(str(found)):
+        found = path.absolute()  # a link may have a name that is
+    if not is_text(str(found)):
+        raise ModelError(
+            f"The name of the directory {shown_path(found)} is not UTF-8, and the library that reads tokenizers opens "
+            "no such file.",
+            "Rename it, or make a link to it (ln -s DIRECTORY my-model) and give that.",
+        )
+    return found
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..schemas.errors import ModelError, UsageError
+from ..schemas.names import is_text
 from .loading import LoadedModel
 from .templates import render_template
 
@@ -28,9 +29,11 @@ def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n")
         The text, with the image token once.
 
     Raises:
-        UsageError: the prompt contains the image token.
+        UsageError: the prompt contains the image token, or is not UTF-8.
         ModelError: the chat template does not place the image, or runs out of bounds.
     """
+    if prompt is not None and not is_text(prompt):
+        raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
     processor: Any = loaded.processor
     token = _image_token(processor)
     template = getattr(processor, "chat_template", None) or getattr(loaded.tokenizer, "chat_template", None)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..schemas.errors import ImageError, InputError
-from ..schemas.files import kind_of
+from ..schemas.files import kind_of, shown_path
 from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
@@ -138,14 +138,13 @@ def _distinct_names(paths: Sequence[Path]) -> list[str | None]:
         if len(alike) > 1 and str(path) != "-":
             depth = next(n for n in range(2, 4096) if len({other.parts[-n:] for other in alike}) == len(alike))
             kept = "/".join(Path(os.path.abspath(path)).parts[-depth:])
-            names[number] = kept.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            names[number] = shown_path(kept)
     return names
 
 
 def _name(path: str | Path) -> str:
-    """The file's name; bytes of it that are no UTF-8 become U+FFFD."""
-    name = "-" if str(path) == "-" else Path(path).name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """The file's name; bytes of it that are no UTF-8 are spelt out."""
+    return "-" if str(path) == "-" else shown_path(Path(path).name)
 
 
 def _read(path: str | Path) -> bytes:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
+from ..schemas.names import is_text
 from ..schemas.results import LENSES, View
 from .images import MAX_PIXELS
 from .search import Distinct
@@ -58,6 +59,8 @@ class QueryOptions:
         """Check what needs neither model nor store."""
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
+        if self.prompt is not None and not is_text(self.prompt):
+            raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
         if self.distinct not in (None, "word"):
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
         if self.search not in (None, "engine", "product"):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from .errors import BankMismatchError
 from .imports import ImportRecord
+from .names import escaped_all
 from .plans import PlanRecord, copy_plan
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
@@ -231,7 +232,8 @@ class BankRecord:
         """JSON types only, with the record's version."""
         plan = None if self.plan is None else self.plan.to_dict()
         fields = {**asdict(self), "corpora": [asdict(c) for c in self.corpora], "plan": plan}
-        return {"version": self.version, **{name: value for name, value in fields.items() if name != "version"}}
+        found = {"version": self.version, **{name: value for name, value in fields.items() if name != "version"}}
+        return dict(escaped_all(found))  # what no other reader of JSON could read would be a bank that is lost
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankRecord:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import StoreFullError, UsageError
+from .names import escaped
 
 #: Standard output, as an option's value.
 STDOUT = "-"
@@ -32,8 +33,8 @@ _KINDS = (
 
 
 def shown_path(path: str | Path) -> str:
-    """A path as text that can be encoded: bytes of it that are no UTF-8 become U+FFFD."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A path as text that can be written anywhere; see :func:`escaped`."""
+    return escaped(str(path))
 
 
 def kind_of(path: Path) -> str | None:

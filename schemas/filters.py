@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import FilterError
+from .names import escaped
 from .payload import FIELD_KINDS
 
 Op = Literal["=", "!=", ">", ">=", "<", "<=", "~"]
@@ -119,7 +120,7 @@ def _value(name: str, kind: str, raw: str) -> Value:
         if raw.lower() not in ("true", "false"):
             raise FilterError(f"{name} is true or false, but the filter's value is {raw!r}.")
         return raw.lower() == "true"
-    return raw
+    return escaped(raw)  # as names are on record
 
 
 def _fields() -> str:

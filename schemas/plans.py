@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from .names import escaped
+
 PlanKind = Literal["ingest", "copy", "import"]
 
 
@@ -93,7 +95,8 @@ def copy_plan(address: str, created: str, corpora: Mapping[str, str]) -> PlanRec
     A bank only grows while it exists, so its place and the moment it was made are its identity: a
     copy that was interrupted goes on with what the bank holds by then.
     """
-    return PlanRecord("copy", plan_key("copy", address, created), dict(corpora), source=address, created=created)
+    source = escaped(address)
+    return PlanRecord("copy", plan_key("copy", source, created), dict(corpora), source=source, created=created)
 
 
 def plan_key(*facts: Any) -> str:

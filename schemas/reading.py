@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .names import escaped_json
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -55,7 +57,13 @@ def parse_json(data: bytes | str, kind: Any) -> Any:
     if isinstance(data, bytes):
         data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return _adapter(kind).validate_json(data, strict=True)
+        try:
+            return _adapter(kind).validate_json(data, strict=True)
+        except ValidationError as error:
+            mended = _without_halves(data, error)
+            if mended is None:
+                raise
+            return _adapter(kind).validate_json(mended, strict=True)
     except ValidationError as error:
         raise NotOfKindError(_first(error)) from error
 
@@ -77,6 +85,16 @@ def checked(value: T) -> T:
     except (ValueError, TypeError, RecursionError) as error:
         raise NotOfKindError(f"it holds what JSON cannot: {str(error)[:_SHOWN]}") from error
     return value
+
+
+def _without_halves(data: bytes | str, error: Any) -> str | None:
+    """JSON that spells lone surrogates, as Python writes names that are not UTF-8, with those spelt out; else None."""
+    if not any(fault["type"] == "json_invalid" and "hex escape" in fault["msg"] for fault in error.errors()):
+        return None
+    try:
+        return escaped_json(data if isinstance(data, str) else data.decode())
+    except UnicodeDecodeError:
+        return None
 
 
 @lru_cache(maxsize=32)
