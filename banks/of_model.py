@@ -10,6 +10,7 @@ from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
 from ..store.base import Bank, BankInfo, Store
+from ..store.damage import DamagedBank
 from ..store.records import require_complete
 
 
@@ -43,7 +44,7 @@ def choose_banks(
         ours = _of_kind(ours, centred)
     ours.sort(key=lambda info: (info.record.identity.layer, info.name))
     if bank_layers is not None:
-        ours = _at_layers(ours, bank_layers)
+        ours = _at_layers(ours, bank_layers, store.damaged())
     complete = [info for info in ours if info.record.state == "complete"]
     unfinished = [info for info in ours if info.record.state != "complete"]
     if unfinished and (bank_layers is not None or not complete):
@@ -186,14 +187,15 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
     return notes
 
 
-def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int]) -> list[BankInfo]:
+def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int], damaged: Sequence[DamagedBank]) -> list[BankInfo]:
     there = sorted({info.record.identity.layer for info in infos})
     missing = [layer for layer in dict.fromkeys(layers) if layer not in there]
     if missing or not layers:
         asked = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
         raise LayerError(
             f"The store {asked} for this model.",
-            f"It has layers {', '.join(map(str, there))}; ingest adds others.",
+            f"It has layers {', '.join(map(str, there))}; ingest adds others."
+            + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
         )
     return [info for info in infos if info.record.identity.layer in layers]
 

@@ -12,9 +12,10 @@ from ..banks.of_model import (
     bank_notes,
     choose_banks,
     require_model,
+    stock_notes,
     unfinished_layers,
 )
-from ..schemas.errors import UsageError
+from ..schemas.errors import DamagedBankError, UsageError
 from ..store.vectors import NoVectors
 from .bank_product import BankProduct, product_of
 from .filtering import filter_notes, plan_searches
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..models.loading import LoadedModel
     from ..schemas.results import BankSearch
-    from ..store.base import Bank, Store
+    from ..store.base import Bank, BankInfo, Store
     from .options import QueryOptions
 
 
@@ -40,6 +41,7 @@ class OpenBanks:
         products: for each its product (:mod:`query.bank_product`) where it is searched by one, else ``None``.
         searches: how each is searched, for the record.
         notes: what a reader should know about them and the filters, one sentence each.
+        warnings: those of the notes that whoever reads the results alone must hear of, too.
         facts: of each what a reader needs to know, as in :attr:`schemas.results.Reading.banks`.
     """
 
@@ -47,6 +49,7 @@ class OpenBanks:
     products: tuple[BankProduct | None, ...] = ()
     searches: tuple[BankSearch, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     facts: tuple[Mapping[str, Any], ...] = ()
     _opened: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
 
@@ -61,18 +64,20 @@ class OpenBanks:
             raise UsageError("LatentLens needs a store with banks; none was given.")
         with ExitStack() as opened:
             infos = choose_banks(store, loaded, options.bank_layers, options.centre)
-            banks = tuple(opened.enter_context(store.open(info.name)) for info in infos)
+            banks, damaged = _opened_whole(store, infos, opened, by_name=options.bank_layers is not None)
             for bank in banks:
                 require_model(bank.record.identity, loaded)  # another may have taken its place since
             left_out = unfinished_layers(store, loaded, options.centre) if options.bank_layers is None else ()
             products = _products(banks, options.search, loaded.device)
             searches = plan_searches(banks, options.where, options.exact, [one is not None for one in products])
+            damaged += tuple(f"Left out: {bank.message} {bank.hint}" for bank in store.damaged())
             notes = (
                 *filter_notes(banks, options.where, searches, options.exact),
                 *bank_notes(banks, loaded, options.exact, left_out),
-                *(f"Left out: {bank.message}" for bank in store.damaged()),
+                *damaged,
             )
-            return cls(banks, products, searches, notes, tuple(map(bank_facts, banks)), opened.pop_all())
+            warnings = (*stock_notes(banks), *damaged)
+            return cls(banks, products, searches, notes, warnings, tuple(map(bank_facts, banks)), opened.pop_all())
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -87,6 +92,32 @@ class OpenBanks:
     def close(self) -> None:
         """Let go of them; harmless when repeated."""
         self._opened.close()
+
+
+def _opened_whole(
+    store: Store, infos: Sequence[BankInfo], opened: ExitStack, *, by_name: bool
+) -> tuple[tuple[Bank, ...], tuple[str, ...]]:
+    """Open banks; those with damaged files are left out, unless they were asked for or none is left.
+
+    Returns:
+        Those that are open, and a sentence for each that is left out.
+
+    Raises:
+        DamagedBankError: as above.
+        StoreError: as :meth:`store.base.Store.open`.
+    """
+    banks: list[Bank] = []
+    damaged: list[DamagedBankError] = []
+    for info in infos:
+        try:
+            banks.append(opened.enter_context(store.open(info.name)))
+        except DamagedBankError as error:
+            if by_name:
+                raise
+            damaged.append(error)
+    if damaged and not banks:
+        raise damaged[0]
+    return tuple(banks), tuple(f"Left out: {error}" for error in damaged)
 
 
 def _products(banks: Sequence[Bank], search: str | None, device: torch.device) -> tuple[BankProduct | None, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..banks.of_model import choose_banks, model_source, stock_notes
+from ..banks.of_model import choose_banks, model_source
 from ..models.layers import check_layers, default_layers
 from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
@@ -76,7 +76,7 @@ class QuerySession:
             if "latent" in options.lenses:
                 self._opened = OpenBanks.of(store, loaded, options)
                 self._notes += self._opened.notes
-                for line in stock_notes(self._opened.banks):  # whoever reads the results alone must hear of it, too
+                for line in self._opened.warnings:
                     self._progress.note(line)
             elif options.bank_layers is not None or options.centre:
                 option = "--centre" if options.centre else "--bank-layer"

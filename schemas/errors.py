@@ -17,7 +17,8 @@ The tree::
         ├── BankNotFoundError      no such bank
         ├── BankMismatchError      made by another model, tokenizer or convention
         ├── BankIncompleteError    an ingest did not finish
-        ├── DamagedRecordError     a bank's record cannot be read, or is another bank's
+        ├── DamagedBankError       a bank's files are missing or changed, or cannot be read
+        │   └── DamagedRecordError its record is
         ├── StoreLockedError       another process is writing
         │   └── LeavingError       it has lost its parent, and will end by itself
         └── StoreFullError         no space left, or the folder cannot be written
@@ -108,8 +109,12 @@ class BankIncompleteError(StoreError):
     """The ingest that makes a bank has not finished."""
 
 
-class DamagedRecordError(StoreError):
-    """A bank's record is missing, cannot be read, or is another bank's; it hinders no other, and can be dropped."""
+class DamagedBankError(StoreError):
+    """A bank's files are missing, changed or cannot be read; it hinders no other."""
+
+
+class DamagedRecordError(DamagedBankError):
+    """A bank's record is missing, cannot be read, was changed, or is another bank's; the bank can be dropped."""
 
 
 class StoreLockedError(StoreError):

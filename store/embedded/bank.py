@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ...schemas.errors import StoreError, StoreFullError
+from ...schemas.errors import DamagedBankError, StoreError, StoreFullError
 from ...schemas.filters import Condition
 from ..approximation import Fallback
 from ..balance import Balance, balance
@@ -43,7 +43,8 @@ class EmbeddedBank(Bank):
         """Load the shard.
 
         Raises:
-            StoreError: the engine cannot read it.
+            DamagedBankError: its files are damaged, or the engine cannot read them.
+            StoreError: another series of the engine wrote it, or there is no room to read it.
         """
         self.name = folder.name
         self.record = sidecar.record
@@ -64,6 +65,8 @@ class EmbeddedBank(Bank):
                 f"{error.message} The embedded engine opens a bank's files for writing even to read them.",
                 "Copy the store to a folder that you can write, and give that one as --store.",
             ) from error
+        except StoreError as error:
+            raise DamagedBankError(error.message, error.hint) from error
         self._rows = self._call(lambda: engine.count_rows(self._open()))
         self._check_whole(sidecar)
         self._noted = sidecar.rows
@@ -176,7 +179,7 @@ class EmbeddedBank(Bank):
         """Notice what the engine does not: it loads a shard without some of its files as an emptier one.
 
         Raises:
-            StoreError: rows or vectors that were flushed are gone.
+            DamagedBankError: rows or vectors that were flushed are gone.
         """
         lost = ""
         if self._rows < sidecar.rows:
@@ -192,7 +195,7 @@ class EmbeddedBank(Bank):
             elif any(not payload for _, _, payload in page):
                 lost = "payload is missing"
         if lost:
-            raise StoreError(
+            raise DamagedBankError(
                 f"Bank {self.name} in {self._folder.parent} is damaged: {lost}.",
                 "Files are missing or cut short, as after a copy that broke off: copy the bank's folder again, or "
                 "delete it and ingest again.",

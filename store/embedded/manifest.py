@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from ...schemas.errors import StoreError
+from ...schemas.errors import DamagedBankError, StoreError
 from ..records import SHARD_DIR, write_durably
 
 MANIFEST_FILE = "manifest.json"
@@ -101,7 +101,7 @@ def read(folder: Path, digest: str) -> Manifest:
         digest: of the list, as on record.
 
     Raises:
-        StoreError: it is missing, or not the one on record.
+        DamagedBankError: it is missing, or not the one on record.
     """
     path = folder / MANIFEST_FILE
     try:
@@ -146,7 +146,8 @@ def require_whole(folder: Path, manifest: Manifest, damages: list[Damage]) -> No
     """Refuse a bank whose files are not those it was finished with.
 
     Raises:
-        StoreError: files differ, or another series of the engine wrote them.
+        DamagedBankError: files differ.
+        StoreError: another series of the engine wrote them.
     """
     require_undamaged(folder, damages)
     require_engine(folder, manifest)
@@ -187,8 +188,8 @@ def holes(folder: Path) -> int:
     return total
 
 
-def _damaged(folder: Path, what: str) -> StoreError:
-    return StoreError(
+def _damaged(folder: Path, what: str) -> DamagedBankError:
+    return DamagedBankError(
         f"Bank {folder.name} in {folder.parent} is damaged: {what}.",
         "Files are missing, cut short or changed, as after a copy that broke off: copy the bank's folder again, try "
         f"lensbank banks repair {folder.name}, or drop it (lensbank banks drop {folder.name}) and ingest again.",
