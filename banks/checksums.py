@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.errors import StoreError
-from ..schemas.payload import corpora_of, merged
+from ..schemas.payload import corpora_of, merged, row_fault
 from ..store.base import Bank
+from .row_check import foreign_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,15 +111,16 @@ class Checksum:
         return f"payloads {self.payloads:032x}, vectors {self.vectors:032x}"
 
 
-def rows_of(bank: Bank, start: str | None = None) -> Iterator[Row]:
+def rows_of(bank: Bank, start: str | None = None, *, strictly: bool = True) -> Iterator[Row]:
     """Rows in id order, vectors as they are stored.
 
     Args:
         bank: open.
         start: id of the first row; ``None`` begins with the smallest.
+        strictly: refuse rows whose payload is not as this program writes it.
 
     Raises:
-        StoreError: reading failed, or the rows do not come in order.
+        StoreError: reading failed, the rows do not come in order, or one is another program's or was changed.
     """
     import numpy as np
 
@@ -129,6 +131,8 @@ def rows_of(bank: Bank, start: str | None = None) -> Iterator[Row]:
     while True:
         page, offset = bank.scroll(limit, offset, with_vectors=True)
         for name, vector, payload in page:
+            if (fault := row_fault(name, payload)) and (strictly or fault[0] == "id"):
+                raise foreign_row(bank, name, *fault)
             if name <= before:
                 raise StoreError(
                     f"Bank {bank.name} gave its rows out of order ({name} after {before}), so it cannot be compared.",
@@ -199,7 +203,7 @@ class Comparison:
         payload, wanted = self.here.add(row), True
         if other is None:
             self.missing += 1
-        elif payload != other.payload_digest() and not row.is_part_of(other, seed):
+        elif row_fault(other.id, other.payload) or not _same_payload(row, payload, other, seed):
             self.different += 1
             self.example = self.example or f"row {row.id} has another payload"
         elif row.vector.tobytes() != other.vector.tobytes():
@@ -214,6 +218,11 @@ class Comparison:
         self.wanting.append(wanted)
         if wanted and self.first is None:
             self.first = row.id
+
+
+def _same_payload(row: Row, digest: bytes, other: Row, seed: int) -> bool:
+    """Whether another bank's row has the payload of this one, of which the digest is known; or of more corpora."""
+    return digest == other.payload_digest() or row.is_part_of(other, seed)
 
 
 def _distance(one: Vector, other: Vector) -> float:
@@ -231,14 +240,20 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
         advance: called with 1 for every row of ``bank``.
 
     Raises:
-        StoreError: reading failed.
+        StoreError: reading failed, or one of them holds rows that no copy can be made of.
     """
     tolerance = TOLERANCE[bank.record.identity.vector_dtype]
-    result, theirs = Comparison(), rows_of(other)
+    result, theirs = Comparison(), rows_of(other, strictly=False)  # a row that is here, too, is written again
+
+    def skip(row: Row) -> None:
+        if fault := row_fault(row.id, row.payload):
+            raise foreign_row(other, row.id, *fault)
+        result.extra += 1
+
     waiting = next(theirs, None)
     for row in rows_of(bank):
         while waiting is not None and waiting.id < row.id:
-            result.extra += 1
+            skip(waiting)
             waiting = next(theirs, None)
         same_id = waiting is not None and waiting.id == row.id
         result.count(row, waiting if same_id else None, tolerance, bank.record.identity.seed)
@@ -246,6 +261,6 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
             waiting = next(theirs, None)
         advance(1)
     while waiting is not None:
-        result.extra += 1
+        skip(waiting)
         waiting = next(theirs, None)
     return result

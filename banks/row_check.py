@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schemas.collection import RECORD_VERSION
+from ..schemas.errors import StoreError
 from ..schemas.payload import corpora_of, row_fault
 from ..store.base import Bank
 
@@ -128,6 +129,27 @@ def go_over(bank: Bank, advance: Callable[[int], None] = lambda count: None) -> 
         rows += len(page)
         advance(len(page))
     return RowsReport(bank.name, rows, tuple(_differences(bank, named, rows)), findings.found())
+
+
+def foreign_row(bank: Bank, point_id: str, field: str, what: str) -> StoreError:
+    """The error that names a row which cannot be copied, and what :func:`schemas.payload.row_fault` says of it."""
+    return StoreError(
+        f"Point {point_id} of bank {bank.name} in {bank.address} is not as lensbank writes rows: its {field} {what}.",
+        f"lensbank banks verify {bank.name} names every such row. Delete them there; where rows are missing then, "
+        "ingest the same corpus again, which puts them back.",
+    )
+
+
+def require_own_rows(bank: Bank) -> None:
+    """Refuse a bank with a row that this program did not write, or that was changed.
+
+    Raises:
+        StoreError: naming the first of them, and its field; or reading failed.
+    """
+    for page in pages(bank):
+        for name, payload in page:
+            if fault := row_fault(name, payload):
+                raise foreign_row(bank, name, *fault)
 
 
 def _clause(field: str, what: str) -> str:

@@ -16,10 +16,10 @@ from ..schemas.errors import LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
 from ..store.base import Bank, BankInfo, Store
-from ..store.counts import count_named, names_of
 from ..store.records import require_complete
 from ..store.writing import BankWriter
 from .checksums import TOLERANCE, Checksum, Comparison, Row, checksum, compare, rows_of
+from .row_check import require_own_rows
 from .stopping import NeverStopping, Stopping
 
 # Rows per put; storing goes on while the next ones are read.
@@ -136,7 +136,7 @@ class Transfer:
             StoreError: the bank holds other rows than its record says.
         """
         record = bank.record
-        counted = count_named(bank.count, names_of(record))
+        counted = bank.counted()
         wrong = [
             f"{counted.named[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
             for corpus in record.corpora
@@ -144,6 +144,7 @@ class Transfer:
         ]
         wrong += [f"{counted.foreign:,} rows of no corpus on record"] if counted.foreign else []
         if wrong:
+            require_own_rows(bank)  # where one is not, its name says more
             raise StoreError(
                 f"Bank {bank.name} in {self.source.address} holds {' and '.join(wrong)}; it is not copied.",
                 "Ingest that corpus there again, which puts missing rows back, or drop the bank there.",

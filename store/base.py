@@ -40,6 +40,8 @@ class Bank(Closing):
 
     name: str
     record: BankRecord
+    #: Of its store, for messages.
+    address: str
 
     @abc.abstractmethod
     def count(self, where: Sequence[Condition] = ()) -> int:

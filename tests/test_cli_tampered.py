@@ -1,6 +1,8 @@
 """A bank on a server from which somebody takes points, and into which somebody puts some: every command says so."""
 
 import json
+import re
+import uuid
 
 import pytest
 import qdrant_edge as edge
@@ -219,3 +221,52 @@ def test_damaged_files_are_not_given_up_for_a_part_of_their_rows(ingest, tmp_pat
     assert done.exit_code == 1 and "is damaged" in done.stderr
     with open_store(store) as opened:
         assert opened.list()[0].record.state == "complete"
+
+
+NUMBERED = (
+    lambda raw, name, row: foreign(raw, name, 17, word="x"),
+    "Point 17 of bank {name} in {url}.* its id is a num",
+)
+UNKNOWN = (lambda raw, name, row: foreign(raw, name, str(uuid.UUID(int=5)), corpus=["lines"]), "its token is missing")
+CHANGED = [
+    (lambda raw, name, row: raw.delete_payload(name, ["norm"], [row]), "Point {row} .*its norm is missing"),
+    (lambda raw, name, row: raw.set_payload(name, {"norm": "big"}, [row]), "Point {row} .*its norm is no number"),
+    (lambda raw, name, row: raw.overwrite_payload(name, {}, [row]), "Point {row} .*its token is missing"),
+    (lambda raw, name, row: raw.set_payload(name, {"corpus": 7}, [row]), "Point {row} .*its corpus is no list"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), [NUMBERED, UNKNOWN, *CHANGED])
+def test_pull_names_a_row_that_cannot_be_copied(server, raw, ingest, tmp_path, change, said):
+    ingest()
+    name = bank_of(raw)
+    row = ids_of(raw, name)[9]
+    change(raw, name, row)
+    done = run("pull", "--from", server.url, "--store", tmp_path / "store")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert re.search(said.format(name=name, url=server.url, row=row), done.stderr), done.stderr
+    with open_store(tmp_path / "store", create=True) as store:
+        assert all(info.record.state != "complete" for info in store.list())
+
+
+@pytest.mark.parametrize(("change", "said"), [NUMBERED, UNKNOWN])
+def test_push_names_a_foreign_row_of_its_target(server, raw, ingest, tmp_path, change, said):
+    ingest()
+    name = bank_of(raw)
+    assert run("pull", "--from", server.url, "--store", tmp_path / "store").exit_code == 0
+    change(raw, name, None)
+    done = run("push", "--to", server.url, "--store", tmp_path / "store")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert re.search(said.format(name=name, url=server.url), done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("change", [change for change, _ in CHANGED])
+def test_push_writes_changed_rows_again(server, raw, ingest, tmp_path, change):
+    ingest()
+    name = bank_of(raw)
+    before = contents(raw, name)
+    assert run("pull", "--from", server.url, "--store", tmp_path / "store").exit_code == 0
+    change(raw, name, list(before)[9])
+    done = run("push", "--to", server.url, "--store", tmp_path / "store")
+    assert done.exit_code == 0 and "copied 1 of" in done.stdout, done.output
+    assert contents(raw, name) == before

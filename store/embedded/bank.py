@@ -48,6 +48,7 @@ class EmbeddedBank(Bank):
         """
         self.name = folder.name
         self.record = sidecar.record
+        self.address = str(folder.parent)
         self._folder = folder
         self._index = sidecar.index
         self._fallback = Fallback()

@@ -47,6 +47,7 @@ class ServerBank(Bank):
         """Nothing is requested yet."""
         self.name = name
         self.record = record
+        self.address = connection.address
         self._connection = connection
         self._limits: Limits | None = None
         self._balance: Balance | None = None
