@@ -30,7 +30,8 @@ from .commands.ingest import ingest
 from .commands.judging import evaluate_labels
 from .commands.models import inspect
 from .commands.query import query
-from .commands.terminal import INTERRUPTED, say
+from .commands.streams import keep_streams
+from .commands.terminal import INTERRUPTED, reported, say
 from .commands.transfer import pull, push
 
 
@@ -63,8 +64,10 @@ def main() -> None:
     # OpenMP threads that wait by spinning starve the process that stores rows, and each other on a
     # busy machine: encoding beside one other busy process was five times slower. Before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_streams()
     try:
-        code = main_group(prog_name="lensbank", standalone_mode=False)
+        with reported("--debug" in sys.argv[1:]):  # what no command reports: --help into a full disk, for one
+            code = main_group(prog_name="lensbank", standalone_mode=False)
     except click.ClickException as error:
         shown = StringIO()
         error.show(file=shown)
@@ -73,6 +76,10 @@ def main() -> None:
     except click.Abort:
         say("Interrupted.")
         code = INTERRUPTED
+    except SystemExit:
+        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        code = 0  # click's own, where the reader of --help has left
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,6 +11,7 @@ import click
 from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
 from .options import load, model_options, open_target, shared_options
+from .streams import confirmed, require_stdout
 from .terminal import TerminalProgress, echo, reported
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def list_banks(form: str, **options: Any) -> None:
       lensbank banks list --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        require_stdout()
         from ..banks.overview import differing, overview, table
 
         with open_target(options, progress.note) as store:
@@ -71,6 +73,7 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
       lensbank banks show demo-model-L08-b378e0 --store my-store
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        require_stdout()
         from ..banks.overview import details, overview
 
         with open_target(options, progress.note) as store:
@@ -111,7 +114,7 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
             what = f"{', '.join(names)} ({how_much}) from {store.address}"
             if not yes:
                 try:
-                    sure = click.confirm(f"Delete {what}?", err=True)
+                    sure = confirmed(f"Delete {what}?")
                 except click.Abort:
                     raise UsageError("Nobody answered; nothing was deleted.", "Pass --yes to delete.") from None
                 if not sure:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import Command
+from .streams import confirmed
 from .terminal import TerminalProgress, echo, reported
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _consent(yes: bool) -> Callable[[], bool]:
     """Given beforehand, or by a person at the terminal."""
 
     def ask() -> bool:
-        return yes or (sys.stdin.isatty() and click.confirm("Send it?", default=False, err=True))
+        return yes or (sys.stdin is not None and sys.stdin.isatty() and confirmed("Send it?"))
 
     return ask
 

@@ -9,6 +9,7 @@ import click
 
 from ..schemas.files import require_writable
 from .options import load, model_options
+from .streams import require_stdout
 from .terminal import reported, say, table_width, write_result
 
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -37,6 +38,7 @@ def inspect(image: str, **options: Any) -> None:
       lensbank inspect photo.jpg --model ./my-vlm --format json --picture photo-patches.png
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]):
+        require_stdout()
         from ..query.images import OpenedImage, check_images, open_image
 
         (checked,) = check_images([image])

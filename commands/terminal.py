@@ -19,6 +19,7 @@ from ..schemas.addresses import without_secrets
 from ..schemas.errors import LensbankError, UsageError
 from ..schemas.files import STDOUT, require_writable, write_whole
 from ..show.display import clean
+from .streams import flush_stdout, leave_stdout, require_stdout
 
 if TYPE_CHECKING:
     from ..show.ink import Ink
@@ -100,7 +101,7 @@ def terminal_ink(out: Path | None) -> Ink:
     from ..show.ink import Ink
 
     said = os.environ.get
-    if out is not None or not sys.stdout.isatty() or said("NO_COLOR") or said("TERM") == "dumb":
+    if out is not None or sys.stdout is None or not sys.stdout.isatty() or said("NO_COLOR") or said("TERM") == "dumb":
         return Ink.PLAIN
     if "utf" not in (sys.stdout.encoding or "").lower():
         return Ink.STYLES  # pictures are drawn with characters that it lacks
@@ -115,6 +116,8 @@ def require_file(form: str, out: Path | None, texts: tuple[str, ...], images: Se
     Raises:
         UsageError: a page or figure would go to a terminal; a figure of a text; ``out`` cannot be written.
     """
+    if out is None or str(out) == STDOUT:
+        require_stdout()
     if out is not None:
         require_writable(out, [image for image in images if image != STDOUT])
     if form == "png" and texts:
@@ -132,8 +135,7 @@ def write_result(shown: str | bytes, out: Path | None, inputs: Sequence[str | Pa
         UsageError: there is nothing to write to, or what is there must not be replaced.
     """
     if out is None or str(out) == STDOUT:
-        if sys.stdout is None or sys.stdout.closed:
-            raise UsageError("Standard output is closed, so the result has nowhere to go.", "Give --out FILE.")
+        require_stdout()
         if isinstance(shown, bytes):
             sys.stdout.buffer.write(shown)
         else:
@@ -161,13 +163,14 @@ def reported(debug: bool) -> Iterator[None]:
     """The one place that turns what went wrong into a line on stderr and an exit code."""
     try:
         yield
+        flush_stdout()
     except LensbankError as error:
         _fail(f"Error: {error}", error.exit_code, debug)
     except KeyboardInterrupt as error:
         _fail("Interrupted.", getattr(error, "exit_code", INTERRUPTED), debug)
     except BrokenPipeError:
         # The reader of our output (head, less) has left: that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()
         sys.exit(0)
     except MemoryError:
         _fail("Error: out of memory. Use fewer --layer, --dtype bfloat16 or a smaller --batch-tokens.", 1, debug)
@@ -175,9 +178,7 @@ def reported(debug: bool) -> Iterator[None]:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             error = OSError("too many files are open. Raise the limit (ulimit -n 4096), or ask fewer banks at once.")
         _fail(f"Error: {error}", 1, debug)
-    except click.exceptions.Exit:
-        raise
-    except click.ClickException:
+    except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise
     except Exception as error:  # a fault of ours, or of a library's
         said = str(error).strip().partition("\n")[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..schemas.errors import CorpusError
-from ..schemas.files import kind_of
+from ..schemas.files import kind_of, standard_input
 from ..schemas.names import escaped
 from .readers import Format
 
@@ -54,7 +53,7 @@ def group_of(given: str, name: str | None, stdin: BinaryIO | None) -> tuple[str,
         CorpusError: it is missing, cannot be read or is of an unknown kind.
     """
     if given == "-":
-        spool = _spooled(stdin or sys.stdin.buffer)
+        spool = _spooled(stdin or standard_input())
         return "standard input", [Source(name or "stdin", "stdin", Path("-"), None, spool)]
     path = Path(given)
     try:

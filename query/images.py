@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..schemas.errors import ImageError, InputError
-from ..schemas.files import kind_of, shown_path
+from ..schemas.files import kind_of, shown_path, standard_input
 from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
@@ -122,6 +121,7 @@ def check_images(paths: Iterable[str | Path], max_pixels: int = MAX_PIXELS) -> l
     checked: list[str | Path | OpenedImage] = []
     for path, name in zip(paths, names, strict=True):
         if str(path) == "-":
+            standard_input()
             checked.append(path)
             continue
         opened = open_image(path, max_pixels)
@@ -149,7 +149,7 @@ def _name(path: str | Path) -> str:
 
 def _read(path: str | Path) -> bytes:
     if str(path) == "-":
-        data = _bounded(path, sys.stdin.buffer)
+        data = _bounded(path, standard_input())
     else:
         file = Path(path).expanduser()
         if kind_of(file) in ("a device", "a socket"):

@@ -264,7 +264,12 @@ def _differences(here: str | None, now: str | None) -> list[tuple[str, Any, Any]
     """Values in which two computations differ; one that only one of them names was not known to the other's library."""
     if here is None or now is None or here == now:
         return []
-    ours, theirs = json.loads(here), json.loads(now)
+    try:
+        ours, theirs = json.loads(here), json.loads(now)
+    except (ValueError, RecursionError):  # a record that was edited
+        ours = theirs = None
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        return [("computation", here[:40], now[:40])]
     return [(name, ours[name], theirs[name]) for name in ours if name in theirs and ours[name] != theirs[name]]
 
 

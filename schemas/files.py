@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
-from .errors import StoreFullError, UsageError
+from .errors import InputError, StoreFullError, UsageError
 from .names import escaped
 
 #: Standard output, as an option's value.
@@ -44,6 +44,17 @@ def kind_of(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of standard input.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("Standard input (-) is closed.", "Give a file's name, or send something through a pipe.")
+    return sys.stdin.buffer
 
 
 def stream_of(path: str | Path) -> int | None:

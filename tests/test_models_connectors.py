@@ -232,6 +232,11 @@ def retensored(change):
     return write
 
 
+def written(text):
+    return lambda folder: (folder / "config.yaml").write_text(text)
+
+
+LAUGHS = "model:\n  a0: &a0 [x, x]\n" + "".join(f"  a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 20))
 W1 = "vision_backbone.image_projector.w1.weight"
 REFUSED = {
     "another projector": (broken("image_projector", "linear"), r"image_projector: linear.*have mlp"),
@@ -243,6 +248,17 @@ REFUSED = {
         lambda folder: (folder / "config.yaml").write_text("model: !!python/object/apply:os.getcwd []\n"),
         "cannot be read as YAML.*python/object",
     ),
+    "deep yaml": (written("[" * 50_000), "cannot be read as YAML: maximum recursion"),
+    "deep yaml in blocks": (written("- " * 50_000), "cannot be read as YAML: maximum recursion"),
+    "yaml that multiplies itself": (written(LAUGHS), r"cannot be read as YAML: it uses aliases"),
+    "yaml in itself": (written("model: &a {vision_backbone: *a}"), r"cannot be read as YAML: it uses aliases"),
+    "long yaml": (written("model: " + "x" * 300_000), "more than 262,144 bytes"),
+    "infinite": (broken("additional_vocab_size", float("inf")), "no configuration of a connector: OverflowError"),
+    "patches of nothing": (
+        broken("image_patch_size", 0, "vision_backbone"),
+        "no configuration of a connector: ZeroDivisionError",
+    ),
+    "thousands of digits": (broken("additional_vocab_size", "9" * 5000), "no configuration of a connector"),
     "no weights": (lambda folder: (folder / "connector.pt").unlink(), r"no connector\.pt.*hf download"),
     "half a file": (
         lambda folder: (folder / "connector.pt").write_bytes((folder / "connector.pt").read_bytes()[:900]),

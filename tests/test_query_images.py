@@ -236,8 +236,9 @@ def test_check_images_finds_the_bad_one_and_leaves_standard_input(tmp_path, monk
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     two_tone().save(good)
     bad.write_bytes(b"no image")
-    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"not read")))
     check_images([good, "-"])
+    assert sys.stdin.read() == "not read"
     with pytest.raises(ImageError, match="bad.png"):
         check_images([good, bad])
 

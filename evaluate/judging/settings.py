@@ -113,4 +113,6 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
             params[name.strip()] = json.loads(value)
         except ValueError:
             params[name.strip()] = value
+        except RecursionError as error:
+            raise UsageError(f"--judge-param {name.strip()} is JSON nested too deep.") from error
     return params

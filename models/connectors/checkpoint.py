@@ -29,6 +29,7 @@ TENSORS = {
     "vision_backbone.pad_embed": "padding_embedding.weight",
     "transformer.wte.new_embedding": "additional_embedding.weight",
 }
+_LONGEST_CONFIG = 1 << 18  # bytes; the nine have some 10,000
 #: Order of the special tokens' ids.
 SPECIAL_TOKENS = ("im_start", "im_end", "im_patch", "im_col")
 #: What all nine have in common.
@@ -129,14 +130,31 @@ def read_recipe(path: Path) -> Recipe:
         ModelError: an architecture other than that of the nine connector VLMs.
     """
     try:
-        model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+        model = _yaml(path)["model"]
         return _recipe(model, path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())[:200]}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
-            f"{path} is no configuration of a connector: {type(error).__name__}, {error}.", "Fetch it again."
+            f"{path} is no configuration of a connector: {type(error).__name__}, {str(error)[:200]}.", "Fetch it again."
         ) from error
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it uses aliases (*name), which no such configuration does")
+        return super().compose_node(parent, index)
+
+
+def _yaml(path: Path) -> Any:
+    with path.open("rb") as file:
+        data = file.read(_LONGEST_CONFIG + 1)
+    if len(data) > _LONGEST_CONFIG:
+        raise yaml.YAMLError(f"it has more than {_LONGEST_CONFIG:,} bytes")
+    return yaml.load(data.decode(), _PlainLoader)  # noqa: S506 - a safe loader
 
 
 def _recipe(model: Mapping[str, Any], path: Path) -> Recipe:
@@ -190,7 +208,8 @@ def _recipe(model: Mapping[str, Any], path: Path) -> Recipe:
 
 
 def _another(path: Path, name: str, seen: object, expected: object) -> ModelError:
+    shown = str(seen) if len(str(seen)) <= 80 else str(seen)[:77] + "..."
     return ModelError(
-        f"{path} says {name}: {seen}; the paper's connector VLMs have {expected}.",
+        f"{path} says {name}: {shown}; the paper's connector VLMs have {expected}.",
         "Only those nine can be converted; another architecture needs a family of its own (docs/adding-a-model.md).",
     )
