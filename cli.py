@@ -77,7 +77,7 @@ def main() -> None:
         say("Interrupted.")
         code = INTERRUPTED
     except SystemExit:
-        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+        if not type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             raise
         code = 0  # click's own, where the reader of --help has left
     sys.exit(code if isinstance(code, int) else 0)
