@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,9 +120,18 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
                 if not sure:
                     echo("Nothing was deleted.")
                     return
-            for name in dict.fromkeys(names):
-                store.drop(name)
+            _drop(store, list(dict.fromkeys(names)), progress.note)
         echo(f"Deleted {what}.")
+
+
+def _drop(store: Store, names: Sequence[str], notify: Callable[[str], None]) -> None:
+    for done, name in enumerate(names):
+        try:
+            store.drop(name)
+        except StoreError:
+            if done:
+                notify(f"Deleted before that: {', '.join(names[:done])}.")
+            raise
 
 
 @banks.command()

@@ -21,9 +21,9 @@ from test_store_rows import CORPUS, Rows, assert_same_hits
 from lensbank.schemas.errors import StoreError, StoreLockedError, UsageError
 from lensbank.schemas.filters import parse
 from lensbank.store.opening import open_store
+from lensbank.store.server.claims import HOLDER_KEY
 from lensbank.store.server.connection import Connection
 from lensbank.store.server.lanes import Batch
-from lensbank.store.server.lease import LEASE_KEY
 from lensbank.store.server.options import ServerOptions, parse_options
 from lensbank.store.server.points import rest_body, row_bytes
 from lensbank.store.server.store import ServerStore
@@ -108,7 +108,7 @@ def test_the_collection_is_set_up_as_advised(store, rows, raw):
         "sentence": "text",
     }
     assert info.config.metadata["lensbank"]["state"] == "complete"
-    assert info.config.metadata[ROWS_KEY] == COUNT and LEASE_KEY not in info.config.metadata
+    assert info.config.metadata[ROWS_KEY] == COUNT and HOLDER_KEY not in info.config.metadata
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
@@ -348,11 +348,11 @@ def test_a_claim_from_elsewhere_holds_until_it_is_old(store, rows, raw):
     write(store, rows)
     name = rows.identities()[0].name()
     lease = {"node": "elsewhere", "pid": 7, "token": "x", "seen": time.time()}
-    raw.update_collection(name, metadata={LEASE_KEY: lease})
+    raw.update_collection(name, metadata={HOLDER_KEY: lease})
     with pytest.raises(StoreLockedError, match="process 7 on elsewhere"):
         store.writer(rows.identities(), "/model")
     assert {b.record.state for b in store.list()} == {"complete"}, "a refused writer must change nothing"
-    raw.update_collection(name, metadata={LEASE_KEY: {**lease, "seen": time.time() - 1000}})
+    raw.update_collection(name, metadata={HOLDER_KEY: {**lease, "seen": time.time() - 1000}})
     write(store, rows)
 
 
@@ -382,7 +382,7 @@ def test_memory_is_bounded_where_the_server_is_slow(server, rows):
 
             threading.Thread(target=put, daemon=True).start()
             assert not done.wait(1.0)
-            held = sum(waiting.qsize() for waiting in writer._lanes._queues)
+            held = sum(waiting.qsize() for waiting in writer._uploads._lanes._queues)
             assert held <= 2
             server.order_faults()
             assert done.wait(20)

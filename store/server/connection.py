@@ -97,6 +97,7 @@ class Connection:
         work: Callable[[QdrantClient], T],
         patience: float | None = None,
         stop: threading.Event | None = None,
+        before: Callable[[], None] | None = None,
     ) -> T:
         """Run a request about the rows of a bank, by gRPC where that is this server; see :meth:`call`.
 
@@ -104,13 +105,14 @@ class Connection:
             StoreError: see :meth:`call` and :meth:`protocol_for`.
         """
         self.protocol_for(bank)
-        return self._repeat(self._grpc or self.client, work, patience, stop)
+        return self._repeat(self._grpc or self.client, work, patience, stop, before)
 
     def call(
         self,
         work: Callable[[QdrantClient], T],
         patience: float | None = None,
         stop: threading.Event | None = None,
+        before: Callable[[], None] | None = None,
     ) -> T:
         """Run one request that may be repeated, again and again where the server is not there.
 
@@ -118,6 +120,7 @@ class Connection:
             work: the request; harmless when the server gets it twice.
             patience: seconds to wait for the server; default from the options.
             stop: when set, gives up.
+            before: called before every attempt; raises where the request must not be sent any more.
 
         Raises:
             TooLargeError: the server takes it in smaller pieces only.
@@ -128,7 +131,7 @@ class Connection:
             StoreFullError: the server's disk is full.
             StoreError: the server refuses, or did not answer in time.
         """
-        return self._repeat(self.client, work, patience, stop)
+        return self._repeat(self.client, work, patience, stop, before)
 
     def close(self) -> None:
         """Close what is open."""
@@ -144,10 +147,13 @@ class Connection:
         work: Callable[[QdrantClient], T],
         patience: float | None,
         stop: threading.Event | None,
+        before: Callable[[], None] | None,
     ) -> T:
         limit = self.options.patience if patience is None else patience
         began, pauses, attempts = time.monotonic(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0
         while True:
+            if before is not None:
+                before()
             try:
                 with self._turns:
                     result = work(client)
@@ -181,7 +187,9 @@ class Connection:
         data = (self.metadata(name) or {}).get(METADATA_KEY)
         return None if data is None else record_in(data, name, self.address)
 
-    def metadata(self, name: str, patience: float | None = None) -> dict[str, Any] | None:
+    def metadata(
+        self, name: str, patience: float | None = None, stop: threading.Event | None = None
+    ) -> dict[str, Any] | None:
         """All metadata of a collection; ``None`` where it is not there.
 
         Raises:
@@ -193,15 +201,22 @@ class Connection:
                 return None
             return dict(client.get_collection(name).config.metadata or {})
 
-        return self.call(read, patience)
+        return self.call(read, patience, stop)
 
-    def update_metadata(self, name: str, metadata: Mapping[str, Any], patience: float | None = None) -> None:
+    def update_metadata(
+        self,
+        name: str,
+        metadata: Mapping[str, Any],
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         """Replace top-level keys of a collection's metadata; ``None`` removes one.
 
         Raises:
             StoreError: the request failed.
         """
-        self.call(lambda c: c.update_collection(name, metadata=dict(metadata)), patience)
+        self.call(lambda c: c.update_collection(name, metadata=dict(metadata)), patience, stop, before)
 
     def say(self, text: str) -> None:
         """Tell the user something."""

@@ -1,33 +1,26 @@
-"""One writer per bank on a server: a note in the collection's metadata, renewed while it writes.
-
-A server has no lock to offer. The note names the machine and the process, so that the bank of a
-process that was killed is free at once on its own machine, and elsewhere when the note is old.
-Clocks of the machines should agree within a minute.
-"""
+"""The right to write some banks, renewed in the background as long as it is wanted."""
 
 from __future__ import annotations
 
-import os
-import platform
+import threading
 import time
-import uuid
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...schemas.errors import StoreError, StoreLockedError
-from ..liveness import is_alive
+from ...schemas.errors import StoreError
+from . import claiming, claims
+from .claiming import ClaimLostError
+from .claims import Claim
 from .connection import Connection
 
-LEASE_KEY = "lensbank_writer"
-LEASE_SECONDS = 120.0
 _RENEW_SECONDS = 30.0
-# The leases of this process that somebody still holds, by their tokens.
-_HELD: set[str] = set()
+# After this long without a renewal, there must be one before anything is written: others take over after
+# `CLAIM_SECONDS`, and clocks may differ.
+_SURE_SECONDS = 60.0
 
 
 class Lease:
-    """The right to write some banks.
+    """A claim to each of some banks.
 
     Args:
         connection: to the server.
@@ -36,13 +29,27 @@ class Lease:
     def __init__(self, connection: Connection) -> None:
         """Nothing is held yet."""
         self._connection = connection
+        self._claim = Claim()
         self._names: list[str] = []
-        self._token = uuid.uuid4().hex
-        self._renewed = 0.0
+        self._renewed = _now()
+        self._lost: ClaimLostError | None = None
+        self._ended = threading.Event()
+        self._turn = threading.Lock()
+        # A daemon: a program that forgets to release must still be able to end.
+        self._thread = threading.Thread(target=self._keep_renewing, name="lensbank-claim", daemon=True)
+        claims.want(self._claim)
 
-    def describe(self) -> dict[str, Any]:
-        """Who writes, for a collection's metadata."""
-        return {"node": platform.node(), "pid": os.getpid(), "token": self._token, "seen": round(time.time(), 3)}
+    def entries(self) -> dict[str, Any]:
+        """Metadata that makes a new collection this lease's from its first moment on; then :meth:`hold` it."""
+        return self._claim.entries(held=True)
+
+    def has_made(self, name: str) -> bool:
+        """Whether a collection was made with :meth:`entries`.
+
+        Raises:
+            StoreError: a request failed.
+        """
+        return self._claim.key in (self._connection.metadata(name) or {})
 
     def take(self, name: str) -> None:
         """Hold a bank that exists.
@@ -51,68 +58,65 @@ class Lease:
             StoreLockedError: another process writes it.
             StoreError: a request failed.
         """
-        require_free(self._connection, name, self._metadata(name))
-        self._connection.update_metadata(name, {LEASE_KEY: self.describe()})
-        # Two who looked at the same moment both wrote; the later note counts.
-        found = self._metadata(name).get(LEASE_KEY) or {}
-        if found.get("token") != self._token:
-            raise _refusal(self._connection, name, found)
-        self.hold([name])
+        claiming.take(self._connection, name, self._claim)
+        self.hold(name)
 
-    def hold(self, names: Sequence[str]) -> None:
-        """Renew these banks from now on: they bear the note."""
-        _HELD.add(self._token)
-        self._names += names
-        self._renewed = self._renewed or time.monotonic()
+    def hold(self, name: str) -> None:
+        """Renew the claim to this bank from now on."""
+        self._names.append(name)
+        if not self._thread.is_alive():
+            self._thread.start()
 
-    def renew(self) -> None:
-        """Say that the writer is alive, where it has not been said for a while.
+    def require(self) -> None:
+        """Return where all banks are still held; to be called before anything is written.
 
         Raises:
-            StoreError: a request failed.
+            ClaimLostError: another process may write one.
+            StoreError: the server does not answer.
         """
-        if time.monotonic() - self._renewed < _RENEW_SECONDS:
-            return
-        for name in self._names:
-            self._connection.update_metadata(name, {LEASE_KEY: self.describe()})
-        self._renewed = time.monotonic()
+        if self._lost is not None or _since(self._renewed) > _SURE_SECONDS:
+            self._renew()
 
     def release(self) -> None:
-        """Let go of all banks; where the server does not answer, the note will grow old."""
-        _HELD.discard(self._token)
-        while self._names:
-            name = self._names.pop()
-            with suppress(StoreError):
-                if (self._metadata(name, patience=0).get(LEASE_KEY) or {}).get("token") == self._token:
-                    self._connection.update_metadata(name, {LEASE_KEY: None}, patience=0)
+        """Let go of all banks; where the server does not answer, the claims will grow old. Repeatable."""
+        self._ended.set()
+        try:
+            with self._turn:
+                while self._names:
+                    with suppress(StoreError):
+                        claiming.withdraw(self._connection, self._names.pop(), self._claim, patience=0)
+        finally:
+            claims.let_go(self._claim)
 
-    def _metadata(self, name: str, patience: float | None = None) -> dict[str, Any]:
-        return self._connection.metadata(name, patience) or {}
+    def _keep_renewing(self) -> None:
+        while not self._ended.wait(_RENEW_SECONDS):
+            try:
+                self._renew()
+            except ClaimLostError:
+                return  # `require` tells
+            except StoreError:
+                continue  # the server is away, for others as well
+
+    def _renew(self) -> None:
+        with self._turn:
+            if self._lost is not None:
+                raise ClaimLostError(self._lost.message, self._lost.hint)
+            began = _now()
+            if _since(self._renewed) < _RENEW_SECONDS / 2:
+                return  # another thread has been here
+            try:
+                for name in tuple(self._names):
+                    claiming.renew(self._connection, name, self._claim, self._ended)
+            except ClaimLostError as error:
+                self._lost = error
+                raise
+            self._renewed = began
 
 
-def require_free(connection: Connection, name: str, metadata: Mapping[str, Any]) -> None:
-    """Refuse a bank that somebody writes.
-
-    Raises:
-        StoreLockedError: its note is fresh, and not of a process of this machine that has ended.
-    """
-    lease = metadata.get(LEASE_KEY) or {}
-    if not lease or time.time() - float(lease.get("seen", 0)) > LEASE_SECONDS:
-        return
-    if lease.get("node") == platform.node() and not _runs(int(lease.get("pid", 0)), str(lease.get("token"))):
-        return
-    raise _refusal(connection, name, lease)
+def _now() -> tuple[float, float]:
+    """The time by two clocks: one stands still while a machine sleeps, the other can be set."""
+    return time.monotonic(), time.time()
 
 
-def _runs(pid: int, token: str) -> bool:
-    """Whether the writer of a note of this machine may still be there."""
-    if pid == os.getpid():
-        return token in _HELD  # it may have let go while the server was away
-    return is_alive(pid)
-
-
-def _refusal(connection: Connection, name: str, lease: Mapping[str, Any]) -> StoreLockedError:
-    return StoreLockedError(
-        f"Bank {name} on {connection.address} is being written by process {lease.get('pid')} on {lease.get('node')}.",
-        f"Wait until it has finished. If it was killed, its claim ends {LEASE_SECONDS:.0f} s after it last wrote.",
-    )
+def _since(then: tuple[float, float]) -> float:
+    return max(now - before for now, before in zip(_now(), then, strict=True))

@@ -28,11 +28,22 @@ def row_bytes(payload: Mapping[str, Any], dim: int) -> int:
     return dim * _JSON_FLOAT_BYTES + _PAYLOAD_BYTES + 2 * text
 
 
-def upsert(connection: Connection, batch: Batch, stop: threading.Event | None = None) -> None:
+def upsert(
+    connection: Connection,
+    batch: Batch,
+    stop: threading.Event | None = None,
+    before: Callable[[], None] | None = None,
+) -> None:
     """Store a batch; returns when the server has applied it.
 
     ``wait=True`` for every batch: the server's queue cannot grow, and one acknowledged batch says
     nothing about others where a collection has several shards. Parallel lanes keep it busy.
+
+    Args:
+        connection: to the server.
+        batch: the rows.
+        stop: when set, gives up.
+        before: called before every attempt; raises where the rows must not be sent any more.
 
     Raises:
         TooLargeError: the server takes it in smaller pieces only.
@@ -46,7 +57,7 @@ def upsert(connection: Connection, batch: Batch, stop: threading.Event | None = 
         send = partial(_by_grpc, _grpc_request(batch), seconds)
     else:
         send = partial(_put, batch.collection, rest_body(batch))
-    connection.rows(batch.collection, send, stop=stop)
+    connection.rows(batch.collection, send, stop=stop, before=before)
 
 
 def rest_body(batch: Batch) -> bytes:

@@ -25,6 +25,7 @@ from .connecting import connect
 from .connection import Connection, Notify
 from .counting import count_rows, take_stock
 from .filters import server_filter
+from .lease import Lease
 from .options import ServerOptions
 
 if TYPE_CHECKING:
@@ -279,7 +280,12 @@ class ServerStore(Store):
         """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""
         with suppress(DamagedRecordError, BankMismatchError):
             self._require(name)
-        self._connection.call(lambda c: c.delete_collection(name))
+        lease = Lease(self._connection)
+        try:
+            lease.take(name)
+            self._connection.call(lambda c: c.delete_collection(name), before=lease.require)
+        finally:
+            lease.release()
 
     def close(self) -> None:
         """See :meth:`Store.close`."""

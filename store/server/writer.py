@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,26 +11,23 @@ from typing import TYPE_CHECKING, Any
 from ...schemas.collection import RECORD_VERSION, BankIdentity, BankRecord, CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
-from ...schemas.payload import merged
 from ...schemas.plans import PlanRecord
 from ..approximation import GRAPH_FROM_ROWS
 from ..counts import count_named, names_of, opened, settle
 from ..records import begun, finished, for_metadata, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
+from .claims import require_free
 from .collections import build_index, create_indexes, creation, read_limits
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
-from .lanes import Batch, Lanes
-from .lease import LEASE_KEY, Lease, require_free
-from .points import row_bytes, upsert
-from .refusals import CollectionExistsError, TooLargeError
+from .lease import Lease
+from .refusals import CollectionExistsError
+from .uploads import Target, Uploads
 
 if TYPE_CHECKING:
     from ..base import Floats
 
-# Rows that wait to fill a request, of all banks together.
-_BUFFER_BYTES = 64 << 20
 _RELEASE_SECONDS = 3.0
 
 
@@ -64,11 +61,8 @@ class ServerWriter(BankWriter):
         self.plan = plan
         self._identities = {identity.layer: identity for identity in identities}
         self._names = {layer: identity.name() for layer, identity in self._identities.items()}
-        self._layers = {name: layer for layer, name in self._names.items()}
         self._records: dict[int, BankRecord] = {}
         self._noted: dict[int, int] = {}
-        self._buffers: dict[tuple[int, int], _Buffer] = {}
-        self._stop = threading.Event()
         self._open = True
         self._lease = Lease(connection)
         try:
@@ -77,18 +71,17 @@ class ServerWriter(BankWriter):
             for layer in sorted(found, key=lambda layer: found[layer] is None):
                 self._claim(layer, found[layer], source)
             for layer in self._identities:
-                self._note(layer)
+                self._put_on_record(layer)
             plans = [record.plan for record in self._records.values() if record.plan is not None]
             self.plan = min(plans, key=lambda held: held.done, default=None)
             limits = read_limits(connection, next(iter(self._names.values())))
         except BaseException:
             self._lease.release()
             raise
-        self._batch_rows = min(connection.options.batch_rows, limits.rows or connection.options.batch_rows)
-        streams = connection.options.streams
-        # Equal ids stay in one lane, so that the later row wins; a lone bank uses all lanes.
-        self._parts = -(-streams // len(self._identities))
-        self._lanes = Lanes(self._send, streams, self._stop)
+        rows = min(connection.options.batch_rows, limits.rows or connection.options.batch_rows)
+        self._uploads = Uploads(
+            connection, {layer: self._target(layer) for layer in self._identities}, rows, self._lease.require
+        )
 
     def put(
         self,
@@ -105,33 +98,21 @@ class ServerWriter(BankWriter):
             layer: unit_rows(rows, lambda i, n=layer: f"The state of {describe_row(payloads[i])} at layer {n}")  # type: ignore[misc]
             for layer, rows in vectors.items()
         }
-        parts = [hash(name) % self._parts for name in ids]
-        for number, layer in enumerate(self._identities):
-            unit, sizes = units[layer], norms[layer]
-            for i, name in enumerate(ids):
-                lane = (number * self._parts + parts[i]) % self._connection.options.streams
-                buffer = self._buffers.setdefault((layer, lane), _Buffer())
-                buffer.add(name, {**clean[i], "norm": float(sizes[i])}, unit[i])
-                if buffer.bytes >= self._connection.options.batch_bytes or len(buffer.ids) >= self._batch_rows:
-                    self._hand_over(layer, lane)
-        if sum(buffer.bytes for buffer in self._buffers.values()) > _BUFFER_BYTES:
-            self._hand_over_all()
-        self._lanes.check()
-        self._lease.renew()
+        self._lease.require()
+        self._uploads.put(ids, clean, units, norms)
 
     def flush(self, plan: PlanRecord | None = None) -> None:
         """See :meth:`store.writing.BankWriter.flush`; what durable means is up to the server."""
         self._require_open()
-        self._hand_over_all()
-        self._lanes.drain()
+        self._lease.require()
+        self._uploads.drain()
         for layer, name in self._names.items():
             rows = self._count(name)
             self._require_rows(name, rows, self._noted[layer])
             record = self._records[layer] if plan is None else replace(self._records[layer], plan=plan)
             if rows != self._noted[layer] or record != self._records[layer]:
                 self._noted[layer], self._records[layer] = rows, record
-                self._note(layer)
-        self._lease.renew()
+                self._put_on_record(layer)
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""
@@ -164,7 +145,7 @@ class ServerWriter(BankWriter):
                 progress(before, total)
         for layer, written in held.items():
             self._records[layer] = finished(self._records[layer], written)
-            self._note(layer)
+            self._put_on_record(layer)
         self.close()
 
     def _settled(self, layer: int, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
@@ -179,7 +160,7 @@ class ServerWriter(BankWriter):
         settled = settle(name, record, corpora, count_named(self._counter(name), names_of(record, corpora)))
         if settled.error is not None:
             self._records[layer] = settled.record
-            self._note(layer)
+            self._put_on_record(layer)
             raise settled.error
         return settled.corpora
 
@@ -187,7 +168,7 @@ class ServerWriter(BankWriter):
         """See :meth:`store.writing.BankWriter.abort`."""
         if self._open:
             self._open = False
-            self._lanes.abort()
+            self._uploads.abort()
             # A server that is gone must not keep one who wants to leave.
             release = threading.Thread(target=self._lease.release, daemon=True)
             release.start()
@@ -198,13 +179,12 @@ class ServerWriter(BankWriter):
         if not self._open:
             return
         try:
-            self._hand_over_all()
-            self._lanes.drain()
+            self._uploads.drain()
         except BaseException:
             self.abort()
             raise
         self._open = False
-        self._lanes.close()
+        self._uploads.close()
         self._lease.release()
 
     def _require_open(self) -> None:
@@ -234,7 +214,7 @@ class ServerWriter(BankWriter):
             record = new_record(self._identities[layer], source, self.plan)
             if not self._create(layer, record):
                 return self._claim(layer, self._find(self._identities[layer]), source)
-            self._lease.hold([name])
+            self._lease.hold(name)
         else:
             self._lease.take(name)
             # Again: another writer may have finished between the first look and the claim.
@@ -259,23 +239,26 @@ class ServerWriter(BankWriter):
             self._records[layer], noted = opened(name, record, noted, counted), min(noted, counted.rows)
         self._noted[layer] = noted
 
-    def _note(self, layer: int) -> None:
+    def _put_on_record(self, layer: int) -> None:
         """Put the record and the rows at the last flush on the server, together."""
-        self._connection.update_metadata(
-            self._names[layer], {METADATA_KEY: for_metadata(self._records[layer]), ROWS_KEY: self._noted[layer]}
-        )
+        entries = {METADATA_KEY: for_metadata(self._records[layer]), ROWS_KEY: self._noted[layer]}
+        self._connection.update_metadata(self._names[layer], entries, before=self._lease.require)
 
     def _create(self, layer: int, record: BankRecord) -> bool:
         """Whether this call made the collection, and nobody else."""
-        metadata = {METADATA_KEY: for_metadata(record), LEASE_KEY: self._lease.describe()}
+        metadata = {METADATA_KEY: for_metadata(record), **self._lease.entries()}
         name, connection = self._names[layer], self._connection
         arguments = creation(self._identities[layer], connection.options, connection.version, metadata)
         with suppress(CollectionExistsError):
             connection.call(lambda c: c.create_collection(name, **arguments))
             return True
         # Ours all the same, where the first answer was lost on the way and the request came twice.
-        found = (connection.metadata(name) or {}).get(LEASE_KEY) or {}
-        return bool(found.get("token") == metadata[LEASE_KEY]["token"])
+        return self._lease.has_made(name)
+
+    def _target(self, layer: int) -> Target:
+        record = self._records[layer]
+        shared = record.plan is not None and bool(record.corpora)
+        return Target(self._names[layer], self._identities[layer].seed, shared)
 
     def _count(self, name: str, where: Sequence[Condition] = ()) -> int:
         return count_rows(self._connection, name, where, exactly=True)
@@ -291,71 +274,9 @@ class ServerWriter(BankWriter):
                 "Run the same command again, which writes every row once more, or restore it from a snapshot.",
             )
 
-    def _hand_over(self, layer: int, lane: int) -> None:
-        buffer = self._buffers.pop((layer, lane), None)
-        if buffer is not None:
-            self._lanes.put(lane, buffer.batch(self._names[layer]))
-
-    def _hand_over_all(self) -> None:
-        for layer, lane in list(self._buffers):
-            self._hand_over(layer, lane)
-
-    def _send(self, batch: Batch) -> None:
-        """Store one batch; called in the lanes."""
-        for part in _slices(batch, self._batch_rows):
-            try:
-                upsert(self._connection, self._joined(part), self._stop)
-            except TooLargeError:
-                if len(part) == 1:
-                    raise
-                for half in part.halves():
-                    self._send(half)
-
-    def _joined(self, batch: Batch) -> Batch:
-        """Rows as they are to be stored: those that are there already stay their other corpora's, too."""
-        layer = self._layers[batch.collection]
-        if self._records[layer].plan is None or not self._records[layer].corpora:
-            return batch
-        found = self._connection.call(
-            lambda c: c.retrieve(batch.collection, list(batch.ids), with_payload=True), stop=self._stop
-        )
-        there, seed = {str(row.id): row.payload or {} for row in found}, self._identities[layer].seed
-        payloads = [
-            merged(there[name], payload, seed) if name in there else payload
-            for name, payload in zip(batch.ids, batch.payloads, strict=True)
-        ]
-        return Batch(batch.collection, batch.ids, payloads, batch.vectors)
-
     def _index(self, name: str, rows: int, graph: bool, before: int, total: int, progress: OnIndexed | None) -> None:
         def advance(indexed: int) -> None:
             if progress is not None:
                 progress(before + min(indexed, rows), total)
 
-        build_index(self._connection, name, graph, advance, self._lease.renew)
-
-
-class _Buffer:
-    """Rows of one bank and lane that do not fill a request yet."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.bytes = 0
-        self._payloads: list[dict[str, Any]] = []
-        self._vectors: list[Floats] = []
-
-    def add(self, name: str, payload: dict[str, Any], vector: Floats) -> None:
-        self.ids.append(name)
-        self._payloads.append(payload)
-        self._vectors.append(vector)
-        self.bytes += row_bytes(payload, len(vector))
-
-    def batch(self, collection: str) -> Batch:
-        import numpy as np
-
-        return Batch(collection, self.ids, self._payloads, np.stack(self._vectors))
-
-
-def _slices(batch: Batch, rows: int) -> Iterable[Batch]:
-    for start in range(0, len(batch), rows):
-        part = slice(start, start + rows)
-        yield Batch(batch.collection, batch.ids[part], batch.payloads[part], batch.vectors[part])
+        build_index(self._connection, name, graph, advance, self._lease.require)
