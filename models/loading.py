@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
 )
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import ModelError, UsageError
@@ -30,7 +32,7 @@ from .large import (
     spread_over,
 )
 from .layers import LanguageModel, find_language_model
-from .loading_errors import check_source, quiet, translated
+from .loading_errors import adapter_error, check_source, quiet, translated
 from .plausibility import check_numbers, read_configuration
 from .processors import load_processor
 from .verification import verify_language_model, with_own_logits
@@ -170,6 +172,9 @@ def load_model(
         with translated(source, "configuration"):
             if directory is None:
                 check_numbers(PreTrainedConfig.get_config_dict(place, **options)[0], f"The configuration of {source}")
+                # Beside a base model's weights, it would be passed over where peft is not installed.
+                if found := find_adapter_config_file(place, revision=revision):
+                    raise adapter_error(source, Path(found))
             config = AutoConfig.from_pretrained(place, **options)
         is_vlm = _is_vlm(config)
         if need_vision and not is_vlm:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +22,15 @@ from transformers.utils import logging
 from ..schemas.errors import ModelError
 from ..schemas.files import shown_path
 from ..schemas.names import is_text
+from ..schemas.reading import NotOfKindError, read_json
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# As PEFT writes them, and as diffusers and others do.
+_ADAPTERS = re.compile(
+    r"adapter_config\.json | adapter_model.* | (.*[^a-z])? lora ([^a-z].*)? \.(safetensors|bin)",
+    re.VERBOSE | re.IGNORECASE,
+)
+_LONGEST_SETTINGS = 16 << 20
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -58,16 +64,17 @@ def check_source(source: str) -> Path | None:
     path = Path(source).expanduser()
     if not path.is_dir():
         if path.is_file():
-            if path.suffix.lower() == ".gguf":
+            if path.suffix.lower() == ".gguf" or _starts_as_gguf(path):
                 raise _gguf(source)
-            raise ModelError(f"{source} is a file; expected a model directory or a hub id.")
+            raise ModelError(
+                f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
+            )
         if _HUB_ID.fullmatch(source) is None or source.startswith("."):
             raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
         return None
     path = _absolute(path)
-    adapter = path / "adapter_config.json"
-    if adapter.is_file() or any(path.glob("adapter_model*")):
-        raise _adapter(source, adapter)
+    if found := [file for file in sorted(path.iterdir()) if _ADAPTERS.match(file.name)]:
+        raise adapter_error(source, found[0])
     if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
         raise _gguf(source)
     if not (path / "config.json").is_file():
@@ -126,6 +133,22 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
             f"{source} comes with its own code, which is not run unless you ask for it.",
             "Read that code, then allow it with --trust-remote-code.",
         )
+    if (of_hub := _explain_hub(source, part, causes, text)) is not None:
+        return of_hub
+    if part == "processor" and "torchvision" in text.lower():
+        return ModelError(
+            f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
+            "Install the torchvision that belongs to your torch.",
+        )
+    if part == "weights" and "offload_folder" in text:
+        return ModelError(
+            f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
+            "Add --offload-folder DIR: they are written there once more.",
+        )
+    return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])
+
+
+def _explain_hub(source: str, part: str, causes: list[BaseException], text: str) -> ModelError | None:
     if any(isinstance(cause, GatedRepoError) for cause in causes):
         return ModelError(
             f"Access to {source} on the hub is restricted.", "Accept its terms there, then `hf auth login`."
@@ -139,19 +162,12 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return ModelError(f"{source} is neither a directory nor a model on the hub.", "Check its spelling.")
-    if part == "processor" and "torchvision" in text.lower():
-        return ModelError(
-            f"The processor of {source} needs torchvision, which is not installed (or not the one that fits torch).",
-            "Install the torchvision that belongs to your torch.",
-        )
-    if part == "weights" and "offload_folder" in text:
-        return ModelError(
-            f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
-            "Add --offload-folder DIR: they are written there once more.",
-        )
-    if part == "weights" and "safetensors" in text and "does not appear to have" in text:
-        return _pickles_only(source, "no *.safetensors")
-    return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])
+    if "does not appear to have" in text and not Path(source).exists():
+        if "gguf" in source.lower():
+            return _gguf(source)
+        if part == "weights" and "safetensors" in text:
+            return _pickles_only(source, "no *.safetensors")
+    return None
 
 
 _HINTS = {
@@ -169,16 +185,33 @@ def _gguf(source: str) -> ModelError:
     )
 
 
-def _adapter(source: str, settings: Path) -> ModelError:
-    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place."""
+def _starts_as_gguf(path: Path) -> bool:
+    """Whether a file is one of llama.cpp's whatever its name: ollama keeps them under their checksums."""
     try:
-        data = json.loads(settings.read_text(encoding="utf-8"))
-        base = data.get("base_model_name_or_path") if isinstance(data, dict) else None
-    except (OSError, ValueError, RecursionError):
-        base = None
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def adapter_error(source: str, seen: Path | str) -> ModelError:
+    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place.
+
+    Args:
+        source: as the user gave it.
+        seen: the file that shows it (of ``adapter_config.json``, the base is named), or what a tensor is called.
+    """
+    base = None
+    if isinstance(seen, Path) and seen.name == "adapter_config.json":
+        try:
+            data: dict[str, Any] = read_json(seen, dict[str, Any], _LONGEST_SETTINGS)
+            base = data.get("base_model_name_or_path")
+        except (OSError, NotOfKindError):
+            base = None
     of = f" of {base}" if isinstance(base, str) and base else ""
+    named = seen.name if isinstance(seen, Path) else seen
     return ModelError(
-        f"{source} holds an adapter{of} (adapter_config.json), whose weights are read only when merged into its base.",
+        f"{source} holds an adapter{of} ({named}), whose weights are read only when merged into its base.",
         "Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.",
     )
 

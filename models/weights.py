@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +17,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from ..schemas.errors import UnsupportedModelError
 from .large import explained, onto_disk, quantisation, require_known
 from .layers import LanguageModel, find_language_model, require_decoder_only
-from .loading_errors import quiet, translated
+from .loading_errors import adapter_error, quiet, translated
 from .plausibility import require_fitting, require_match
 from .weight_files import float_kinds
+
+# What PEFT and its forerunners call the tensors that they add to a model's.
+_OF_ADAPTER = re.compile(r"\b(lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|base_layer\.|modules_to_save\.|prompt_encoder\.)")
 
 
 def load_weights(
@@ -39,8 +43,19 @@ def load_weights(
     with translated(source, "weights"), explained():
         model, report = factory.from_pretrained(place, config=config, output_loading_info=True, **asked, **options)
     require_known(model, options.get("device_map"))
+    _require_merged(source, report["unexpected_keys"])
     require_match(source, report, config)
     return model
+
+
+def _require_merged(source: str, unexpected: Iterable[str]) -> None:
+    """Refuse weights of which an adapter's are a part: an adapted model that was saved as it was trained.
+
+    Raises:
+        ModelError: they are.
+    """
+    if found := sorted(name for name in unexpected if _OF_ADAPTER.search(name)):
+        raise adapter_error(source, found[0])
 
 
 def rounds_otherwise(model: Any, place: str, precision: torch.dtype, revision: str | None) -> bool:

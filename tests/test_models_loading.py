@@ -252,3 +252,85 @@ def test_a_language_model_with_the_mask_taken_away_is_refused(tmp_path, text_mod
     Gemma3ForCausalLM(config).save_pretrained(folder)
     with pytest.raises(UnsupportedModelError, match="not causal"):
         load_model(str(folder), dtype="float32")
+
+
+LORA = {"model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(4, 32)}
+MERGE = r"weights are read only when merged into its base.*merge_and_unload"
+
+
+@pytest.mark.parametrize("kind", ["beside", "with a configuration", "alone", "without its settings", "diffusers"])
+def test_an_adapter_is_never_read_as_its_base(broken, kind):
+    """Whether peft is installed or not: the folder of an adapter, and one that lies beside a base model's weights."""
+    if kind in ("with a configuration", "alone"):
+        (broken / "model.safetensors").unlink()
+    if kind == "alone":
+        (broken / "config.json").unlink()
+    name = "pytorch_lora_weights.safetensors" if kind == "diffusers" else "adapter_model.safetensors"
+    save_file(LORA, broken / name)
+    if kind not in ("without its settings", "diffusers"):
+        (broken / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "someone/base"}')
+        with pytest.raises(ModelError, match=rf"an adapter of someone/base \(adapter_config.json\), whose {MERGE}"):
+            load_model(str(broken))
+    else:
+        with pytest.raises(ModelError, match=rf"an adapter \({name}\), whose {MERGE}"):
+            load_model(str(broken))
+
+
+@pytest.mark.parametrize("settings", ["", "[]", '{"base_model_name_or_path": 3}', "[" * 100_000])
+def test_an_adapter_with_damaged_settings_is_one_all_the_same(broken, settings):
+    (broken / "adapter_config.json").write_text(settings)
+    with pytest.raises(ModelError, match=r"holds an adapter \(adapter_config.json\)"):
+        load_model(str(broken))
+
+
+def test_an_adapter_that_was_saved_among_the_weights_is_seen(broken):
+    weights = load_file(broken / "model.safetensors")
+    save_file({**weights, **LORA}, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=rf"an adapter \(model.layers.0.self_attn.q_proj.lora_A.weight\), whose {MERGE}"):
+        load_model(str(broken))
+
+
+@pytest.mark.parametrize("name", ["flora.safetensors", "explorations.bin"])
+def test_other_files_beside_the_weights_are_no_adapter(broken, name):
+    (broken / name).write_bytes(b"")
+    if name.endswith("safetensors"):
+        save_file({"a": torch.ones(1)}, broken / name)
+    assert load_model(str(broken)).name == "broken"
+
+
+def test_an_adapter_on_the_hub_is_seen_before_its_base_is_read(text_model, monkeypatch, tmp_path):
+    """As it lies in the cache: transformers passes it over where peft is not installed."""
+    kept = tmp_path / "models--someone--tuned"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(text_model, kept / "snapshots" / commit)
+    (kept / "snapshots" / commit / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="someone/tuned holds an adapter of someone/base"):
+        load_model("someone/tuned")
+
+
+GGUF = "is a model in GGUF form, which llama.cpp reads; hidden states need .* safetensors.*that it was made from"
+
+
+@pytest.mark.parametrize("name", ["model-Q4.gguf", "Model.GGUF", "sha256-0123abcd"])
+def test_gguf_is_named(broken, name):
+    """The file, the folder of one, and what ollama keeps under its checksum."""
+    (broken / "model.safetensors").unlink()
+    (broken / name).write_bytes(b"GGUF\3\0\0\0" + bytes(16))
+    with pytest.raises(ModelError, match=GGUF):
+        load_model(str(broken / name))
+    if name.lower().endswith("gguf"):
+        with pytest.raises(ModelError, match=GGUF):
+            load_model(str(broken))
+        (broken / "config.json").unlink()
+        with pytest.raises(ModelError, match=GGUF):
+            load_model(str(broken))
+
+
+def test_safetensors_beside_gguf_are_read(text_model, broken):
+    (broken / "model-Q4.gguf").write_bytes(b"GGUF")
+    assert load_model(str(broken)).weights == load_model(str(text_model)).weights
