@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..schemas.errors import UnsupportedModelError
 from .capture import capture_hidden_states
@@ -15,9 +17,13 @@ from .offload import execution_device
 
 # Relative to the norm: the same sums in another order differ by less, even in bfloat16.
 _TOLERANCE = 0.02
-# Logits are made of one and the same state by the same operations: in float32 only their last roundings differ, while
-# an unknown soft cap moves ordinary logits by half a percent. 16 bits round that much.
+# Logits are made of one and the same state by the same operations: in float32 only their last roundings differ.
 _LOGIT_TOLERANCE = {torch.float32: 1e-3}
+
+
+# An unknown soft cap moves ordinary logits by half a percent, as much as 16 bits round: they are compared at a size that
+# every cap in use (30 to 50) bends by a third at least.
+_LOUD = 200.0
 
 
 def verify_language_model(lm: LanguageModel) -> None:
@@ -69,7 +75,7 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
     ids = torch.tensor([[3, 1, 4, 1, 5]], device=execution_device(lm.embed_tokens)) % lm.vocab_size
     with torch.inference_mode():
         try:
-            with capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
+            with _loud(lm, model), capture_hidden_states(lm, [lm.n_layers], stop_early=False) as states:
                 logits = model(input_ids=ids, use_cache=False).logits
         except (TypeError, ValueError, AttributeError) as error:
             raise UnsupportedModelError(
@@ -78,7 +84,8 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
             ) from error
         plain = replace(lm, logit_scale=1.0)
         ways = [lm, replace(lm, logit_softcap=None), plain, replace(plain, logit_softcap=None)]
-        gaps = [_gap(way.logits(states[lm.n_layers]), logits) for way in ways]
+        with _loud(lm, model):
+            gaps = [_gap(way.logits(states[lm.n_layers]), logits) for way in ways]
     best = min(gaps)
     if best > _LOGIT_TOLERANCE.get(states[lm.n_layers].dtype, _TOLERANCE):
         raise UnsupportedModelError(
@@ -86,6 +93,27 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
             "What it does in between is not known; see docs/adding-a-model.md.",
         )
     return ways[gaps.index(best)]
+
+
+@contextmanager
+def _loud(lm: LanguageModel, model: nn.Module) -> Iterator[None]:
+    """Scale what the final norm gives, for whoever calls it, until the largest logit is :data:`_LOUD`."""
+    last = lm.final_norm
+    while isinstance(last, nn.Sequential) and len(last):
+        last = last[-1]  # the model calls the parts, not what we made of them
+    if all(module is not last for module in model.modules()):
+        yield
+        return
+
+    def scale(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        top = float((lm.unembed(output) * lm.logit_scale).abs().max())
+        return output * (_LOUD / top) if 0 < top < _LOUD else output
+
+    handle = last.register_forward_hook(scale)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _gap(one: Tensor, other: Tensor) -> float:

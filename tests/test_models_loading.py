@@ -286,7 +286,9 @@ def test_an_adapter_with_damaged_settings_is_one_all_the_same(broken, settings):
 def test_an_adapter_that_was_saved_among_the_weights_is_seen(broken):
     weights = load_file(broken / "model.safetensors")
     save_file({**weights, **LORA}, broken / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match=rf"an adapter \(model.layers.0.self_attn.q_proj.lora_A.weight\), whose {MERGE}"):
+    with pytest.raises(
+        ModelError, match=rf"an adapter \(model.layers.0.self_attn.q_proj.lora_A.weight\), whose {MERGE}"
+    ):
         load_model(str(broken))
 
 
