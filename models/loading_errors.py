@@ -73,7 +73,7 @@ def check_source(source: str) -> Path | None:
             raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
         return None
     path = _absolute(path)
-    if found := [file for file in sorted(path.iterdir()) if _ADAPTERS.match(file.name)]:
+    if found := [file for file in sorted(path.glob("*")) if _ADAPTERS.fullmatch(file.name)]:
         raise adapter_error(source, found[0])
     if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
         raise _gguf(source)

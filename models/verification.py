@@ -21,8 +21,8 @@ _TOLERANCE = 0.02
 _LOGIT_TOLERANCE = {torch.float32: 1e-3}
 
 
-# An unknown soft cap moves ordinary logits by half a percent, as much as 16 bits round: they are compared at a size that
-# every cap in use (30 to 50) bends by a third at least.
+# An unknown soft cap moves ordinary logits by half a percent, as much as 16 bits round: they are compared at a size
+# that every cap in use (30 to 50) bends by a third at least.
 _LOUD = 200.0
 
 
