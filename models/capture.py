@@ -98,3 +98,18 @@ def _as_states(layer: int, value: object) -> Tensor:
         seen = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ModelError(f"Layer {layer} gave {seen}; expected hidden states [batch, seq, dim].")
     return value
+
+
+@contextmanager
+def changed_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Give whoever calls a module something made of its output in its place; for experiments.
+
+    Args:
+        module: any part of a model.
+        change: of the module's output, a tensor.
+    """
+    handle = module.register_forward_hook(lambda _module, _inputs, output: change(output))
+    try:
+        yield
+    finally:
+        handle.remove()

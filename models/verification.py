@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..schemas.errors import UnsupportedModelError
-from .capture import capture_hidden_states
+from .capture import capture_hidden_states, changed_output
 from .layers import LanguageModel
 from .offload import execution_device
 
@@ -105,15 +105,12 @@ def _loud(lm: LanguageModel, model: nn.Module) -> Iterator[None]:
         yield
         return
 
-    def scale(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    def scale(output: Tensor) -> Tensor:
         top = float((lm.unembed(output) * lm.logit_scale).abs().max())
         return output * (_LOUD / top) if 0 < top < _LOUD else output
 
-    handle = last.register_forward_hook(scale)
-    try:
+    with changed_output(last, scale):
         yield
-    finally:
-        handle.remove()
 
 
 def _gap(one: Tensor, other: Tensor) -> float:
