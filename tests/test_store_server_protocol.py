@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ResponseHandlingException
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from standins import HERE, StandIn
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
@@ -273,6 +273,26 @@ def test_waiting_grows_between_tries(monkeypatch):
         Connection(None, "http://example:6333", version=(1, 20)).call(fail, patience=0.7)
     gaps = np.diff(tries)[:-1]  # the last one is cut short by the deadline
     assert len(gaps) >= 3 and all(gap >= 0.02 * 2**i for i, gap in enumerate(gaps))
+
+
+def test_only_errors_inside_the_server_count_towards_giving_up(monkeypatch):
+    """A server that restarts refuses connections for a while, then may stumble once."""
+    monkeypatch.setattr("lensbank.store.server.connection._FIRST_PAUSE", 0.0)
+    gone = ResponseHandlingException(OSError("gone"))
+    broken = UnexpectedResponse(500, "broken", b"", None)
+    answers = [gone] * 8 + [broken]
+
+    def work(client):
+        if answers:
+            raise answers.pop(0)
+        return "fine"
+
+    connection = Connection(None, "http://example:6333", version=(1, 20))
+    assert connection.call(work, patience=10) == "fine"
+    answers = [broken] * 7
+    with pytest.raises(StoreError, match="500"):
+        connection.call(work, patience=10)
+    assert len(answers) == 1
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):

@@ -150,7 +150,7 @@ class Connection:
         before: Callable[[], None] | None,
     ) -> T:
         limit = self.options.patience if patience is None else patience
-        began, pauses, attempts = time.monotonic(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0
+        began, pauses, faults = time.monotonic(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), list[str]()
         while True:
             if before is not None:
                 before()
@@ -161,10 +161,10 @@ class Connection:
                 raise
             except Exception as error:
                 fault = read_fault(error)
-                attempts += 1
+                faults.append(fault.kind)
                 waited = time.monotonic() - began
                 wait = max(fault.retry_after, pauses.next())
-                hopeless = fault.kind == "broken" and attempts >= _BROKEN_ATTEMPTS
+                hopeless = faults.count("broken") >= _BROKEN_ATTEMPTS
                 if not fault.passing or hopeless or waited >= limit:
                     raise self._error_of(fault, waited) from error
                 wait = min(wait, limit - waited)
@@ -173,7 +173,7 @@ class Connection:
                     raise GaveUpError(f"The server {self.address} did not answer: {fault.text}.") from error
             else:
                 self._reached = True
-                if attempts:
+                if faults:
                     self._say_back()
                 return result
 
