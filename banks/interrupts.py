@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..schemas.errors import GaveUpError
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -50,11 +52,16 @@ class Interruption:
         """Put the first signal off to the end of the block; the second one stops at once.
 
         Raises:
-            KeyboardInterrupt: at the end, where a signal came and the block did not act on it.
+            KeyboardInterrupt: at the end, where a signal came and the block did not act on it, or where a server
+                would have had to be waited for.
         """
         self._deferring = True
         try:
             yield
+        except GaveUpError as error:
+            if self.requested:
+                raise self.error() from error
+            raise
         finally:
             self._deferring = False
         if self.requested:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..schemas.collection import RECORD_VERSION, CorpusRecord
-from ..schemas.errors import LeavingError, StoreError
+from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
-from ..store.writing import BankWriter
-from .checksums import TOLERANCE, Checksum, Comparison, Row, checksum, compare, rows_of
+from .checksums import TOLERANCE, Checksum, Comparison, checksum, compare, rows_of
+from .portions import Portion, rows_wanted
 from .row_check import require_own_rows
 from .stopping import NeverStopping, Stopping
 
@@ -105,7 +105,9 @@ class Transfer:
             require_complete(info.name, info.record, self.source.address)
             if info.name in there:
                 there[info.name].record.identity.require_match(info.record.identity)
-        return [self._move(info, there.get(info.name)) for info in infos]
+        stopping = self.stopping
+        with self.source.heeding(lambda: stopping.requested), self.target.heeding(lambda: stopping.requested):
+            return [self._move(info, there.get(info.name)) for info in infos]
 
     def _move(self, info: BankInfo, there: BankInfo | None) -> Moved:
         with self.source.open(info.name) as bank:
@@ -179,10 +181,10 @@ class Transfer:
         wanted = before.wanted if before else rows
         self.progress.start(f"Copying {info.name}", wanted, "rows")
         with self.target.writer([identity], info.record.source, expected_rows=rows, plan=plan) as writer:
-            portion = _Portion(writer, identity.layer, max(1, _CHUNK_BYTES // (4 * identity.dim)))
+            portion = Portion(writer, identity.layer, max(1, _CHUNK_BYTES // (4 * identity.dim)))
             written, flushed = 0, time.monotonic()
-            with self.stopping.deferred():
-                for row in rows_of(bank) if before is None else _rows_wanted(bank, before):
+            with self._interruptible(info.name), self.stopping.deferred():
+                for row in rows_of(bank) if before is None else rows_wanted(bank, before):
                     if before is None:
                         total.add(row)
                     sent = portion.add(row)
@@ -198,6 +200,20 @@ class Transfer:
                 self._leave(info.name, written + sent, wanted)
         self.progress.finish()
         return before.here if before else total
+
+    @contextmanager
+    def _interruptible(self, name: str) -> Iterator[None]:
+        """A block that says what it means to be interrupted while a server keeps one waiting."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if isinstance(error.__cause__, GaveUpError):
+                self.progress.finish()
+                self.progress.note(
+                    f"Interrupted while {name} was copied and a server kept one waiting. The same command goes on with "
+                    "what is stored."
+                )
+            raise
 
     def _leave(self, name: str, written: int, wanted: int) -> None:
         """End here, where somebody asked for it."""
@@ -259,43 +275,3 @@ def _holds(there: BankInfo, info: BankInfo) -> bool:
     """Whether a bank that holds all rows says so, too."""
     held = {(corpus.name, corpus.fingerprint) for corpus in there.record.corpora}
     return there.record.state == "complete" and {(c.name, c.fingerprint) for c in info.record.corpora} <= held
-
-
-def _rows_wanted(bank: Bank, before: Comparison) -> Iterator[Row]:
-    """The rows that the other bank lacks."""
-    for number, row in enumerate(rows_of(bank, before.first), before.wanting.find(1)):
-        if number >= len(before.wanting):
-            raise StoreError(
-                f"Bank {bank.name} grew while it was copied.", "Run the command again when nobody writes to it."
-            )
-        if before.wanting[number]:
-            yield row
-
-
-class _Portion:
-    """Rows in hand for one put."""
-
-    def __init__(self, writer: BankWriter, layer: int, size: int) -> None:
-        self._writer, self._layer, self._size = writer, layer, size
-        self._rows: list[Row] = []
-
-    def add(self, row: Row) -> int:
-        """Take a row; returns how many were put."""
-        self._rows.append(row)
-        return self.send() if len(self._rows) == self._size else 0
-
-    def send(self) -> int:
-        """Put what is in hand."""
-        import numpy as np
-
-        rows, self._rows = self._rows, []
-        if rows:
-            vectors = np.stack([row.vector for row in rows])
-            norms = np.array([row.payload["norm"] for row in rows], np.float32)
-            self._writer.put(
-                [row.id for row in rows],
-                [row.payload for row in rows],
-                {self._layer: vectors},
-                {self._layer: norms},
-            )
-        return len(rows)

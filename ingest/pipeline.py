@@ -99,15 +99,18 @@ class _Ingest:
         self._rows = self._tokens = 0
         self._stored: PlanRecord  # what is being written, and how far the rows that were put have come
         self._interruption = Interruption()
+        self._durable = 0  # sentences of it whose rows the store has made durable
         self._explained = False  # whether an interruption has been told what it means
 
     def run(self) -> IngestSummary:
-        with self._interruption:
+        with self._interruption, self._store.heeding(lambda: self._interruption.requested):
             try:
                 return self._run()
             except KeyboardInterrupt:
                 if not self._explained:
-                    self._explain("Interrupted before any sentence was encoded. The same command starts again.")
+                    done = f"{self._durable:,} sentences are stored. The same command goes on from there."
+                    nothing = "Interrupted before any sentence was encoded and stored. The same command starts again."
+                    self._explain(f"Interrupted: {done}" if self._durable else nothing)
                 raise
 
     def _run(self) -> IngestSummary:
@@ -173,6 +176,7 @@ class _Ingest:
                     identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)
             with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows, plan=planned) as writer:
                 self._stored = going_on(writer, planned, selection, texts, self._tokenizer)
+                self._durable = self._stored.done
                 with self._timed("encode"):
                     self._encode(writer, identities, selection, texts)
                 with self._timed("index"):
@@ -225,15 +229,19 @@ class _Ingest:
                 leaving = interruption.requested
                 if leaving or time.monotonic() - flushed >= pause:
                     began = time.monotonic()
-                    writer.flush(self._stored)
+                    self._flush(writer)
                     flushed = time.monotonic()
                     pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
                 if leaving:
                     self._leave()
-            writer.flush(self._stored)
+            self._flush(writer)
             if interruption.requested:
                 self._leave()
         self._progress.finish()
+
+    def _flush(self, writer: BankWriter) -> None:
+        writer.flush(self._stored)
+        self._durable = self._stored.done
 
     def _leave(self) -> None:
         """End here, as was asked for; what is in hand is stored."""

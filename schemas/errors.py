@@ -125,5 +125,9 @@ class LeavingError(StoreLockedError):
     """The writer's parent is gone, and so will be the writer as soon as it notices; or it has not said whose it is."""
 
 
+class GaveUpError(StoreError):
+    """A server kept somebody waiting who no longer wants the answer."""
+
+
 class StoreFullError(StoreError):
     """No space left on the device, or the folder cannot be written."""

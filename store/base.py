@@ -7,7 +7,8 @@ of them, and read one by one (:class:`Bank`), since each is a collection of its 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import BankIdentity, BankRecord
@@ -226,6 +227,14 @@ class Store(Closing):
             f"Bank {name} is on a server, which looks after its own files.",
             "A folder's banks can be repaired; on a server, restore a snapshot, or drop the bank and copy it again.",
         )
+
+    @contextmanager
+    def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:
+        """A block in which a server is no longer waited for once ``leaving`` says so.
+
+        A request that would have to be repeated then ends in a ``GaveUpError``.
+        """
+        yield
 
     @abc.abstractmethod
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:

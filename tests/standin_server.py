@@ -3,13 +3,14 @@
 ``python tests/standin_server.py FOLDER REST_PORT GRPC_PORT`` (0 for no gRPC). What it answers was
 written after the client's own request and response classes; it is no proof that a real server
 answers the same. Settings by environment: ``STANDIN_VERSION``, ``QDRANT__SERVICE__API_KEY``,
-``QDRANT__SERVICE__READ_ONLY_API_KEY``,
+``QDRANT__SERVICE__READ_ONLY_API_KEY``, ``STANDIN_MINUTE`` (seconds, of write rates),
 ``STANDIN_CERT`` and ``STANDIN_KEY`` (TLS). ``POST /standin`` changes its version, or makes the
 next requests fail.
 """
 
 import contextlib
 import json
+import math
 import os
 import re
 import ssl
@@ -28,6 +29,7 @@ from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc, grpc_to
 from standin_engine import Collections, Refusal, plain_id
 
 MAX_BODY = 32 << 20
+MINUTE = float(os.environ.get("STANDIN_MINUTE", "60"))  # seconds, of write rates
 # What the dashboard's editor and buttons send.
 EDITS = {
     ("/points/delete", "POST"): "delete",
@@ -55,9 +57,11 @@ class Server:
         self.version = os.environ.get("STANDIN_VERSION", "1.20.0")
         self.key = os.environ.get("QDRANT__SERVICE__API_KEY")
         self.reading_key = os.environ.get("QDRANT__SERVICE__READ_ONLY_API_KEY")
+        self.retry_after = 1  # seconds, of the faults that are a rate limit
         self.faults = []  # statuses of the next requests about points
         self.seen = {"rest": 0, "grpc": 0, "rest writes": 0, "grpc writes": 0, "upserts": 0, "largest": 0, "at once": 0}
         self._upserting = 0
+        self._budgets = {}
         self._lock = threading.Lock()
 
     def enter(self, protocol, key, about_points, writes):
@@ -70,7 +74,7 @@ class Server:
                 raise Refusal(403, "Forbidden: Global manage access is required")
             if about_points and self.faults:
                 status = self.faults.pop(0)
-                raise Refusal(status, f"ordered fault {status}", 1 if status == 429 else None)
+                raise Refusal(status, f"ordered fault {status}", self.retry_after if status == 429 else None)
 
     def upsert(self, name, points, size):
         with self._lock:
@@ -89,14 +93,23 @@ class Server:
         if strict.get("enabled") and len(points) > (strict.get("upsert_max_batchsize") or len(points)):
             raise Refusal(400, f"Forbidden: Limit exceeded {len(points)} for upsert limit")
         rate = strict.get("enabled") and strict.get("write_rate_limit")
-        if rate and len(points) > rate:
-            raise Refusal(
-                429,
-                "Rate limiting exceeded: Write rate limit exceeded, request larger than rate limiter capacity, "
-                "please try to split your request",
-                1,
-            )
+        if rate:
+            self._spend(name, len(points), rate)
         self.collections.get(name).upsert(points)
+
+    def _spend(self, name, points, rate):
+        """Points a minute, as a bucket that fills again."""
+        said = "Rate limiting exceeded: Write rate limit exceeded, "
+        if points > rate:
+            raise Refusal(429, f"{said}request larger than rate limiter capacity, please try to split your request", 1)
+        with self._lock:
+            now = time.monotonic()
+            left, then = self._budgets.get(name, (rate, now))
+            left = min(rate, left + (now - then) * rate / MINUTE)
+            if points > left:
+                self._budgets[name] = left, now
+                raise Refusal(429, f"{said}retry later", math.ceil((points - left) * MINUTE / rate))
+            self._budgets[name] = left - points, now
 
     def create(self, name, config):
         metadata = tuple(map(int, self.version.split(".")[:2])) >= (1, 16)
@@ -129,6 +142,7 @@ class Rest(BaseHTTPRequestHandler):
             backend = self.server.backend
             if path == "/standin":
                 backend.faults[:] = body["faults"]
+                backend.retry_after = body.get("retry_after", 1)
                 backend.version = body["version"]
                 result = dict(backend.seen)
             else:

@@ -79,9 +79,9 @@ class StandIn:
         self.process.wait()
         self.process.stdout.close()
 
-    def order_faults(self, *statuses, version="1.20.0"):
+    def order_faults(self, *statuses, version="1.20.0", retry_after=1):
         """The next requests about points fail with these; returns what the server has counted."""
-        order = json.dumps({"faults": statuses, "version": version}).encode()
+        order = json.dumps({"faults": statuses, "version": version, "retry_after": retry_after}).encode()
         request = urllib.request.Request(f"{self.url}/standin", order, method="POST")
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)["result"]

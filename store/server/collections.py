@@ -12,7 +12,7 @@ from ...schemas.backoff import Backoff
 from ...schemas.collection import BankIdentity
 from ...schemas.errors import StoreError
 from ...schemas.payload import INDEXED_FIELDS, FieldKind
-from ..approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS
+from ..approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS, oversampling
 from .connection import Connection
 from .options import ServerOptions
 
@@ -171,3 +171,14 @@ def read_limits(connection: Connection, name: str) -> Limits:
         hits=strict.max_query_limit,
         rows=strict.upsert_max_batchsize,
     )
+
+
+def search_params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
+    """How a search for ``limit`` rows is shaped, within the server's limits."""
+    from qdrant_client import models
+
+    if exact:
+        return models.SearchParams(exact=True)
+    candidates = min(oversampling(limit), limits.oversampling)
+    quantization = models.QuantizationSearchParams(rescore=True, oversampling=candidates)
+    return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...schemas.backoff import Backoff
 from ...schemas.collection import BankRecord
-from ...schemas.errors import LensbankError, StoreError
+from ...schemas.errors import GaveUpError, LensbankError, StoreError
 from ..records import record_in
 from .address import KEY_VARIABLE
 from .faults import Fault, read_fault
 from .options import ServerOptions
-from .refusals import GaveUpError, refusal
+from .refusals import refusal
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -27,6 +27,7 @@ Notify = Callable[[str], None]
 
 METADATA_KEY = "lensbank"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_LOOK_SECONDS = 0.1
 # An error inside the server may pass (it restarts, a shard recovers) or never will.
 _BROKEN_ATTEMPTS = 6
 # A shorter wait is not worth a line.
@@ -63,6 +64,8 @@ class Connection:
         self.address = address
         self.options = options or ServerOptions()
         self.version = version
+        #: Whether somebody has asked for an end: then nobody waits for the server any more.
+        self.leaving: Callable[[], bool] = lambda: False
         self._notify = notify
         self._find_grpc = find_grpc
         self._grpc: QdrantClient | None = None
@@ -169,13 +172,24 @@ class Connection:
                     raise self._error_of(fault, waited) from error
                 wait = min(wait, limit - waited)
                 self._say_waiting(fault, waited + wait, limit)
-                if (stop or threading.Event()).wait(wait):
+                if self._gives_up(wait, stop):
                     raise GaveUpError(f"The server {self.address} did not answer: {fault.text}.") from error
             else:
                 self._reached = True
                 if faults:
                     self._say_back()
                 return result
+
+    def _gives_up(self, seconds: float, stop: threading.Event | None) -> bool:
+        """Wait before the next attempt; whether nobody wants its answer any more.
+
+        Who handles a signal cannot set an event: the thread that it interrupts may hold the event's lock.
+        """
+        until, stop = time.monotonic() + seconds, stop or threading.Event()
+        while (left := until - time.monotonic()) > 0:
+            if self.leaving() or stop.wait(min(left, _LOOK_SECONDS)):
+                return True
+        return self.leaving()
 
     def record(self, name: str) -> BankRecord | None:
         """The record of a collection; ``None`` where it is not there or not a bank.

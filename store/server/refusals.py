@@ -33,10 +33,6 @@ class MissingError(StoreError):
     """Nothing of that name is there."""
 
 
-class GaveUpError(StoreError):
-    """The one who asked no longer wants the answer."""
-
-
 def refusal(fault: Fault, address: str, text: str, waited: float, reached: bool) -> StoreError:
     """The error that tells of a fault.
 

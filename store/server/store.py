@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ...schemas.collection import BankIdentity, BankRecord
 from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
-from ..approximation import Fallback, oversampling
+from ..approximation import Fallback
 from ..balance import Balance
 from ..base import Bank, BankInfo, BankInfos, Hit, Store
 from ..counts import Counted, count_named, names_of
@@ -20,7 +20,7 @@ from ..damage import DamagedBank
 from ..records import require_complete
 from ..rows import engine_id, unit_queries
 from ..writing import BankWriter
-from .collections import Limits, read_limits
+from .collections import Limits, read_limits, search_params
 from .connecting import connect
 from .connection import Connection, Notify
 from .counting import count_rows, take_stock
@@ -29,7 +29,7 @@ from .lease import Lease
 from .options import ServerOptions
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient, models
+    from qdrant_client import QdrantClient
 
     from ..base import Floats
 
@@ -88,7 +88,7 @@ class ServerBank(Bank):
         limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))
         exact = exact or self.compares_all(where)
         limits = self._allowed(exact, limit)
-        params = self._params(exact, limits, limit)
+        params = search_params(exact, limits, limit)
         chunk = max(1, min(limits.queries or QUERY_CHUNK, QUERY_CHUNK, HITS_PER_ANSWER // limit))
         seconds = max(1, round(self._connection.options.timeout))
         found: list[list[Hit]] = []
@@ -171,16 +171,6 @@ class ServerBank(Bank):
         if self._limits is None:
             self._limits = read_limits(self._connection, self.name)
         return self._limits
-
-    @staticmethod
-    def _params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
-        from qdrant_client import models
-
-        if exact:
-            return models.SearchParams(exact=True)
-        candidates = min(oversampling(limit), limits.oversampling)
-        quantization = models.QuantizationSearchParams(rescore=True, oversampling=candidates)
-        return models.SearchParams(exact=False, hnsw_ef=limits.ef, quantization=quantization)
 
 
 class ServerStore(Store):
@@ -275,6 +265,15 @@ class ServerStore(Store):
         from .writer import ServerWriter
 
         return ServerWriter(self._connection, identities, source, plan)
+
+    @contextmanager
+    def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:
+        """See :meth:`Store.heeding`."""
+        before, self._connection.leaving = self._connection.leaving, leaving
+        try:
+            yield
+        finally:
+            self._connection.leaving = before
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""
