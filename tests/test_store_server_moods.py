@@ -19,7 +19,7 @@ COUNT = 300
 
 @pytest.fixture(scope="module")
 def server():
-    with StandIn(STANDIN_MINUTE="0.2") as server:
+    with StandIn(STANDIN_MINUTE="0.01") as server:
         yield server
 
 
