@@ -5,34 +5,40 @@ Gathers entry points; what they return is documented where it is defined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from inspect import signature
 from io import BytesIO
-from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
+from .banks.overview import lines_of, overview
 from .evaluate.annotations import read_annotations
 from .evaluate.plots import leap_figure, shares_figure
 from .evaluate.reading import ReadingOptions
 from .evaluate.run import evaluate_ground_truth, write_outputs
+from .evaluate.tables import Evaluation
 from .ingest.corpus import read_corpora
 from .ingest.options import IngestSummary
 from .ingest.pipeline import IngestOptions, default_layers
 from .ingest.pipeline import run as _run
 from .models.loading import LoadedModel, load_model
-from .query.images import OpenedImage, open_image
+from .query.given import opened as opened_image
+from .query.images import MAX_PIXELS, OpenedImage
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
 from .query.pixels import reduced
 from .schemas import filters
 from .schemas.errors import UsageError
 from .schemas.files import write_whole
-from .schemas.progress import Silent
+from .schemas.frames import to_csv
 from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
+from .schemas.shown import draws, saves
+from .show.bars import Bars
 from .show.figure import draw_figure
+from .show.notebook import reading_html, table_html
 from .show.render import to_json, to_table
 from .show.report import to_html
 from .store.base import Store
@@ -41,6 +47,8 @@ from .store.opening import open_store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
+
+    from .query.given import GivenImage
 
 __all__ = [
     "LoadedModel",
@@ -71,11 +79,21 @@ def ingest(
     store: Store,
     corpus: str | Path | Sequence[str | Path],
     *,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int] | int | None = None,
     text_field: str | None = None,
     split: bool = False,
+    language: str = "en",
     name: str | None = None,
-    **options: Any,
+    max_contexts: int | None = 20,
+    seed: int = 0,
+    vector_dtype: Literal["float32", "float16"] = "float32",
+    batch_tokens: int | None = None,
+    flush_seconds: float = 30.0,
+    index: bool = True,
+    graph: bool | None = None,
+    centre: bool = False,
+    progress: bool = True,
+    **unknown: NoReturn,
 ) -> IngestSummary:
     """Write a corpus's states into one bank per layer, as `lensbank ingest` does; repeatable.
 
@@ -86,28 +104,61 @@ def ingest(
         layers: of the banks; the paper's by default.
         text_field: column or key of the text, for csv and jsonl.
         split: split free text into sentences.
+        language: for ``split``, an ISO 639-1 code.
         name: of the corpus.
-        options: others of :class:`ingest.options.IngestOptions`, such as ``max_contexts`` or ``centre``.
+        max_contexts: contexts kept per vocabulary token; ``None`` keeps every distinct prefix.
+        seed: another one chooses other contexts.
+        vector_dtype: of the stored directions.
+        batch_tokens: tokens per forward pass, padding included; default by device.
+        flush_seconds: how often rows are made durable.
+        index: build quantised vectors for approximate search.
+        graph: build an HNSW graph, too; ``None`` leaves it to the store.
+        centre: subtract the mean state before states are normalised.
+        progress: show bars.
+        unknown: nothing; a misspelt option names the closest.
 
     Raises:
         LensbankError: as :func:`ingest.pipeline.run`.
     """
-    settings = _known(options, IngestOptions)
+    _refuse(unknown, ingest)
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
-    chosen = _whole(layers, "layers") or default_layers(model.lm.n_layers)
-    with read_corpora(paths, text_field=text_field, split=split, name=name) as read:
-        return _run(model, read, store, IngestOptions(layers=chosen, **settings))
+    options = IngestOptions(
+        layers=_whole(layers, "layers") or default_layers(model.lm.n_layers),
+        max_contexts=max_contexts,
+        seed=seed,
+        vector_dtype=vector_dtype,
+        batch_tokens=batch_tokens,
+        flush_seconds=flush_seconds,
+        index=index,
+        graph=graph,
+        centre=centre,
+    )
+    with (
+        Bars(progress) as bars,
+        read_corpora(paths, text_field=text_field, split=split, language=language, name=name) as read,
+    ):
+        return _run(model, read, store, options, bars)
 
 
 def lens(
     model: LoadedModel,
     store: Store | None = None,
     *,
-    layers: Sequence[int] | int | str | None = None,
+    layers: Sequence[int] | int | Literal["all"] | None = None,
     bank_layers: Sequence[int] | int | None = None,
     lenses: Sequence[str] | str = ("latent",),
     where: Sequence[str] | str = (),
-    **options: Any,
+    top_k: int = 5,
+    distinct: Literal["word"] | None = None,
+    patches: Sequence[tuple[int, int]] = (),
+    prompt: str | None = None,
+    exact: bool = True,
+    search: Literal["engine", "product"] | None = None,
+    recall_check: bool = True,
+    centre: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = True,
+    **unknown: NoReturn,
 ) -> QuerySession:
     """Open lenses, as `lensbank query` does; a context manager, ready for images, texts and vectors.
 
@@ -118,19 +169,38 @@ def lens(
         bank_layers: bank layers to search; all by default.
         lenses: of ``latent``, ``logit``, ``embedding``.
         where: filters as one types them, ``["is_word=true", "word!=the"]``.
-        options: others of :class:`query.options.QueryOptions`, such as ``top_k``, ``distinct`` or ``centre``.
+        top_k: words per token.
+        distinct: ``word`` for neighbours that are all of different words.
+        patches: ``(row, col)`` of the patches to read; all by default.
+        prompt: what the model is asked about the image; ``None`` for its default.
+        exact: compare with every row, not with what an index proposes.
+        search: what compares every row: ``product`` or ``engine``; the product by default, where it can be had.
+        recall_check: whether a search that is not exact is compared with an exact one on a sample.
+        centre: compare states less their mean with centred banks.
+        max_pixels: larger images are refused.
+        progress: show bars.
+        unknown: nothing; a misspelt option names the closest.
 
     Raises:
         LensbankError: as :class:`query.pipeline.QuerySession`.
     """
+    _refuse(unknown, lens)
     asked = QueryOptions(
         layers="all" if layers == "all" else _whole(layers, "layers"),
         bank_layers=_whole(bank_layers, "bank_layers"),
         lenses=(lenses,) if isinstance(lenses, str) else tuple(lenses),
         where=filters.parse([where] if isinstance(where, str) else where),
-        **_known(options, QueryOptions),
+        top_k=top_k,
+        distinct=distinct,
+        patches=tuple((row, col) for row, col in patches),
+        prompt=prompt,
+        exact=exact,
+        search=search,
+        recall_check=recall_check,
+        centre=centre,
+        max_pixels=max_pixels,
     )
-    return QuerySession(store, model, asked)
+    return QuerySession(store, model, asked, Bars(progress))
 
 
 def _whole(layers: object, name: str) -> tuple[int, ...] | None:
@@ -144,21 +214,20 @@ def _whole(layers: object, name: str) -> tuple[int, ...] | None:
     several = [layers] if isinstance(layers, SupportsIndex) else list(layers) if isinstance(layers, Iterable) else None
     if several is None or isinstance(layers, str) or not all(isinstance(one, SupportsIndex) for one in several):
         raise UsageError(f"{name} is {layers!r}; expected whole numbers, such as [1, 8].")
-    return tuple(index(one) for one in several)
+    return tuple(operator.index(one) for one in several)
 
 
-def _known(options: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
-    """The options, all of which the kind has.
+def _refuse(unknown: Mapping[str, object], function: Callable[..., object]) -> None:
+    """Refuse options that a function lacks.
 
     Raises:
-        TypeError: one that it lacks; the message names the closest.
+        TypeError: there are some; the message names the closest.
     """
-    names = [field.name for field in fields(kind)]
-    for name in options:
-        if name not in names:
-            close = get_close_matches(name, names, 1)
-            raise TypeError(f"unknown option {name!r}{f'; did you mean {close[0]!r}?' if close else ''}")
-    return options
+    names = [name for name in signature(function).parameters if name != "unknown"]
+    for name in unknown:
+        close = get_close_matches(name, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise TypeError(f"{function.__name__}() got an unknown option {name!r}{hint}")
 
 
 def evaluate(
@@ -170,7 +239,8 @@ def evaluate(
     word_list: str | Path | None = None,
     sample: int | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+    progress: bool = True,
+) -> Evaluation:
     """Measure lenses on annotated images, as `lensbank evaluate` does; goes on where it stopped.
 
     Args:
@@ -181,29 +251,56 @@ def evaluate(
         word_list: synonyms and hypernyms of the category names.
         sample: visual tokens in all; every one by default.
         seed: of the sample and of random vectors.
+        progress: show bars.
 
     Returns:
-        The summary, as in ``summary.json``.
+        The summary, as in ``summary.json``; :meth:`~evaluate.tables.Evaluation.to_frame` makes a table of it.
 
     Raises:
         LensbankError: as :func:`evaluate.run.evaluate_ground_truth`.
     """
     known = read_annotations(Path(annotations), Path(images), None if word_list is None else Path(word_list))
-    summary = evaluate_ground_truth(
-        opened, known.images, ReadingOptions(sample, seed), Path(out), Silent(), known.notes
-    )
+    with Bars(progress) as bars:
+        summary = evaluate_ground_truth(
+            opened, known.images, ReadingOptions(sample, seed), Path(out), bars, known.notes
+        )
     write_outputs(summary, Path(out))
-    return summary
+    return Evaluation(summary)
 
 
-def figure(reading: Reading, image: str | Path) -> Image.Image:
-    """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it."""
+def figure(reading: Reading, image: GivenImage | None = None) -> Image.Image:
+    """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it.
+
+    Args:
+        reading: of an image.
+        image: what was read; needed where the reading comes from a file.
+
+    Raises:
+        UsageError: a text's reading, or another image's.
+        ImageError: the image cannot be read.
+    """
     from PIL import Image
 
-    opened = open_image(image)
-    _require_image_of(reading, opened)
-    drawn, _ = draw_figure([reading], [opened.image])
+    drawn, _ = draw_figure([reading], [_picture_of(reading, image)])
     return Image.open(BytesIO(drawn))
+
+
+def _picture_of(reading: Reading, image: GivenImage | None = None) -> Image.Image:
+    """What a reading is drawn on.
+
+    Raises:
+        UsageError: there is none, or it is another image.
+    """
+    if reading.kind != "image":
+        raise UsageError("A text has no image to draw on.", "Save it as .html or .json.")
+    if image is not None:
+        opened = opened_image(image)
+        _require_image_of(reading, opened)
+        return reduced(opened.image)
+    if reading.picture is None:
+        raise UsageError(f"The reading of {reading.source} comes without its image.", "Give the image, too.")
+    picture: Image.Image = reading.picture
+    return picture
 
 
 def _require_image_of(reading: Reading, image: OpenedImage) -> None:
@@ -211,15 +308,70 @@ def _require_image_of(reading: Reading, image: OpenedImage) -> None:
         raise UsageError(f"The reading is of {reading.source}, another image than {image.name} (their digests differ).")
 
 
-def page(readings: Sequence[Reading], images: Sequence[str | Path], out: str | Path) -> None:
-    """Write readings as one HTML page that needs no network, as ``--format html`` does."""
-    opened = [open_image(image) for image in images]
-    if len(opened) != len(readings):
-        raise UsageError(f"{len(readings)} readings and {len(opened)} images were given; expected one image a reading.")
-    for reading, image in zip(readings, opened, strict=True):
-        _require_image_of(reading, image)
-    pictures = [reduced(image.image) for image in opened]
-    write_whole(out, to_html(readings, pictures), images)
+def page(
+    readings: Reading | Sequence[Reading], images: Sequence[GivenImage] | None = None, out: str | Path = "report.html"
+) -> None:
+    """Write readings as one HTML page that needs no network, as ``--format html`` does.
+
+    Args:
+        readings: of images and texts.
+        images: what was read, one an image; needed where a reading comes from a file.
+        out: the file.
+
+    Raises:
+        UsageError: not one image a reading; another image's; the file cannot be written.
+        ImageError: an image cannot be read.
+    """
+    several = [readings] if isinstance(readings, Reading) else list(readings)
+    pictures: list[Image.Image | None]
+    if images is None:
+        pictures = [_picture_of(one) if one.kind == "image" else None for one in several]
+    elif len(images) != len(several):
+        raise UsageError(f"{len(several)} readings and {len(images)} images were given; expected one image a reading.")
+    else:
+        pictures = [_picture_of(one, image) for one, image in zip(several, images, strict=True)]
+    inputs = [image for image in images or () if isinstance(image, str | Path)]
+    write_whole(out, to_html(several, pictures), inputs)
+
+
+def _save(reading: Reading, path: Path) -> None:
+    """Write a reading by the file's ending; see :meth:`schemas.results.Reading.save`."""
+    ending = path.suffix.lower()
+    if ending == ".json":
+        write_whole(path, to_json([reading]))
+    elif ending in (".html", ".htm"):
+        page(reading, None, path)
+    elif ending == ".png":
+        write_whole(path, draw_figure([reading], [_picture_of(reading)])[0])
+    elif ending == ".csv":
+        write_whole(path, to_csv(reading.rows()))
+    else:
+        raise UsageError(f"A reading cannot be saved as {path.name!r}.", "Use .json, .html, .png or .csv.")
+
+
+def _store_html(store: Store) -> str:
+    head, *lines = lines_of(overview(store))
+    return table_html(f"Banks in {store.address}", head, lines)
+
+
+def _model_html(model: LoadedModel) -> str:
+    facts = {
+        "kind": "vision-language model" if model.is_vlm else "language model",
+        "layers": f"{model.lm.n_layers} (0 is the input embedding)",
+        "width": f"{model.lm.dim:,}",
+        "vocabulary": f"{model.lm.vocab_size:,}",
+        "architecture": str(model.model.config.model_type),
+        "computes in": f"{model.dtype_name} on {model.device}",
+        "weights": model.weights[:12],
+        "from": model.source,
+    }
+    return table_html(model.name, (), facts.items())
+
+
+draws(Reading, reading_html)
+draws(Store, _store_html)
+draws(LoadedModel, _model_html)
+saves(Reading, _save)
 
 
 def plot_layers(reading: Reading) -> Figure:

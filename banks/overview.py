@@ -64,7 +64,7 @@ def _facts(info: BankInfo, balance: Balance) -> dict[str, Any]:
 
 def table(banks: Sequence[dict[str, Any]]) -> str:
     """One line per bank, in columns."""
-    rows = [_COLUMNS, *(_line(bank) for bank in banks)]
+    rows = lines_of(banks)
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     lines = []
     for row in rows:
@@ -74,6 +74,11 @@ def table(banks: Sequence[dict[str, Any]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def lines_of(banks: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The cells of that table, its head first."""
+    return [_COLUMNS, *(_line(bank) for bank in banks)]
 
 
 def _line(bank: dict[str, Any]) -> tuple[str, ...]:

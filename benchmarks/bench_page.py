@@ -20,16 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lensbank.schemas.results import (
-    LayerReading,
-    Neighbor,
-    PixelBox,
-    Reading,
-    SearchSettings,
-    TokenReading,
-    View,
-    VocabularyToken,
-)
+from lensbank.schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
+from lensbank.schemas.searches import SearchSettings
 from lensbank.show.report import to_html
 
 BANKS = (1, 2, 4, 8, 16, 24, 30, 31)

@@ -9,9 +9,12 @@ from typing import Any
 
 from ..schemas.errors import UsageError
 from ..schemas.files import write_whole
+from ..schemas.frames import to_csv
 from .report import to_markdown, to_table
+from .tables import flat, to_latex
 
 SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
+CSV_FILE, LATEX_FILE = "table.csv", "table.tex"
 
 
 def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
@@ -26,6 +29,9 @@ def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | Non
     table = to_table(summary)
     write_whole(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_whole(out / TABLE_FILE, table + "\n")
+    write_whole(out / CSV_FILE, to_csv(flat(summary)))
+    if latex := to_latex(summary):
+        write_whole(out / LATEX_FILE, latex)
     lacking = None
     try:
         plots = draw(summary, out)

@@ -21,6 +21,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import ModelError, UsageError
+from ..schemas.shown import Shown
 from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
@@ -40,8 +41,8 @@ from .weight_files import require_own_weights
 from .weights import as_published, load_weights, rounds_otherwise
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+@dataclass(frozen=True, repr=False)
+class LoadedModel(Shown):
     """A model ready to read states from, in evaluation mode and without gradients.
 
     Attributes:
@@ -79,6 +80,12 @@ class LoadedModel:
     is_vlm: bool
     quantised: str | None = None
     vision: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """In a line: name, size, precision and place."""
+        kind = "vision-language model" if self.is_vlm else "language model"
+        size = f"{self.lm.n_layers} layers, width {self.lm.dim}"
+        return f"<LoadedModel {self.name!r}: {kind}, {size}, {self.dtype_name} on {self.device}>"
 
     @property
     def dtype_name(self) -> str:

@@ -11,7 +11,6 @@ from PIL import Image
 from ..schemas.results import Reading
 from .images import OpenedImage, open_image
 from .pipeline import QuerySession
-from .pixels import reduced
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,11 @@ def ask(
     Raises:
         LensbankError: see :meth:`query.pipeline.QuerySession.image` and ``text``.
     """
-    answers = []
     if session.options.centre:  # read more than once, which standard input cannot be
         images = [open_image("-", max_pixels) if image == "-" else image for image in images]
     if centre_images:
         session.centre_on(centre_images, "folder")
     elif session.options.centre and len(images) > 1:
         session.centre_on(images)
-    for image in images:
-        opened = image if isinstance(image, OpenedImage) else open_image(image, max_pixels)
-        answers.append(Answer(session.image(opened), reduced(opened.image)))
-    return answers + [Answer(session.text(text), None) for text in texts]
+    readings = session.images(images)
+    return [Answer(reading, reading.picture) for reading in (*readings, *map(session.text, texts))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.loading import LoadedModel
@@ -14,13 +13,18 @@ from ..models.states import text_states, visual_states
 from ..models.visual_tokens import VisualInput, prepare_image
 from ..schemas.errors import ImageError, ModelError, UsageError
 from ..schemas.results import PixelBox, View
-from .images import OpenedImage, open_image
+from .given import opened as opened_image
+from .images import OpenedImage
 from .options import QueryOptions, check_patches
+from .pixels import reduced
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
     from torch import Tensor
+
+    from .given import GivenImage
 
     Floats = NDArray[np.floating[Any]]
 
@@ -47,6 +51,7 @@ class Asked:
         tokens: in sequence order.
         states: layer → ``[len(tokens), dim]`` raw states, float32, by layer.
         patches: the patches that were asked for; empty for all.
+        picture: the image, reduced where it is large; ``None`` for a text.
     """  # noqa: D415 - a list follows
 
     kind: str
@@ -60,11 +65,12 @@ class Asked:
     views: tuple[View, ...] = ()
     notes: tuple[str, ...] = ()
     patches: tuple[tuple[int, int], ...] = ()
+    picture: Image.Image | None = None
 
 
 def ask_image(
     loaded: LoadedModel,
-    image: str | Path | OpenedImage,
+    image: GivenImage,
     layers: Sequence[int],
     options: QueryOptions,
     remark: Callable[[str], None] | None = None,
@@ -73,7 +79,7 @@ def ask_image(
 
     Args:
         loaded: a VLM.
-        image: a file, or one that has been opened.
+        image: a file, one that has been opened, or pixels: see :func:`query.given.opened`.
         layers: to read.
         options: prompt, patches, largest image.
         remark: told, before the model sees the image, how much memory that takes.
@@ -84,7 +90,7 @@ def ask_image(
         UsageError: a patch outside of the grid; a prompt the model cannot take.
         StateError: a hidden state is NaN, infinite or zero.
     """
-    opened = image if isinstance(image, OpenedImage) else open_image(image, options.max_pixels)
+    opened = opened_image(image, options.max_pixels)
     shown = _prepared(loaded, opened, options.prompt)
     if remark is not None:
         remark(f"Memory for {opened.name}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
@@ -106,6 +112,7 @@ def ask_image(
         views=shown.views,
         notes=(*opened.notes, *shown.notes),
         patches=tuple(sorted(wanted)),
+        picture=reduced(opened.image),
     )
 
 

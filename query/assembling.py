@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..schemas.results import LayerReading, Reading, SearchSettings, TokenReading
+from ..schemas.results import LayerReading, Reading, TokenReading
+from ..schemas.searches import SearchSettings
 from ..schemas.version import tool_version
 from .asking import Asked
 from .lenses import Words
@@ -43,6 +44,7 @@ def assembled(
         layers=tuple(_layer(asked, layer, rows) for layer, rows in found.items()),
         tool=tool_version(),
         notes=(*asked.notes, *notes),
+        picture=asked.picture,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.loading import LoadedModel
@@ -17,13 +16,15 @@ from ..models.states import visual_states
 from ..models.visual_tokens import prepare_image
 from ..schemas.errors import LayerError, StateError, UsageError
 from ..schemas.progress import Progress
-from ..schemas.results import Centring
+from ..schemas.searches import Centring
 from ..store.base import Bank
-from .images import OpenedImage, open_image
+from .given import opened as opened_image
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from .given import GivenImage
 
     Floats = NDArray[np.floating[Any]]
 
@@ -99,7 +100,7 @@ class Centre:
 
 def visual_centre(
     loaded: LoadedModel,
-    images: Sequence[str | Path | OpenedImage],
+    images: Sequence[GivenImage],
     layers: Sequence[int],
     prompt: str | None,
     max_pixels: int,
@@ -128,7 +129,7 @@ def visual_centre(
     progress.start("centring", len(images), "images")
     try:
         for image in images:
-            opened = image if isinstance(image, OpenedImage) else open_image(image, max_pixels)
+            opened = opened_image(image, max_pixels)
             shown = prepare_image(loaded, opened.image, prompt)
             for layer, states in visual_states(loaded, shown, layers).items():
                 sums[layer] += states.cpu().numpy().sum(0, dtype=np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..schemas.errors import FilterError
 from ..schemas.filters import Condition
-from ..schemas.results import BankSearch
+from ..schemas.searches import BankSearch
 from ..schemas.words import is_unspaced
 from ..store.base import Bank
 from .vocabulary import VOCABULARY_FIELDS

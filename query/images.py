@@ -70,8 +70,18 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
     Raises:
         ImageError: missing, a folder, unreadable, empty, truncated, not an image, or too large.
     """
-    data = _read(path)
-    name = _name(path)
+    return open_bytes(_read(path), _name(path), max_pixels, path)
+
+
+def open_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS, path: str | Path | None = None) -> OpenedImage:
+    """The same for a file's bytes, which have a ``name``; messages speak of ``path``.
+
+    Raises:
+        ImageError: see :func:`open_image`.
+    """
+    path = name if path is None else path
+    if not data:
+        raise ImageError(f"The image {path} is empty (0 bytes).", "Get it again.")
     with _unwarned():
         # Decoders fail on damaged files in every way there is; all of them mean the same to a user.
         try:
@@ -100,10 +110,33 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> OpenedImage:
             raise ImageError(
                 f"The image {path} is truncated or damaged: {reason}.", "Get it again, or save it anew."
             ) from error
+    return OpenedImage(rgb, name, hashlib.sha256(data).hexdigest(), rgb.width, rgb.height, _notes(frames, turned))
+
+
+def opened_pixels(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> OpenedImage:
+    """The same for an image of Pillow; it has no digest yet.
+
+    Raises:
+        ImageError: it cannot be read, or is too large.
+    """
+    _require_size(name, image, max_pixels)
+    try:
+        with _unwarned():
+            image.load()
+            upright, turned = _upright(image)
+            rgb = to_rgb(upright)
+    except UnclearPixels as error:
+        raise ImageError(f"The image {name} {error}.", "Convert it to 8-bit RGB.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"The image {name} cannot be read: {error}.", "Open it again.") from error
+    return OpenedImage(rgb, name, "", rgb.width, rgb.height, _notes(None, turned))
+
+
+def _notes(frames: tuple[int, str] | None, turned: bool) -> tuple[str, ...]:
     notes = [f"The image has {frames[0]} {frames[1]}s; the first one is read."] if frames else []
     if not turned:
         notes.append("The image's EXIF data is damaged; it is read as if it were upright.")
-    return OpenedImage(rgb, name, hashlib.sha256(data).hexdigest(), rgb.width, rgb.height, tuple(notes))
+    return tuple(notes)
 
 
 def check_images(paths: Iterable[str | Path], max_pixels: int = MAX_PIXELS) -> list[str | Path | OpenedImage]:
@@ -163,8 +196,6 @@ def _read(path: str | Path) -> bytes:
             raise ImageError(f"There is no image {str(path)!r}.", "Check the path.") from error
         except OSError as error:
             raise ImageError(f"The image {path} cannot be read: {error.strerror or error}.") from error
-    if not data:
-        raise ImageError(f"The image {path} is empty (0 bytes).", "Get it again.")
     return data
 
 

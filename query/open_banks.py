@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.loading import LoadedModel
-    from ..schemas.results import BankSearch
+    from ..schemas.searches import BankSearch
     from ..store.base import Bank, BankInfo, Store
     from .options import QueryOptions
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.progress import Progress, Silent
-from ..schemas.results import Reading, SearchSettings
+from ..schemas.results import Reading
+from ..schemas.searches import SearchSettings
 from ..store.base import Bank, Store
 from .asking import Asked, ask_image, ask_text
 from .assembling import assembled
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
-from .images import OpenedImage
 from .lenses import LatentLens, Lens, LensAnswer
 from .open_banks import OpenBanks
 from .options import QueryOptions
@@ -35,7 +34,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .given import GivenImage
+
     Floats = NDArray[np.floating[Any]]
+
+# Images whose states are held and searched together.
+_IMAGES_AT_ONCE = 8
 
 __all__ = ["QueryOptions", "QuerySession", "choose_banks", "model_source"]
 
@@ -66,6 +70,7 @@ class QuerySession:
         self._options = options
         self._progress = progress or Silent()
         self._opened = OpenBanks()
+        self._counting = True
         self._centre: Centre | None = None
         asked = options.layers
         if asked is not None:
@@ -87,11 +92,11 @@ class QuerySession:
             self._lenses = [self._lens(name, on_words) for name in options.lenses]
             undo.pop_all()
 
-    def image(self, image: str | Path | OpenedImage) -> Reading:
+    def image(self, image: GivenImage) -> Reading:
         """Read an image's visual tokens.
 
         Args:
-            image: an image file, ``-`` for standard input, or an image that has been opened.
+            image: an image file, ``-`` for standard input, or what :func:`query.given.opened` takes.
 
         Raises:
             ImageError: see :func:`query.images.open_image`.
@@ -102,8 +107,8 @@ class QuerySession:
         """
         return self.images([image])[0]
 
-    def images(self, images: Sequence[str | Path | OpenedImage]) -> list[Reading]:
-        """Read several images; each is shown to the model once, the lenses read all of them at once.
+    def images(self, images: Sequence[GivenImage]) -> list[Reading]:
+        """Read several images; each is shown to the model once, and the lenses read a few of them at once.
 
         Raises:
             LensbankError: as :meth:`image`.
@@ -111,11 +116,25 @@ class QuerySession:
         centre = self._centre
         if self._options.centre and centre is None:
             centre = self._visual_centre(images, "images")
-        remark = self._progress.remark
-        asked = [ask_image(self._loaded, image, self._layers, self._options, remark) for image in images]
-        return self._read(asked, centre)
+        many = len(images) > 1
+        if many:  # one bar for all of them
+            self._progress.start("reading", len(images), "images")
+        readings: list[Reading] = []
+        try:
+            for start in range(0, len(images), _IMAGES_AT_ONCE):
+                asked = []
+                for number, image in enumerate(images[start : start + _IMAGES_AT_ONCE], start):
+                    remark = None if number else self._progress.remark
+                    asked.append(ask_image(self._loaded, image, self._layers, self._options, remark))
+                readings += self._read(asked, centre, silent=many)
+                if many:
+                    self._progress.advance(len(asked))
+        finally:
+            if many:
+                self._progress.finish()
+        return readings
 
-    def centre_on(self, on: Centre | Sequence[str | Path | OpenedImage], source: Source = "images") -> Centre:
+    def centre_on(self, on: Centre | Sequence[GivenImage], source: Source = "images") -> Centre:
         """Of a centred session: from now on subtract the mean of these images' visual states.
 
         Without it, the mean is that of the images of each call.
@@ -131,7 +150,7 @@ class QuerySession:
         self._centre = on if isinstance(on, Centre) else self._visual_centre(on, source)
         return self._centre
 
-    def _visual_centre(self, images: Sequence[str | Path | OpenedImage], source: Source) -> Centre:
+    def _visual_centre(self, images: Sequence[GivenImage], source: Source) -> Centre:
         options = self._options
         if not options.centre:
             raise UsageError("Raw states were asked for: nothing is subtracted.", "Add --centre.")
@@ -173,6 +192,11 @@ class QuerySession:
             StateError: a state, or a logit of it, is NaN, infinite or zero.
             StoreError: the database failed.
         """
+        return self._vectors(states, centred)
+
+    def _vectors(
+        self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None, silent: bool = False
+    ) -> dict[str, LensAnswer]:
         if (centred is not None) != self._options.centre:
             seen, banks = ("raw", "centred") if centred is None else ("centred", "raw")
             raise UsageError(f"{seen} states were to be compared with {banks} banks.".capitalize(), "Use the same.")
@@ -180,21 +204,28 @@ class QuerySession:
         if not count:
             return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
         steps = sum(len(self._opened.banks) if lens.name == "latent" else 1 for lens in self._lenses)
-        self._progress.start("searching", steps * count, "states")
+        self._counting = not silent
+        if self._counting:
+            self._progress.start("searching", steps * count, "states")
         try:
             latent = states if centred is None else centred
             return {lens.name: lens.read(latent if lens.name == "latent" else states) for lens in self._lenses}
         finally:
-            self._progress.finish()
+            if self._counting:
+                self._progress.finish()
 
-    def _read(self, asked: Sequence[Asked], centre: Centre | None = None) -> list[Reading]:
+    def _advance(self, count: int) -> None:
+        if self._counting:
+            self._progress.advance(count)
+
+    def _read(self, asked: Sequence[Asked], centre: Centre | None = None, silent: bool = False) -> list[Reading]:
         import numpy as np
 
         if not asked:
             return []
         layers = tuple(asked[0].states)
         stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in layers}
-        answers = self.vectors(stacked, None if centre is None else centre.subtracted_from(stacked))
+        answers = self._vectors(stacked, None if centre is None else centre.subtracted_from(stacked), silent)
         recall = answers["latent"].recall if "latent" in answers else None
         readings, start = [], 0
         for one in asked:
@@ -225,7 +256,7 @@ class QuerySession:
         )
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
-        options, advance = self._options, self._progress.advance
+        options, advance = self._options, self._advance
         if name == "latent":
             asked = (options.top_k, options.where, options.distinct, options.exact)
             return LatentLens(self._opened.banks, *asked, advance, options.recall_check, self._opened.products)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.filters import Condition
-from ..schemas.results import BankSearch
+from ..schemas.searches import BankSearch
 from ..store.base import Bank
 from .search import Distinct, Found, search_banks
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .frames import frame
+from .searches import SearchSettings
+from .shown import Shown, save
+
+if TYPE_CHECKING:
+    from .frames import Frame
 
 RESULT_VERSION = 1
 
@@ -117,6 +125,14 @@ class TokenReading:
         """What a lens found, best first: ``neighbors`` of ``latent``, else the lens's vocabulary entries."""
         return self.neighbors if lens == "latent" else self.vocabulary.get(lens, ())
 
+    def about(self) -> dict[str, Any]:
+        """Where it stands, flat: everything but what was found."""
+        box = {} if self.box is None else asdict(self.box)
+        kept = ("index", "label", "view", "row", "col", "norm", "char_start", "char_end")
+        renamed = {"char_start": "token_start", "char_end": "token_end"}
+        about = {renamed.get(name, name): getattr(self, name) for name in kept}
+        return {**about, **{side: box.get(side) for side in ("x0", "y0", "x1", "y1")}}
+
 
 @dataclass(frozen=True, slots=True)
 class LayerReading:
@@ -150,93 +166,8 @@ class View:
     box: PixelBox
 
 
-@dataclass(frozen=True, slots=True)
-class BankSearch:
-    """How one bank was searched.
-
-    Attributes:
-        name: of its collection.
-        layer: of the bank.
-        rows: rows that meet the filters; all of them where there are none.
-        exact: whether each of these was compared, because that was asked for or they are few.
-        recall: of the exact neighbours of the sample that are in this bank, the share that an
-            approximate search found; ``None`` where that was not measured, or none is in it.
-        way: what compared: ``product`` (a matrix product over the bank's vectors), or ``engine`` (the database);
-            ``None`` in readings from before there were two.
-    """
-
-    name: str
-    layer: int
-    rows: int
-    exact: bool
-    recall: float | None = None
-    way: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Centring:
-    """The mean that was subtracted from the states that LatentLens compared.
-
-    Attributes:
-        source: ``images``: of the images asked about together; ``folder``: of other images;
-            ``text``: of the bank's text states.
-        images: how many images; ``None`` for text.
-        tokens: how many visual tokens of theirs; ``None`` for text.
-        fingerprint: SHA-256 of the means of all layers.
-    """
-
-    source: str
-    images: int | None
-    tokens: int | None
-    fingerprint: str
-
-    def in_words(self) -> str:
-        """For people: ``less the mean of 3 images``."""
-        if self.source == "text":
-            return "less the bank's text mean"
-        number = f"{self.images} {'other ' if self.source == 'folder' else ''}image{'s' if self.images != 1 else ''}"
-        return f"less the mean of {number}"
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """How the neighbours were found.
-
-    Attributes:
-        top_k: neighbours per token.
-        exact: whether it was asked for that every row is compared; ``banks`` says where it was.
-        where: the filters as typed.
-        distinct: ``word`` where each neighbour's word must differ, else ``None``.
-        bank_layers: layers searched.
-        recall: share of the exact top-k that an approximate search found on a sample; ``None``
-            for exact search, and where it was not measured.
-        patches: ``(row, col)`` asked for; empty where all were read.
-        lenses: ``latent``, ``logit``, ``embedding``: those that were asked for, in that order.
-        recall_states: states of the sample; ``None`` where ``recall`` is.
-        banks: how each bank was searched, by layer.
-        centring: what was subtracted before LatentLens compared; ``None`` where raw states were compared.
-    """
-
-    top_k: int
-    exact: bool
-    where: tuple[str, ...]
-    distinct: str | None
-    bank_layers: tuple[int, ...]
-    recall: float | None
-    patches: tuple[tuple[int, int], ...] = ()
-    lenses: tuple[str, ...] = ("latent",)
-    recall_states: int | None = None
-    banks: tuple[BankSearch, ...] = ()
-    centring: Centring | None = None
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """What compared every row, over all banks: ``product``, ``engine``, both, or neither is on record."""
-        return tuple(sorted({bank.way for bank in self.banks if bank.exact and bank.way}))
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reading(Shown):
     """The answer to one query: an image, or a text.
 
     Attributes:
@@ -253,6 +184,8 @@ class Reading:
         layers: the readings, by query layer.
         tool: name and version of the program.
         notes: what a reader should know, one sentence each.
+        picture: what the patches are drawn on, a :class:`PIL.Image.Image`; ``None`` for texts and readings from files.
+            It is no part of the JSON, nor of what makes two readings equal.
     """
 
     kind: str
@@ -268,7 +201,45 @@ class Reading:
     layers: tuple[LayerReading, ...]
     tool: str
     notes: tuple[str, ...] = ()
+    picture: Any = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """In a line: what was read, where, and what with."""
+        layers = [layer.layer for layer in self.layers]
+        count = len(self.layers[0].tokens) if self.layers else 0
+        what = "patches" if self.kind == "image" else "tokens"
+        source = self.source if len(self.source) <= 60 else f"{self.source[:57]}..."
+        lenses = ", ".join(LENSES.get(lens, lens) for lens in self.search.lenses)
+        return f"<Reading of {source!r}: {count} {what} at layers {layers} with {lenses}>"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with ``version`` first."""
-        return {"version": RESULT_VERSION, **asdict(self)}
+        fields = asdict(replace(self, picture=None))
+        del fields["picture"]
+        return {"version": RESULT_VERSION, **fields}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every word that every lens found, as flat records (docs/results.md): one a token, layer, lens and rank."""
+        for layer in self.layers:
+            for token in layer.tokens:
+                about = {"source": self.source, "layer": layer.layer, **token.about()}
+                for lens in self.search.lenses:
+                    words: Sequence[Neighbor | VocabularyToken] = token.found(lens)
+                    for rank, found in enumerate(words, 1):
+                        yield {**about, "lens": lens, "rank": rank, **asdict(found)}
+
+    def to_frame(self) -> Frame:
+        """:meth:`rows` as a table of pandas.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return frame(self.rows())
+
+    def save(self, path: str | Path) -> None:
+        """Write it by the file's ending: ``.json``, ``.html`` (the page), ``.png`` (the figure) or ``.csv``.
+
+        Raises:
+            UsageError: another ending; a figure of a text or without its picture; the file cannot be written.
+        """
+        save(self, path)

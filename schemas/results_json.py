@@ -6,19 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .reading import checked
-from .results import (
-    RESULT_VERSION,
-    BankSearch,
-    Centring,
-    LayerReading,
-    Neighbor,
-    PixelBox,
-    Reading,
-    SearchSettings,
-    TokenReading,
-    View,
-    VocabularyToken,
-)
+from .results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
+from .searches import BankSearch, Centring, SearchSettings
 
 
 def reading_from_dict(data: Mapping[str, Any]) -> Reading:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..schemas.collection import BankIdentity, BankRecord
 from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
+from ..schemas.shown import Shown
 from .balance import Balance
 from .counts import Counted, count_named, names_of
 from .damage import DamagedBank, FilesReport
@@ -164,7 +165,7 @@ class Bank(Closing):
         """
 
 
-class Store(Closing):
+class Store(Closing, Shown):
     """A place that holds banks.
 
     Attributes:
@@ -172,6 +173,10 @@ class Store(Closing):
     """
 
     address: str
+
+    def __repr__(self) -> str:
+        """Its kind and address."""
+        return f"<{type(self).__name__} {self.address!r}>"
 
     @abc.abstractmethod
     def list(self) -> BankInfos:

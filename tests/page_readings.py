@@ -8,16 +8,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from lensbank.schemas.results import (
-    LayerReading,
-    Neighbor,
-    PixelBox,
-    Reading,
-    SearchSettings,
-    TokenReading,
-    View,
-    VocabularyToken,
-)
+from lensbank.schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
+from lensbank.schemas.searches import SearchSettings
 
 LAYERS = (0, 4, 8)
 BANKS = (2, 8, 16)

@@ -1,5 +1,7 @@
 """Calls from a notebook that make no sense say so, and sensible shorthands work."""
 
+import dataclasses
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,8 @@ from PIL import Image
 
 import lensbank
 from lensbank.evaluate.reading import ReadingOptions
+from lensbank.ingest.options import IngestOptions
+from lensbank.query.options import QueryOptions
 from lensbank.schemas.errors import UsageError
 
 
@@ -76,3 +80,40 @@ def test_a_page_never_replaces_its_image(tmp_path):
     with pytest.raises(UsageError, match="is an input"):
         lensbank.page([reading], [path], path)
     assert path.read_bytes() == before
+
+
+def test_every_setting_is_a_parameter_of_its_own():
+    """So that an editor completes them, with the defaults of the settings that they become."""
+    for function, kind, differing in (
+        (lensbank.ingest, IngestOptions, {"layers"}),
+        (lensbank.lens, QueryOptions, {"layers", "bank_layers", "where"}),
+    ):
+        taken = inspect.signature(function).parameters
+        for field in dataclasses.fields(kind):
+            assert field.name in taken, field.name
+            if field.name not in differing:
+                assert taken[field.name].default == field.default, field.name
+
+
+def test_stores_and_models_show_themselves(tmp_path, tiny_vlm):
+    model = lensbank.load_model(str(tiny_vlm))
+    (tmp_path / "lines.txt").write_text("a dog\na cat\n", encoding="utf-8")
+    with lensbank.open_store(str(tmp_path / "store"), create=True) as store:
+        lensbank.ingest(model, store, tmp_path / "lines.txt", layers=1, progress=False)
+        assert repr(store) == f"<EmbeddedStore {str(tmp_path / 'store')!r}>"
+        (info,) = store.list()
+        assert f"<td>{info.name}</td>" in store._repr_html_() and "<td>complete</td>" in store._repr_html_()
+    assert "vision-language model" in repr(model) and len(repr(model)) < 200
+    assert str(model.lm.dim) in model._repr_html_() and model.weights[:12] in model._repr_html_()
+
+
+def test_bars_are_shown_where_they_are_wanted(tmp_path, tiny_vlm, capfd):
+    model = lensbank.load_model(str(tiny_vlm))
+    image = Image.radial_gradient("L").resize((60, 60))
+    for shown in (True, False):
+        with lensbank.lens(model, layers=1, lenses="logit", progress=shown) as opened:
+            capfd.readouterr()
+            readings = opened.images([image, image.rotate(90), image.rotate(180)])
+            said = capfd.readouterr().err
+        assert len(readings) == 3 and all(len(one.layers[0].tokens) == 9 for one in readings)
+        assert ("reading: 100%" in said and "3.00/3.00" in said and "searching" not in said) if shown else not said

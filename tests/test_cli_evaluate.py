@@ -1,5 +1,6 @@
 """The evaluation as a user meets it. The model is tiny and random: shapes and errors only."""
 
+import csv
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from lensbank import cli
+from lensbank.evaluate.tables import Evaluation, to_latex
 
 NAMES = [("red", "a"), ("green", "a"), ("blue", "b")]
 SENTENCES = ["a dog sleeps on the red sofa", "the cat eats a fish", "two birds fly over the house"]
@@ -49,7 +51,8 @@ def test_an_evaluation_writes_its_results(store, images, tmp_path):
     done = evaluate(store, images, out, "--layer", "0,2")
     assert done.exit_code == 0, done.output
     assert {p.name for p in out.iterdir()} == {
-        "run.json", "words.jsonl", "table.txt", "summary.json", "report.md", "shares.png", "leap.png",
+        "run.json", "words.jsonl", "table.txt", "table.csv", "table.tex", "summary.json", "report.md", "shares.png",
+        "leap.png",
     }  # fmt: skip
     assert (out / "table.txt").read_text() in done.stdout and "a (2 images)" in done.stdout
     assert "Note: The bank has fewer than 5 contexts for 2 of 2 concepts" in done.stderr
@@ -111,3 +114,33 @@ def test_an_evaluation_says_how_banks_were_searched(store, images, tmp_path):
         assert summary["ways"] == [way]
         shares[way] = summary["results"]
     assert shares["engine"] == shares["product"]
+
+
+def test_an_evaluation_is_also_a_table_for_other_programs(store, images, tmp_path):
+    out = tmp_path / "results"
+    done = evaluate(store, images, out, "--layer", "0,2")
+    assert done.exit_code == 0, done.output
+    summary = Evaluation(json.loads((out / "summary.json").read_text(encoding="utf-8")))
+    with (out / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(summary["results"]) == len(summary.to_frame())
+    for row, result in zip(rows, summary["results"], strict=True):
+        share = result["shares"]["concrete"]
+        assert (row["group"], row["lens"], int(row["layer"])) == (result["group"], result["lens"], result["layer"])
+        assert [row["concrete"], row["concrete_low"], row["concrete_high"]] == (
+            ["", "", ""] if share is None else [str(share[end]) for end in ("value", "low", "high")]
+        )
+        assert "shuffled" in row and "random_vectors_high" in row
+    latex = (out / "table.tex").read_text(encoding="utf-8")
+    assert latex.count(r"\midrule") == len({row["group"] for row in rows})
+    assert "layer & LatentLens & LogitLens & EmbeddingLens" in latex and r"\bottomrule" in latex
+
+
+def test_names_are_harmless_in_latex():
+    summary = {
+        "tool": "lensbank 0", "settings": {"lenses": ["latent"]},
+        "results": [{"group": r"a_b & 50% \x{}", "lens": "latent", "layer": 3, "shares": {
+            "concrete": {"value": 0.5, "low": 0.25, "high": 1.0}}}],
+    }  # fmt: skip
+    latex = to_latex(summary)
+    assert r"a\_b \& 50\% \textbackslash{}x\{\}" in latex and r"3 & 50.0 (25--100) \\" in latex

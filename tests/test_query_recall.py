@@ -9,7 +9,7 @@ from query_banks import identity, payload, row_id, write_rows
 from lensbank.query.recall import SAMPLE, Recall, recall_note, sample_recall, with_recall
 from lensbank.query.search import Found, search_banks
 from lensbank.schemas.filters import parse
-from lensbank.schemas.results import BankSearch
+from lensbank.schemas.searches import BankSearch
 from lensbank.store.base import Hit
 from lensbank.store.opening import open_store
 

@@ -7,17 +7,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from lensbank.schemas.results import (
-    LayerReading,
-    Neighbor,
-    PixelBox,
-    Reading,
-    SearchSettings,
-    TokenReading,
-    View,
-    VocabularyToken,
-)
+from lensbank.schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
 from lensbank.schemas.results_json import reading_from_dict
+from lensbank.schemas.searches import SearchSettings
 from lensbank.show.display import BOLD, RESET, columns
 from lensbank.show.ink import Ink
 from lensbank.show.render import to_json, to_table

@@ -13,7 +13,8 @@ from browser_fixtures import watched_page
 from page_readings import HOSTILE, hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image
 
-from lensbank.schemas.results import BankSearch, LayerReading
+from lensbank.schemas.results import LayerReading
+from lensbank.schemas.searches import BankSearch
 from lensbank.show.report import to_html
 
 pytestmark = pytest.mark.browser
