@@ -9,11 +9,10 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
-from .banks.overview import lines_of, overview
+from .drawing import figure, page
 from .evaluate.annotations import read_annotations
 from .evaluate.plots import leap_figure, shares_figure
 from .evaluate.reading import ReadingOptions
@@ -24,32 +23,20 @@ from .ingest.options import IngestSummary
 from .ingest.pipeline import IngestOptions, default_layers
 from .ingest.pipeline import run as _run
 from .models.loading import LoadedModel, load_model
-from .query.given import opened as opened_image
-from .query.images import MAX_PIXELS, OpenedImage
+from .query.images import MAX_PIXELS
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
-from .query.pixels import reduced
 from .schemas import filters
 from .schemas.errors import UsageError
-from .schemas.files import write_whole
-from .schemas.frames import to_csv
 from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
-from .schemas.shown import draws, saves
 from .show.bars import Bars
-from .show.figure import draw_figure
-from .show.notebook import reading_html, table_html
 from .show.render import to_json, to_table
-from .show.report import to_html
 from .store.base import Store
 from .store.opening import open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL import Image
-
-    from .query.given import GivenImage
-
 __all__ = [
     "LoadedModel",
     "QuerySession",
@@ -266,112 +253,6 @@ def evaluate(
         )
     write_outputs(summary, Path(out))
     return Evaluation(summary)
-
-
-def figure(reading: Reading, image: GivenImage | None = None) -> Image.Image:
-    """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it.
-
-    Args:
-        reading: of an image.
-        image: what was read; needed where the reading comes from a file.
-
-    Raises:
-        UsageError: a text's reading, or another image's.
-        ImageError: the image cannot be read.
-    """
-    from PIL import Image
-
-    drawn, _ = draw_figure([reading], [_picture_of(reading, image)])
-    return Image.open(BytesIO(drawn))
-
-
-def _picture_of(reading: Reading, image: GivenImage | None = None) -> Image.Image:
-    """What a reading is drawn on.
-
-    Raises:
-        UsageError: there is none, or it is another image.
-    """
-    if reading.kind != "image":
-        raise UsageError("A text has no image to draw on.", "Save it as .html or .json.")
-    if image is not None:
-        opened = opened_image(image)
-        _require_image_of(reading, opened)
-        return reduced(opened.image)
-    if reading.picture is None:
-        raise UsageError(f"The reading of {reading.source} comes without its image.", "Give the image, too.")
-    picture: Image.Image = reading.picture
-    return picture
-
-
-def _require_image_of(reading: Reading, image: OpenedImage) -> None:
-    if reading.sha256 is not None and reading.sha256 != image.sha256:
-        raise UsageError(f"The reading is of {reading.source}, another image than {image.name} (their digests differ).")
-
-
-def page(
-    readings: Reading | Sequence[Reading], images: Sequence[GivenImage] | None = None, out: str | Path = "report.html"
-) -> None:
-    """Write readings as one HTML page that needs no network, as ``--format html`` does.
-
-    Args:
-        readings: of images and texts.
-        images: what was read, one an image; needed where a reading comes from a file.
-        out: the file.
-
-    Raises:
-        UsageError: not one image a reading; another image's; the file cannot be written.
-        ImageError: an image cannot be read.
-    """
-    several = [readings] if isinstance(readings, Reading) else list(readings)
-    pictures: list[Image.Image | None]
-    if images is None:
-        pictures = [_picture_of(one) if one.kind == "image" else None for one in several]
-    elif len(images) != len(several):
-        raise UsageError(f"{len(several)} readings and {len(images)} images were given; expected one image a reading.")
-    else:
-        pictures = [_picture_of(one, image) for one, image in zip(several, images, strict=True)]
-    inputs = [image for image in images or () if isinstance(image, str | Path)]
-    write_whole(out, to_html(several, pictures), inputs)
-
-
-def _save(reading: Reading, path: Path) -> None:
-    """Write a reading by the file's ending; see :meth:`schemas.results.Reading.save`."""
-    ending = path.suffix.lower()
-    if ending == ".json":
-        write_whole(path, to_json([reading]))
-    elif ending in (".html", ".htm"):
-        page(reading, None, path)
-    elif ending == ".png":
-        write_whole(path, draw_figure([reading], [_picture_of(reading)])[0])
-    elif ending == ".csv":
-        write_whole(path, to_csv(reading.rows()))
-    else:
-        raise UsageError(f"A reading cannot be saved as {path.name!r}.", "Use .json, .html, .png or .csv.")
-
-
-def _store_html(store: Store) -> str:
-    head, *lines = lines_of(overview(store))
-    return table_html(f"Banks in {store.address}", head, lines)
-
-
-def _model_html(model: LoadedModel) -> str:
-    facts = {
-        "kind": "vision-language model" if model.is_vlm else "language model",
-        "layers": f"{model.lm.n_layers} (0 is the input embedding)",
-        "width": f"{model.lm.dim:,}",
-        "vocabulary": f"{model.lm.vocab_size:,}",
-        "architecture": str(model.model.config.model_type),
-        "computes in": f"{model.dtype_name} on {model.device}",
-        "weights": model.weights[:12],
-        "from": model.source,
-    }
-    return table_html(model.name, (), facts.items())
-
-
-draws(Reading, reading_html)
-draws(Store, _store_html)
-draws(LoadedModel, _model_html)
-saves(Reading, _save)
 
 
 def plot_layers(reading: Reading) -> Figure:

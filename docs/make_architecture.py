@@ -32,7 +32,8 @@ def imports() -> set[tuple[str, str]]:
     """Pairs of rooms of which the first imports the second."""
     found = set()
     for name, *_ in ROOMS:
-        paths = [ROOT / f"{name}.py"] if (ROOT / f"{name}.py").exists() else sorted((ROOT / name).rglob("*.py"))
+        files = {"api": ["api.py", "drawing.py"], "cli": ["cli.py"]}.get(name)  # two files of one part
+        paths = [ROOT / file for file in files] if files else sorted((ROOT / name).rglob("*.py"))
         for path in paths:
             here = list(path.relative_to(ROOT).parent.parts)
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -9,7 +9,11 @@ from ..schemas.results import LayerReading, Reading, TokenReading
 from ..schemas.searches import SearchSettings
 from ..schemas.version import tool_version
 from .asking import Asked
+from .centring import Centre
 from .lenses import Words
+from .open_banks import OpenBanks
+from .options import QueryOptions
+from .recall import Recall, with_recall
 
 
 def assembled(
@@ -45,6 +49,25 @@ def assembled(
         tool=tool_version(),
         notes=(*asked.notes, *notes),
         picture=asked.picture,
+    )
+
+
+def search_settings(
+    options: QueryOptions, asked: Asked, opened: OpenBanks, recall: Recall | None, centre: Centre | None
+) -> SearchSettings:
+    """How the neighbours of a query were found, for the record."""
+    return SearchSettings(
+        top_k=options.top_k,
+        exact=options.exact,
+        where=tuple(str(condition) for condition in options.where),
+        distinct=options.distinct,
+        bank_layers=opened.layers,
+        recall=None if recall is None else recall.share,
+        patches=asked.patches,
+        lenses=options.lenses,
+        recall_states=recall.states if recall and recall.share is not None else None,
+        banks=with_recall(opened.searches, recall),
+        centring=None if centre is None else centre.record(),
     )
 
 

@@ -15,16 +15,14 @@ from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.progress import Progress, Silent
 from ..schemas.results import Reading
-from ..schemas.searches import SearchSettings
 from ..store.base import Bank, Store
 from .asking import Asked, ask_image, ask_text
-from .assembling import assembled
+from .assembling import assembled, search_settings
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
 from .lenses import LatentLens, Lens, LensAnswer
 from .open_banks import OpenBanks
 from .options import QueryOptions
-from .recall import Recall, with_recall
 from .vocabulary import Vocabulary
 from .vocabulary_lenses import EmbeddingLens, LogitLens
 
@@ -72,8 +70,7 @@ class QuerySession:
         self._opened = OpenBanks()
         self._counting = True
         self._centre: Centre | None = None
-        asked = options.layers
-        if asked is not None:
+        if (asked := options.layers) is not None:
             self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
         on_words, self._notes = split_conditions(options.where, options.lenses)
         with ExitStack() as undo:
@@ -87,8 +84,7 @@ class QuerySession:
                 option = "--centre" if options.centre else "--bank-layer"
                 raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
             if asked is None:
-                depth = loaded.lm.n_layers
-                self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(depth))}))
+                self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(loaded.lm.n_layers))}))
             self._lenses = [self._lens(name, on_words) for name in options.lenses]
             undo.pop_all()
 
@@ -116,16 +112,15 @@ class QuerySession:
         centre = self._centre
         if self._options.centre and centre is None:
             centre = self._visual_centre(images, "images")
-        many = len(images) > 1
-        if many:  # one bar for all of them
+        if many := len(images) > 1:  # one bar for all of them
             self._progress.start("reading", len(images), "images")
         readings: list[Reading] = []
         try:
             for start in range(0, len(images), _IMAGES_AT_ONCE):
                 asked = []
                 for number, image in enumerate(images[start : start + _IMAGES_AT_ONCE], start):
-                    remark = None if number else self._progress.remark
-                    asked.append(ask_image(self._loaded, image, self._layers, self._options, remark))
+                    told = None if number else self._progress.remark
+                    asked.append(ask_image(self._loaded, image, self._layers, self._options, told))
                 readings += self._read(asked, centre, silent=many)
                 if many:
                     self._progress.advance(len(asked))
@@ -200,15 +195,14 @@ class QuerySession:
         if (centred is not None) != self._options.centre:
             seen, banks = ("raw", "centred") if centred is None else ("centred", "raw")
             raise UsageError(f"{seen} states were to be compared with {banks} banks.".capitalize(), "Use the same.")
-        count = sum(len(rows) for rows in states.values())
-        if not count:
+        if not (count := sum(map(len, states.values()))):
             return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
         steps = sum(len(self._opened.banks) if lens.name == "latent" else 1 for lens in self._lenses)
+        latent = states if centred is None else centred
         self._counting = not silent
         if self._counting:
             self._progress.start("searching", steps * count, "states")
         try:
-            latent = states if centred is None else centred
             return {lens.name: lens.read(latent if lens.name == "latent" else states) for lens in self._lenses}
         finally:
             if self._counting:
@@ -227,33 +221,17 @@ class QuerySession:
         stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in layers}
         answers = self._vectors(stacked, None if centre is None else centre.subtracted_from(stacked), silent)
         recall = answers["latent"].recall if "latent" in answers else None
+        notes = (*self._notes, *(() if centre is None else centre.notes()))
         readings, start = [], 0
         for one in asked:
             end = start + len(one.tokens)
             found = {
                 layer: {name: answer.found[layer][start:end] for name, answer in answers.items()} for layer in layers
             }
-            settings = self._settings(one, recall, centre)
-            notes = (*self._notes, *([] if centre is None else centre.notes()))
+            settings = search_settings(self._options, one, self._opened, recall, centre)
             readings.append(assembled(one, found, self._loaded.provenance(), self._opened.facts, settings, notes))
             start = end
         return readings
-
-    def _settings(self, asked: Asked, recall: Recall | None, centre: Centre | None) -> SearchSettings:
-        options = self._options
-        return SearchSettings(
-            top_k=options.top_k,
-            exact=options.exact,
-            where=tuple(str(condition) for condition in options.where),
-            distinct=options.distinct,
-            bank_layers=self._opened.layers,
-            recall=None if recall is None else recall.share,
-            patches=asked.patches,
-            lenses=options.lenses,
-            recall_states=recall.states if recall and recall.share is not None else None,
-            banks=with_recall(self._opened.searches, recall),
-            centring=None if centre is None else centre.record(),
-        )
 
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._advance
