@@ -1,7 +1,9 @@
 """`banks list`, `show`, `drop` and `verify`, as a user meets them."""
 
 import json
+import os
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from lensbank.ingest.pipeline import IngestOptions, run
 from lensbank.models.loading import load_model
 from lensbank.schemas.errors import BankMismatchError
 from lensbank.schemas.progress import Silent
+from lensbank.store.embedded.locks import LOCK_FILE
 from lensbank.store.opening import open_store
 
 LINES = [f"the {a} {b} sleeps near a {c}" for a in ("old", "red") for b in ("dog", "cat") for c in ("house", "tree")]
@@ -100,6 +103,21 @@ def test_drop_asks_and_takes_no_for_an_answer(store):
 def test_drop_with_yes_asks_nothing(store):
     assert banks("drop", *names(store), "--yes", "--store", store).exit_code == 0
     assert names(store) == []
+
+
+def test_drop_leaves_a_bank_that_is_being_written_and_says_by_whom(store):
+    first, second = names(store)
+    os.utime(store / second / LOCK_FILE, (0, 0))
+    with open_store(store) as opened:
+        (identity,) = [info.record.identity for info in opened.list() if info.name == second]
+        with opened.writer([identity], "/model"):
+            done = banks("drop", first, second, "--yes", "--store", store)
+            said = " ".join(done.stderr.split())
+    since = datetime.now(UTC).strftime("since %Y-%m-%d")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert f"is being written by process {os.getpid()}, {since}" in said
+    assert "Wait until it has finished, or stop it; then run this again." in said
+    assert f"Deleted before that: {first}." in said and names(store) == [second]
 
 
 class Stop(Silent):

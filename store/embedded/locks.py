@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ...schemas.errors import LeavingError, StoreError, StoreLockedError
@@ -113,10 +114,13 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
             "Try again in a moment.",
         )
     # A writer takes the lock before it can leave its process id: one without is just starting.
-    kind, who = (StoreLockedError, f"process {owner}") if owner.isdigit() else (LeavingError, "another process")
+    since = datetime.fromtimestamp(os.fstat(file).st_mtime, UTC).strftime("since %Y-%m-%d %H:%M:%S UTC")
+    kind, who = (
+        (StoreLockedError, f"process {owner}, {since}") if owner.isdigit() else (LeavingError, "another process")
+    )
     return kind(
         f"Bank {folder.name} in {folder.parent} is being written by {who}.",
-        "Wait until it has finished, or stop it; the same command then goes on where it stopped.",
+        "Wait until it has finished, or stop it; then run this again.",
     )
 
 
