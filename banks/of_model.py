@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ..models.devices import DTYPES
+from ..models.large import reloading
 from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
@@ -50,6 +53,28 @@ def choose_banks(
     if unfinished and (bank_layers is not None or not complete):
         require_complete(unfinished[0].name, unfinished[0].record, "the store")
     return tuple(complete)
+
+
+def computed_in(store: Store, source: str, load_in: str | None = None) -> str | None:
+    """The dtype of the banks of a model, so that another run rounds as they were; before the model is loaded.
+
+    Args:
+        store: where to look.
+        source: the model directory or hub id; banks are known by its name alone.
+        load_in: how the model will be quantised.
+
+    Returns:
+        ``None`` where the store has no such banks, or they are of several.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    path = Path(source).expanduser()
+    name = path.resolve().name if path.is_dir() else source
+    identities = [info.record.identity for info in store.list()]
+    kinds = {one.compute_dtype for one in identities if one.model == name} - {UNKNOWN_DTYPE}
+    narrow, dtype = reloading(kinds.pop()) if len(kinds) == 1 else (load_in, None)
+    return dtype if narrow == load_in and dtype in DTYPES else None
 
 
 def readable(store: Store) -> list[BankInfo]:

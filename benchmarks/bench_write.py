@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 
 from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.machine import cores
 from lensbank.schemas.payload import TokenPayload, prefix_ids
 from lensbank.store.embedded.engine import EngineSettings
-from lensbank.store.embedded.resources import cores
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.embedded.writer import EmbeddedWriter
 

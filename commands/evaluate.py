@@ -116,7 +116,7 @@ def evaluate(**options: Any) -> None:
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)
-            loaded = load(source, options, need_vision=True)
+            loaded = load(source, options, need_vision=True, store=store)
             with QuerySession(store, loaded, settings) as session:
                 if options["judge"] == "ground-truth":
                     summary = evaluate_ground_truth(

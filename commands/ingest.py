@@ -70,7 +70,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         contexts = parse_contexts(options["max_contexts"])
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
-            loaded = load(options["model"], options)
+            loaded = load(options["model"], options, store=store, adding=True)
             depth = loaded.lm.n_layers
             layers = default_layers(depth) if chosen is None else range(depth + 1) if chosen == "all" else chosen
             settings = IngestOptions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,7 +36,8 @@ def model_options(required: bool) -> Callable[[Command], Command]:
                     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
                     default="auto",
                     show_default=True,
-                    help="Of the forward pass. auto: bfloat16 where the hardware has it, else float32.",
+                    help="Of the forward pass. auto: as the model's banks in the store were computed, else the faster "
+                    "of float32 and bfloat16, as one block of the model measures.",
                 ),
                 click.option(
                     "--device-map",
@@ -173,22 +175,41 @@ def open_address(address: str, options: dict[str, Any], notify: Callable[[str], 
     return open_store(address, create=create, server=server, notify=notify)
 
 
-def load(source: str, options: dict[str, Any], need_vision: bool = False) -> LoadedModel:
-    """Load a model with the options of :func:`model_options`."""
+def load(
+    source: str, options: dict[str, Any], need_vision: bool = False, store: Store | None = None, adding: bool = False
+) -> LoadedModel:
+    """Load a model with the options of :func:`model_options`.
+
+    Args:
+        source: directory or hub id.
+        options: of the command.
+        need_vision: refuse a model that cannot be shown images.
+        store: whose banks of the model say in which precision, where none was asked for.
+        adding: whether rows are added to these banks, so that it must be theirs, on whatever device.
+    """
     from ..models.large import LargeModel
     from ..models.loading import load_model
+    from ..models.precision import kept
 
-    return load_model(
+    dtype, like = options["dtype"], None
+    if dtype == "auto" and store is not None:
+        from ..banks.of_model import computed_in
+
+        like = computed_in(store, source, options["load_in"])
+    large = LargeModel(
+        options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])
+    )
+    loaded = load_model(
         source,
         device=options["device"],
-        dtype=options["dtype"],
+        dtype=like if like and adding else dtype,
         revision=options["revision"],
         trust_remote_code=options["trust_remote_code"],
         need_vision=need_vision,
-        large=LargeModel(
-            options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])
-        ),
+        large=large,
+        like=like,
     )
+    return replace(loaded, chosen=kept(loaded.dtype)) if like and adding else loaded
 
 
 # What shows how the work goes on, and not what its result is.

@@ -112,7 +112,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             source = options["model"] if store is None else options["model"] or model_source(store)
-            loaded = load(source, options, need_vision=bool(images))
+            loaded = load(source, options, need_vision=bool(images), store=store)
             with QuerySession(store, loaded, settings, progress) as session:
                 answers = ask(session, opened, texts, settings.max_pixels, others)
         command = command_line(click.get_current_context())

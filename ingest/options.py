@@ -68,6 +68,7 @@ class IngestPlan:
         truncated: sentences longer than the model can read; their rest is left out.
         disk_bytes: estimate for all banks together.
         beside: corpora that some of the banks hold already.
+        computing: in which precision, and why that one; empty where it was asked for.
     """
 
     banks: tuple[str, ...]
@@ -82,6 +83,7 @@ class IngestPlan:
     truncated: int
     disk_bytes: int
     beside: tuple[str, ...] = ()
+    computing: str = ""
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -91,6 +93,8 @@ class IngestPlan:
             f"{_banks(len(self.banks))}, about {show_bytes(self.disk_bytes)} in all.",
             f"To encode: {self.tokens_to_encode:,} tokens of {self.sentences_to_encode:,} sentences.",
         ]
+        if self.computing:
+            lines.append(self.computing)
         others = [name for name in self.beside if name not in self.corpora]
         if others:
             lines.append(f"Added to banks that hold {', '.join(others)} already.")

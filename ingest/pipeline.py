@@ -202,6 +202,7 @@ class _Ingest:
             tokens_done=tokens - selection.tokens(start),
             truncated=selection.truncated,
             beside=beside,
+            computing=self._loaded.chosen.reason if self._loaded.chosen else "",
             disk_bytes=len(names) * (rows * (width + quantised + _PAYLOAD_BYTES) + long),
         )
 

@@ -26,20 +26,29 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A dtype by its name; ``auto`` is bfloat16 where the device computes it natively, else float32.
+    """A dtype by its name; ``auto`` is bfloat16 where the device has it, else float32.
+
+    Which of them is the faster, :mod:`models.precision` measures.
 
     Raises:
         UsageError: it is not known.
     """
     if name == "auto":
-        return torch.bfloat16 if _has_native_bfloat16(device) else torch.float32
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     if name not in DTYPES:
         raise UsageError(f"The dtype {name!r} is not known.", f"It is auto, {', '.join(DTYPES)}.")
     return DTYPES[name]
 
 
-def _has_native_bfloat16(device: torch.device) -> bool:
-    """Where bfloat16 is emulated it is slower than float32, so only native support counts."""
+def has_own(dtype: str, device: torch.device) -> bool:
+    """Whether a device computes in a dtype without emulating it."""
+    if dtype == "bfloat16":
+        return has_native_bfloat16(device)
+    return dtype == "float32" or device.type != "cpu"
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether a device announces bfloat16; where it is emulated it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type != "cpu":

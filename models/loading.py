@@ -35,10 +35,11 @@ from .large import (
 from .layers import LanguageModel, find_language_model
 from .loading_errors import adapter_error, check_source, quiet, translated
 from .plausibility import check_numbers, read_configuration
+from .precision import Precision, choose_precision
 from .processors import load_processor
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights
-from .weights import as_published, load_weights, rounds_otherwise
+from .weights import as_published, load_weights, require_loadable, rounds_otherwise
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,6 +64,7 @@ class LoadedModel(Shown):
         vision: of a VLM with its processor, fingerprints of what makes visual states: ``weights`` of vision tower and
             connector, ``processor`` for its settings, ``configuration`` for the model's; empty elsewhere.
         quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
+        chosen: why it computes in this precision, where none was asked for.
     """
 
     model: Any
@@ -80,6 +82,7 @@ class LoadedModel(Shown):
     is_vlm: bool
     quantised: str | None = None
     vision: Mapping[str, str] = field(default_factory=dict)
+    chosen: Precision | None = None
 
     def __repr__(self) -> str:
         """In a line: name, size, precision and place."""
@@ -145,19 +148,22 @@ def load_model(
     trust_remote_code: bool = False,
     need_vision: bool = False,
     large: LargeModel | None = None,
+    like: str | None = None,
 ) -> LoadedModel:
     """Load a model for reading hidden states. Weights must be safetensors; pickles are refused.
 
     Args:
         source: a model directory or a hub id.
         device: ``auto`` (CUDA where there is one), or a torch device.
-        dtype: ``auto`` (bfloat16 where the hardware computes it natively, else float32),
-            ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (see :func:`models.precision.choose_precision`;
+            of a model that is spread or quantised, bfloat16 where the hardware has it, else float32).
         revision: branch, tag or commit on the hub.
         trust_remote_code: run code that comes with the model.
         need_vision: refuse a model that cannot be shown images.
         large: how to spread or quantise a large model; ``None`` loads it onto the device as it is. Whichever it
             is, ``weights`` is the fingerprint of the weights as published.
+        like: dtype of banks that states will be compared with: what ``auto`` is, instead of being measured, where the
+            device has it and memory allows it.
 
     Raises:
         UsageError: an unknown device or dtype, or options that contradict each other.
@@ -198,6 +204,11 @@ def load_model(
         processor = _processor(source, place, config, options, need_vision) if is_vlm else None
         if "quantization_config" in spreading and quantisation(config):
             raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
+        require_loadable(source, place, config, is_vlm, trust_remote_code)
+        chosen = None
+        if dtype == "auto" and not spreading and quantisation(config) is None:
+            chosen = choose_precision(config, where, like)
+            precision = chosen.dtype
         model = load_weights(source, place, config, is_vlm, precision, {**options, **spreading})
     if hasattr(model, "hf_device_map"):
         where = main_device(model.hf_device_map)
@@ -228,6 +239,7 @@ def load_model(
         is_vlm=is_vlm,
         quantised=quantisation(model.config),
         vision=vision,
+        chosen=chosen,
     )
 
 

@@ -25,12 +25,15 @@ from .weight_files import float_kinds
 _OF_ADAPTER = re.compile(r"\b(lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|base_layer\.|modules_to_save\.|prompt_encoder\.)")
 
 
-def load_weights(
-    source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
-) -> Any:
-    """Read the weights; refuse a model of which a part would be left at random values."""
+def require_loadable(source: str, place: str, config: Any, is_vlm: bool, trust_remote_code: bool) -> None:
+    """Refuse a configuration of no model that can be read here, or not of the weights beside it.
+
+    Raises:
+        UnsupportedModelError: its architecture is not known.
+        ModelError: it describes a larger model than the weights make.
+    """
     require_decoder_only(config)
-    factory: Any = AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
+    factory = _factory(is_vlm)
     if type(config) not in factory._model_mapping and not getattr(config, "auto_map", None):
         raise UnsupportedModelError(
             f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
@@ -38,10 +41,22 @@ def load_weights(
         )
     folder = Path(place) if Path(place).is_dir() else None
     with translated(source, "configuration"):
-        require_fitting(source, config, factory, folder, options["trust_remote_code"])
+        require_fitting(source, config, factory, folder, trust_remote_code)
+
+
+def load_weights(
+    source: str, place: str, config: Any, is_vlm: bool, precision: torch.dtype, options: dict[str, Any]
+) -> Any:
+    """Read the weights, as :func:`require_loadable` found that they can be.
+
+    Raises:
+        ModelError: a part of the model would be left at random values.
+    """
     asked = {"dtype": precision, "use_safetensors": True, "ignore_mismatched_sizes": True}  # they are named below
     with translated(source, "weights"), explained():
-        model, report = factory.from_pretrained(place, config=config, output_loading_info=True, **asked, **options)
+        model, report = _factory(is_vlm).from_pretrained(
+            place, config=config, output_loading_info=True, **asked, **options
+        )
     require_known(model, options.get("device_map"))
     _require_merged(source, report["unexpected_keys"])
     require_match(source, report, config)
@@ -56,6 +71,10 @@ def _require_merged(source: str, unexpected: Iterable[str]) -> None:
     """
     if found := sorted(name for name in unexpected if _OF_ADAPTER.search(name)):
         raise adapter_error(source, found[0])
+
+
+def _factory(is_vlm: bool) -> Any:
+    return AutoModelForImageTextToText if is_vlm else AutoModelForCausalLM
 
 
 def rounds_otherwise(model: Any, place: str, precision: torch.dtype, revision: str | None) -> bool:

@@ -9,7 +9,9 @@ from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
 from transformers import BertConfig, BertLMHeadModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 from transformers.utils import logging
 
+from lensbank.models import loading
 from lensbank.models.loading import load_model
+from lensbank.models.precision import Precision
 from lensbank.schemas.errors import ModelError, UnsupportedModelError, UsageError
 
 
@@ -66,11 +68,15 @@ def test_the_asked_dtype(text_model, dtype):
     assert {p.dtype for p in loaded.model.parameters()} == {getattr(torch, dtype)}
 
 
-@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_dtype_is_bfloat16_only_where_the_cpu_computes_it(text_model, monkeypatch, native, expected):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: native)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert load_model(str(text_model), device="cpu").dtype_name == expected
+@pytest.mark.parametrize("chosen", ["bfloat16", "float32"])
+def test_auto_dtype_is_what_is_chosen_before_the_weights_are_read(text_model, monkeypatch, chosen):
+    monkeypatch.setattr(
+        loading, "choose_precision", lambda *_: Precision(getattr(torch, chosen), "as measured", {chosen: 1.0})
+    )
+    loaded = load_model(str(text_model), device="cpu")
+    assert loaded.dtype_name == chosen and loaded.chosen.reason == "as measured"
+    assert {p.dtype for p in loaded.model.parameters()} == {getattr(torch, chosen)}
+    assert loaded.weights == load_model(str(text_model), dtype="float32").weights  # no other model
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float8"}, {"device": "abacus"}, {"device": "cuda:99"}])

@@ -183,5 +183,5 @@ def test_as_many_banks_are_indexed_side_by_side_as_memory_allows(store, rows, mo
     ],
 )
 def test_indexing_side_by_side_takes_a_share_of_the_free_memory(monkeypatch, free, processes, indexed, dim, expected):
-    monkeypatch.setattr(resources, "_free_memory", lambda: iter([free]))
+    monkeypatch.setattr(resources, "free_memory", lambda: free)
     assert indexed_at_once(processes, indexed, dim) == expected
