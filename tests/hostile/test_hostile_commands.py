@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hostile import CODES, many
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,14 +21,7 @@ from lensbank.evaluate.annotations import read_annotations
 from lensbank.ingest.corpus import read_corpora
 from lensbank.schemas.errors import LensbankError
 
-MANY = settings(
-    max_examples=int(os.environ.get("HOSTILE_EXAMPLES", "40")),
-    deadline=None,
-    derandomize="HOSTILE_EXAMPLES" not in os.environ,  # the same few every time in the suite
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
-CODES = {0, 1, 2, 130, 143}
+MANY = many()
 ODD = [
     "",
     "-1",
