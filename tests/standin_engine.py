@@ -181,6 +181,10 @@ class Collection:
             return self.shard.count(edge.CountRequest(exact=True, filter=edge_filter(condition)))
 
     def scroll(self, limit, offset, condition, with_payload, with_vector):
+        most = self.strict().get("max_query_limit")
+        if most is not None and limit > most:
+            raise Refusal(400, f"Forbidden: Limit exceeded {limit} > {most} for max_query_limit")
+        self.check_filter(condition)
         with self.lock:
             return self.shard.scroll(
                 edge.ScrollRequest(

@@ -4,6 +4,7 @@
 written after the client's own request and response classes; it is no proof that a real server
 answers the same. Settings by environment: ``STANDIN_VERSION``, ``QDRANT__SERVICE__API_KEY``,
 ``QDRANT__SERVICE__READ_ONLY_API_KEY``, ``STANDIN_MINUTE`` (seconds, of write rates),
+``STANDIN_STRICT`` (JSON, settings of new collections that they do not choose themselves),
 ``STANDIN_CERT`` and ``STANDIN_KEY`` (TLS). ``POST /standin`` changes its version, or makes the
 next requests fail.
 """
@@ -112,6 +113,7 @@ class Server:
             self._budgets[name] = left - points, now
 
     def create(self, name, config):
+        config = {**json.loads(os.environ.get("STANDIN_STRICT", "{}")), **config}
         metadata = tuple(map(int, self.version.split(".")[:2])) >= (1, 16)
         self.collections.create(name, config if metadata else {**config, "metadata": None})
 

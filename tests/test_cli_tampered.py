@@ -148,7 +148,12 @@ def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ing
 
 
 def contents(raw, name):
-    return {record.id: (record.payload, record.vector) for record in raw.scroll(name, limit=1000, with_vectors=True)[0]}
+    found, offset = {}, None
+    while True:
+        page, offset = raw.scroll(name, limit=20, offset=offset, with_vectors=True)
+        found |= {record.id: (record.payload, record.vector) for record in page}
+        if offset is None:
+            return found
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -172,6 +177,7 @@ def test_the_same_ingest_puts_missing_rows_back(server, raw, ingest, strict):
     listed = run("banks", "list", "--store", server.url).stdout
     assert " complete " in listed and "missing" not in listed
     assert "Nothing to do" in ingest().output
+    assert verify(server).exit_code == 0
 
 
 def test_foreign_rows_are_not_taken_for_missing_ones(server, raw, ingest):

@@ -1,5 +1,6 @@
 """A server in strict mode or with limits, against the stand-in: its refusals as tested on a real one."""
 
+import json
 import time
 
 import numpy as np
@@ -35,7 +36,7 @@ def notes():
 
 @pytest.fixture
 def store(server, protocol, notes):
-    options = ServerOptions(protocol=protocol, grpc_port=server.grpc_port, patience=8, streams=1)
+    options = ServerOptions(protocol=protocol, grpc_port=server.grpc_port, patience=60, streams=1)
     with open_store(server.url, server=options, notify=notes.append) as store:
         yield store
         for info in store.list():
@@ -81,12 +82,29 @@ def test_where_exact_counts_are_forbidden_banks_are_listed_and_written(store, ro
     assert [(info.rows, info.record.state) for info in store.list()] == [(COUNT, "complete")] * 2
 
 
+def test_rows_are_read_in_pages_that_the_server_allows(store, rows, raw):
+    write(store, rows)
+    name = rows.identities()[0].name()
+    with store.open(name) as bank:
+        free, _ = bank.scroll(COUNT + 1)
+    restrict(raw, rows, max_query_limit=70)
+    with store.open(name) as bank:
+        found, offset = [], None
+        while True:
+            page, offset = bank.scroll(1000, offset)
+            assert len(page) <= 70
+            found += page
+            if offset is None:
+                break
+    assert found == free and len(found) == COUNT
+
+
 def test_a_batch_above_the_write_rate_is_split(store, rows, raw, protocol):
     write(store, rows)
     restrict(raw, rows, write_rate_limit=40)
     began = time.monotonic()
     write(store, rows)
-    assert time.monotonic() - began < 8, "not repeated until patience ends"
+    assert time.monotonic() - began < 60, "not repeated until patience ends"
     with store.open(rows.identities()[0].name()) as bank:
         queries = np.random.default_rng(0).standard_normal((3, 16))
         assert_same_hits(bank.search(queries, 5), rows.nearest(4, queries, 5))
@@ -100,6 +118,30 @@ def test_a_filter_without_its_index_is_named(store, rows, raw):
         with pytest.raises(StoreError, match='filters by indexed fields only.*"norm"') as caught:
             bank.search(queries, 5, parse(["norm>0"]))
         assert "--where" in caught.value.hint and "unindexed_filtering_retrieve" in caught.value.hint
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_too_few_payload_indexes_are_refused_before_a_bank_is_begun(rows, protocol):
+    strict = json.dumps({"strict_mode_config": {"enabled": True, "max_payload_index_count": 3}})
+    with StandIn(STANDIN_STRICT=strict) as server:
+        with open_store(server.url, server=ServerOptions(protocol=protocol, grpc_port=server.grpc_port)) as store:
+            with pytest.raises(
+                StoreError, match="allows 3 payload indexes in .*; a bank needs 6 .token, word"
+            ) as caught:
+                write(store, rows)
+            assert "Raise max_payload_index_count there to 6 or more" in caught.value.hint
+            assert store.list() == []
+        assert server.collections() == []
+
+
+def test_indexes_that_are_there_are_not_asked_for_again(store, rows, raw):
+    """Where the limit is reached by them, the next would be refused."""
+    write(store, rows)
+    restrict(raw, rows, max_payload_index_count=6)
+    write(store, rows)
+    restrict(raw, rows, max_payload_index_count=3)  # afterwards: what is there stays
+    write(store, rows)
+    assert [info.record.state for info in store.list()] == ["complete"] * 2
 
 
 def test_the_grpc_port_of_a_server_of_ones_own_is_the_next(monkeypatch):

@@ -15,6 +15,7 @@ from ...schemas.payload import INDEXED_FIELDS, FieldKind
 from ..approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS, oversampling
 from .connection import Connection
 from .options import ServerOptions
+from .refusals import IndexLimitError
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -69,13 +70,39 @@ def _quantization(version: tuple[int, int] | None) -> models.QuantizationConfig:
     return models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(bits=bits, memory=models.Memory.PINNED))
 
 
+def require_indexes(connection: Connection, name: str) -> list[str]:
+    """Refuse a collection that cannot have a bank's payload indexes.
+
+    Returns:
+        The fields whose index is not there yet.
+
+    Raises:
+        IndexLimitError: its strict mode allows fewer.
+        StoreError: a request failed.
+    """
+    info = connection.call(lambda c: c.get_collection(name))
+    there = set(info.payload_schema or {})
+    missing, strict = [field for field in INDEXED_FIELDS if field not in there], info.config.strict_mode_config
+    most = strict.max_payload_index_count if strict is not None and strict.enabled else None
+    needed = len(there) + len(missing)
+    if most is not None and missing and needed > most:
+        raise IndexLimitError(
+            f"The strict mode of the Qdrant server {connection.address} allows {most} payload indexes in {name}; a "
+            f"bank needs {len(INDEXED_FIELDS)} ({', '.join(INDEXED_FIELDS)}).",
+            f"Raise max_payload_index_count there to {needed} or more.",
+        )
+    return missing
+
+
 def create_indexes(connection: Connection, name: str) -> None:
     """The payload indexes, which belong before the rows.
 
     Raises:
+        IndexLimitError: strict mode allows fewer.
         StoreError: a request failed.
     """
-    for field, kind in INDEXED_FIELDS.items():
+    for field in require_indexes(connection, name):
+        kind = INDEXED_FIELDS[field]
         connection.call(
             lambda c, f=field, k=kind: c.create_payload_index(name, f, field_schema=_index(k), wait=True)  # type: ignore[misc]
         )

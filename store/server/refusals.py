@@ -17,6 +17,10 @@ class InexactOnlyError(StoreError):
     """The server's strict mode forbids what is exact."""
 
 
+class IndexLimitError(StoreError):
+    """Strict mode allows fewer payload indexes than a bank needs."""
+
+
 class CollectionExistsError(StoreError):
     """A collection of that name is there."""
 

@@ -18,11 +18,11 @@ from ..records import begun, finished, for_metadata, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
 from .claims import require_free
-from .collections import build_index, create_indexes, creation, read_limits
+from .collections import build_index, create_indexes, creation, read_limits, require_indexes
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
 from .lease import Lease
-from .refusals import CollectionExistsError
+from .refusals import CollectionExistsError, IndexLimitError
 from .uploads import Target, Uploads
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class ServerWriter(BankWriter):
             record = new_record(self._identities[layer], source, self.plan)
             if not self._create(layer, record):
                 return self._claim(layer, self._find(self._identities[layer]), source)
+            self._require_indexes(name)
             self._lease.hold(name)
         else:
             self._lease.take(name)
@@ -223,6 +224,18 @@ class ServerWriter(BankWriter):
         create_indexes(self._connection, name)
         self._records[layer] = record
         self._check(layer)
+
+    def _require_indexes(self, name: str) -> None:
+        """Refuse a server that allows too few, and leave no collection behind: only one that is made shows its limits.
+
+        Raises:
+            IndexLimitError: it does.
+        """
+        try:
+            require_indexes(self._connection, name)
+        except IndexLimitError:
+            self._connection.call(lambda c: c.delete_collection(name))
+            raise
 
     def _check(self, layer: int) -> None:
         """Count what is there, before anything is changed.
