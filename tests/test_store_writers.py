@@ -185,3 +185,24 @@ def test_as_many_banks_are_indexed_side_by_side_as_memory_allows(store, rows, mo
 def test_indexing_side_by_side_takes_a_share_of_the_free_memory(monkeypatch, free, processes, indexed, dim, expected):
     monkeypatch.setattr(resources, "free_memory", lambda: free)
     assert indexed_at_once(processes, indexed, dim) == expected
+
+
+def test_merges_while_writing_are_smaller_where_several_processes_may_merge_at_once(tmp_path):
+    """Memory is bounded over all of them; in the end the bank is as if one had written it."""
+    many = Rows(2500)
+    settings = EngineSettings(
+        batch_rows=500, index_from_kb=5, segment_rows=2500, growing_rows=1000, merged_rows=2000, writing_segments=2,
+        writers=2,
+    )  # fmt: skip
+    store = EmbeddedStore(tmp_path, settings)
+    folders = [tmp_path / identity.name() / "shard" / "segments" for identity in many.identities()]
+    with store.writer(many.identities(), "/model", expected_rows=2500) as writer:
+        for start in range(0, 2500, 500):
+            many.put(writer, start, start + 500)
+        writer.flush()
+        growing = [len(list(folder.iterdir())) for folder in folders]
+        writer.finish(CORPUS)
+    ended = [len(list(folder.iterdir())) for folder in folders]
+    assert [info.rows for info in store.list()] == [2500, 2500]
+    assert min(growing) > 3  # of 1,000 rows at most ...
+    assert ended == [3, 3]  # ... then of 2,000; and the one that takes new rows

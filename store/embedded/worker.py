@@ -106,8 +106,10 @@ class Worker:
         in_portions = rows is None or self._optimize_every < per_segment
         # While writing; index() merges them.
         self._growing = max(self._segments, settings.writing_segments) if in_portions else self._segments
+        # Several processes may merge at the same moment; index() has the parent count them.
+        merged = settings.merged_rows // self._task.processes if in_portions else settings.merged_rows
         for bank in self._banks:
-            bank.begin(settings, self._growing)
+            bank.begin(replace(settings, merged_rows=max(1, merged)), self._growing)
         sync_folder(self._root)
         plans = [plan for bank in self._banks if (plan := bank.sidecar.record.plan) is not None]
         return min(plans, key=lambda plan: plan.done, default=None)
