@@ -147,6 +147,8 @@ def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> No
     from ..evaluate.judging.run import export_for_people
 
     count = export_for_people(prepared, out, progress)
+    for note in prepared.header({})["notes"]:
+        progress.note(f"Note: {note}")
     echo(
         f"{count:,} items to label are in {out / 'labels'}: open label.html there, or fill in the column label of "
         f"labels.csv. Keep labels-key.json to yourself. Then: lensbank evaluate-labels {out} FILE..."

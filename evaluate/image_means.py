@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..models.visual_tokens import rendered_prompt
 from ..query.centring import Centre, Source
 from ..query.images import open_image
 from ..query.pipeline import QuerySession
@@ -31,7 +32,7 @@ def centre_session(session: QuerySession, images: Sequence[Path], source: Source
         LensbankError: as :meth:`query.pipeline.QuerySession.centre_on`.
     """
     key = _key(session, images, source)
-    kept = _read(out / CENTRE_FILE, key, source, len(images))
+    kept = _read(out / CENTRE_FILE, key, source)
     if kept is not None:
         session.centre_on(kept)
         return
@@ -40,24 +41,25 @@ def centre_session(session: QuerySession, images: Sequence[Path], source: Source
     layers = sorted(centre.means)
     means = np.stack([centre.means[layer] for layer in layers])
     with opened_whole(out / CENTRE_FILE) as file:
-        np.savez(file, key=np.array(key), layers=np.array(layers), means=means, tokens=np.array(centre.tokens))
+        counts = np.array([centre.images, centre.tokens])
+        np.savez(file, key=np.array(key), layers=np.array(layers), means=means, counts=counts)
 
 
 def _key(session: QuerySession, images: Sequence[Path], source: Source) -> str:
     hashes = [open_image(path, session.options.max_pixels).sha256 for path in images]
     loaded = session.loaded
-    model = [loaded.weights, loaded.computation, loaded.dtype_name]
-    facts = [source, model, session.options.prompt, session.layers, hashes]
+    model = [loaded.weights, loaded.computation, dict(loaded.vision), loaded.dtype_name]
+    facts = [source, model, rendered_prompt(loaded, session.options.prompt), session.layers, hashes]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _read(path: Path, key: str, source: Source, images: int) -> Centre | None:
+def _read(path: Path, key: str, source: Source) -> Centre | None:
     """What is there, if it is of the same images, model and layers."""
     try:
         with np.load(path, allow_pickle=False) as data:
             if str(data["key"]) != key:
                 return None
             means = dict(zip(data["layers"].tolist(), data["means"], strict=True))
-            return Centre(source, means, images, int(data["tokens"]))
+            return Centre(source, means, *map(int, data["counts"]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

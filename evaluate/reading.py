@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.fingerprints import processor_settings
 from ..models.visual_tokens import rendered_prompt
 from ..query.asking import Asked, ask_image
 from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UsageError
+from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UnsupportedModelError, UsageError
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor, PixelBox
 from .annotations import AnnotatedImage
@@ -84,8 +85,8 @@ def read_images(
         options: which of their visual tokens.
         out: where the words are kept; a run that was interrupted goes on there.
         progress: where to report to.
-        left_out: filled with the name of each image that the model's processor cannot take (too long and thin, say)
-            and the reason.
+        left_out: filled with the name of each image that the model cannot be shown (too long and thin, say) and the
+            reason.
 
     Returns:
         In the order of ``images``, without those left out.
@@ -141,6 +142,7 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "prompt": asked.prompt,
         # As the model sees it: a chat template may print today's date.
         "rendered_prompt": rendered_prompt(session.loaded, asked.prompt),
+        "processor": processor_settings(session.loaded.processor),
         "sample": options.sample,
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
@@ -200,7 +202,7 @@ def _batches(
         try:
             asked = ask_image(session.loaded, image.path, session.layers, session.options)
         except (ImageError, ModelError) as error:
-            if type(error) not in (ImageError, ModelError):
+            if isinstance(error, UnsupportedModelError):
                 raise  # the model's fault, whatever the image
             odd[image.name] = error
             continue

@@ -7,6 +7,7 @@ refused, with both values: half of one evaluation and half of another would look
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ..schemas.results import PixelBox
 RUN_FILE = "run.json"
 WORDS_FILE = "words.jsonl"
 _VERSION = 1
+# Characters of a value in a message.
+_SHOWN = 80
 
 Words = tuple[str, ...]
 
@@ -170,7 +173,10 @@ def _require_same(run: Path, settings: Mapping[str, Any]) -> None:
         shown = "; ".join(differing[:5]) + (f"; and {len(differing) - 5} more" if len(differing) > 5 else "")
         raise UsageError(
             f"{run.parent} holds an evaluation with other settings: {shown}.",
-            "Give another --out, or the same options.",
+            "Give another --out, or the same options."
+            if before.get("rendered_prompt") == now.get("rendered_prompt")
+            else "Give another --out. A chat template that prints the date makes another prompt every day: see "
+            "docs/evaluation.md.",
         )
 
 
@@ -179,9 +185,16 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         for key in dict.fromkeys([*before, *now]):
             yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
     elif before != now:
-        yield f"{name} was {_short(before)}, now {_short(now)}"
+        yield "{} was {}, now {}".format(name, *_short(before, now))
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _short(*values: Any) -> list[str]:
+    """Values as JSON; of long ones the part where they begin to differ."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in values]
+    if max(map(len, texts)) <= _SHOWN:
+        return texts
+    start = max(len(os.path.commonprefix(texts)) - _SHOWN // 4, 0)
+    return [
+        ("..." if start else "") + text[start : start + _SHOWN] + ("..." if len(text) > start + _SHOWN else "")
+        for text in texts
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from .reading import ReadingOptions, read_images, run_settings, sampled_images
 from .summary import Evaluated, ground_truth_summary
 
 __all__ = ["evaluate_ground_truth", "read_and_gather", "write_outputs"]
+
+# Images left out that are named; the others are counted.
+_NAMED = 20
 
 
 def read_and_gather(
@@ -43,9 +46,17 @@ def read_and_gather(
     covered = coverage(session.banks[0], concepts) if session.banks else []
     measured = sum((one.recall for one in words if one.recall is not None), Recall())
     recall = recall_note(measured, session.options.top_k)
-    odd = [f"{name} is left out: {reason}" for name, reason in left_out.items()]
-    said = (*session.notes, *notes, *odd, *([recall] if recall else []), *_unnameable_notes(concepts))
+    read = [*_left_out_notes(left_out), *([recall] if recall else [])]
+    said = (*session.notes, *notes, *read, *_unnameable_notes(concepts))
     return Evaluated(judge, run_settings(session, options), images, words, covered, said, session.ways)
+
+
+def _left_out_notes(reasons: Mapping[str, str]) -> list[str]:
+    """For people: which images the model cannot be shown, and why; the first few by name."""
+    notes = [f"{name} is left out: {reason}" for name, reason in list(reasons.items())[:_NAMED]]
+    if len(reasons) > _NAMED:
+        notes.append(f"{len(reasons) - _NAMED} more images are left out: the model cannot be shown them either.")
+    return notes
 
 
 def _unnameable_notes(concepts: Iterable[Concept]) -> list[str]:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from PIL import Image
 from torch import Tensor
 
-from ..schemas.errors import ModelError, UsageError
+from ..schemas.errors import ImageError, ModelError, UsageError
 from ..schemas.inspection import LayoutToken, VisualToken
 from ..schemas.results import View
 from .families import (
@@ -100,22 +100,18 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     Raises:
         ModelError: a text-only model, or a processor that fails.
         UnsupportedModelError: its visual tokens cannot be located with certainty.
-        UsageError: the prompt holds the image token, or is too long for the model.
-        ImageError: the model's processor would make the image unbearably large.
+        UsageError: the prompt holds the image token.
+        ImageError: the model's processor would make the image unbearably large; image and prompt are too long for
+            the model.
     """
+    require_vision(loaded)
     processor: Any = loaded.processor
-    if processor is None:
-        lack = "was loaded without its processor" if loaded.is_vlm else "is a text-only model"
-        raise ModelError(
-            f"{loaded.name} {lack}; expected a model that can be shown images.",
-            "Give a vision-language model with its processor, or ask about text with --text.",
-        )
     family = family_of(loaded)
     text = image_prompt(loaded, prompt, family.separator)
     if family.bounded is not None:
         family.bounded(processor.image_processor, *image.size)
     inputs = process(loaded, [[image]], [text])
-    require_length(loaded, inputs["input_ids"].shape[1])
+    require_length(loaded, inputs["input_ids"].shape[1], of_image=True)
     if processor not in _traced:
         verify_grids(lambda probe: _probe(loaded, family, probe), processor.image_processor)
         _traced.add(processor)
@@ -124,6 +120,20 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     return VisualInput(
         inputs, found.tokens, found.views, tuple(layout), text, (*_announced(loaded), *family.notes, *found.notes)
     )
+
+
+def require_vision(loaded: LoadedModel) -> None:
+    """Refuse a model that cannot be shown images.
+
+    Raises:
+        ModelError: a text-only model, or one without its processor.
+    """
+    if loaded.processor is None:
+        lack = "was loaded without its processor" if loaded.is_vlm else "is a text-only model"
+        raise ModelError(
+            f"{loaded.name} {lack}; expected a model that can be shown images.",
+            "Give a vision-language model with its processor, or ask about text with --text.",
+        )
 
 
 def rendered_prompt(loaded: LoadedModel, prompt: str | None = None) -> str:
@@ -237,12 +247,24 @@ def _to(value: Tensor, loaded: LoadedModel) -> Tensor:
     return value.to(loaded.device, loaded.dtype if value.is_floating_point() else value.dtype)
 
 
-def require_length(loaded: LoadedModel, length: int) -> None:
+def require_length(loaded: LoadedModel, length: int, of_image: bool = False) -> None:
     """Refuse an input that is longer than the model takes.
 
+    Args:
+        loaded: the model.
+        length: in tokens.
+        of_image: whether an image is a part of it.
+
     Raises:
-        UsageError: it is.
+        ImageError: of an image it is.
+        UsageError: of text alone.
     """
     limit = loaded.max_positions
-    if limit is not None and length > limit:
-        raise UsageError(f"The input is {length} tokens long; {loaded.name} takes up to {limit}.", "Shorten the text.")
+    if limit is None or length <= limit:
+        return
+    if of_image:
+        raise ImageError(
+            f"The image and the prompt are {length} tokens; {loaded.name} takes up to {limit}.",
+            "Scale the image down, or shorten the prompt.",
+        )
+    raise UsageError(f"The input is {length} tokens long; {loaded.name} takes up to {limit}.", "Shorten the text.")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..models.loading import LoadedModel
 from ..models.memory import estimate_memory
 from ..models.states import text_states, visual_states
-from ..models.visual_tokens import VisualInput, prepare_image
-from ..schemas.errors import ImageError, ModelError, UsageError
+from ..models.visual_tokens import prepare_image, require_vision
+from ..schemas.errors import ImageError, ModelError, StateError, UsageError
 from ..schemas.results import PixelBox, View
 from .given import opened as opened_image
 from .images import OpenedImage
@@ -91,7 +92,9 @@ def ask_image(
         StateError: a hidden state is NaN, infinite or zero.
     """
     opened = opened_image(image, options.max_pixels)
-    shown = _prepared(loaded, opened, options.prompt)
+    require_vision(loaded)
+    with naming(opened):
+        shown = prepare_image(loaded, opened.image, options.prompt)
     if remark is not None:
         remark(f"Memory for {opened.name}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
     cells = [(token.row, token.col) for token in shown.tokens]
@@ -100,13 +103,15 @@ def ask_image(
     tokens = tuple(
         AskedToken(t.index, f"{t.row},{t.col}", t.view, t.row, t.col, t.box) for t in (shown.tokens[i] for i in kept)
     )
+    with naming(opened):
+        states = visual_states(loaded, shown, layers)
     return Asked(
         kind="image",
         source=opened.name,
         sha256=opened.sha256,
         prompt=shown.prompt,
         tokens=tokens,
-        states=_arrays(visual_states(loaded, shown, layers), kept),
+        states=_arrays(states, kept),
         width=opened.width,
         height=opened.height,
         views=shown.views,
@@ -116,13 +121,14 @@ def ask_image(
     )
 
 
-def _prepared(loaded: LoadedModel, opened: OpenedImage, prompt: str | None) -> VisualInput:
-    """As :func:`models.visual_tokens.prepare_image`; what is wrong with this image names its file."""
+@contextmanager
+def naming(opened: OpenedImage) -> Iterator[None]:
+    """Name the file in what is wrong with this image; what is wrong with the model is passed on as it is."""
     try:
-        return prepare_image(loaded, opened.image, prompt)
+        yield
     except (ImageError, ModelError) as error:
-        if type(error) not in (ImageError, ModelError) or loaded.processor is None:
-            raise  # not the image's fault
+        if type(error) not in (ImageError, ModelError, StateError):
+            raise
         raise type(error)(f"{opened.name} ({opened.width} x {opened.height}): {error.message}", error.hint) from error
 
 

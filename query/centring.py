@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.loading import LoadedModel
 from ..models.states import visual_states
-from ..models.visual_tokens import prepare_image
-from ..schemas.errors import LayerError, StateError, UsageError
+from ..models.visual_tokens import prepare_image, require_vision
+from ..schemas.errors import (
+    ImageError,
+    LayerError,
+    LensbankError,
+    ModelError,
+    StateError,
+    UnsupportedModelError,
+    UsageError,
+)
 from ..schemas.progress import Progress
 from ..schemas.searches import Centring
 from ..store.base import Bank
+from .asking import naming
 from .given import opened as opened_image
 
 if TYPE_CHECKING:
@@ -34,6 +43,8 @@ Source = Literal["images", "folder", "text"]
 
 # What is left of a state, as a share of its norm, is rounding where it is less.
 _ROUNDING = 1e-5
+# Images left out that are named; the others are counted.
+_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ def visual_centre(
 
     Args:
         loaded: a vision-language model.
-        images: each is shown to the model once.
+        images: each is shown to the model once; one that it cannot be shown is left out, with a note.
         layers: query layers.
         prompt: as in the query.
         max_pixels: larger images are refused.
@@ -124,22 +135,38 @@ def visual_centre(
     """
     import numpy as np
 
+    require_vision(loaded)
     sums = {layer: np.zeros(loaded.lm.dim) for layer in layers}
-    tokens = 0
+    tokens = used = 0
+    odd: list[LensbankError] = []
     progress.start("centring", len(images), "images")
     try:
         for image in images:
             opened = opened_image(image, max_pixels)
-            shown = prepare_image(loaded, opened.image, prompt)
-            for layer, states in visual_states(loaded, shown, layers).items():
+            try:
+                with naming(opened):
+                    shown = prepare_image(loaded, opened.image, prompt)
+                    found = visual_states(loaded, shown, layers)
+            except (ImageError, ModelError) as error:
+                if isinstance(error, UnsupportedModelError):
+                    raise
+                odd.append(error)
+                continue
+            for layer, states in found.items():
                 sums[layer] += states.cpu().numpy().sum(0, dtype=np.float64)
-            tokens += len(shown.tokens)
+            tokens, used = tokens + len(shown.tokens), used + 1
             progress.advance(1)
     finally:
         progress.finish()
+    if odd and not used:
+        raise odd[0]
+    for reason in odd[:_NAMED]:
+        progress.note(f"Left out of the mean: {reason.message}")
+    if len(odd) > _NAMED:
+        progress.note(f"Left out of the mean: {len(odd) - _NAMED} more images.")
     if tokens < 2:
         raise UsageError(f"A mean of {tokens} visual tokens leaves nothing to compare.", "Give more images.")
-    return Centre(source, {n: (total / tokens).astype(np.float32) for n, total in sums.items()}, len(images), tokens)
+    return Centre(source, {n: (total / tokens).astype(np.float32) for n, total in sums.items()}, used, tokens)
 
 
 def text_centre(banks: Sequence[Bank]) -> Centre:

@@ -6,6 +6,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny_vlms import TINY
 
 from lensbank import cli
 from lensbank.evaluate.tables import Evaluation, to_latex
@@ -144,3 +145,20 @@ def test_names_are_harmless_in_latex():
     }  # fmt: skip
     latex = to_latex(summary)
     assert r"a\_b \& 50\% \textbackslash{}x\{\}" in latex and r"3 & 50.0 (25--100) \\" in latex
+
+
+def test_an_odd_image_is_named_on_the_terminal(tmp_path):
+    """Among lists for people, too, where no table is shown: it is left out with a note, and the run goes on."""
+    model = TINY["qwen2_vl"].save(tmp_path / "q")
+    (tmp_path / "images").mkdir()
+    for name, size in (("p0", (64, 48)), ("p1", (900, 2)), ("p2", (48, 64))):
+        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / "images" / f"{name}.png")
+    arguments = ("--judge", "words", "--lens", "embedding", "--layer", "0", "--sample", "6", "--dtype", "float32")
+    for _ in range(2):
+        done = lens(
+            "evaluate", "--model", model, "--images", tmp_path / "images", "--out", tmp_path / "out", *arguments
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        [line] = [line for line in done.stderr.splitlines() if "left out" in line]
+        assert line.startswith("Note: p1.png is left out: ") and "got 450.0" in line
+    assert (tmp_path / "out" / "words.jsonl").read_text().count("\n") == 2

@@ -1,23 +1,29 @@
 """Images through the lenses and onto record: the right words in the right place, and resumable."""
 
+import datetime
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from query_banks import write_sentences
+from safetensors.torch import load_file, save_file
 from tiny_models import SENTENCES, save_fastvlm
+from tiny_vlms import TINY
 
 from lensbank.evaluate import reading
 from lensbank.evaluate.annotations import AnnotatedImage
+from lensbank.evaluate.image_means import centre_session
 from lensbank.evaluate.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
 from lensbank.evaluate.records import RUN_FILE, WORDS_FILE, ImageWords
 from lensbank.evaluate.run import read_and_gather
 from lensbank.models.loading import load_model
+from lensbank.query.centring import Centre, visual_centre
 from lensbank.query.pipeline import QueryOptions, QuerySession
-from lensbank.schemas.errors import ImageError, InputError, UsageError
+from lensbank.schemas.errors import ImageError, InputError, ModelError, StateError, UsageError
 from lensbank.schemas.progress import Silent
 from lensbank.store.opening import open_store
 
@@ -220,3 +226,178 @@ def test_settings_are_json_and_say_what_decides(session, images, tmp_path):
     run = json.loads((tmp_path / RUN_FILE).read_text())
     assert run["layers"] == [0, 1, 2] and run["lenses"] == list(LENSES) and run["model"]["weights"]
     assert [bank["layer"] for bank in run["banks"]] == [1, 2] and run["images"]["count"] == 1
+
+
+PLAIN = QueryOptions(lenses=("logit",), layers=(1,), top_k=3)
+
+
+def read_alone(folder, images, out, options=PLAIN):
+    """Loaded anew, as a resumed run is; without a store."""
+    loaded = load_model(str(folder), device="cpu", dtype="float32")
+    with QuerySession(None, loaded, options) as session:
+        return read(session, images, out)
+
+
+def other_weights(folder, part):
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if part in name and weights[name].ndim > 1)
+    save_file({**weights, name: weights[name] * 1.5}, file, {"format": "pt"})
+
+
+def other_settings(folder, old, new):
+    path = folder / "processor_config.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def before_template(folder, text):
+    path = folder / "chat_template.jinja"
+    path.write_text(text + path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda folder: other_weights(folder, "projector"), 'vision.weights was "[0-9a-f]{64}", now "[0-9a-f]{64}"'),
+        (lambda folder: other_weights(folder, "vision_tower"), "model.vision.weights was"),
+        (lambda folder: other_settings(folder, '"resample": 3', '"resample": 2'),
+         "processor.image_processor.resample was 3, now 2"),
+        (lambda folder: before_template(folder, "Look! "),
+         'rendered_prompt was "<.im_start.>.*, now "Look! <.im_start'),
+    ],
+    ids=["projector", "tower", "processor", "template"],
+)  # fmt: skip
+def test_another_way_from_image_to_states_is_refused(loaded, images, tmp_path, change, named):
+    folder = shutil.copytree(loaded.source, tmp_path / "vlm")
+    read_alone(folder, images[:2], tmp_path / "out")
+    before = (tmp_path / "out" / WORDS_FILE).read_bytes()
+    assert len(read_alone(folder, images[:2], tmp_path / "out")) == 2  # the same one goes on
+    change(folder)
+    with pytest.raises(UsageError, match=named):
+        read_alone(folder, images[:2], tmp_path / "out")
+    assert (tmp_path / "out" / WORDS_FILE).read_bytes() == before
+
+
+def test_a_template_that_prints_the_date_makes_another_prompt_on_another_day(loaded, images, tmp_path, monkeypatch):
+    """Behind a system prompt: the message shows where the two begin to differ."""
+    folder = shutil.copytree(loaded.source, tmp_path / "vlm")
+    before_template(folder, "You help. " * 4 + "Today is {{ strftime_now('%d %B %Y') }}. ")
+
+    def on(month):
+        class Day(datetime.datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return cls(2026, month, 1)
+
+        monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Day)
+        return read_alone(folder, images[:1], tmp_path / "out")
+
+    assert on(1) == on(1)
+    with pytest.raises(UsageError, match=r"rendered_prompt was .*01 January 2026.*, now .*01 September 2026") as caught:
+        on(9)
+    assert "date" in caught.value.hint and "docs/evaluation.md" in caught.value.hint
+
+
+class Centred:
+    """What centres a session of banks, which none of these tests needs."""
+
+    def __init__(self, loaded, progress=None):
+        self.loaded, self.options, self.layers, self.centre = loaded, PLAIN, (1,), None
+        self.progress, self.computed = progress or Silent(), 0
+
+    def centre_on(self, on, source="images"):
+        if not isinstance(on, Centre):
+            on = visual_centre(self.loaded, on, self.layers, None, 10**6, source, self.progress)
+            self.computed += 1
+        self.centre = on
+        return on
+
+
+def test_a_mean_of_another_model_s_image_states_is_computed_again(loaded, images, tmp_path):
+    """It lies beside the results, and would have been taken for that of the same images."""
+    folder = shutil.copytree(loaded.source, tmp_path / "vlm")
+    paths = [image.path for image in images[:3]]
+
+    def centred():
+        session = Centred(load_model(str(folder), device="cpu", dtype="float32"))
+        centre_session(session, paths, "images", tmp_path)
+        return session
+
+    first, again = centred(), centred()
+    assert (first.computed, again.computed) == (1, 0) and first.centre.record() == again.centre.record()
+    other_weights(folder, "projector")
+    assert centred().computed == 1
+    before_template(folder, "Look! ")
+    assert [centred().computed, centred().computed] == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A model with a limit on the aspect ratio, and an image beyond it among good ones."""
+    folder = TINY["qwen2_vl"].save(tmp_path_factory.mktemp("qwen") / "q")
+    made = []
+    for name, size in (("p0", (64, 48)), ("p1", (900, 2)), ("p2", (48, 64))):
+        path = folder.parent / f"{name}.png"
+        Image.effect_noise(size, 90).convert("RGB").save(path)
+        made.append(AnnotatedImage(path, path.name))
+    return load_model(str(folder), device="cpu", dtype="float32"), made
+
+
+def test_an_odd_image_is_left_out_with_a_note(narrow, tmp_path):
+    model, images = narrow
+    for _ in range(2):  # and again when the run is taken up
+        with QuerySession(None, model, PLAIN) as session:
+            done = read_and_gather(session, images, ReadingOptions(sample=6), tmp_path, "words", Silent())
+        assert [words.name for words in done.words] == [image.name for image in done.images] == ["p0.png", "p2.png"]
+        [note] = [note for note in done.notes if "left out" in note]
+        assert re.match(r"p1.png is left out: .*900 x 2.*aspect ratio must be smaller than 200, got 450", note)
+    with (
+        QuerySession(None, model, PLAIN) as session,
+        pytest.raises(ModelError, match="p1.png .900 x 2.: .*aspect ratio"),
+    ):
+        read(session, images[1:2], tmp_path / "alone")  # where there is no other, the run has nothing to say
+
+
+def test_a_mean_is_of_the_images_that_can_be_shown(narrow, tmp_path):
+    model, images = narrow
+    said = []
+
+    class Listening(Silent):
+        def note(self, text):
+            said.append(text)
+
+    first, again = Centred(model, Listening()), Centred(model)
+    for session in (first, again):  # the second from what is kept: the same record
+        centre_session(session, [image.path for image in images], "images", tmp_path)
+    assert first.computed == 1 and again.computed == 0
+    assert first.centre.images == 2 and first.centre.record() == again.centre.record()
+    assert len(said) == 1 and said[0].startswith("Left out of the mean: p1.png (900 x 2)")
+    with pytest.raises(ModelError, match="p1.png"):
+        centre_session(Centred(model), [images[1].path], "images", tmp_path / "alone")
+
+
+@pytest.mark.parametrize("fault", ["too long", "not finite"])
+def test_an_image_that_is_too_much_for_the_model_ends_no_run(narrow, tmp_path, monkeypatch, fault):
+    model, images = narrow
+    real = reading.ask_image
+    if fault == "too long":
+        Image.new("RGB", (640, 640)).save(tmp_path / "large.png")
+        monkeypatch.setattr(model.lm.module.config, "max_position_embeddings", 60)
+        named = "large.png .640 x 640.: The image and the prompt are .* tokens.*up to 60"
+    else:
+        Image.new("RGB", (64, 64)).save(tmp_path / "large.png")
+
+        def asked(loaded, path, *rest):
+            if path.name == "large.png":
+                raise StateError("The state of patch 0,0 at layer 1 is NaN.")
+            return real(loaded, path, *rest)
+
+        monkeypatch.setattr(reading, "ask_image", asked)
+        named = "is NaN"
+    large = AnnotatedImage(tmp_path / "large.png", "large.png")
+    left_out = {}
+    with QuerySession(None, model, PLAIN) as session:
+        found = read_images(session, [images[0], large], ReadingOptions(), tmp_path / "out", Silent(), left_out)
+    assert [words.name for words in found] == ["p0.png"]
+    assert re.search(named, left_out["large.png"])

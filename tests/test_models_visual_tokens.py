@@ -14,7 +14,7 @@ from lensbank.models.loading import load_model
 from lensbank.models.patches import Shown, image_features
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import FAMILIES, prepare_image
-from lensbank.schemas.errors import LayerError, ModelError, StateError, UnsupportedModelError, UsageError
+from lensbank.schemas.errors import ImageError, LayerError, ModelError, StateError, UnsupportedModelError
 from lensbank.schemas.results import PixelBox, View
 
 WIDTH, HEIGHT = 200, 120
@@ -248,7 +248,7 @@ def test_a_layer_that_does_not_exist(models, picture):
 
 
 def test_a_prompt_beyond_the_model_s_length(models, picture):
-    with pytest.raises(UsageError, match=r"tokens long; fastvlm takes up to 128"):
+    with pytest.raises(ImageError, match=r"and the prompt are \d+ tokens; fastvlm takes up to 128.*Scale"):
         prepare_image(models["fastvlm"], Image.fromarray(picture), "dogs " * 200)
 
 
