@@ -53,25 +53,25 @@ def derive(
         advance: called with the number of rows of each page.
 
     Returns:
-        What does not fit; how many rows hold too little to be read again; and how many have another word, or another
-        ``is_word``, than this version's rules give, as in a bank of an older version.
+        What does not fit; how many rows hold what is needed to tell; and how many of them have another word, or
+        another ``is_word``, than this version's rules give, as in a bank of an older version.
 
     Raises:
         StoreError: the bank cannot be read.
     """
-    findings, unchecked, other_rules = Findings(), 0, 0
+    findings, derived, other_rules = Findings(), 0, 0
     with_tokens = all(corpus.imported is None for corpus in bank.record.corpora)  # others spell them as they like
     for page in pages(bank):
         rows = [row for row in page if row_fault(*row) is None]
         good = [row for row in rows if can_be_read_again(row[1])]
-        unchecked += len(rows) - len(good)
+        derived += len(good)
         for row, encoding in zip(good, _encoded(good, tokenizer), strict=True):
             fault, other = _compare(row, encoding, with_tokens)
             if fault:
                 findings.add("changed since, or not what their ids were derived from", f"{row[0]} ({fault})")
             other_rules += other
         advance(len(page))
-    return findings.found(), unchecked, other_rules
+    return findings.found(), derived, other_rules
 
 
 def _encoded(rows: Sequence[BareRow], tokenizer: BulkTokenizer) -> list[Any]:

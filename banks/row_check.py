@@ -153,7 +153,7 @@ def require_own_rows(bank: Bank) -> None:
 
 
 def _clause(field: str, what: str) -> str:
-    return "whose id is a number, so that they are not lensbank's" if field == "id" else f"of which {field!r} {what}"
+    return "whose id is a number, which lensbank gives no row" if field == "id" else f"of which {field!r} {what}"
 
 
 def _corpora(payload: Mapping[str, Any]) -> Sequence[str]:

@@ -48,7 +48,7 @@ class VerifyReport:
         wrong: what is wrong, one sentence for each of the first rows.
         failures: rows that are wrong.
         findings: rows, of all, that are not what their ids were derived from.
-        unchecked: rows that hold too little of their sentence to be derived again.
+        derived: rows that were derived again: their sentence is whole, and no field is damaged.
         other_rules: rows with another word than this version's rules give.
     """
 
@@ -61,7 +61,7 @@ class VerifyReport:
     wrong: tuple[str, ...]
     failures: int
     findings: tuple[Finding, ...] = ()
-    unchecked: int = 0
+    derived: int = 0
     other_rules: int = 0
 
     @property
@@ -83,7 +83,7 @@ class VerifyReport:
 
     def _believed(self) -> list[str]:
         """What nothing could be compared with."""
-        derived = f"{self.rows - self.unchecked:,} of {self.rows:,} rows were derived again from their sentences"
+        derived = f"{self.derived:,} of {self.rows:,} rows were derived again from their sentences"
         said = [f"{derived}; {BELIEVED}, and norms beyond the sample, are believed"]
         if self.other_rules:
             said.append(
@@ -129,7 +129,7 @@ def verify(
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
     drawn = [row for row in _draw(bank, sample, seed) if row_fault(row.point_id, row.payload) is None]
     rows = [row for row in drawn if can_be_read_again(row.payload)]
-    findings, unchecked, other_rules = derive(bank, tokenizer, advance)
+    findings, derived, other_rules = derive(bank, tokenizer, advance)
     with_norms = all(corpus.imported is None or corpus.imported.raw_norms for corpus in bank.record.corpora)
     wrong, lowest = [], 1.0
     for start in range(0, len(rows), _BATCH):
@@ -150,7 +150,7 @@ def verify(
         wrong=tuple(wrong[:_SHOWN]),
         failures=len(wrong),
         findings=findings,
-        unchecked=unchecked,
+        derived=derived,
         other_rules=other_rules,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
-from ..schemas.payload import TokenPayload
+from ..schemas.payload import TokenPayload, row_fault
 from ..schemas.results import Neighbor, VocabularyToken
 from ..store.base import Bank
 from .recall import Recall, sample_recall
@@ -116,16 +116,17 @@ def as_neighbor(found: Found) -> Neighbor:
     """A row of a bank as a query returns it.
 
     Raises:
-        StoreError: its payload lacks a field.
+        StoreError: its payload lacks a field, or one is of another kind.
     """
-    try:
-        payload = TokenPayload.from_dict(found.hit.payload)
-    except KeyError as error:
+    if fault := row_fault("-", found.hit.payload):
+        field, wrong = fault
+        what = f"has no {field!r}" if field not in found.hit.payload else f"has a {field!r} that {wrong}"
         raise StoreError(
-            f"Row {found.hit.id} of bank layer {found.layer} has no {error.args[0]!r}: it is damaged, or was not "
-            "written by lensbank.",
-            "Ingest the corpus into another --store, or leave out that --bank-layer.",
-        ) from error
+            f"Row {found.hit.id} of bank layer {found.layer} {what}: it is damaged, or was not written by lensbank.",
+            "lensbank banks verify names every such row. Delete them and ingest the corpus again, use another --store, "
+            "or leave out that --bank-layer.",
+        )
+    payload = TokenPayload.from_dict(found.hit.payload)
     return Neighbor(
         word=payload.word,
         token=payload.token,

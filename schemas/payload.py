@@ -106,7 +106,7 @@ def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | No
     Returns:
         ``("word", "is missing")``, ``("position", "is no integer")`` and the like; ``None`` where nothing is.
     """
-    if "-" not in point_id:
+    if point_id.isdigit():
         return "id", "is a number, which lensbank gives no row"
     for name, kind in FIELD_KINDS.items():
         if name not in payload:

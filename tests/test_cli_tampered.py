@@ -87,6 +87,8 @@ def test_verify_passes_what_an_ingest_made_and_says_what_it_believes(server, raw
     assert done.exit_code == 0, done.output
     assert f"{rows} rows gone over: those on record" in done.stdout
     assert f"{rows} of {rows} rows were derived again from their sentences; document and corpus" in done.stdout
+    raw.delete_payload(bank_of(raw), ["word"], ids_of(raw, bank_of(raw))[:2])
+    assert f"{rows - 2} of {rows} rows were derived again" in verify(server).stdout
 
 
 def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
@@ -105,7 +107,7 @@ def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
     for said in (
         f"{rows - 1} rows gone over: NOT those on record",
         f"corpus 'lines': {rows - 5} rows are there, {rows} are on record",
-        "2 rows whose id is a number, so that they are not lensbank's: 17, 18",
+        "2 rows whose id is a number, which lensbank gives no row: 17, 18",
         f"2 rows of which 'sentence' is missing: {ids[4]}, {ids[5]}",
         f"1 row of which 'position' is no integer: {ids[6]}",
         f"1 row of no corpus on record: {ids[7]} (theirs)",
@@ -145,6 +147,21 @@ def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ing
     raw.set_payload(name, {"is_word": not row.payload["is_word"]}, [row.id])
     done = verify(server)
     assert done.exit_code == 0 and "1 rows have another word, or is_word, than this version's rules give" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"corpus": 7}, "has a 'corpus' that is no list of names"),
+        ({"char_start": "one"}, "'char_start' that is no integer"),
+    ],
+)
+def test_a_query_refuses_a_neighbour_that_was_changed(server, raw, ingest, tiny_llm, change, said):
+    ingest()
+    name = bank_of(raw)
+    raw.set_payload(name, change, ids_of(raw, name))
+    asked = run("query", "--store", server.url, "--model", tiny_llm, "--text", "a red dog")
+    assert asked.exit_code == 1 and said in asked.stderr and "was not written by lensbank" in asked.stderr, asked.output
 
 
 def contents(raw, name):

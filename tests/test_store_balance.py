@@ -149,6 +149,7 @@ def test_rows_put_into_a_folder_are_said_when_it_is_opened(made, tmp_path):
         [info] = store.list()
         points = [edge.Point(str(uuid.uuid4()), [0.5] * 16, {"word": "x"})]
         edit_folder(folder / info.name, edge.UpdateOperation.upsert_points(points), listed=False)
+        assert overview(store)[0]["progress"] == "complete, 1 row not on record"
         with store.open(info.name) as bank:
             assert bank.balance() == Balance(extra=1)
             assert "1 row not on record" in stock_notes([bank])[0]

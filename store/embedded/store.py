@@ -11,7 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...schemas.collection import BankIdentity
-from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
+from ...schemas.errors import (
+    BankMismatchError,
+    BankNotFoundError,
+    DamagedRecordError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+)
 from ...schemas.plans import PlanRecord
 from ..balance import Balance, on_record
 from ..base import BankInfo, BankInfos, Store
@@ -100,13 +107,21 @@ class EmbeddedStore(Store):
         if sidecar is None or sidecar.record.state != "complete":
             return Balance()
         found = on_record(sidecar.record, sidecar.rows)
-        if not found and sidecar.manifest is not None:
-            try:
-                listed = manifest.read(folder, sidecar.manifest)
-                found = Balance(damage=_FILES if manifest.look(folder, listed) else "")
-            except StoreError:
-                found = Balance(damage=_FILES)
+        if not found:
+            found = self._looked_at(folder, sidecar)
         return found if not found or read_sidecar(folder) == sidecar else Balance()  # somebody began to write it
+
+    def _looked_at(self, folder: Path, sidecar: Sidecar) -> Balance:
+        """Its files compared with their list; a bank without one, of an older version, is opened."""
+        try:
+            if sidecar.manifest is None:
+                with self.open(folder.name) as bank:
+                    return bank.balance()
+            return Balance(damage=_FILES if manifest.look(folder, manifest.read(folder, sidecar.manifest)) else "")
+        except (StoreLockedError, StoreFullError):  # another matter
+            return Balance()
+        except StoreError:
+            return Balance(damage=_FILES)
 
     def check_files(self, name: str) -> FilesReport:
         """See :meth:`Store.check_files`."""
