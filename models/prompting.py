@@ -9,7 +9,7 @@ from ..schemas.names import is_text
 from .loading import LoadedModel
 from .templates import render_template
 
-#: Asked where the user gives no prompt: the visual tokens come first, so it cannot influence them.
+#: Asked where the user gives no prompt: the visual tokens come first in most templates, so it cannot influence them.
 DEFAULT_QUESTION = "What is in this image?"
 
 
@@ -30,7 +30,7 @@ def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n")
 
     Raises:
         UsageError: the prompt contains the image token, or is not UTF-8.
-        ModelError: the chat template does not place the image, or runs out of bounds.
+        ModelError: the chat template does not place the image or places it more than once, or runs out of bounds.
     """
     if prompt is not None and not is_text(prompt):
         raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
@@ -53,6 +53,24 @@ def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n")
     return _from_template(loaded, template, token, DEFAULT_QUESTION if prompt is None else prompt)
 
 
+def influence(loaded: LoadedModel, text: str, prompt: str | None) -> tuple[str, ...]:
+    """What a reader should know where a template puts the question before the image.
+
+    Args:
+        loaded: a VLM.
+        text: from :func:`image_prompt`.
+        prompt: of which it was made.
+    """
+    asked = (DEFAULT_QUESTION if prompt is None else prompt).strip()
+    before = text.partition(_image_token(loaded.processor))[0]
+    if not asked or asked not in before:
+        return ()
+    return (
+        "The model's chat template puts the prompt before the image: the states of the image's tokens depend on it. "
+        "Compare only readings with the same prompt.",
+    )
+
+
 def _from_template(loaded: LoadedModel, template: Any, token: str, question: str) -> str:
     """Try typed content parts first, then plain text, which templates of text LLMs expect."""
     contents: tuple[Any, ...] = (
@@ -64,6 +82,12 @@ def _from_template(loaded: LoadedModel, template: Any, token: str, question: str
         text = render_template(loaded.tokenizer, chosen, content, loaded.name)
         if text.count(token) == 1:
             return text
+        if token in text:
+            raise ModelError(
+                f"The chat template of {loaded.name} places the image token {token} {text.count(token)} times for one "
+                "image; expected once.",
+                "Correct chat_template.jinja in the model's directory: which of them the image is cannot be known.",
+            )
     raise ModelError(
         f"The chat template of {loaded.name} does not place the image token {token}.",
         "Correct chat_template.jinja in the model's directory.",

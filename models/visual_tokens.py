@@ -46,7 +46,7 @@ from .patches import (
     token_positions,
     unsupported,
 )
-from .prompting import image_prompt
+from .prompting import image_prompt, influence
 from .tracing import verify_grids
 
 __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image"]
@@ -118,7 +118,12 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     [[found]] = locate(loaded, inputs, [[image.size]])
     layout = sorted((*found.layout, *marker_tokens(loaded, inputs, family)), key=lambda token: token.index)
     return VisualInput(
-        inputs, found.tokens, found.views, tuple(layout), text, (*_announced(loaded), *family.notes, *found.notes)
+        inputs,
+        found.tokens,
+        found.views,
+        tuple(layout),
+        text,
+        (*_announced(loaded), *family.notes, *found.notes, *influence(loaded, text, prompt)),
     )
 
 
@@ -217,7 +222,8 @@ def locate(
             raise unsupported(
                 loaded,
                 f"the processor placed {len(positions)} visual tokens, but the model makes {expected} of its pictures",
-                "The processor's patch_size or token settings do not fit the model; correct them.",
+                "The processor's patch_size, num_additional_image_tokens or vision_feature_select_strategy do not fit "
+                "the model's config.json; correct them.",
             )
         found: list[Placement] = []
         views = at = 0

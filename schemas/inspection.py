@@ -39,7 +39,8 @@ class LayoutToken:
 
     Attributes:
         index: as in :class:`VisualToken`.
-        kind: ``newline``, ``start``, ``end``, ``tile`` or ``padding`` (a patch without image under it).
+        kind: ``newline``, ``start``, ``end``, ``tile``, ``class`` (the vision tower's class token) or ``padding`` (a
+            patch without image under it).
     """
 
     index: int

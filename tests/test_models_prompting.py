@@ -1,10 +1,12 @@
 import shutil
 
 import pytest
+from PIL import Image
 from tiny_models import CHAT_TEMPLATE, save_fastvlm
 
 from lensbank.models.loading import load_model
 from lensbank.models.prompting import DEFAULT_QUESTION, image_prompt
+from lensbank.models.visual_tokens import prepare_image
 from lensbank.schemas.errors import ModelError, UsageError
 
 TEXT_TEMPLATE = (
@@ -65,3 +67,36 @@ def test_an_image_token_in_the_prompt_is_refused(folder, tmp_path):
         image_prompt(plain, "<image> and <image>")
     with pytest.raises(UsageError, match="image token <image> 1 times"):
         image_prompt(with_template(folder, tmp_path, CHAT_TEMPLATE), "what is <image>?")
+
+
+TEXT_FIRST = CHAT_TEMPLATE.replace("for part in message['content']", "for part in message['content']|reverse")
+
+
+def test_a_template_that_puts_the_text_first_is_read_right_and_said_so(folder, tmp_path):
+    """Positions count from the prompt's end; boxes are those of the same image behind no text."""
+    loaded = with_template(folder, tmp_path, TEXT_FIRST)
+    text = image_prompt(loaded, "Is it a dog?")
+    assert text == "<|im_start|>user\nIs it a dog?<image><|im_end|>\n<|im_start|>assistant\n"
+    image = Image.new("RGB", (200, 120))
+    plain = prepare_image(load_model(str(folder), dtype="float32"), image)
+    for prompt, before in (("Is it a dog?", "Is it a dog?"), (None, DEFAULT_QUESTION)):
+        shown = prepare_image(loaded, image, prompt)
+        head = loaded.tokenizer(f"<|im_start|>user\n{before}", add_special_tokens=True)["input_ids"]
+        assert [token.index for token in shown.tokens] == list(range(len(head), len(head) + 9))
+        assert [(t.row, t.col, t.box) for t in shown.tokens] == [(t.row, t.col, t.box) for t in plain.tokens]
+        assert any("puts the prompt before the image" in note for note in shown.notes)
+    assert not any("before the image" in note for note in plain.notes)
+
+
+def test_a_template_that_puts_the_image_first_needs_no_note(folder, tmp_path):
+    loaded = with_template(folder, tmp_path, CHAT_TEMPLATE)
+    assert not any("before" in note for note in prepare_image(loaded, Image.new("RGB", (90, 90))).notes)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_template_that_places_the_image_more_than_once_is_refused(folder, tmp_path, times):
+    """Even where it would place it once in plain text: that is not how the model was taught to see images."""
+    template = CHAT_TEMPLATE.replace("%}<image>{%", "%}" + "<image>" * times + "{%")
+    loaded = with_template(folder, tmp_path, template)
+    with pytest.raises(ModelError, match=f"places the image token <image> {times} times.*chat_template.jinja"):
+        image_prompt(loaded, None)

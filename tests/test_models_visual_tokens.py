@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_models import CHAT_TEMPLATE, DIM, N_LAYERS, save_fastvlm, save_llava, save_text_model
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from lensbank.models.families import generic
+from lensbank.models.families import generic, llava
 from lensbank.models.loading import load_model
 from lensbank.models.patches import Shown, image_features
 from lensbank.models.states import visual_states
@@ -211,20 +211,44 @@ def unknown(monkeypatch):
     monkeypatch.delitem(FAMILIES, "llava")
 
 
-def test_a_class_token_among_the_visual_tokens_is_refused(tmp_path, picture):
-    """With the class token kept there are 17 features: which one is the first patch?"""
-    folder = save_llava(tmp_path / "class")
-    for name in ("config.json", "processor_config.json"):
+def save_full(folder, in_processor=True):
+    """With the class token kept there are 17 features."""
+    save_llava(folder)
+    for name in ("config.json", "processor_config.json")[: 1 + in_processor]:
         path = folder / name
         text = path.read_text()
         path.write_text(text.replace('select_strategy": "default"', 'select_strategy": "full"'))
-    loaded = load_model(str(folder), dtype="float32")
-    with pytest.raises(UnsupportedModelError, match="placed 17 visual tokens, but the model makes 16"):
-        prepare_image(loaded, Image.fromarray(picture))
+    return load_model(str(folder), dtype="float32")
+
+
+def test_a_class_token_in_front_of_the_patches_is_none_of_them(models, tmp_path, picture):
+    loaded = save_full(tmp_path / "class")
+    image = Image.fromarray(picture)
+    shown, plain = prepare_image(loaded, image), prepare_image(models["llava"], image)
+    assert [(t.index - 1, t.row, t.col, t.box) for t in shown.tokens] == [
+        (t.index, t.row, t.col, t.box) for t in plain.tokens
+    ]
+    assert [(token.index, token.kind) for token in shown.layout] == [(plain.tokens[0].index, "class")]
+    # The same weights: what a patch enters the language model as is the same, whether or not a token precedes it.
+    assert torch.equal(visual_states(loaded, shown, [0])[0], visual_states(models["llava"], plain, [0])[0])
+
+
+def test_a_class_token_that_cannot_be_told_is_refused(tmp_path, picture):
+    loaded = save_full(tmp_path / "class")
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(FAMILIES, "llava")
         with pytest.raises(UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid"):
             prepare_image(loaded, Image.fromarray(picture))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llava, "_CLASS", ("no such name",))
+        with pytest.raises(UnsupportedModelError, match="of 16 patches its tower keeps 17 tokens.*'default'"):
+            prepare_image(loaded, Image.fromarray(picture))
+
+
+def test_a_processor_that_does_not_count_the_class_token_is_named(tmp_path, picture):
+    loaded = save_full(tmp_path / "class", in_processor=False)
+    with pytest.raises(UnsupportedModelError, match="placed 16 .* makes 17 .*vision_feature_select_strategy"):
+        prepare_image(loaded, Image.fromarray(picture))
 
 
 def test_tiles_of_an_unknown_family_are_refused(models):
@@ -271,3 +295,19 @@ def test_states_of_zero_are_an_error(models, picture):
     visual = prepare_image(loaded, Image.fromarray(picture))
     with pytest.raises(StateError, match="at layer 0 is NaN, infinite or zero"):
         visual_states(loaded, visual, [0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("a torchvision operator"), ZeroDivisionError("by zero"), ImportError("torchvision"), IndexError()],
+)
+def test_whatever_a_processor_fails_with_is_said_of_the_processor(models, picture, monkeypatch, error):
+    """torchvision's raise RuntimeError; others fail in ways of their own."""
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(type(models["llava"].processor), "__call__", fail)
+    with pytest.raises(ModelError, match="The processor of llava failed on the image: .*every image fails") as caught:
+        prepare_image(models["llava"], Image.fromarray(picture))
+    assert type(caught.value) is ModelError and (str(error) or type(error).__name__) in caught.value.message
