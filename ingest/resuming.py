@@ -21,7 +21,9 @@ _LOOKED_FOR = 64
 
 
 def lacks_rows(store: Store, info: BankInfo, names: Collection[str], progress: Progress) -> bool:
-    """Whether a complete bank holds other rows of these corpora than its record says: they are written again.
+    """Whether a complete bank holds other rows of these corpora than its record says, or rows of none on record.
+
+    They are written again then; of rows that belong to nothing the writer says what can be done.
 
     Args:
         store: that holds it.
@@ -35,12 +37,15 @@ def lacks_rows(store: Store, info: BankInfo, names: Collection[str], progress: P
                 missing = bank.balance().missing
                 wrong = [f"{missing:,} rows fewer than are on record"] if missing else []
             else:
-                there = bank.counted().named
+                counted = bank.counted()
+                there = counted.named
                 wrong = [
                     f"{there[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
                     for corpus in info.record.corpora
                     if corpus.name in names and there[corpus.name] != corpus.rows
                 ]
+                if counted.foreign and not wrong:
+                    wrong = [f"{counted.foreign:,} rows of no corpus on record"]
     except StoreError as error:  # the writer looks closer, and says what can be done
         wrong = [f"what cannot be read: {error.message}"]
     if wrong:

@@ -275,7 +275,8 @@ class Store(Closing, Shown):
                 segments so that a search uses all cores.
             plan: what is about to be written. It is on record, with how far it has come, before the
                 first row is stored; until it is finished a bank takes no rows of another one.
-                ``None`` for rows that nothing is known of: they are taken as they come.
+                ``None`` for rows of which only this is known, that they bear their corpus's name: they are taken
+                as they come, into a bank that waits for nothing else, and counted at the end.
 
         Raises:
             BankMismatchError: a bank exists that was made by another model or other settings.

@@ -131,7 +131,7 @@ def settle(name: str, record: BankRecord, corpora: Sequence[CorpusRecord], count
         counted: what is there.
     """
     known = {corpus.name: corpus.rows for corpus in record.corpora}
-    own = [text for c in corpora if (text := _own(c, record, counted))]
+    own = [text for c in corpora if (text := (_own if record.plan is not None else _unplanned)(c, record, counted))]
     given = {corpus.name for corpus in corpora}
     others = {one: rows for one, rows in known.items() if one not in given and counted.named[one] != rows}
     every = tuple(replace(c, rows=counted.named[c.name]) for c in with_corpora(record, corpora))
@@ -171,6 +171,14 @@ def _own(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> str:
     if max(before, given) <= there <= before + given:
         return ""
     return f"{there:,} rows of corpus {corpus.name!r}, of which there were {before:,} before {given:,} were written"
+
+
+def _unplanned(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> str:
+    """As :func:`_own`, of rows that no plan foretold: what is there counts, but no more than was given."""
+    there, before = counted.named[corpus.name], sum(c.rows for c in record.corpora if c.name == corpus.name)
+    if there <= before + corpus.rows:
+        return ""
+    return f"{there:,} rows of corpus {corpus.name!r} where {before + corpus.rows:,} were given"
 
 
 def _differs(there: int, name: str, expected: int) -> str:

@@ -58,6 +58,8 @@ def read_sidecar(folder: Path) -> Sidecar | None:
         data: dict[str, Any] = read_json(path, dict[str, Any])
         sidecar = checked(Sidecar(_record(data), data["rows"], data["index"], data.get("manifest")))
         require_unchanged(data)
+        if sidecar.record.state == "complete" and sidecar.rows and not sidecar.record.corpora:
+            raise ValueError(f"state: complete, beside {sidecar.rows:,} rows of no corpus")
     except (FileNotFoundError, NotADirectoryError):
         if (folder / SHARD_DIR / "segments").is_dir():
             raise DamagedRecordError(
@@ -83,7 +85,10 @@ def _record(data: Any) -> BankRecord:
         ValueError, KeyError, TypeError, AttributeError: it is none.
     """
     parse_json(json.dumps(data), _Shape)
-    return checked(BankRecord.from_dict(data))
+    record = checked(BankRecord.from_dict(data))
+    if record.state == "complete" and record.plan is not None:
+        raise ValueError("state: complete, beside a plan of rows to come")
+    return record
 
 
 @dataclass
@@ -233,6 +238,13 @@ def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[st
         message = f"Bank {name} holds a part of the rows of the bank in {held.source}, which are being copied."
         return message, f"{_COPY_AGAIN.format(held.source)} Or give it up: {drop}."
     now = f" Now {plan.in_words()} was asked for." if plan is not None else ""
+    if held.kind == "import":
+        if plan is not None and plan.source == held.source:
+            now = " The same file is given, but under another name, or this version makes other rows of it."
+        return (
+            f"Bank {name} holds a part of the rows of {held.source}, whose import has not finished.{now}",
+            f"Run that import again, which finishes it, or drop the bank ({drop}), or use another --store.",
+        )
     if plan is not None and dict(plan.corpora) == dict(held.corpora) and plan.kind == held.kind:
         now = f" The same corpus is given, but {_changed(held, plan)}."
     return (

@@ -104,7 +104,8 @@ class BankWriter(Closing):
     ) -> None:
         """Flush, build the index, mark the banks ``complete`` and close.
 
-        With a plan, rows are counted by corpus before: what does not hold what it should stays ``building``.
+        Rows are counted by corpus before: what does not hold what its record would say stays ``building``. Without
+        a plan, fewer rows than were given are right (an id may have come twice): those that are there go on record.
 
         Args:
             corpora: what has been written, each with the rows that it gave; added to the record.

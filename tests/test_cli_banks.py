@@ -156,7 +156,8 @@ def test_verify_passes_what_an_ingest_made(made, tiny_llm):
 def test_verify_finds_a_row_that_is_not_the_models(tmp_path, loaded, made, changed):
     """A bank of the same rows, but for one."""
     with open_store(made) as store, store.open(names(made)[0]) as bank:
-        identity, rows = bank.record.identity, bank.scroll(1000, with_vectors=True)[0]
+        record, rows = bank.record, bank.scroll(1000, with_vectors=True)[0]
+    identity = record.identity
     ids, vectors = [row[0] for row in rows], [row[1] for row in rows]
     payloads = [dict(row[2]) for row in rows]
     norms = [payload["norm"] for payload in payloads]
@@ -173,7 +174,7 @@ def test_verify_finds_a_row_that_is_not_the_models(tmp_path, loaded, made, chang
     with open_store(tmp_path) as store:
         with store.writer([identity], "x") as writer:
             writer.put(ids, payloads, {1: np.stack(vectors)}, {1: np.array(norms, np.float32)})
-            writer.finish(())
+            writer.finish(record.corpora)
         with store.open(identity) as bank:
             report = verify(loaded, bank, 1000)
     assert (report.checked, report.failures, report.passed) == (len(rows), 1, False)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from official_banks import save_bank, save_library_bank, save_paper_bank, states_of
+from qdrant_client import QdrantClient
 from tiny_models import N_LAYERS, SENTENCES, save_text_model
 
 from lensbank import cli
@@ -24,8 +25,9 @@ from lensbank.ingest.pipeline import run
 from lensbank.ingest.published.importing import Target, import_bank
 from lensbank.models.loading import load_model
 from lensbank.schemas.collection import BankRecord
-from lensbank.schemas.errors import BankMismatchError, InputError, LayerError
+from lensbank.schemas.errors import BankIncompleteError, BankMismatchError, InputError, LayerError
 from lensbank.store.opening import open_store
+from lensbank.store.server.store import ServerStore
 
 CORPUS = [*SENTENCES, "a dog sleeps on the red sofa", "a dog sleeps on the table", "the cat and the dog and the cat"]
 
@@ -328,25 +330,68 @@ def test_again_is_nothing_to_do_and_something_else_is_refused(loaded, official, 
         ingested(loaded, store, tmp_path)
 
 
-def test_an_interrupted_import_is_not_searched_and_starts_its_layer_again(loaded, official, store, monkeypatch):
-    """The first layer is complete before the second begins."""
+@pytest.fixture
+def interrupted(loaded, official, store, monkeypatch):
+    """The second layer's rows are stored, and then it ends."""
     from lensbank.ingest.published import importing
 
     real = importing._Layer._put
 
-    def stop(self, *args):
-        real(self, *args)
+    def stop(self, writer, *args):
+        real(self, writer, *args)
         if self._layer == 2:
+            writer.flush()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(importing._Layer, "_put", stop)
-    with pytest.raises(KeyboardInterrupt):
-        brought(loaded, official, store)
-    assert [info.record.state for info in store.list()] == ["complete", "building"]
-    monkeypatch.setattr(importing._Layer, "_put", real)
-    first, second = brought(loaded, official, store)
+    with monkeypatch.context() as patched:
+        patched.setattr(importing._Layer, "_put", stop)
+        with pytest.raises(KeyboardInterrupt):
+            brought(loaded, official, store)
+    assert [(info.record.state, info.rows > 0) for info in store.list()] == [("complete", True), ("building", True)]
+    return store
+
+
+def test_an_interrupted_import_is_not_searched_and_starts_its_layer_again(loaded, official, interrupted):
+    """The first layer is complete before the second begins."""
+    first, second = brought(loaded, official, interrupted)
     assert first.record is None and second.record.located == second.rows == first.rows
-    assert [info.record.state for info in store.list()] == ["complete", "complete"]
+    assert [info.record.state for info in interrupted.list()] == ["complete", "complete"]
+    with interrupted.open(second.bank) as bank:
+        assert len(rows_of(bank)) == second.rows and not bank.balance()
+
+
+def test_an_interrupted_import_takes_no_rows_of_another_file(loaded, official, interrupted, tmp_path):
+    other = save_library_bank(tmp_path / "other", loaded, CORPUS[:3])
+    unfinished = interrupted.list()[1]
+    said = rf"holds a part of the rows of {official}/layer_2/.*whose import has not finished. Now an import of {other}"
+    with pytest.raises(BankIncompleteError, match=said) as caught:
+        brought(loaded, other, interrupted, layers=(2,))
+    assert f"banks drop {unfinished.name}" in caught.value.hint and "Run that import again" in caught.value.hint
+    with pytest.raises(BankIncompleteError, match="The same file is given, but under another name"):
+        brought(loaded, official, interrupted, layers=(2,), name="another")
+    with pytest.raises(BankMismatchError):
+        ingested(loaded, interrupted, tmp_path, layers=(2,))
+    assert interrupted.list()[1] == unfinished  # nothing was written, nothing dropped
+    interrupted.drop(unfinished.name)
+    [done] = brought(loaded, other, interrupted, layers=(2,))
+    with interrupted.open(done.bank) as bank:
+        assert {payload["sentence"] for _, payload in rows_of(bank).values()} <= set(CORPUS[:3])
+
+
+def test_the_same_import_puts_missing_rows_back(loaded, official):
+    client = QdrantClient(":memory:")
+    with ServerStore(client, "memory") as store:
+        [done] = brought(loaded, official, store, layers=(1,))
+        with store.open(done.bank) as bank:
+            whole = rows_of(bank)
+        client.delete(done.bank, sorted(whole)[:5])
+        [again] = brought(loaded, official, store, layers=(1,))
+        assert again.record is not None
+        with store.open(done.bank) as bank:
+            assert {n: p for n, (_, p) in rows_of(bank).items()} == {n: p for n, (_, p) in whole.items()}
+            assert bank.record.state == "complete" and len(bank.record.corpora) == 1
+        [nothing] = brought(loaded, official, store, layers=(1,))
+        assert nothing.record is None
 
 
 def test_an_unfinished_ingest_is_not_thrown_away(loaded, official, store):

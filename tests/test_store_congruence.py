@@ -8,6 +8,7 @@ plain Python.
     QDRANT_TEST_URL=http://localhost:6333 pytest -m server                  a real server, too
 """
 
+import dataclasses
 import itertools
 import re
 import unicodedata
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 from standins import StandIn
-from test_store_rows import CORPUS, WORDS, Rows, assert_same_hits
+from test_store_rows import CORPUS, NAMES, WORDS, Rows, assert_same_hits
 
 from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.query.search import search_banks
@@ -63,7 +64,7 @@ ODD = (
 
 
 def odd_rows():
-    rows = Rows(COUNT, layers=LAYERS)
+    rows = Rows(COUNT, layers=LAYERS, corpora=NAMES)
     for number, payload in enumerate(rows.payloads):
         if number % 4 == 0:
             payload["corpus"] = [ODD[number // 4 % len(ODD)], *payload["corpus"][1:]]
@@ -113,7 +114,7 @@ def clear(store):
 def banks(store):
     with store.writer(ROWS.identities(), "/model") as writer:
         ROWS.put(writer)
-        writer.finish(CORPUS)
+        writer.finish(ROWS.written())
     opened = [store.open(one) for one in ROWS.identities()]
     yield opened
     for bank in opened:
@@ -391,7 +392,7 @@ def test_state_and_identity_decide_who_may_read_and_write(store):
     assert (info.record.identity, info.record.state, info.record.corpora, info.rows) == (
         identity,
         "complete",
-        (CORPUS,),
+        (dataclasses.replace(CORPUS, rows=30),),
         30,
     )
     store.drop(info.name)

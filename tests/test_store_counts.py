@@ -3,14 +3,18 @@
 import dataclasses
 
 import pytest
-from test_store_rows import IDENTITY
+from qdrant_client import QdrantClient
+from test_store_rows import IDENTITY, Rows
 
 from lensbank.schemas.collection import BankRecord, CorpusRecord
 from lensbank.schemas.errors import BankIncompleteError, StoreError
 from lensbank.schemas.plans import PlanRecord
 from lensbank.store.counts import Counted, opened, settle
+from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.records import begun, finished
+from lensbank.store.server.store import ServerStore
 
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 A, B = CorpusRecord("a", "fa", 10, 100, 50), CorpusRecord("b", "fb", 10, 100, 30)
 PLAN = PlanRecord("ingest", "plan of b", {"b": "fb"}, total=10)
 
@@ -115,3 +119,45 @@ def test_an_unfinished_bank_of_an_older_version_is_told_what_to_do():
 @pytest.mark.parametrize("done", [-1, 11])
 def test_progress_that_cannot_be_is_not_believed(done):
     assert begun("bank", record(plan=PLAN.at(done, {})), PLAN, lambda: False).plan.done == 0
+
+
+@pytest.fixture(params=["folder", "server"])
+def place(request, tmp_path):
+    with EmbeddedStore(tmp_path) if request.param == "folder" else ServerStore(QdrantClient(":memory:"), "m") as store:
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("b", "30 rows of no corpus on record"), ("a", "50 rows of corpus 'a' where 20 were given")],
+)
+def test_what_a_program_writes_without_a_plan_is_counted(place, name, said):
+    """One that was killed, and another one with other rows: what is there is not what the second gave."""
+    first, second = Rows(30, layers=(4,), corpora=("a",)), Rows(20, layers=(4,), seed=1, corpora=(name,))
+    with place.writer([IDENTITY], "/m") as writer:
+        first.put(writer)
+    with place.writer([IDENTITY], "/m") as writer:
+        second.put(writer)
+        with pytest.raises(BankIncompleteError, match=said):
+            writer.finish(CorpusRecord(name, "fb", 10, 100, 20))
+    assert [info.record.state for info in place.list()] == ["building"]
+    given = [CorpusRecord("a", "fa", 10, 100, 30), CorpusRecord(name, "fb", 10, 100, 20)]
+    if name == "a":
+        return
+    with place.writer([IDENTITY], "/m") as writer:
+        writer.finish(given)
+    [info] = place.list()
+    assert (info.record.state, info.record.corpora) == ("complete", tuple(given))
+
+
+def test_rows_that_a_program_takes_from_another_corpus_are_missed(place):
+    first, second = (Rows(30, layers=(4,), corpora=(name,)) for name in ("a", "b"))
+    with place.writer([IDENTITY], "/m") as writer:
+        first.put(writer)
+        writer.finish(CorpusRecord("a", "fa", 10, 100, 99))
+    assert [c.rows for c in place.list()[0].record.corpora] == [30]  # no more than there are
+    with place.writer([IDENTITY], "/m") as writer:
+        second.put(writer, 0, 10)
+        with pytest.raises(BankIncompleteError, match="20 rows of corpus 'a' where 30 are on record"):
+            writer.finish(CorpusRecord("b", "fb", 10, 100, 10))
+    assert [info.record.state for info in place.list()] == ["building"]

@@ -180,7 +180,7 @@ def test_a_store_lists_its_banks_without_opening_them(store, rows):
     for bank in banks:
         assert bank.rows == COUNT
         assert bank.record.state == "complete" and bank.record.source == "/model"
-        assert bank.record.corpora == (CORPUS,)
+        assert bank.record.corpora == (dataclasses.replace(CORPUS, rows=COUNT),)
         assert COUNT * DIM * 2 < bank.disk_bytes < 60e6
     with store.open(banks[0].name) as bank:
         assert bank.disk_bytes() == banks[0].disk_bytes and bank.count() == COUNT
@@ -262,7 +262,7 @@ def test_an_unfinished_bank_is_refused(tmp_path):
 
 def test_adding_makes_a_bank_unfinished_until_it_is_finished_again(small):
     store, rows = small
-    more = Rows(40, seed=1, layers=(4,))
+    more = Rows(40, seed=1, layers=(4,), corpora=("more",))
     with store.writer(rows.identities(), "/model") as writer:
         more.put(writer)
         rows.put(writer, 0, 10)  # already there

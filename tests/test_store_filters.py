@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
-from test_store_rows import CORPUS, Rows, assert_same_hits
+from test_store_rows import NAMES, Rows, assert_same_hits
 
 from lensbank.schemas.errors import FilterError
 from lensbank.schemas.filters import Condition, parse
@@ -56,7 +56,7 @@ FIXED = (
 
 @pytest.fixture(scope="module")
 def rows():
-    return Rows(700, layers=(4,))
+    return Rows(700, layers=(4,), corpora=NAMES)
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
@@ -68,7 +68,7 @@ def bank(request, rows, tmp_path_factory):
     with store:
         with store.writer(rows.identities(), "/model") as writer:
             rows.put(writer)
-            writer.finish(CORPUS)
+            writer.finish(rows.written())
         with store.open(rows.identities()[0]) as opened:
             yield opened
 

@@ -153,7 +153,7 @@ def test_another_series_of_the_engine_is_refused_and_taken_over(store, folder, m
 
 def test_the_list_is_made_again_after_more_rows(store, folder):
     before = read_sidecar(folder).manifest
-    more = Rows(50, DIM, seed=5, layers=(4,))
+    more = Rows(50, DIM, seed=5, layers=(4,), corpora=("more",))
     with store.writer([IDENTITY], "/model") as writer:
         assert read_sidecar(folder).manifest is None
         more.put(writer)

@@ -24,14 +24,16 @@ IDENTITY = BankIdentity(
     max_contexts=20,
     seed=0,
 )
-CORPUS = CorpusRecord("captions", "fingerprint", 10, 100, 50)
+#: Its rows are counted when it is written: no more than these.
+CORPUS = CorpusRecord("captions", "fingerprint", 10, 100, 10**6)
+NAMES = ("captions", "titles", "alt")
 WORDS = ("dog", "cat", "fire", "truck", "the", "naïve", "消防车", "🙂", "giraffe", "7")
 
 
 class Rows:
     """Seeded rows for layers 4 and 5: ids, payloads, raw states and their norms."""
 
-    def __init__(self, count, dim=16, seed=0, layers=(4, 5), corpora=("captions", "titles", "alt")):
+    def __init__(self, count, dim=16, seed=0, layers=(4, 5), corpora=("captions",)):
         self.corpora = corpora
         rng = np.random.default_rng(seed)
         self.layers = layers
@@ -62,6 +64,11 @@ class Rows:
         """One corpus, or two."""
         names = tuple(dict.fromkeys(self.corpora[(first + n) % len(self.corpora)] for n in range(2)))
         return names if i % 7 == 0 else names[:1]
+
+    def written(self):
+        """What is on record of all of these rows."""
+        names = [name for payload in self.payloads for name in payload["corpus"]]
+        return [CorpusRecord(name, "fingerprint", 10, 100, names.count(name)) for name in dict.fromkeys(names)]
 
     def put(self, writer, start=0, stop=None):
         part = slice(start, stop)

@@ -3,6 +3,7 @@
 Searches and filters are compared with the embedded engine's in test_store_filters.
 """
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_a_bank_is_written_listed_and_searched(store, rows):
         writer.finish(CORPUS, progress=lambda done, total: seen.append((done, total)), graph=True)
     assert seen == sorted(seen) and seen[-1] == (600, 600) and (300, 600) in seen
     assert [(b.name, b.rows, b.record.state, b.record.corpora) for b in store.list()] == [
-        (i.name(), 300, "complete", (CORPUS,)) for i in rows.identities()
+        (i.name(), 300, "complete", (dataclasses.replace(CORPUS, rows=300),)) for i in rows.identities()
     ]
     queries = np.random.default_rng(0).standard_normal((300, 16)) * 9
     for layer, identity in zip((4, 5), rows.identities(), strict=True):
@@ -95,7 +96,7 @@ def test_adding_keeps_what_is_there(store, rows):
     more = Rows(20, seed=3)
     write(store, more)
     assert [b.rows for b in store.list()] == [320, 320]
-    assert store.list()[0].record.corpora == (CORPUS,)
+    assert store.list()[0].record.corpora == (dataclasses.replace(CORPUS, rows=320),)
 
 
 def test_an_unfinished_bank_is_refused(store, rows):

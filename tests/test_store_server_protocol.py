@@ -3,6 +3,7 @@
 A real server is another matter: see the tests marked `server` in test_store_congruence.
 """
 
+import dataclasses
 import json
 import os
 import socket
@@ -75,7 +76,9 @@ def test_what_is_written_is_found(store, rows):
     seen = []
     write(store, rows, progress=lambda done, total: seen.append((done, total)), graph=True)
     assert seen[-1] == (2 * COUNT, 2 * COUNT) and seen == sorted(seen)
-    assert [(b.rows, b.record.state, b.record.corpora) for b in store.list()] == [(COUNT, "complete", (CORPUS,))] * 2
+    assert [(b.rows, b.record.state, b.record.corpora) for b in store.list()] == [
+        (COUNT, "complete", (dataclasses.replace(CORPUS, rows=COUNT),))
+    ] * 2
     queries = np.random.default_rng(0).standard_normal((300, 16)) * 9
     for layer, identity in zip((4, 5), rows.identities(), strict=True):
         with store.open(identity) as bank:

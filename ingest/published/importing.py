@@ -2,7 +2,8 @@
 
 Memory: the model, the metadata of one layer (some hundred bytes a row) and some :data:`BATCH_BYTES` of vectors; the
 rows stay in their file. Before a layer is written, some of its states are computed again. Each layer's bank is
-complete before the next begins, so an interrupted import goes on with the layer that it was at, from its beginning.
+complete before the next begins, so an interrupted import goes on with the layer that it was at, from its beginning:
+its plan is on record, and no other file's rows are taken meanwhile.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from ...models.tokens import BulkTokenizer
 from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord
 from ...schemas.errors import BankMismatchError, InputError, StateError
 from ...schemas.imports import ImportRecord
+from ...schemas.plans import PlanRecord, plan_key
 from ...schemas.progress import Progress, Silent
+from ...schemas.words import RULES as WORD_RULES
 from ...store.base import BankInfo, Store
+from ...store.records import begun
 from ...store.writing import BankWriter
-from .locating import Located, Locator
+from ..resuming import lacks_rows
+from .imported import Imported
+from .locating import Located, Locator, fingerprint_of
 from .official import (
-    FLOAT8_LIMIT,
     Cache,
     choose_layers,
     declared,
@@ -34,6 +39,7 @@ from .official import (
     sha256_of,
 )
 from .recomputing import CHECKED, require_own
+from .sifting import Sieve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +50,8 @@ if TYPE_CHECKING:
 BATCH_BYTES = 2**25
 #: Share of the rows of a bank whose token must stand in its sentence: else another tokenizer made them.
 _AT_LEAST = 0.5
-#: Norms of normalised rows, after float16.
-_UNIT = (0.99, 1.01)
+#: Versions of what decides which rows a file gives; on record while they are written.
+RULES = {"import": 1, "words": WORD_RULES}
 
 
 @dataclass(frozen=True)
@@ -71,54 +77,6 @@ class Target:
         )
 
 
-@dataclass(frozen=True)
-class Imported:
-    """One bank.
-
-    Attributes:
-        bank: its name.
-        layer: its layer.
-        rows: rows in it.
-        record: how they came there; ``None`` where it was complete before.
-    """
-
-    bank: str
-    layer: int
-    rows: int
-    record: ImportRecord | None
-
-    def lines(self) -> list[str]:
-        """For people."""
-        if self.record is None:
-            return [f"{self.bank}: complete already, nothing to do."]
-        r = self.record
-        lines = [f"{self.bank}: {self.rows:,} of {r.read:,} rows of {r.file} ({r.stored_dtype})."]
-        left_out = [
-            f"{count:,} {what}"
-            for count, what in (
-                (r.special, "of special or invisible tokens"),
-                (r.repeated, "of prefixes that are there already"),
-                (r.broken, "without a direction"),
-            )
-            if count
-        ]
-        if r.checked:
-            lines.append(f"  Computed again: {r.checked} states, median cosine {r.cosine:.4f}.")
-        if left_out:
-            lines.append(f"  Left out: {', '.join(left_out)}.")
-        if r.relocated:
-            lines.append(
-                f"  {r.relocated:,} tokens stand elsewhere in their sentence than the file says, and only there."
-            )
-        if r.unlocated:
-            lines.append(f"  Of {r.unlocated:,} rows the place is not known: position -1, the token for a word.")
-        if not r.raw_norms:
-            lines.append("  The states were normalised: their norms are not known.")
-        if r.clipped:
-            lines.append(f"  {r.clipped:,} values were cut off at {FLOAT8_LIMIT:g}.")
-        return lines
-
-
 def import_bank(
     target: Target,
     folder: Path,
@@ -141,6 +99,7 @@ def import_bank(
         LayerError: a layer that is not there, or is after the final norm.
         InputError: a file that cannot be read safely, or that another tokenizer made.
         BankMismatchError: states of another width; or a bank of that model and layer exists.
+        BankIncompleteError: a bank waits for the rest of another import.
         StoreError: storing failed.
     """
     folder = folder.resolve()
@@ -156,10 +115,7 @@ class _Layer:
         self._target, self._folder, self._path, self._layer = target, folder, path, layer
         self._name, self._progress = name, progress
         self._file = f"{path.parent.name}/{path.name}"
-        self._counts: Counter[str] = Counter()
-        self._ids: set[str] = set()
-        self._clipped = 0
-        self._raw = False
+        self._sieve = Sieve()
         self._cosine, self._checked = 0.0, 0
 
     def into(self, store: Store) -> Imported:
@@ -170,37 +126,55 @@ class _Layer:
             return Imported(existing.name, self._layer, existing.rows, None)
         cache = read_cache(self._path)
         self._require_fit(cache)
-        identity = self._identity(cache)
-        writer = store.writer([identity], self._target.loaded.source, expected_rows=len(cache.metadata))
+        identity, plan = self._identity(cache), self._plan(cache, digest)
+        if existing is not None and existing.record.state == "building":
+            # The writer asks again, under its lock; what it says of another file's settings would mislead.
+            begun(existing.name, existing.record, plan, lambda: existing.rows == 0)
+            if not existing.rows and existing.record.identity != identity:
+                store.drop(existing.name)  # nothing of another file has come yet
+        source, rows = self._target.loaded.source, len(cache.metadata)
+        writer = store.writer([identity], source, expected_rows=rows, plan=plan)
         try:
             with writer:
-                locator = self._write(writer, cache)
-                record = self._record(cache, digest)
-                rows = record.located + record.relocated + record.unlocated
-                if not rows:
-                    raise InputError(f"No row of {self._file} can be used: {self._of_what_kind()}.", "Fetch it again.")
-                writer.finish(
-                    CorpusRecord(
-                        self._name, locator.fingerprint, locator.sentences, locator.tokens, rows, imported=record
-                    )
-                )
+                record = self._record(store, writer, cache, plan, digest)
         except (InputError, BankMismatchError, StateError):
-            # The file is refused: nothing will ever finish the bank, which was not there before.
-            store.drop(identity.name())
+            # The file is refused: nothing will ever finish the bank.
+            if existing is None or existing.record.state != "complete":
+                store.drop(identity.name())
             raise
-        return Imported(identity.name(), self._layer, rows, record)
+        return Imported(identity.name(), self._layer, self._sieve.rows, record)
 
-    def _of_what_kind(self) -> str:
-        """Why rows were left out."""
-        kinds = {
-            "broken": "whose states are NaN, infinite or zero",
-            "special": "of special or invisible tokens",
-            "repeated": "of prefixes that are there already",
-        }
-        return ", ".join(f"{self._counts[kind]:,} {what}" for kind, what in kinds.items() if self._counts[kind])
+    def _record(self, store: Store, writer: BankWriter, cache: Cache, plan: PlanRecord, digest: str) -> ImportRecord:
+        """Write the rows, and make the bank complete.
+
+        Raises:
+            InputError: none of them can be used.
+        """
+        locator = self._write(writer, cache)
+        if not self._sieve.rows:
+            raise InputError(f"No row of {self._file} can be used: {self._sieve.left_out()}.", "Fetch it again.")
+        record = self._sieve.record(
+            cache,
+            folder=self._folder,
+            file=self._file,
+            digest=digest,
+            checked=self._checked,
+            cosine=self._cosine,
+            declared=declared(self._folder),
+        )
+        print_, rows = plan.corpora[self._name], self._sieve.rows
+        writer.finish(CorpusRecord(self._name, print_, locator.sentences, locator.tokens, rows, imported=record))
+        return record
+
+    def _plan(self, cache: Cache, digest: str) -> PlanRecord:
+        """What is on record before the first row: of which file, under which name, by which rules."""
+        prints = {self._name: fingerprint_of(entry["caption"] for entry in cache.metadata)}
+        key = plan_key("import", digest, self._name, RULES)
+        source = f"{self._folder / self._file} (sha256 {digest[:12]})"
+        return PlanRecord("import", key, prints, RULES, source=source, total=len(cache.metadata))
 
     def _settled(self, store: Store, info: BankInfo, digest: str) -> bool:
-        """Whether the bank is there already; what an interrupted import left is dropped.
+        """Whether the bank is there already, with all of its rows.
 
         Raises:
             BankMismatchError: it holds something else.
@@ -208,10 +182,9 @@ class _Layer:
         record = info.record
         imports = [c.imported.sha256 for c in record.corpora if c.imported is not None]
         if record.state == "complete" and imports == [digest]:
-            return True
-        if record.state == "building" and record.identity.compute_dtype == UNKNOWN_DTYPE and not record.corpora:
-            store.drop(info.name)
-            return False
+            return not lacks_rows(store, info, [corpus.name for corpus in record.corpora], self._progress)
+        if record.state == "building" and record.identity.compute_dtype == UNKNOWN_DTYPE:
+            return False  # of which file its rows are is asked next
         raise BankMismatchError(
             f"Bank {info.name} exists and holds other rows than {self._file}.",
             f"Import into another --store, or drop it: lensbank banks drop {info.name}",
@@ -279,47 +252,11 @@ class _Layer:
             self._cosine = require_own(target.loaded, target.tokenizer, self._layer, entries, states[rows], self._file)
 
     def _put(self, writer: BankWriter, found: Sequence[Located], states: NDArray[np.float32]) -> None:
-        norms = np.linalg.norm(states.astype(np.float64), axis=1)
-        good = np.isfinite(norms) & (norms > 0)
-        self._raw |= bool(((norms[good] < _UNIT[0]) | (norms[good] > _UNIT[1])).any())
-        self._clipped += int((np.abs(states) >= FLOAT8_LIMIT).sum()) if self._raw else 0
-        kept: list[int] = []
-        for row, (place, usable) in enumerate(zip(found, good.tolist(), strict=True)):
-            if place.kind == "special":
-                self._counts["special"] += 1
-            elif not usable:
-                self._counts["broken"] += 1
-            elif place.id in self._ids:
-                self._counts["repeated"] += 1
-            else:
-                self._ids.add(place.id)
-                self._counts[place.kind] += 1
-                kept.append(row)
+        kept, norms = self._sieve.sift(found, states)
         if kept:
             payloads: list[Any] = [found[row].payload for row in kept]
             ids = [found[row].id for row in kept]
-            writer.put(ids, payloads, {self._layer: states[kept]}, {self._layer: norms[kept].astype(np.float32)})
-
-    def _record(self, cache: Cache, digest: str) -> ImportRecord:
-        count = self._counts
-        return ImportRecord(
-            folder=str(self._folder),
-            file=self._file,
-            sha256=digest,
-            stored_dtype=cache.dtype,
-            raw_norms=self._raw,
-            clipped=self._clipped,
-            read=len(cache.metadata),
-            located=count["located"],
-            relocated=count["relocated"],
-            unlocated=count["unlocated"],
-            special=count["special"],
-            repeated=count["repeated"],
-            broken=count["broken"],
-            checked=self._checked,
-            cosine=round(self._cosine, 5),
-            declared=declared(self._folder),
-        )
+            writer.put(ids, payloads, {self._layer: states[kept]}, {self._layer: norms[kept]})
 
 
 def _floats(rows: Tensor) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,13 +54,7 @@ class Locator:
         """Nothing is read yet."""
         self._tokenizer, self._corpus, self._file = tokenizer, corpus, file
         self._seen: set[bytes] = set()
-        self._digest = hashlib.sha256()
         self.sentences = self.tokens = 0
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over the sentences read, each once, in order."""
-        return self._digest.hexdigest()
 
     def locate(self, entries: Sequence[Mapping[str, Any]], first_row: int) -> list[Located]:
         """Find rows.
@@ -81,11 +75,9 @@ class Locator:
         return [self._find(entry, known[entry["caption"]], row) for row, entry in enumerate(entries, first_row)]
 
     def _count(self, text: str, tokens: int) -> None:
-        line = text.encode("utf-8", "replace") + b"\n"
-        key = hashlib.blake2b(line, digest_size=16).digest()
+        key = hashlib.blake2b(_line(text), digest_size=16).digest()
         if key not in self._seen:
             self._seen.add(key)
-            self._digest.update(line)
             self.sentences += 1
             self.tokens += tokens
 
@@ -131,3 +123,15 @@ class Locator:
             is_word=False,
         )
         return Located("unlocated", str(point), payload.to_dict())
+
+
+def fingerprint_of(texts: Iterable[str]) -> str:
+    """SHA-256 over sentences, each once, in order: the fingerprint of an imported corpus."""
+    digest = hashlib.sha256()
+    for text in dict.fromkeys(texts):
+        digest.update(_line(text))
+    return digest.hexdigest()
+
+
+def _line(text: str) -> bytes:
+    return text.encode("utf-8", "replace") + b"\n"

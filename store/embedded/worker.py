@@ -243,14 +243,12 @@ class Worker:
                 raise store_error(error, bank.folder) from error
 
     def _settled(self, bank: OpenBank, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
-        """The corpora as the bank holds them, counted where it was written by a plan.
+        """The corpora as the bank holds them, counted.
 
         Raises:
             BankIncompleteError: it holds other rows; its record says that it is not finished.
         """
         record = bank.sidecar.record
-        if record.plan is None:
-            return corpora
         try:
             settled = settle(bank.folder.name, record, corpora, count_named(bank.count, names_of(record, corpora)))
             if settled.error is not None:

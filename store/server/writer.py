@@ -149,14 +149,12 @@ class ServerWriter(BankWriter):
         self.close()
 
     def _settled(self, layer: int, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
-        """The corpora as the bank holds them, counted where it was written by a plan.
+        """The corpora as the bank holds them, counted.
 
         Raises:
             BankIncompleteError: it holds other rows; its record says that it is not finished.
         """
         record, name = self._records[layer], self._names[layer]
-        if record.plan is None:
-            return corpora
         settled = settle(name, record, corpora, count_named(self._counter(name), names_of(record, corpora)))
         if settled.error is not None:
             self._records[layer] = settled.record
