@@ -58,8 +58,8 @@ class Watch:
 
         while not self._stop.wait(PAUSE):
             self._note("own", *memory(os.getpid()))
-            for child in multiprocessing.active_children():
-                self._note("writer", *memory(child.pid or 0))
+            writers = [memory(child.pid or 0) for child in multiprocessing.active_children()]
+            self._note("writer", *(sum(values) for values in zip((0, 0), *writers, strict=True)))
 
     def _note(self, who: str, anonymous: int, mapped: int) -> None:
         for name, value in ((who, anonymous), (f"{who} mapped", mapped)):
