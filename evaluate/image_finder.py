@@ -54,12 +54,8 @@ class ImageFinder:
     def size(self, path: Path) -> tuple[int, int] | None:
         """Width and height of an image file, upright; ``None`` where it cannot be read."""
         if path not in self._sizes:
-            try:
-                with Image.open(path) as image:
-                    turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-                    self._sizes[path] = (image.height, image.width) if turned else image.size
-            except Exception:
-                self._sizes[path] = None
+            size, orientation = header_of(path) or (None, 1)
+            self._sizes[path] = (size[1], size[0]) if size and orientation in _TURNED else size
         return self._sizes[path]
 
     def notes(self) -> list[str]:
@@ -73,6 +69,15 @@ class ImageFinder:
         if self.doubles:
             notes.append(f"{self.doubles} entries name an image that an earlier one names; their objects were joined.")
         return notes
+
+
+def header_of(path: Path) -> tuple[tuple[int, int], int] | None:
+    """Width and height of an image file as it is stored, and its EXIF orientation; ``None`` where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size, int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return None
 
 
 def _path_of(name: str) -> str:

@@ -13,6 +13,7 @@ from ..schemas.progress import Progress
 from .annotations import AnnotatedImage
 from .coverage import coverage
 from .matching import Concept, is_nameable
+from .orientation import upright
 from .outputs import write_outputs
 from .reading import ReadingOptions, read_images, run_settings, sampled_images
 from .summary import Evaluated, ground_truth_summary
@@ -39,6 +40,7 @@ def read_and_gather(
     Raises:
         LensbankError: as :func:`evaluate.reading.read_images`.
     """
+    images, of_turned = upright(images)
     left_out: dict[str, str] = {}
     words = read_images(session, images, options, out, progress, left_out)
     images = [image for image in images if image.name not in left_out]
@@ -47,7 +49,7 @@ def read_and_gather(
     measured = sum((one.recall for one in words if one.recall is not None), Recall())
     recall = recall_note(measured, session.options.top_k)
     read = [*_left_out_notes(left_out), *([recall] if recall else [])]
-    said = (*session.notes, *notes, *read, *_unnameable_notes(concepts))
+    said = (*session.notes, *notes, *of_turned, *read, *_unnameable_notes(concepts))
     return Evaluated(judge, run_settings(session, options), images, words, covered, said, session.ways)
 
 

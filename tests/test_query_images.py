@@ -10,9 +10,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from lensbank.query.images import check_images, open_image
+from lensbank.query.images import check_images, image_files, open_image
 from lensbank.schemas.errors import ImageError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -284,3 +284,81 @@ def test_files_of_one_name_are_told_apart(tmp_path):
     assert [found[0].name, found[1], found[2].name] == ["a/same/x.png", tmp_path / "alone.png", "b/same/x.png"]
     twice = check_images([tmp_path / "c/x.png", tmp_path / "c/x.png"])
     assert twice == [tmp_path / "c/x.png"] * 2
+
+
+def chunked(*chunks):
+    """A PNG of given chunks."""
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("clear", "seen"), [(16448, [0, 255, 128, 255]), (0, [255, 64, 128, 255]), (5, [0, 64, 128, 255])]
+)
+def test_sixteen_bit_grey_with_a_transparent_value_is_laid_on_white(tmp_path, clear, seen):
+    """PNG's tRNS names one value of the original depth; 16,384 looks like it at eight bits and is another."""
+    row = struct.pack(">5H", 0, 16448, 32896, 65535, 16384)
+    header = struct.pack(">IIBBBBB", 5, 1, 16, 0, 0, 0, 0)
+    data = chunked(
+        (b"IHDR", header), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    )
+    (tmp_path / "clear.png").write_bytes(data)
+    opened = open_image(tmp_path / "clear.png").image
+    assert [opened.getpixel((x, 0)) for x in range(5)] == [(grey,) * 3 for grey in [*seen, 64]]
+
+
+MEGABYTE = 1 << 20
+
+
+def long_png(kind, size):
+    """A PNG with much beside its pixels, packed well: text, or a colour profile."""
+    packed = zlib.compress(b"x" * size)
+    body = {
+        b"tEXt": b"Comment\0" + b"x" * size,
+        b"zTXt": b"Comment\0\0" + packed,
+        b"iTXt": b"Comment\0\1\0\0\0" + packed,
+        b"iCCP": b"profile\0\0" + packed,
+    }[kind]
+    header = struct.pack(">IIBBBBB", 2, 1, 8, 0, 0, 0, 0)
+    return chunked((b"IHDR", header), (kind, body), (b"IDAT", zlib.compress(b"\0\x10\xf0")), (b"IEND", b""))
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP"])
+def test_a_png_with_much_text_or_profile_is_read(tmp_path, kind):
+    (tmp_path / "long.png").write_bytes(long_png(kind, 3 * MEGABYTE))
+    opened = open_image(tmp_path / "long.png").image
+    assert [opened.getpixel((x, 0))[0] for x in range(2)] == [16, 240]
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_a_png_whose_text_would_fill_the_memory_is_refused_as_one(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("lensbank.query.images.MAX_TEXT", 2 * MEGABYTE)
+    (tmp_path / "bomb.png").write_bytes(long_png(kind, 3 * MEGABYTE))
+    with pytest.raises(ImageError, match="text or a colour profile of more than 2 MiB, unpacked.*without metadata"):
+        open_image(tmp_path / "bomb.png")
+
+
+def test_limits_of_pillow_are_left_as_they_were(tmp_path):
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    (tmp_path / "long.png").write_bytes(long_png(b"zTXt", 3 * MEGABYTE))
+    open_image(tmp_path / "long.png")
+    assert before == (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+KINDS = {
+    "a.jfif": "JPEG", "b.jpe": "JPEG", "c.JP2": "JPEG2000", "d.j2k": "JPEG2000", "e.tga": "TGA", "f.pgm": "PPM",
+    "g.dib": "DIB", "h.ico": "ICO", "i.jpg": "JPEG",
+}  # fmt: skip
+
+
+def test_every_kind_of_image_in_a_folder_is_found_and_read(tmp_path):
+    for name, kind in KINDS.items():
+        two_tone(32, 32).save(tmp_path / name, kind)
+    (tmp_path / "notes.txt").write_text("no image")
+    found = image_files(tmp_path)
+    assert [path.name for path in found] == sorted(KINDS)
+    for path in found:
+        image = open_image(path).image
+        assert near(image.getpixel((4, 16)), RED) and near(image.getpixel((28, 16)), BLUE), path.name
