@@ -79,7 +79,7 @@ def test_hovering_a_patch_shows_its_neighbours(show):
             name = f"r{row}c{col}L4"
             assert words(page) == [name, f"{name}b", f"{name}c"]
         facts = page.locator("#patch-facts").inner_text()
-        assert facts == "layer 4 · x 300–400, y 140–210 px · norm 12.5"
+        assert facts == "layer 4 · x 300–400, y 140–210 px · norm 12.5, 1.0 × the layer's median"
 
 
 def test_a_neighbour_is_a_word_a_score_a_bank_layer_and_its_sentence(show):
@@ -122,9 +122,64 @@ def test_a_click_pins_a_patch_and_another_unpins_it(show):
         expects(page.locator("#lock")).to_have_text("Pin")
 
 
-def test_arrows_walk_from_patch_to_patch(show):
-    with show(image_reading(3, 4)) as page:
+def odd_norms(reading, norms):
+    """The reading with other norms, by token's number."""
+    return replace(
+        reading,
+        layers=tuple(
+            LayerReading(
+                layer.layer,
+                tuple(replace(token, norm=norms.get(number, token.norm)) for number, token in enumerate(layer.tokens)),
+            )
+            for layer in reading.layers
+        ),
+    )
+
+
+def test_it_opens_on_a_patch_that_says_something(show):
+    """The best score among states of usual size; the next one where the best is an outlier; the middle among equals."""
+    with show(image_reading()) as page:
+        expects(place(page)).to_have_text("Row 2, column 3")
+        expects(page.locator("#caution")).to_be_hidden()
+    with show(odd_norms(image_reading(), {11: 40.0, 10: 3.0})) as page:
+        expects(place(page)).to_have_text("Row 2, column 1")
+        patch(page, 11).hover()
+        expects(page.locator("#caution")).to_contain_text("3.2 × the median")
+        patch(page, 10).hover()
+        expects(page.locator("#caution")).to_contain_text("0.2 × the median")
+        patch(page, 4).hover()
+        expects(page.locator("#caution")).to_be_hidden()
+    same = image_reading()
+    (equal,) = {token.neighbors for token in same.layers[0].tokens[:1]}
+    tokens = tuple(replace(token, neighbors=equal) for token in same.layers[0].tokens)
+    with show(replace(same, layers=(LayerReading(4, tokens),))) as page:
         expects(place(page)).to_have_text("Row 1, column 1")  # the first of those around the middle
+
+
+def test_norms_are_a_colour_of_their_own(show):
+    with show(odd_norms(image_reading(), {0: 50.0, 1: 6.25})) as page:
+        page.keyboard.press("5")
+        expects(page.locator("[data-colour=norm]")).to_have_attribute("aria-pressed", "true")
+        assert fill(page, 0)[0] == "rgb(253,231,37)" and fill(page, 1)[0] == "rgb(68,1,84)"  # 4 x and half the median
+        assert fill(page, 5)[0] == fill(page, 6)[0] not in (fill(page, 0)[0], fill(page, 1)[0])
+        expects(page.locator("#legend svg")).to_have_attribute(
+            "aria-label", "norm beside the layer's median from 0.5 × (dark) to 4.0 × (bright)"
+        )
+        assert "colour=norm" in page.url
+
+
+def test_how_to_read_it_speaks_of_the_patch_at_hand(show):
+    with show(image_reading()) as page:
+        page.locator("#how summary").click()
+        patch(page, 5).hover()
+        said = page.locator("#how-list").inner_text()
+        for part in ("“r1c1L4” at 0.36", "block 4", "Here: bank layer", "12.5 here, 1.0 × the median"):
+            assert part in said, part
+
+
+def test_arrows_walk_from_patch_to_patch(show):
+    with show(image_reading(3, 4), at="#patch=0:1,1") as page:
+        expects(place(page)).to_have_text("Row 1, column 1")
         for key, row, col in (
             ("ArrowRight", 1, 2), ("ArrowDown", 2, 2), ("ArrowDown", 2, 2), ("ArrowRight", 2, 3), ("ArrowRight", 2, 3),
             ("ArrowUp", 1, 3), ("ArrowLeft", 1, 2),
@@ -150,7 +205,7 @@ def test_slider_and_keys_change_the_layer(show):
         for key, layer in (("]", 8), ("]", 8), ("[", 4), ("[", 0)):
             page.keyboard.press(key)
             expects(name).to_contain_text(f"Layer {layer}")
-        assert words(page)[0] == "r1c1L0"
+        assert words(page)[0] == "r2c3L0"
         expects(name).to_contain_text("input embedding")
         page.locator("#figure").focus()
         page.keyboard.press("PageDown")
@@ -166,25 +221,25 @@ def test_slider_and_keys_change_the_layer(show):
         expects(name).to_contain_text("Layer 0")
         page.locator("#layer-ticks span", has_text="8").click()
         expects(name).to_contain_text("Layer 8")
-        assert words(page)[0] == "r1c1L8"
+        assert words(page)[0] == "r2c3L8"
 
 
 def test_the_line_through_the_layers_can_be_clicked(show):
     with show(image_reading(lenses=ALL)) as page:
         stops = page.locator("#depth .stop")
         assert [stop.get_attribute("aria-label") for stop in stops.all()] == [
-            f"Layer {n}: LatentLens r1c1L{n} 0.36, LogitLens lr1c1L{n} 50 %, EmbeddingLens er1c1L{n} 0.30"
+            f"Layer {n}: LatentLens r2c3L{n} 0.43, LogitLens lr2c3L{n} 50 %, EmbeddingLens er2c3L{n} 0.30"
             for n in (0, 4, 8)
         ]
         drawn = page.locator("#depth-lines g[aria-hidden] text").all_text_contents()
-        assert drawn.count("0.36") == drawn.count("50 %") == drawn.count("0.30") == 3
+        assert drawn.count("0.43") == drawn.count("50 %") == drawn.count("0.30") == 3
         stops.nth(2).click()
         expects(page.locator("#layer-name")).to_contain_text("Layer 8")
         expects(stops.nth(2)).to_have_attribute("aria-current", "true")
         stops.nth(2).focus()
         page.keyboard.press("ArrowLeft")
         expects(page.locator("#layer-name")).to_contain_text("Layer 4")
-        expects(place(page)).to_have_text("Row 1, column 1")
+        expects(place(page)).to_have_text("Row 2, column 3")
 
 
 @pytest.mark.parametrize("size", [(400, 210), (90, 300), (1200, 160)])
@@ -282,7 +337,7 @@ def test_the_words_in_the_patches_can_be_switched_off(show):
 
 
 def test_every_lens_side_by_side(show):
-    with show(image_reading(lenses=ALL)) as page:
+    with show(image_reading(lenses=ALL), at="#patch=0:1,1") as page:
         assert page.locator(".lens h3").evaluate_all("all => all.map(e => e.firstChild.textContent)") == [
             "LatentLens", "LogitLens", "EmbeddingLens"
         ]  # fmt: skip
@@ -452,7 +507,7 @@ def test_the_address_keeps_the_view_and_opens_it_again(show):
         expects(page.locator("#legend")).to_contain_text("in 1 patch of 12")
         expects(page.locator("#lens")).to_have_value("embedding")
     with show(reading, at="#layer=99&patch=9:9,9&lens=x&colour=y&reading=7&held=1") as page:
-        expects(place(page)).to_have_text("Row 1, column 1")
+        expects(place(page)).to_have_text("Row 2, column 3")
         expects(page.locator("#lock")).to_have_text("Pin")
 
 
@@ -487,7 +542,7 @@ def test_copying_works_where_there_is_no_clipboard_interface(show):
         page.evaluate("document.addEventListener('copy', () => { window.asked = document.activeElement.value; })")
         page.locator("#copy-patch").click()
         until(page, "window.asked !== undefined")
-        assert "r1c1L4" in page.evaluate("window.asked")
+        assert "r2c3L4" in page.evaluate("window.asked")
 
 
 def test_the_view_is_saved_as_svg(show):

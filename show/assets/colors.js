@@ -67,6 +67,7 @@ function colouring(one, layer, options) {
   if (colour === "score") return scoreColouring(one, layer, options);
   if (colour === "find") return findColouring(one, layer, options);
   if (colour === "bank" && isLatent(lens)) return bankColouring(one, layer);
+  if (colour === "norm") return normColouring(one, layer, options);
   return { of: () => null, legend: null };
 }
 
@@ -80,6 +81,19 @@ function scoreColouring(one, layer, { lens, scale }) {
       return at < 0 ? null : { fill: viridis(share(strength(found, at))), opacity: 0.85 };
     },
     legend: { kind: "ramp", low, high, title: `best ${LENSES[lens]?.score ?? "score"}`, isProbability: Boolean(found.probability) },
+  };
+}
+
+/** Norms beside the median of their layer, by the logarithm: twice and half are equally far from it. */
+function normColouring(one, layer, { scale }) {
+  const of = scale === "all" ? one.layers : [layer];
+  const ends = of.flatMap((each) => each.norm.map((_, token) => timesMedian(each, token)).filter((times) => times > 0));
+  const low = Math.min(...ends, 1 / 2);
+  const high = Math.max(...ends, 2);
+  const share = (times) => (times > 0 ? Math.log2(times / low) / Math.log2(high / low) : 0);
+  return {
+    of: (token) => ({ fill: viridis(share(timesMedian(layer, token))), opacity: 0.85 }),
+    legend: { kind: "ramp", low, high, title: "norm beside the layer's median", shown: timesText },
   };
 }
 

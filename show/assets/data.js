@@ -24,11 +24,29 @@ for (const one of data.readings) {
       found.score = Float64Array.from(found.score, (score) => score / 10_000);
   }
 }
+// Doublings or halvings of the median norm from which on a state is an outlier: 1.8 times.
+const OUTLIER = 0.85;
+
 const LENSES = {
   latent: { title: "LatentLens", about: "nearest states of text", score: "cosine" },
   logit: { title: "LogitLens", about: "by the output head", score: "probability" },
   embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
 };
+
+/** The median of a layer's norms; the same for every patch of it. */
+function medianNorm(layer) {
+  layer.median ??= [...layer.norm].sort((a, b) => a - b)[Math.floor(layer.norm.length / 2)] || 1;
+  return layer.median;
+}
+
+/** How often a token's norm is the median of its layer. */
+const timesMedian = (layer, token) => layer.norm[token] / medianNorm(layer);
+
+/** Whether a state is so much larger or smaller than the others that its score says little. */
+const isOutlier = (layer, token) => Math.abs(Math.log2(timesMedian(layer, token) || 1e-9)) > OUTLIER;
+
+/** A norm as a person reads it beside the others. */
+const timesText = (times) => `${times.toFixed(times < 9.95 ? 1 : 0)} ×`;
 
 const lensTitle = (lens) => LENSES[lens]?.title ?? lens;
 const reading = () => data.readings[state.reading];

@@ -103,7 +103,7 @@ function drawLegend(one, legend) {
 
 function legendText(legend) {
   if (legend.kind === "ramp")
-    return `${legend.title} from ${shownScore(legend.low, legend.isProbability)} (dark) to ${shownScore(legend.high, legend.isProbability)} (bright)`;
+    return `${legend.title} from ${rampEnd(legend, legend.low)} (dark) to ${rampEnd(legend, legend.high)} (bright)`;
   if (legend.kind === "banks") return `bank layers ${legend.layers.join(", ")}, from dark to bright`;
   return `share of the ${legend.most} neighbours, from pale to strong`;
 }

@@ -159,12 +159,12 @@ function paintLegend(one, legend, ink) {
   };
   if (legend.kind === "ramp") {
     put(legend.title);
-    put(shownScore(legend.low, legend.isProbability));
+    put(rampEnd(legend, legend.low));
     for (let step = 0; step < 32; step += 1) {
       parts.push(svg("rect", { x: tidy(x + step * 4), y: 2, width: 4.5, height: 13, fill: rgb(viridis(step / 31)) }));
     }
     x += 136;
-    put(shownScore(legend.high, legend.isProbability));
+    put(rampEnd(legend, legend.high));
   } else if (legend.kind === "banks") {
     put("bank layer");
     for (const bank of legend.layers) {
@@ -189,6 +189,11 @@ function paintLegend(one, legend, ink) {
 function percent(share) {
   const shown = 100 * share;
   return shown >= 0.1 || shown === 0 ? `${shown.toFixed(shown < 9.95 ? 1 : 0)} %` : "<0.1 %";
+}
+
+/** The end of a ramp in words. */
+function rampEnd(legend, value) {
+  return legend.shown ? legend.shown(value) : shownScore(value, legend.isProbability);
 }
 
 /** A cosine, or the end of a range of them, as a person reads it; a probability in percent. */

@@ -9,7 +9,9 @@ function drawPanel() {
   const layer = layerAt(state.layer);
   shownAll = false;
   drawPatchHead(one, layer);
+  drawCaution(layer, state.token);
   drawLenses();
+  drawHow(one, layer);
 }
 
 function drawPatchHead(one, layer) {
@@ -31,8 +33,37 @@ function patchFacts(one, layer, token) {
   } else {
     facts.push(`position ${one.tokens.index[token]}`);
   }
-  facts.push(`norm ${layer.norm[token]}`);
+  facts.push(`norm ${layer.norm[token]}, ${timesText(timesMedian(layer, token))} the layer's median`);
   return facts;
+}
+
+/** What a high score of this state may come from beside the image. */
+function drawCaution(layer, token) {
+  const unusual = isOutlier(layer, token);
+  byId("caution").hidden = !unusual;
+  if (!unusual) return;
+  byId("caution").textContent =
+    `The norm of this state is ${timesText(timesMedian(layer, token))} the median of its layer. Such states are often ` +
+    "near the same few words whatever the image shows: look at the patches around it before believing a high score.";
+}
+
+/** The parts of the panel in words, with what is in it as the example. */
+function drawHow(one, layer) {
+  const lens = lensesOf(one)[0];
+  const [entry] = entriesOf(layer, lens, state.token);
+  const word = entry ? `“${entry.word.trim() || entry.token}”` : "a word";
+  const score = entry ? scoreText(entry) : "a score";
+  const bank = entry && isLatent(lens) ? ` Here: bank layer ${entry.bankLayer}.` : "";
+  const thing = one.kind === "image" ? "patch" : "token";
+  const parts = [
+    ["Lens", `LatentLens looks up the ${thing}'s hidden state among the states of words in sentences; LogitLens asks the model's output head, EmbeddingLens its input embeddings.`],
+    ["Layer", `Whose state is looked up: 0 is what enters the language model, ${layer.layer} here is what its block ${layer.layer} puts out.`],
+    ["Word and score", `The nearest is ${word} at ${score}: the cosine between the two states, 1 for the same direction. Cosines of different layers, models or banks cannot be compared, and a score alone proves nothing: look at the score's range over the image, and at random vectors in an evaluation.`],
+    ["Sentence", "Where the word stood in the corpus. What is grey came after it: the state could not have seen that."],
+    ["Bank layer", `The layer that the word's state was taken from; it may differ from the ${thing}'s.${bank}`],
+    ["Norm", `The length of the state: ${layer.norm[state.token]} here, ${timesText(timesMedian(layer, state.token))} the median. Cosines do not see it, but states of unusual norm often have high scores with words that have nothing to do with the image.`],
+  ]; // prettier-ignore
+  byId("how-list").replaceChildren(...parts.flatMap(([name, text]) => [el("dt", { text: name }), el("dd", { text })]));
 }
 
 let crop = null;

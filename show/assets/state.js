@@ -7,7 +7,7 @@ const state = {
   locked: false,
   lens: "latent",
   group: 0, // which views are shown, see layout.js
-  colour: "none", // none, score, find or bank
+  colour: "none", // none, score, find, bank or norm
   scale: "layer", // of the score's colours: this layer's range, or that of all
   words: true,
   find: "",
@@ -107,7 +107,7 @@ function readAddress() {
     state.group = groupOf(one, token);
     state.locked = parts.get("held") === "1";
   }
-  if (["score", "find", "bank"].includes(parts.get("colour"))) state.colour = parts.get("colour");
+  if (["score", "find", "bank", "norm"].includes(parts.get("colour"))) state.colour = parts.get("colour");
   state.scale = parts.get("scale") === "all" ? "all" : "layer";
   if (parts.has("words")) state.words = parts.get("words") !== "0";
   state.find = parts.get("find") ?? "";
@@ -115,11 +115,27 @@ function readAddress() {
   state.large = parts.get("large") === "1";
 }
 
-/** How a reading is first shown: its middle layer, and there the patch in the middle. */
+/** How a reading is first shown: its middle layer, and there a patch that says something. */
 function beginning(one) {
   const tokens = tokensOf(one, 0);
-  const token = (one.kind === "image" ? middleOf(one, tokens) : tokens[0]) ?? 0;
-  return { layer: Math.floor(one.layers.length / 2), lens: lensesOf(one)[0], group: 0, token, locked: false };
+  const layer = Math.floor(one.layers.length / 2);
+  const token = (one.kind === "image" ? tellingOf(one, layer, tokens) : tokens[0]) ?? 0;
+  return { layer, lens: lensesOf(one)[0], group: 0, token, locked: false };
+}
+
+/**
+ * The patch of the highest score whose state is of a usual size; of equals the one nearest the middle. States of unusual
+ * norm are left out: their scores are high whatever the image shows.
+ */
+function tellingOf(one, at, tokens) {
+  const layer = one.layers[at];
+  const found = layer?.lenses[lensesOf(one)[0]];
+  if (!found) return middleOf(one, tokens);
+  const score = (token) => (bestOf(found, token) < 0 ? -Infinity : strength(found, bestOf(found, token)));
+  const usual = tokens.filter((token) => !isOutlier(layer, token));
+  const among = usual.length ? usual : tokens;
+  const best = Math.max(...among.map(score));
+  return middleOf(one, among.filter((token) => score(token) === best));
 }
 
 function middleOf(one, tokens) {
