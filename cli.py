@@ -31,7 +31,7 @@ from .commands.judging import evaluate_labels
 from .commands.models import inspect
 from .commands.query import query
 from .commands.streams import keep_streams
-from .commands.terminal import INTERRUPTED, reported, say
+from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
 from .commands.transfer import pull, push
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     except click.ClickException as error:
         shown = StringIO()
         error.show(file=shown)
-        say(shown.getvalue().rstrip("\n"))
+        say(of_bearable_length(shown.getvalue().rstrip("\n")))
         code = error.exit_code
     except click.Abort:
         say("Interrupted.")

@@ -189,8 +189,13 @@ def reported(debug: bool) -> Iterator[None]:
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    say(message)
+    say(of_bearable_length(message))
     sys.exit(code)
+
+
+def of_bearable_length(message: str) -> str:
+    """A message without the middle of what is too long to be read, as a number of thousands of digits."""
+    return re.sub(r"\S{400,}", lambda found: f"{found[0][:80]}...{found[0][-20:]}", message)
 
 
 class TerminalProgress:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..schemas.checking import hold_to_types
 from ..schemas.units import show_bytes
 
 
@@ -41,14 +42,18 @@ class IngestOptions:
         """Check what types cannot.
 
         Raises:
+            UsageError: a value of another type.
             ValueError: a number that is out of range, or an unknown dtype.
         """
+        hold_to_types(self)
         if self.max_contexts is not None and self.max_contexts < 1:
             raise ValueError(f"max_contexts is {self.max_contexts}, expected 1 or more, or None")
         if self.vector_dtype not in ("float32", "float16"):
             raise ValueError(f"vector_dtype is {self.vector_dtype!r}, expected float32 or float16")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ValueError(f"batch_tokens is {self.batch_tokens}, expected 1 or more, or None")
+        if self.flush_seconds < 0:
+            raise ValueError(f"flush_seconds is {self.flush_seconds}, expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def _max_memory(values: Sequence[str]) -> dict[int | str, str]:
         place, _, size = value.partition("=")
         if not place or _SIZE.fullmatch(size.strip()) is None:
             raise UsageError(f"--max-memory {value!r} is no device and size.", "Write 0=20GiB or cpu=60GiB.")
-        found[int(place) if place.isdecimal() else place] = size.strip()
+        found[int(place) if place.isdecimal() and len(place) < 6 else place] = size.strip()
     return found
 
 

@@ -142,6 +142,7 @@ def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: Que
     if options.patches or options.prompt is not None:
         named = "--patch" if options.patches else "--prompt"
         raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+    require_kind(text, str, "the text", "a text")
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..schemas.checking import hold_to_types
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.names import is_text
@@ -38,7 +39,7 @@ class QueryOptions:
             model, or ``engine``, the database; ``None`` for the product where it can be had.
 
     Raises:
-        UsageError: a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
+        UsageError: a value of another type, a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
     """
 
     layers: tuple[int, ...] | Literal["all"] | None = None
@@ -57,6 +58,7 @@ class QueryOptions:
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
+        hold_to_types(self)
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
         if self.prompt is not None and not is_text(self.prompt):
