@@ -27,6 +27,7 @@ from .query.images import MAX_PIXELS
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
 from .schemas import filters
+from .schemas.checking import require_kind
 from .schemas.errors import UsageError
 from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
@@ -173,7 +174,7 @@ def lens(
     """
     _refuse(unknown, lens)
     asked = QueryOptions(
-        layers="all" if layers == "all" else _whole(layers, "layers"),
+        layers="all" if isinstance(layers, str) and layers == "all" else _whole(layers, "layers"),
         bank_layers=_whole(bank_layers, "bank_layers"),
         lenses=(lenses,) if isinstance(lenses, str) else tuple(lenses),
         where=filters.parse([where] if isinstance(where, str) else where),
@@ -198,10 +199,16 @@ def _whole(layers: object, name: str) -> tuple[int, ...] | None:
     """
     if layers is None:
         return None
+    if hasattr(layers, "tolist"):  # an array
+        layers = layers.tolist()
     several = [layers] if isinstance(layers, SupportsIndex) else list(layers) if isinstance(layers, Iterable) else None
-    if several is None or isinstance(layers, str) or not all(isinstance(one, SupportsIndex) for one in several):
+    if several is None or isinstance(layers, str) or not all(map(_is_whole, several)):
         raise UsageError(f"{name} is {layers!r}; expected whole numbers, such as [1, 8].")
     return tuple(operator.index(one) for one in several)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and not hasattr(value, "__len__")
 
 
 def _refuse(unknown: Mapping[str, object], function: Callable[..., object]) -> None:
@@ -261,6 +268,7 @@ def plot_layers(reading: Reading) -> Figure:
     Raises:
         UsageError: matplotlib is not installed.
     """
+    require_kind(reading, Reading, "the reading", "what a session's image() or text() returns")
     banks = list(reading.search.bank_layers)
     shares = []
     for layer in reading.layers:
@@ -273,4 +281,6 @@ def plot_layers(reading: Reading) -> Figure:
 
 def plot_leap(summary: Mapping[str, Any]) -> Figure:
     """The same for all images of an evaluation, from its summary."""
+    if not isinstance(summary, Mapping) or "leap" not in summary:
+        raise UsageError("This is no summary of an evaluation: it has no 'leap'.", "Give what evaluate() returns.")
     return leap_figure(summary["leap"])

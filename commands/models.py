@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..schemas.files import require_writable
-from .options import load, model_options
+from .options import OutFile, load, model_options
 from .streams import require_stdout
 from .terminal import reported, say, table_width, write_result
 
@@ -22,7 +21,7 @@ debug_option = click.option("--debug", is_flag=True, help="Show the traceback of
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path),
+    type=OutFile(),
     help="Draw the image there (a PNG) with its patch grids: row,column and position of every visual token.",
 )
 @debug_option

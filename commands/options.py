@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -70,6 +71,20 @@ def model_options(required: bool) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+class OutFile(click.Path):
+    """A file to write, as a path; a name that ends in a slash is a folder's, which a path would not say any more."""
+
+    def __init__(self) -> None:
+        """Also ``-``, standard output."""
+        super().__init__(path_type=Path, allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click has it."""
+        if str(value).endswith(("/", os.sep)):
+            self.fail(f"{str(value)!r} names a folder; expected a file's name.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _optional(required: bool) -> str:

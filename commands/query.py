@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from ..schemas.errors import UsageError
 from .asking import query_settings
 from .options import (
+    OutFile,
     centre_images,
     centre_options,
     command_line,
@@ -75,7 +75,7 @@ from .terminal import (
     show_default=True,
     help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
 )
-@click.option("--out", type=click.Path(path_type=Path, allow_dash=True), help="Write there instead of to stdout (-).")
+@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
     """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.

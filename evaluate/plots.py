@@ -64,6 +64,8 @@ def shares_figure(summary: Mapping[str, Any]) -> Figure:
     Raises:
         UsageError: matplotlib is not installed.
     """
+    if not isinstance(summary, Mapping) or not {"groups", "judge"} <= set(summary):
+        raise UsageError("This is no summary of an evaluation: it has no 'groups'.", "Give what evaluate() returns.")
     require_matplotlib()
     from matplotlib.figure import Figure
 

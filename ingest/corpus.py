@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ..schemas.checking import require_kind
 from ..schemas.errors import CorpusError
 from ..schemas.files import shown_path
 from .decompression import decompressed
@@ -150,6 +151,10 @@ def read_corpora(
         CorpusError: a path that is missing, cannot be read or is of an unknown kind; ``-`` twice.
         UsageError: no sentence rules for that language.
     """
+    for value, what in ((text_field, "text_field"), (name, "name")):
+        require_kind(value, str | None, what, "a text or None")
+    require_kind(split, bool | None, "split", "True, False or None")
+    require_kind(language, str, "language", "an ISO 639-1 code such as 'en'")
     splitter = Splitter(language) if split else None
     groups: list[tuple[str, Sequence[Source]]] = []
     corpus = Corpus(groups, text_field, splitter)

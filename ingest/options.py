@@ -45,11 +45,11 @@ class IngestOptions:
             UsageError: a value of another type.
             ValueError: a number that is out of range, or an unknown dtype.
         """
+        if self.vector_dtype not in ("float32", "float16"):
+            raise ValueError(f"vector_dtype is {self.vector_dtype!r}, expected float32 or float16")
         hold_to_types(self)
         if self.max_contexts is not None and self.max_contexts < 1:
             raise ValueError(f"max_contexts is {self.max_contexts}, expected 1 or more, or None")
-        if self.vector_dtype not in ("float32", "float16"):
-            raise ValueError(f"vector_dtype is {self.vector_dtype!r}, expected float32 or float16")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ValueError(f"batch_tokens is {self.batch_tokens}, expected 1 or more, or None")
         if self.flush_seconds < 0:

@@ -12,6 +12,7 @@ from ..models.loading import LoadedModel
 from ..models.memory import estimate_memory
 from ..models.states import text_states, visual_states
 from ..models.visual_tokens import prepare_image, require_vision
+from ..schemas.checking import require_kind
 from ..schemas.errors import ImageError, ModelError, StateError, UsageError
 from ..schemas.results import PixelBox, View
 from .given import opened as opened_image

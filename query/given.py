@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from PIL import Image
 
-from ..schemas.errors import ImageError
+from ..schemas.checking import require_kind
+from ..schemas.errors import ImageError, UsageError
 from .images import MAX_PIXELS, OpenedImage, open_bytes, open_image, opened_pixels
 
 if TYPE_CHECKING:
@@ -42,6 +45,28 @@ def opened(image: GivenImage, max_pixels: int = MAX_PIXELS) -> OpenedImage:
     if isinstance(image, str | Path):
         return open_image(image, max_pixels)
     return _of_pixels(opened_pixels(_from_array(image), "image", max_pixels))
+
+
+def given_states(states: Mapping[int, Any], dim: int) -> dict[int, NDArray[np.float32]]:
+    """Query layer → hidden states as a program has them: arrays, tensors or lists of numbers, ``[n, dim]``.
+
+    Raises:
+        UsageError: they are none.
+    """
+    import numpy as np
+
+    require_kind(states, Mapping, "states", "a table from layers to arrays [n, dim]")
+    found = {}
+    for layer, rows in states.items():
+        try:
+            array = np.asarray(rows, dtype=np.float32)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise UsageError(f"The states of layer {layer!r} are no array of numbers: {error}.") from error
+        if not isinstance(layer, SupportsIndex) or isinstance(layer, bool) or array.ndim != 2 or array.shape[1] != dim:
+            shape = " x ".join(map(str, array.shape)) or "a number"
+            raise UsageError(f"The states of layer {layer!r} are {shape}; expected n x {dim} for a whole number.")
+        found[index(layer)] = array
+    return found
 
 
 def _of_pixels(image: OpenedImage) -> OpenedImage:

@@ -39,7 +39,7 @@ class QueryOptions:
             model, or ``engine``, the database; ``None`` for the product where it can be had.
 
     Raises:
-        UsageError: a value of another type, a number out of range, an unknown ``distinct``, or an unknown or repeated lens.
+        UsageError: a value of another type or out of range, an unknown ``distinct``, or an unknown or repeated lens.
     """
 
     layers: tuple[int, ...] | Literal["all"] | None = None
@@ -58,15 +58,15 @@ class QueryOptions:
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
-        hold_to_types(self)
-        if not 1 <= self.top_k <= MAX_TOP_K:
-            raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
-        if self.prompt is not None and not is_text(self.prompt):
-            raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
         if self.distinct not in (None, "word"):
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
         if self.search not in (None, "engine", "product"):
             raise UsageError(f"The search {self.search!r} is not known.", "Use engine or product.")
+        hold_to_types(self)
+        if self.prompt is not None and not is_text(self.prompt):
+            raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
+        if not 1 <= self.top_k <= MAX_TOP_K:
+            raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
         if self.search == "product" and not self.exact:
             raise UsageError(
                 "A product compares every row; an approximate search does not.", "Leave out --search or --approximate."

@@ -20,6 +20,7 @@ from .asking import Asked, ask_image, ask_text
 from .assembling import assembled, search_settings
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
+from .given import given_states
 from .lenses import LatentLens, Lens, LensAnswer
 from .open_banks import OpenBanks
 from .options import QueryOptions
@@ -183,11 +184,12 @@ class QuerySession:
             Lens name → its answer, in the order that the lenses were asked for.
 
         Raises:
-            UsageError: centred states for raw banks, or none for centred ones.
+            UsageError: centred states for raw banks, or none for centred ones; or what are no states of this model.
             StateError: a state, or a logit of it, is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        return self._vectors(states, centred)
+        dim = self._loaded.lm.dim
+        return self._vectors(given_states(states, dim), None if centred is None else given_states(centred, dim))
 
     def _vectors(
         self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None, silent: bool = False

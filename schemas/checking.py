@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
 from numbers import Real
 from operator import index
 from types import NoneType, UnionType
@@ -25,7 +23,7 @@ def hold_to_types(instance: Any) -> None:
     Raises:
         UsageError: a value is of another type, or a number is NaN or infinite; the message names it.
     """
-    hints = _hints(type(instance))
+    hints = get_type_hints(type(instance))
     for field in fields(instance):
         value = getattr(instance, field.name)
         found = _fitted(value, hints[field.name])
@@ -47,11 +45,6 @@ def require_kind(value: Any, kind: Any, name: str, expected: str) -> None:
 _UNFIT = object()
 
 
-@cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return get_type_hints(kind)
-
-
 def _fitted(value: Any, hint: Any) -> Any:
     """The value as the type has it, or ``_UNFIT``."""
     origin, parts = get_origin(hint), get_args(hint)
@@ -65,8 +58,9 @@ def _fitted(value: Any, hint: Any) -> Any:
     if hint is int:
         return _UNFIT if isinstance(value, bool) or not isinstance(value, SupportsIndex) else _index(value)
     if hint is float:
-        good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if good else _UNFIT
+        if isinstance(value, bool) or not isinstance(value, Real):
+            return _UNFIT
+        return float(value) if math.isfinite(value) else _UNFIT
     return value if hint is Any or isinstance(value, origin or hint) else _UNFIT
 
 

@@ -201,6 +201,8 @@ def _target(path: str | Path, what: str) -> Path:
     """Where a shell's redirection would write: links are followed."""
     if not str(path):
         raise UsageError(f"{what} is empty; expected a file's name.")
+    if str(path).endswith(("/", os.sep)):
+        raise UsageError(f"{what} {shown_path(path)} names a folder; expected a file's name.", "Leave out the slash.")
     try:
         return Path(os.path.realpath(path, strict=False)) if Path(path).is_symlink() else Path(path)
     except (OSError, ValueError) as error:

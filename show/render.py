@@ -38,12 +38,20 @@ def to_json(readings: Sequence[Reading]) -> str:
     """One reading as an object; several (or none) as ``{"version": 1, "readings": [...]}``.
 
     Raises:
+        TypeError: something else than readings.
         ValueError: a number is NaN or infinite.
     """
+    _require_readings(readings)
     dicts = [reading.to_dict() for reading in readings]
     data = dicts[0] if len(dicts) == 1 else {"version": RESULT_VERSION, "readings": dicts}
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _require_readings(readings: Sequence[Reading]) -> None:
+    for one in readings:
+        if not isinstance(one, Reading):
+            raise TypeError(f"expected readings, found {type(one).__name__}; a single one goes into a list")
 
 
 def to_table(
@@ -65,6 +73,7 @@ def to_table(
             their score, and show small pictures.
         pictures: one for each reading, ``None`` for a text; or none at all.
     """
+    _require_readings(readings)
     width = max(width, MIN_WIDTH)
     lines: list[str] = []
     for number, reading in enumerate(readings):

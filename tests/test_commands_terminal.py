@@ -138,3 +138,30 @@ def test_what_is_printed_cannot_steer_a_terminal_and_keeps_its_columns():
     assert harmless("a   table\n  of  columns") == "a   table\n  of  columns"
     assert harmless("evil\x1b[31m name\r\u202e") == "evil\ufffd[31m name "
     assert harmless("see https://me:secret@host/a?key=1#x now") == "see https://host/a now"
+
+
+def test_a_message_is_of_bearable_length():
+    """Thousands of digits are no help; a path is kept whole."""
+    from lensbank.commands.terminal import of_bearable_length
+
+    said = of_bearable_length(f"position is integer, but the filter's value is '{'9' * 5000}'.")
+    assert len(said) < 200 and said.endswith("9'.") and "..." in said
+    path = "/".join(["folder"] * 40)
+    assert of_bearable_length(path) == path
+
+
+@pytest.mark.parametrize("name", ["kept.txt/", "kept.txt//"])
+def test_a_file_s_name_with_a_slash_at_its_end_overwrites_nothing(tmp_path, monkeypatch, name):
+    from click.testing import CliRunner
+
+    from lensbank import cli
+    from lensbank.schemas.files import write_whole
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept.txt").write_text("kept")
+    for command in (["query", "--text", "a", "--out", name], ["inspect", "a.png", "--model", "m", "--picture", name]):
+        done = CliRunner().invoke(cli.main_group, command)
+        assert done.exit_code == 2 and "names a folder" in done.output
+    with pytest.raises(UsageError, match="names a folder"):
+        write_whole(name, "other")
+    assert (tmp_path / "kept.txt").read_text() == "kept"

@@ -35,7 +35,6 @@ ODD = [
     "1,2",
     ",",
     "\x1b[31m",
-    "a\x00b",
     "é",
     "-",
 ]
@@ -120,6 +119,7 @@ def test_command_lines(place, data):
     for option in data.draw(st.lists(st.sampled_from(OPTIONS[command]), max_size=4)):
         words += [option, data.draw(values)] if data.draw(st.booleans()) else [f"{option}={data.draw(values)}"]
     words += data.draw(st.lists(values, max_size=2))
+    words = [word.replace("\0", "") for word in words]  # which no command line can hold
     before, here = digests(place), Path.cwd()
     os.chdir(place)
     try:
