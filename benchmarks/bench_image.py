@@ -55,7 +55,8 @@ def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
                 part = 0.7 * states[first] + 0.3 * states[second] + draw.normal(0, 0.01, states[first].shape)
                 vectors, norms = part.astype(np.float32), np.ones(len(part), np.float32)
                 ids = [str(uuid.UUID(bytes=draw.bytes(16))) for _ in first]
-                writer.put(ids, [page[i][2] for i in first], {identity.layer: vectors}, {identity.layer: norms})
+                payloads = [{**page[i][2], "corpus": ["bench"]} for i in first]
+                writer.put(ids, payloads, {identity.layer: vectors}, {identity.layer: norms})
             writer.flush()
             written = time.perf_counter() - began
             writer.finish(CorpusRecord("bench", "f", rows, rows, rows))

@@ -31,7 +31,7 @@ from lensbank.models.loading import load_model
 from lensbank.query.asking import ask_image
 from lensbank.query.options import QueryOptions
 from lensbank.query.recall import TIE
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
 from lensbank.schemas.filters import Condition, parse
 from lensbank.store import approximation
 from lensbank.store.base import Bank
@@ -70,7 +70,7 @@ def copy(source: Bank, target: EmbeddedStore, kind: str) -> BankIdentity:
             )
         writer.flush()
         began = time.perf_counter()
-        writer.finish(CorpusRecord("copy", "", 0, 0, 0), graph=kind != "quantized")
+        writer.finish(source.record.corpora, graph=kind != "quantized")
         print(f"{kind}: index built in {time.perf_counter() - began:.0f} s")
     return identity
 
