@@ -15,6 +15,7 @@ from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, S
 from ..store.base import Bank, BankInfo, Store
 from ..store.damage import DamagedBank
 from ..store.records import require_complete
+from .overview import word_notes
 
 
 def choose_banks(
@@ -177,7 +178,7 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
         notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
     if not exact and not any(bank.is_indexed() for bank in banks):
         notes.append("The banks are too small to have an index: the approximate search compared every row.")
-    return notes + _import_notes(banks)
+    return notes + word_notes(corpus for bank in banks for corpus in bank.record.corpora) + _import_notes(banks)
 
 
 def stock_notes(banks: Sequence[Bank]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..schemas.collection import CorpusRecord
 from ..schemas.units import show_bytes
+from ..schemas.words import RULES
 from ..store.balance import Balance
 from ..store.base import BankInfo, Store
 
@@ -44,6 +46,19 @@ def differing(banks: Sequence[dict[str, Any]]) -> str:
         f"{len(names)} of {len(banks)} banks do not hold what is on record: {', '.join(names)}. lensbank banks verify "
         "says what is missing or foreign; ingesting the same corpus again puts missing rows back."
     )
+
+
+def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
+    """Which corpora's words were told by other rules than today's, and what to do about it: one sentence, or none."""
+    old = list(dict.fromkeys(corpus.name for corpus in corpora if corpus.has_old_words))
+    if not old:
+        return []
+    shown = ", ".join(old[:3]) + (f" and {len(old) - 3} more" if len(old) > 3 else "")
+    return [
+        f"The words of {shown} were told by other rules than today's (version {RULES}): some are cut or joined "
+        "otherwise, and is_word may differ. States and neighbours are the same; for today's words, drop the banks "
+        "(lensbank banks drop) and ingest again."
+    ]
 
 
 def _facts(info: BankInfo, balance: Balance) -> dict[str, Any]:
@@ -111,6 +126,13 @@ def _imported(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
+def _word_rules(corpus: dict[str, Any]) -> str:
+    made = corpus.get("words")
+    if made == RULES:
+        return f"word rules {RULES}"
+    return f"word rules {'not on record' if made is None else made} (today's: {RULES}; drop and ingest for those)"
+
+
 def details(bank: dict[str, Any]) -> str:
     """Everything about one bank, a line each."""
     identity = bank["identity"]
@@ -135,7 +157,7 @@ def details(bank: dict[str, Any]) -> str:
     for corpus in bank["corpora"]:
         lines.append(
             f"  {'corpus':<15} {corpus['name']}: {corpus['sentences']:,} sentences, {corpus['tokens']:,} tokens, "
-            f"{corpus['rows']:,} rows, sha256 {corpus['fingerprint'][:12]}"
+            f"{corpus['rows']:,} rows, sha256 {corpus['fingerprint'][:12]}, {_word_rules(corpus)}"
         )
         lines += [f"  {name:<15} {value}" for name, value in _imported(corpus.get("imported"))]
     return "\n".join(lines)

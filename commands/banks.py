@@ -45,12 +45,15 @@ def list_banks(form: str, **options: Any) -> None:
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         require_stdout()
-        from ..banks.overview import differing, overview, table
+        from ..banks.overview import differing, overview, table, word_notes
 
         with open_target(options, progress.note) as store:
             found, damaged = overview(store), store.damaged()
+            old = word_notes(corpus for info in store.list() for corpus in info.record.corpora)
         if said := differing(found):
             progress.note(said)
+        for note in old:
+            progress.note(note)
         for bank in damaged:
             progress.note(f"{bank.message} {bank.hint}")
         if form == "json":

@@ -16,6 +16,7 @@ from .errors import BankMismatchError
 from .imports import ImportRecord
 from .names import escaped_all
 from .plans import PlanRecord, copy_plan
+from .words import RULES as WORD_RULES
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
 LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"
@@ -182,6 +183,8 @@ class CorpusRecord:
         tokens: tokens read.
         rows: rows of the bank that bear its name (as ``--where corpus=NAME`` finds them).
         imported: where its states came from, if they were not computed here.
+        words: version of the word rules (:data:`schemas.words.RULES`) that gave its rows their words; ``None`` of
+            corpora that were ingested before it was kept.
     """
 
     name: str
@@ -190,12 +193,19 @@ class CorpusRecord:
     tokens: int
     rows: int
     imported: ImportRecord | None = None
+    words: int | None = WORD_RULES
+
+    @property
+    def has_old_words(self) -> bool:
+        """Whether its words are not told as they are now."""
+        return self.words != WORD_RULES
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:
         """Read a stored record."""
         imported = data.get("imported")
-        return cls(**{**data, "imported": None if imported is None else ImportRecord(**imported)})
+        known = {"words": None, **data}
+        return cls(**{**known, "imported": None if imported is None else ImportRecord(**imported)})
 
 
 @dataclass(frozen=True, slots=True)
