@@ -210,6 +210,27 @@ def test_foreign_rows_are_not_taken_for_missing_ones(server, raw, ingest):
     assert verify(server).exit_code == 0
 
 
+def test_an_ingest_does_not_find_nothing_to_do_beside_foreign_rows(server, raw, ingest):
+    ingest()
+    name = bank_of(raw)
+    foreign(raw, name, 17, word="x")
+    done = ingest()
+    assert done.exit_code == 1 and "1 rows of no corpus" in done.stderr and "Nothing to do" not in done.output
+    raw.delete(name, [17])
+    assert "Nothing to do" in ingest().output
+
+
+@pytest.mark.parametrize("rows", ["text", {}, [1], -3, True, None])
+def test_a_note_of_rows_that_is_none_is_not_believed(server, raw, ingest, rows):
+    ingest()
+    name = bank_of(raw)
+    raw.update_collection(name, metadata={"lensbank_rows": rows})
+    listed = run("banks", "list", "--store", server.url)
+    assert listed.exit_code == 0 and " complete " in listed.stdout, listed.output
+    done = ingest()
+    assert done.exit_code == 0 and "Nothing to do" in done.output, done.output
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_the_same_ingest_puts_a_folders_missing_rows_back(ingest, tmp_path, listed):
     store = tmp_path / "store"
