@@ -18,6 +18,11 @@ from .terminal import TerminalProgress, echo, reported
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The model directory to make; must not exist."
 )
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run code that comes with the language model (a tokenizer's, for example). Off: it never runs.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @silent_option
 def convert_connector(connector: Path, llm: str, vision: str, out: Path, **options: Any) -> None:
@@ -25,7 +30,8 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
 
     CONNECTOR is a folder with connector.pt and config.yaml, as published at McGill-NLP/latentlens-connectors.
     Weights are copied (about 17 GB with a 7B model in half precision), not loaded; every tensor's name and
-    shape is checked. Pickled files are read by a restricted reader that runs nothing in them. The directory
+    shape is checked. Pickled files are read by a restricted reader that runs nothing in them, and code that comes
+    with a model is not run. The directory
     is then a --model like any other; banks of the plain language model fit it.
 
     \b
@@ -36,10 +42,13 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
       lensbank inspect photo.jpg --model qwen2-7b-clip
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        trusted = options["trust_remote_code"]
+        if trusted:
+            progress.note(f"Warning: code that comes with {llm} may run, with all your rights (--trust-remote-code).")
         from ..models.connectors.convert import convert
         from ..schemas.units import show_bytes
 
-        done = convert(connector, llm, vision, out, progress.note)
+        done = convert(connector, llm, vision, out, progress.note, trust_remote_code=trusted)
     layers = " and ".join(map(str, done.vision_layers))
     echo(
         f"Wrote {done.folder}: {done.parameters:,} parameters, {show_bytes(done.bytes)}; "

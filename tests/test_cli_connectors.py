@@ -1,6 +1,7 @@
 """``convert-connector`` as a user meets it, and what one does next."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -60,3 +61,44 @@ def test_mistakes_are_told_in_a_sentence(folders, tmp_path):
     none = lens("convert-connector", tmp_path, "--llm", llm, "--vision", vision, "--out", tmp_path / "model")
     assert none.exit_code == 1 and "There is no connector.pt in" in none.output
     assert not (tmp_path / "model").exists()
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import PreTrainedTokenizerFast
+
+Path({mark!r}).touch()
+
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture
+def with_code(folders, tmp_path, monkeypatch):
+    """A language model whose tokenizer comes with code of its own, and the file that this code makes."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    llm, mark = shutil.copytree(folders[1], tmp_path / "llm"), tmp_path / "it-ran"
+    (llm / "own.py").write_text(OWN_CODE.format(mark=str(mark)))
+    settings = json.loads((llm / "tokenizer_config.json").read_text())
+    settings |= {"auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]}, "tokenizer_class": "OwnTokenizer"}
+    (llm / "tokenizer_config.json").write_text(json.dumps(settings))
+    return llm, mark
+
+
+def test_a_repository_s_code_is_neither_run_nor_asked_about(folders, with_code, tmp_path, monkeypatch):
+    llm, mark = with_code
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    done = lens("convert-connector", folders[0], "--llm", llm, "--vision", folders[2], "--out", tmp_path / "model")
+    assert not mark.exists() and "Traceback" not in done.output and "Warning" not in done.output
+    assert done.exit_code == 0 or (done.exit_code == 1 and "--trust-remote-code" in done.output), done.output
+
+
+def test_it_is_run_where_that_is_asked_for_with_a_warning(folders, with_code, tmp_path):
+    llm, mark = with_code
+    command = ("convert-connector", folders[0], "--llm", llm, "--vision", folders[2], "--out", tmp_path / "model")
+    done = lens(*command, "--trust-remote-code", "--silent")
+    assert done.exit_code == 0, done.output
+    assert mark.exists()
+    assert f"Warning: code that comes with {llm} may run" in done.output.replace("\n", " ")

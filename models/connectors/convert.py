@@ -55,7 +55,13 @@ class Conversion:
 
 
 def convert(
-    checkpoint: Path, llm: str, vision: str, out: Path, notify: Callable[[str], None] = lambda _: None
+    checkpoint: Path,
+    llm: str,
+    vision: str,
+    out: Path,
+    notify: Callable[[str], None] = lambda _: None,
+    *,
+    trust_remote_code: bool = False,
 ) -> Conversion:
     """Write a model directory that :func:`models.loading.load_model` reads.
 
@@ -65,6 +71,7 @@ def convert(
         vision: directory or hub id of the vision encoder.
         out: the directory to make.
         notify: told what is being done.
+        trust_remote_code: run code that comes with the language model, where transformers has no class of its own.
 
     Raises:
         UsageError: ``out`` exists.
@@ -78,11 +85,11 @@ def convert(
     weights, config_file = find_checkpoint(checkpoint)
     recipe, connector = read_recipe(config_file), read_tensors(weights)
     notify(f"Reading {llm}")
-    language = fetch_part(llm)
+    language = fetch_part(llm, trust_remote_code)
     with quiet():
-        text, notes = text_config(language, recipe)
+        text, notes = text_config(language, recipe, trust_remote_code)
         with translated(llm, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(language.folder, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(language.folder, trust_remote_code=trust_remote_code)
         notify(f"Reading {vision}")
         encoder = load_encoder(vision, recipe)
         config = _config(recipe, text, encoder.config, tokenizer, notes)
@@ -99,7 +106,7 @@ def convert(
         writer.finish(tied=bool(text.tie_word_embeddings))
         config.architectures = [ConnectorVlm.__name__]
         config.save_pretrained(partial)
-        _save_tokenizer(tokenizer, partial)
+        _save_tokenizer(tokenizer, partial, trust_remote_code)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -153,11 +160,11 @@ def _language_tensors(file: Path, expected: Mapping[str, Any]) -> Iterator[tuple
             yield ours, tensor
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def _save_tokenizer(tokenizer: Any, folder: Path, trust_remote_code: bool) -> None:
     """Unchanged, less its chat template: the connectors were trained on plain text after the image."""
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
-    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer_fingerprint(again) != tokenizer_fingerprint(tokenizer):
         raise ModelError(
             "The language model's tokenizer is another one after it was saved; banks of the model would not fit.",

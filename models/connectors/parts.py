@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionModel, Dinov2Model, SiglipVisionModel
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    CLIPVisionModel,
+    Dinov2Model,
+    SiglipVisionModel,
+)
 
 from ...schemas.errors import ModelError
 from ..loading_errors import translated
@@ -40,7 +47,7 @@ class Part:
     folder: Path
 
 
-def fetch_part(source: str) -> Part:
+def fetch_part(source: str, with_code: bool = False) -> Part:
     """A directory, or what the hub has under an id: safetensors where there are any, else pickled weights.
 
     Raises:
@@ -52,9 +59,10 @@ def fetch_part(source: str) -> Part:
     if path.is_file() or source.startswith((".", "/", "~")):
         raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
     with translated(source, "weights"):
-        folder = Path(snapshot_download(source, allow_patterns=[*_SMALL_FILES, "*.safetensors"]))
+        small = (*_SMALL_FILES, "*.py") if with_code else _SMALL_FILES
+        folder = Path(snapshot_download(source, allow_patterns=[*small, "*.safetensors"]))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(source, allow_patterns=[*_SMALL_FILES, "pytorch_model*.bin"]))
+            folder = Path(snapshot_download(source, allow_patterns=[*small, "pytorch_model*.bin"]))
     return Part(source, folder)
 
 
@@ -70,7 +78,7 @@ def weight_files(part: Part) -> list[Path]:
     return found
 
 
-def text_config(part: Part, recipe: Recipe) -> tuple[Any, list[str]]:
+def text_config(part: Part, recipe: Recipe, trust_remote_code: bool = False) -> tuple[Any, list[str]]:
     """The language model's configuration as it was in training, and what had to be changed for that.
 
     Raises:
@@ -82,7 +90,10 @@ def text_config(part: Part, recipe: Recipe) -> tuple[Any, list[str]]:
         config = (
             AutoConfig.for_model(kind, **{k: v for k, v in settings.items() if k != "model_type"})
             if kind
-            else AutoConfig.from_pretrained(part.folder, trust_remote_code=False)
+            # transformers' own class where it has one: of another, no state is known to be the same.
+            else AutoConfig.from_pretrained(
+                part.folder, trust_remote_code=trust_remote_code and settings.get("model_type") not in CONFIG_MAPPING
+            )
         )
     if type(config) not in AutoModelForCausalLM._model_mapping or not hasattr(config, "rms_norm_eps"):
         raise ModelError(
