@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from .capture import capture_hidden_states
 from .loading import LoadedModel
 from .offload import execution_device
 from .patches import unpadded, unsupported
-from .tokens import span_of
+from .tokens import require_embedded, span_of
 from .visual_tokens import VisualInput, require_length
 
 
@@ -66,6 +67,7 @@ def text_states(
     Raises:
         UsageError: a text without tokens, or too long for the model.
         LayerError: a layer that does not exist.
+        ModelError: a token for which the model has no embedding.
         StateError: a state is NaN, infinite or zero.
     """
     encoded = loaded.tokenizer(
@@ -77,6 +79,8 @@ def text_states(
     if not kept:
         raise UsageError("The text to ask about holds no token.", "Give at least one word.")
     require_length(loaded, ids.shape[1])
+    weight: Any = loaded.lm.embed_tokens.weight
+    require_embedded(int(ids.max()), int(weight.shape[0]))
     with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
         loaded.lm.module(input_ids=ids, use_cache=False)
     strings = loaded.tokenizer.convert_ids_to_tokens(ids[0].tolist())

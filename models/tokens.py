@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def require_embedded(largest: int, embeddings: int) -> None:
+    """Refuse a token for which a model has no embedding.
+
+    Args:
+        largest: of the ids that a tokenizer gave.
+        embeddings: rows of the model's input embedding.
+
+    Raises:
+        ModelError: there is no such row.
+    """
+    if largest >= embeddings:
+        raise ModelError(
+            f"The tokenizer gives id {largest}, but the model embeds {embeddings} tokens (0 to {embeddings - 1}).",
+            "The model and its tokenizer do not belong together.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """Token ids of several sentences, one after the other, special tokens included.
@@ -105,12 +122,8 @@ class BulkTokenizer:
         total = int(lengths.sum())
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total)
         special = np.fromiter(chain.from_iterable(e.special_tokens_mask for e in encodings), np.bool_, total)
-        if total and int(ids.max()) >= self._embeddings:
-            raise ModelError(
-                f"The tokenizer gives id {int(ids.max())}, but the model embeds {self._embeddings} tokens (0 to "
-                f"{self._embeddings - 1}).",
-                "The model and its tokenizer do not belong together.",
-            )
+        if total:
+            require_embedded(int(ids.max()), self._embeddings)
         return TokenTable(ids, special, np.cumsum(lengths) - lengths, lengths)
 
     def keepable(self, table: TokenTable) -> NDArray[np.bool_]:

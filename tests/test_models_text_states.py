@@ -4,7 +4,7 @@ from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
 
 from lensbank.models.loading import load_model
 from lensbank.models.states import text_states
-from lensbank.schemas.errors import LayerError, StateError, UsageError
+from lensbank.schemas.errors import LayerError, ModelError, StateError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,10 @@ def test_broken_states_name_the_token(tmp_path):
         loaded.lm.embed_tokens.weight[word] = float("nan")
     with pytest.raises(StateError, match=r"token 'Ġdogs' at layer 0 is NaN.*1 of 2"):
         text_states(loaded, "Two dogs", [0])
+
+
+def test_a_token_that_the_model_does_not_embed_is_refused(tmp_path):
+    """A tokenizer of another model; on a GPU the forward pass would end the process."""
+    small = load_model(str(save_text_model(tmp_path / "small", vocab_size=100)), device="cpu", dtype="float32")
+    with pytest.raises(ModelError, match=r"gives id \d+, but the model embeds 100 tokens.*do not belong together"):
+        text_states(small, "giraffe", [1])
