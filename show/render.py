@@ -15,6 +15,7 @@ from ..schemas.results import (
     PixelBox,
     Reading,
     TokenReading,
+    VocabularyToken,
 )
 from ..schemas.words import word_span
 from .display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
@@ -175,8 +176,19 @@ def _neighbors(reading: Reading, token: TokenReading, width: int, ink: Ink) -> l
 
 def _entries(token: TokenReading, lens: str, width: int) -> list[str]:
     """The other lenses: their words on as few lines as they take."""
-    found = ", ".join(f"{cut(shown_word(entry), width // 3)} {measure(entry)}" for entry in token.found(lens))
+    entries: Sequence[Neighbor | VocabularyToken] = token.found(lens)
+    words = _told_apart(entries)
+    found = ", ".join(f"{cut(word, width // 3)} {measure(entry)}" for word, entry in zip(words, entries, strict=True))
     return wrap(f"{_lens_name(lens)}: {found or 'no entries'}", width, "    ")
+
+
+def _told_apart(entries: Sequence[Neighbor | VocabularyToken]) -> list[str]:
+    """Their words; of those that look alike (with and without a space before them) also the tokenizer's strings."""
+    words = [shown_word(entry) for entry in entries]
+    return [
+        f"{word} [{clean(entry.token)}]" if words.count(word) > 1 and clean(entry.token) != word else word
+        for word, entry in zip(words, entries, strict=True)
+    ]
 
 
 def _neighbor(reading: Reading, neighbor: Neighbor, words: int, width: int, ink: Ink) -> str:

@@ -249,6 +249,21 @@ def test_each_lens_has_its_line_below_a_token():
     )
 
 
+def test_entries_that_look_alike_are_told_apart_by_their_tokens():
+    """A space before a word makes it another entry, and is trimmed from what is shown and compared."""
+    named = [VocabularyToken(word, token, n, 9.0 - n, 0.5) for n, (word, token) in enumerate(
+        [("rose", "Ġrose"), ("rose", "rose"), ("tulip", "Ġtulip")])]  # fmt: skip
+    reading = text_reading(1)
+    layers = tuple(
+        replace(layer, tokens=tuple(replace(t, vocabulary={"logit": tuple(named)}) for t in layer.tokens))
+        for layer in reading.layers
+    )
+    search = replace(reading.search, lenses=("logit",))
+    shown = to_table([replace(reading, layers=layers, search=search)], 100)
+    [line] = {line.strip() for line in shown.splitlines() if "LogitLens:" in line}
+    assert re.match(r"LogitLens: rose \[Ġrose\] \S+, rose \S+, tulip \S+$", line)
+
+
 def test_nothing_found_is_said():
     assert "  no neighbours" in to_table([READINGS["empty"]])
     assert "    no neighbours" in to_table([image_reading(1, 2, top_k=0)])
