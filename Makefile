@@ -25,7 +25,7 @@ help:
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
-	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N)"
+	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N SEED=N)"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help, the picture of the rooms, the package index's page"
 	@echo "make bench       benchmarks (see benchmarks/README.md)"
@@ -83,7 +83,9 @@ test-quantised: $(CACHE)/bitsandbytes/.ready
 
 # Odd command lines and files, many of each; the same few are in `make test`. Bounded in time.
 test-hostile: $(VENV)/.ready
-	HOSTILE_EXAMPLES=$(or $(EXAMPLES),3000) OMP_NUM_THREADS=1 timeout 3600 $(BIN)/python -m pytest tests/hostile
+	@seed=$(or $(SEED),$$(date +%s)); echo "make test-hostile SEED=$$seed tries the same again"; \
+	HOSTILE_EXAMPLES=$(or $(EXAMPLES),3000) OMP_NUM_THREADS=1 timeout 3600 \
+		$(BIN)/python -m pytest tests/hostile --hypothesis-seed=$$seed
 
 check: lint types docs-check wheel
 
