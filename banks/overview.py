@@ -55,9 +55,9 @@ def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
         return []
     shown = ", ".join(old[:3]) + (f" and {len(old) - 3} more" if len(old) > 3 else "")
     return [
-        f"The words of {shown} were told by other rules than today's (version {RULES}): some are cut or joined "
-        "otherwise, and is_word may differ. States and neighbours are the same; for today's words, drop the banks "
-        "(lensbank banks drop) and ingest again."
+        f"The words of {shown} were told by other rules than today's (version {RULES}), or it is not on record by "
+        "which: some may be cut or joined otherwise, and is_word may differ. States and neighbours are the same; for "
+        "today's words, drop the banks (lensbank banks drop) and ingest again."
     ]
 
 
