@@ -105,7 +105,9 @@ docs: $(VENV)/.ready
 
 # The README's pictures; needs Chromium, and the report that `make demo` writes.
 screenshots: $(VENV)/.ready
-	$(BIN)/python docs/make_screenshots.py $(CACHE)/demo-report.html
+	$(BIN)/python cli.py query demo/data/images/photo_chelsea.jpg --store $(STORE) --lens latent,logit,embedding --format html \
+	  --out $(CACHE)/demo-photo.html
+	$(BIN)/python docs/make_screenshots.py $(CACHE)/demo-report.html $(CACHE)/demo-photo.html
 
 docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check

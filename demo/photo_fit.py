@@ -25,7 +25,7 @@ from demo.scenes import Scene
 from demo.sprites import load_concepts
 
 PHOTOS, DRAWINGS, BACKGROUND = 1024, 2304, 256
-PHOTO_WEIGHT, BACKGROUND_WEIGHT = 0.5, 0.2
+PHOTO_WEIGHT, BACKGROUND_WEIGHT = 2.5, 0.2
 PEAK_RATE = 1.5e-3
 NORM = 3.3  # of a visual token: text embeddings have 3.2
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, required=True, help="what demo.features wrote")
     parser.add_argument("--projector", type=Path, default=PROJECTOR_FILE, help="that knows drawings")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     projector = read_projector(arguments.projector)

@@ -1,6 +1,7 @@
-"""Take the README's pictures of the page: `python docs/make_screenshots.py REPORT.html [FOLDER]`.
+"""Take the README's pictures of the page: `python docs/make_screenshots.py REPORT.html PHOTO.html [FOLDER]`.
 
-REPORT.html is what `make demo` writes (`.cache/demo-report.html`). Needs Chromium (Debian's:
+REPORT.html is what `make demo` writes (`.cache/demo-report.html`), PHOTO.html what
+`make demo IMAGE=demo/data/images/photo_chelsea.jpg` writes. Needs Chromium (Debian's:
 `apt-get install chromium`) and Playwright, which `make test` installs.
 """
 
@@ -14,10 +15,11 @@ from pathlib import Path
 from PIL import Image
 
 WIDTH, HEIGHT, SCALE, COLOURS = 1280, 900, 1.25, 256
-# Name, colours, the part of the address that chooses the view, and the last part of the page to be seen.
+# Name, number of the page, colours, the part of the address that chooses the view, and the last part to be seen.
 VIEWS = (
-    ("page.png", "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#panel"),
-    ("page-layers.png", "dark", "#layer=8&patch=0:0,4&held=1&lens=latent&colour=find&find=rose", "#overview"),
+    ("page.png", 0, "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#panel"),
+    ("page-photo.png", 1, "light", "#layer=24&patch=0:3,3&held=1&lens=latent", "#panel"),
+    ("page-layers.png", 0, "dark", "#layer=8&patch=0:0,4&held=1&lens=latent&colour=find&find=rose", "#overview"),
 )
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -25,16 +27,16 @@ ARGUMENTS = (
 ).split()
 
 
-def take(report: Path, folder: Path, browser: str) -> None:
+def take(reports: list[Path], folder: Path, browser: str) -> None:
     """Open each view and write its picture."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
-        for name, colours, address, last in VIEWS:
+        for name, number, colours, address, last in VIEWS:
             size = {"width": WIDTH, "height": HEIGHT}
             page = chromium.new_page(viewport=size, device_scale_factor=SCALE, color_scheme=colours)
-            page.goto(report.resolve().as_uri() + address)
+            page.goto(reports[number].resolve().as_uri() + address)
             page.wait_for_selector("html[data-ready]")
             page.wait_for_timeout(300)
             box = page.locator(last).bounding_box()
@@ -56,12 +58,11 @@ def save(data: bytes, path: Path) -> None:
 def main() -> int:
     """Read the arguments and take the pictures."""
     browser = shutil.which("chromium")
-    if len(sys.argv) not in (2, 3) or browser is None:
+    if len(sys.argv) not in (3, 4) or browser is None:
         sys.stderr.write(__doc__ if browser else "no Chromium: apt-get install chromium\n")
         return 2
-    report = Path(sys.argv[1])
-    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else Path(__file__).resolve().parent
-    take(report, folder, browser)
+    folder = Path(sys.argv[3]) if len(sys.argv) == 4 else Path(__file__).resolve().parent
+    take([Path(sys.argv[1]), Path(sys.argv[2])], folder, browser)
     return 0
 
 

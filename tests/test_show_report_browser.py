@@ -79,7 +79,7 @@ def test_hovering_a_patch_shows_its_neighbours(show):
             name = f"r{row}c{col}L4"
             assert words(page) == [name, f"{name}b", f"{name}c"]
         facts = page.locator("#patch-facts").inner_text()
-        assert facts == "layer 4 · x 300–400, y 140–210 px · norm 12.5, 1.0 × the layer's median"
+        assert facts == "layer 4 · x 300–400, y 140–210 px · norm 12.5 (1.0 × median)"
 
 
 def test_a_neighbour_is_a_word_a_score_a_bank_layer_and_its_sentence(show):

@@ -33,7 +33,7 @@ function patchFacts(one, layer, token) {
   } else {
     facts.push(`position ${one.tokens.index[token]}`);
   }
-  facts.push(`norm ${layer.norm[token]}, ${timesText(timesMedian(layer, token))} the layer's median`);
+  facts.push(`norm ${layer.norm[token]} (${timesText(timesMedian(layer, token))} median)`);
   return facts;
 }
 
