@@ -46,7 +46,7 @@ def flat(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def to_latex(summary: Mapping[str, Any]) -> str:
     """The shares by layer, a block for each group, in percent with their intervals; needs the package booktabs."""
     lenses = list(summary["settings"]["lenses"])
-    share = next((name for name in ("concrete", "interpretable") if _has(summary, name)), None)
+    share = next((name for name in ("interpretable", "concrete") if _has(summary, name)), None)
     if share is None:
         return ""
     lines = [

@@ -53,10 +53,12 @@ def test_a_model_judges(evaluate, server, tmp_path):
     done = evaluate(out, *judge, "--yes", "--judge-param", "temperature=0", **environment)
     assert done.exit_code == 0, done.output
     assert {p.name for p in out.iterdir()} == {
-        "run.json", "words.jsonl", "judgements.jsonl", "judge-example.json", "table.txt", "summary.json", "report.md",
+        "run.json", "words.jsonl", "judgements.jsonl", "judge-example.json", "table.txt", "table.csv", "table.tex",
+        "summary.json", "report.md",
         "shares.png",
     }  # fmt: skip
     assert (out / "table.txt").read_text() in done.stdout and "Controls" in done.stdout
+    assert "share: interpretable" in (out / "table.tex").read_text(encoding="utf-8")
     summary = json.loads((out / "summary.json").read_text())
     assert {row["judged"] for row in summary["results"]} == {4} and summary["settings"]["sample"] == 4
     assert server.requests[-1]["temperature"] == 0 and server.headers[-1]["authorization"] == f"Bearer {KEY}"
@@ -79,7 +81,14 @@ def test_people_judge(evaluate, images, tmp_path):
     done = lens("evaluate-labels", out, tmp_path / "anna.csv", tmp_path / "ben.csv")
     assert done.exit_code == 0, done.output
     results = out / "labelled"
-    assert {p.name for p in results.iterdir()} == {"table.txt", "summary.json", "report.md", "shares.png"}
+    assert {p.name for p in results.iterdir()} == {
+        "table.txt",
+        "table.csv",
+        "table.tex",
+        "summary.json",
+        "report.md",
+        "shares.png",
+    }
     assert "anna and ben" in done.stdout and "50.0 %" in done.stdout
     again = evaluate(out, "--judge", "words")
     assert again.exit_code == 0 and again.stdout == evaluate(out, "--judge", "words").stdout
