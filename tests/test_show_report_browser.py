@@ -165,7 +165,7 @@ def test_norms_are_a_colour_of_their_own(show):
         expects(page.locator("#legend svg")).to_have_attribute(
             "aria-label", "norm beside the layer's median from 0.5 × (dark) to 4.0 × (bright)"
         )
-        assert "colour=norm" in page.url
+        until(page, "location.hash.includes('colour=norm')")
 
 
 def test_how_to_read_it_speaks_of_the_patch_at_hand(show):
