@@ -104,17 +104,18 @@ def evaluate(**options: Any) -> None:
       lensbank evaluate --images photos --judge words --out judged
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
-        from ..evaluate.reading import ReadingOptions
-        from ..evaluate.run import evaluate_ground_truth
-        from ..query.pipeline import QuerySession, model_source
-
         settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
         known = _annotations(options)
-        reading = ReadingOptions(options["sample"], options["seed"], centre_images(options))
+        means = centre_images(options)
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
+            from ..evaluate.reading import ReadingOptions
+            from ..evaluate.run import evaluate_ground_truth
+            from ..query.pipeline import QuerySession, model_source
+
+            reading = ReadingOptions(options["sample"], options["seed"], means)
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=True, store=store)
             with QuerySession(store, loaded, settings) as session:

@@ -63,13 +63,14 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ..ingest.corpus import read_corpora
         from ..ingest.options import IngestOptions
-        from ..ingest.pipeline import default_layers, run
-        from ..models.layers import check_layers
 
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
+            from ..ingest.pipeline import default_layers, run  # torch: after everything that can be refused without
+            from ..models.layers import check_layers
+
             loaded = load(options["model"], options, store=store, adding=True)
             depth = loaded.lm.n_layers
             layers = default_layers(depth) if chosen is None else range(depth + 1) if chosen == "all" else chosen

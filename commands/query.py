@@ -105,12 +105,15 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         if others and texts:
             raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
         opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
-        from ..query.answers import ask
-        from ..query.pipeline import QuerySession, model_source
-        from ..show.outputs import render
-
+        if texts and (settings.patches or settings.prompt is not None):
+            named = "--patch" if settings.patches else "--prompt"
+            raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
+            from ..query.answers import ask
+            from ..query.pipeline import QuerySession, model_source
+            from ..show.outputs import render
+
             source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images), store=store)
             with QuerySession(store, loaded, settings, progress) as session:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,7 +70,24 @@ def parse(texts: Iterable[str]) -> tuple[Condition, ...]:
         FilterError: no operator, an unknown field, an operator that the field lacks, or a value
             of the wrong type; the message lists what exists.
     """
-    return tuple(_parse_one(text) for text in texts)
+    conditions = tuple(_parse_one(text) for text in texts)
+    for condition in conditions:
+        require_expressible(condition)
+    return conditions
+
+
+def require_expressible(condition: Condition) -> None:
+    """Refuse numbers that no database can compare with.
+
+    Raises:
+        FilterError: infinite or not a number; of more than 64 bits, where a row is to equal it.
+    """
+    for value in condition.values:
+        if isinstance(value, float) and not math.isfinite(value):
+            # JSON has no infinity: over REST the bound would be lost, and every row would pass.
+            raise FilterError(f"The filter {condition} compares with {value}.", "Use a finite number.")
+        if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
+            raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
 
 
 def _parse_one(text: str) -> Condition:

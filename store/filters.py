@@ -6,13 +6,11 @@ once (:func:`split`) and spelled by each: :mod:`store.embedded.filters`, :mod:`s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..schemas.errors import FilterError
-from ..schemas.filters import Condition, Value
+from ..schemas.filters import Condition, Value, require_expressible
 from .rows import clean_text
 
 _RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
@@ -55,9 +53,5 @@ def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
 def _checked(condition: Condition, value: Value) -> Value:
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        # JSON has no infinity: over REST the bound would be lost, and every row would pass.
-        raise FilterError(f"The filter {condition} compares with {value}.", "Use a finite number.")
-    if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
-        raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
+    require_expressible(condition)
     return value
