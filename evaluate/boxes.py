@@ -47,7 +47,7 @@ class BoxCounts:
     cut: int = 0
     examples: dict[str, str] = field(default_factory=dict)
 
-    def note(self, kind: str, box: RawBox) -> None:
+    def add(self, kind: str, box: RawBox) -> None:
         """Count one, and keep the first as the example."""
         setattr(self, kind, getattr(self, kind) + 1)
         self.examples.setdefault(kind, box.name)
@@ -137,14 +137,14 @@ def pixel_box(box: RawBox, counts: BoxCounts) -> PixelBox | None:
     """The part of a box that lies in its image; ``None`` where nothing is left, which is counted."""
     x, y, width, height = box.numbers
     if width <= 0 or height <= 0:
-        counts.note("empty", box)
+        counts.add("empty", box)
         return None
     if box.size is None:
         return PixelBox(x, y, x + width, y + height)
     inside = PixelBox(max(0.0, x), max(0.0, y), min(float(box.size[0]), x + width), min(float(box.size[1]), y + height))
     if inside.x0 >= inside.x1 or inside.y0 >= inside.y1:
-        counts.note("outside", box)
+        counts.add("outside", box)
         return None
     if _is_beyond(box.numbers, box.size):
-        counts.note("cut", box)
+        counts.add("cut", box)
     return inside

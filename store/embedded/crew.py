@@ -129,7 +129,7 @@ class Crew:
         for child in there:
             if child.pipe in ready or child.process.sentinel in ready:
                 with uninterrupted():
-                    self._note(child)
+                    self._heed(child)
                 if self.failure is not None:
                     raise self.failure
 
@@ -158,7 +158,7 @@ class Crew:
             while True:  # what it said before it ended says more
                 self.receive()
 
-    def _note(self, child: Child) -> None:
+    def _heed(self, child: Child) -> None:
         kind, *rest = child.receive()
         if kind == "free":
             self._reading[rest[0]] -= 1
