@@ -378,6 +378,7 @@ def test_an_interrupted_import_takes_no_rows_of_another_file(loaded, official, i
         assert {payload["sentence"] for _, payload in rows_of(bank).values()} <= set(CORPUS[:3])
 
 
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 def test_the_same_import_puts_missing_rows_back(loaded, official):
     client = QdrantClient(":memory:")
     with ServerStore(client, "memory") as store:
