@@ -105,9 +105,8 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         if others and texts:
             raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
         opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
-        if texts and (settings.patches or settings.prompt is not None):
-            named = "--patch" if settings.patches else "--prompt"
-            raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+        if texts:
+            settings.require_text()
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_target(options, progress.note) if needs_store else nullcontext() as store:
             from ..query.answers import ask

@@ -18,7 +18,6 @@ from ..schemas.results import PixelBox, View
 from .given import opened as opened_image
 from .images import OpenedImage
 from .options import QueryOptions, check_patches
-from .pixels import reduced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +52,7 @@ class Asked:
         tokens: in sequence order.
         states: layer → ``[len(tokens), dim]`` raw states, float32, by layer.
         patches: the patches that were asked for; empty for all.
-        picture: the image, reduced where it is large; ``None`` for a text.
+        picture: the image; ``None`` for a text.
     """  # noqa: D415 - a list follows
 
     kind: str
@@ -118,7 +117,7 @@ def ask_image(
         views=shown.views,
         notes=(*opened.notes, *shown.notes),
         patches=tuple(sorted(wanted)),
-        picture=reduced(opened.image),
+        picture=opened.image,
     )
 
 
@@ -140,9 +139,7 @@ def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: Que
         UsageError: no token, too long for the model, not UTF-8; or a patch or prompt was given.
         StateError: a hidden state is NaN, infinite or zero.
     """
-    if options.patches or options.prompt is not None:
-        named = "--patch" if options.patches else "--prompt"
-        raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+    options.require_text()
     require_kind(text, str, "the text", "a text")
     try:
         data = text.encode("utf-8")

@@ -13,6 +13,7 @@ from .centring import Centre
 from .lenses import Words
 from .open_banks import OpenBanks
 from .options import QueryOptions
+from .pixels import reduced
 from .recall import Recall, with_recall
 
 
@@ -48,7 +49,7 @@ def assembled(
         layers=tuple(_layer(asked, layer, rows) for layer, rows in found.items()),
         tool=tool_version(),
         notes=(*asked.notes, *notes),
-        picture=asked.picture,
+        picture=None if asked.picture is None else reduced(asked.picture),
     )
 
 

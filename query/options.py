@@ -77,6 +77,16 @@ class QueryOptions:
             asked = ",".join(self.lenses) or "none"
             raise UsageError(f"The lenses asked for are {asked}; expected each once of {', '.join(LENSES)}.")
 
+    def require_text(self) -> None:
+        """Refuse what belongs to an image, where a text is asked about.
+
+        Raises:
+            UsageError: patches or a prompt were given.
+        """
+        if self.patches or self.prompt is not None:
+            named = "--patch" if self.patches else "--prompt"
+            raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+
 
 def check_patches(
     patches: Iterable[tuple[int, int]], cells: Iterable[tuple[int, int]], views: Iterable[View]

@@ -238,16 +238,15 @@ class QuerySession:
     def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
         options, advance = self._options, self._advance
         if name == "latent":
-            asked = (options.top_k, options.where, options.distinct, options.exact)
-            return LatentLens(self._opened.banks, *asked, advance, options.recall_check, self._opened.products)
+            asked = (options.top_k, options.where, options.distinct, options.exact, advance, options.recall_check)
+            return LatentLens(self._opened.banks, *asked, self._opened.products)
         kind = LogitLens if name == "logit" else EmbeddingLens
         return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        lm = self._loaded.lm
-        weight: Any = lm.embed_tokens.weight
-        return Vocabulary(self._loaded.tokenizer, max(lm.vocab_size, int(weight.shape[0])))
+        lm: Any = self._loaded.lm
+        return Vocabulary(self._loaded.tokenizer, max(lm.vocab_size, int(lm.embed_tokens.weight.shape[0])))
 
     @property
     def loaded(self) -> LoadedModel:
