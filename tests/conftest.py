@@ -22,3 +22,13 @@ def tiny_llm(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_vlm(tmp_path_factory):
     return save_fastvlm(tmp_path_factory.mktemp("tiny-vlm"))
+
+
+@pytest.fixture
+def raw(server):
+    """Qdrant's own client on a file's ``server``: what others may do to our collections."""
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    yield client
+    client.close()

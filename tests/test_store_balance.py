@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 import qdrant_edge as edge
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from standins import StandIn
 from test_store_rows import IDENTITY, Rows
 
@@ -39,13 +39,6 @@ def store(server, request):
         yield store
         for info in store.list():
             store.drop(info.name)
-
-
-@pytest.fixture
-def raw(server):
-    client = QdrantClient(url=server.url, check_compatibility=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture

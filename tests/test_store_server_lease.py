@@ -5,7 +5,6 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from qdrant_client import QdrantClient
 from standins import StandIn
 from test_store_rows import CORPUS, Rows
 
@@ -34,13 +33,6 @@ def store(request, server):
         yield store
         for info in store.list():
             store.drop(info.name)
-
-
-@pytest.fixture
-def raw(server):
-    client = QdrantClient(url=server.url, check_compatibility=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import tiny_models
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from standins import StandIn
 
 from lensbank.banks.choosing import choose
@@ -45,13 +45,6 @@ def options(server, request):
     with open_store(server.url) as store:
         for info in store.list():
             store.drop(info.name)
-
-
-@pytest.fixture
-def raw(server):
-    client = QdrantClient(url=server.url, check_compatibility=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import server_fixtures
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from standins import StandIn
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
@@ -41,13 +41,6 @@ def store(server, protocol, notes):
         yield store
         for info in store.list():
             store.drop(info.name)
-
-
-@pytest.fixture
-def raw(server):
-    client = QdrantClient(url=server.url, check_compatibility=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from standins import HERE, StandIn
 from test_store_rows import CORPUS, Rows, assert_same_hits
@@ -56,13 +56,6 @@ def store(request, server):
 @pytest.fixture
 def rows():
     return Rows(COUNT)
-
-
-@pytest.fixture
-def raw(server):
-    client = QdrantClient(url=server.url, check_compatibility=False)
-    yield client
-    client.close()
 
 
 def write(store, rows, **finish):
