@@ -362,7 +362,7 @@ def test_no_store_and_no_model(image, tmp_path, corpus, bad):
 
 def test_an_interrupted_ingest_is_not_searched_and_goes_on(tmp_path, tiny_llm):
     corpus = tmp_path / "long.txt"
-    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 40) for b in SENTENCES))
+    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 120) for b in SENTENCES))
     folder = tmp_path / "s"
     args = ["ingest", "--model", tiny_llm, "--layer", "1", "--max-contexts", "all", "--batch-tokens", "20"]
     args += ["--store", folder, corpus]
@@ -375,7 +375,7 @@ def test_an_interrupted_ingest_is_not_searched_and_goes_on(tmp_path, tiny_llm):
     seen = ""
     while "Encoding" not in seen and (piece := process.stderr.read(1)):
         seen += piece
-    time.sleep(1)  # long enough for some batches, too short for all of them
+    time.sleep(0.5)  # long enough for some batches, too short for all of them
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
