@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
+from ..schemas.layers import LayerChoice, layers_among
 from ..store.base import BankInfo, Store
 
 
 def choose(
-    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: LayerChoice | None = None
 ) -> list[BankInfo]:
     """The banks of a store that are meant.
 
@@ -17,7 +18,7 @@ def choose(
         store: where to look.
         names: of banks; none for all.
         model: its id, the last part of it, or what ``ingest`` was given as ``--model``.
-        layers: to keep; ``None`` for all.
+        layers: to keep, numbers or ranges; ``None`` for all.
 
     Raises:
         BankNotFoundError: no such bank, or none at all.
@@ -44,13 +45,14 @@ def choose(
         chosen = of_model
     if layers is not None:
         there = sorted({info.record.identity.layer for info in chosen})
-        missing = [str(layer) for layer in layers if layer not in there]
+        kept = layers_among(layers, there, f"{store.address} has layers")
+        missing = [str(layer) for layer in kept if layer not in there]
         if missing:
             raise LayerError(
                 f"{store.address} has no such bank of layer {', '.join(missing)}.",
                 f"It has layers {', '.join(map(str, there))}.",
             )
-        chosen = [info for info in chosen if info.record.identity.layer in layers]
+        chosen = [info for info in chosen if info.record.identity.layer in kept]
     return chosen
 
 

@@ -12,6 +12,7 @@ from ..models.large import reloading
 from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
+from ..schemas.layers import LayerChoice, layers_among
 from ..store.base import Bank, BankInfo, Store
 from ..store.damage import DamagedBank
 from ..store.records import require_complete
@@ -19,14 +20,14 @@ from .overview import word_notes
 
 
 def choose_banks(
-    store: Store, loaded: LoadedModel, bank_layers: Sequence[int] | None = None, centred: bool | None = False
+    store: Store, loaded: LoadedModel, bank_layers: LayerChoice | None = None, centred: bool | None = False
 ) -> tuple[BankInfo, ...]:
     """The complete banks of a model, by layer and name; none is opened.
 
     Args:
         store: where to look.
         loaded: the model whose states will be compared with theirs.
-        bank_layers: layers to keep; ``None`` for all.
+        bank_layers: layers to keep, numbers or ranges; ``None`` for all.
         centred: banks of centred states, or of raw ones; ``None`` for both.
 
     Raises:
@@ -213,13 +214,14 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
     return notes
 
 
-def _at_layers(infos: Sequence[BankInfo], layers: Sequence[int], damaged: Sequence[DamagedBank]) -> list[BankInfo]:
+def _at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[DamagedBank]) -> list[BankInfo]:
     there = sorted({info.record.identity.layer for info in infos})
-    missing = [layer for layer in dict.fromkeys(layers) if layer not in there]
+    layers = layers_among(asked, there, "The store has, for this model, banks of layers")
+    missing = [layer for layer in layers if layer not in there]
     if missing or not layers:
-        asked = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
+        said = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
         raise LayerError(
-            f"The store {asked} for this model.",
+            f"The store {said} for this model.",
             f"It has layers {', '.join(map(str, there))}; ingest adds others."
             + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
         )

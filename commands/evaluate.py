@@ -21,6 +21,8 @@ from .judging import (
     write_lists,
 )
 from .options import (
+    BANK_LAYERS_HELP,
+    LAYERS_HELP,
     centre_images,
     centre_options,
     load,
@@ -63,8 +65,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     metavar="NAME,...",
     help="Lenses to compare.  [default: latent,logit,embedding]",
 )
-@click.option("--layer", "layers", multiple=True, help="Layers to read, e.g. 0,8,16 or all. Default: 0 and the bank's.")
-@click.option("--bank-layer", "bank_layers", multiple=True, help="Bank layers to search. Default: all there are.")
+@click.option("--layer", "layers", multiple=True, help=LAYERS_HELP)
+@click.option("--bank-layer", "bank_layers", multiple=True, help=BANK_LAYERS_HELP)
 @click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Words per visual token.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter, as in query; repeatable (and).")
 @click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's words.")

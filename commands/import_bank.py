@@ -14,7 +14,7 @@ from .terminal import TerminalProgress, echo, parse_layers, reported
 
 @click.command(name="import-bank")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
-@click.option("--layer", "layers", multiple=True, help="Layers to import, e.g. 1,2,4; repeatable. Default: all.")
+@click.option("--layer", "layers", multiple=True, help="Layers to import, e.g. 1,2,8-16; repeatable. Default: all.")
 @model_options(required=True)
 @click.option("--name", help="Name of the corpus in the payload. Default: the folder's own.")
 @click.option(

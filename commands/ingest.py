@@ -16,11 +16,11 @@ from .terminal import TerminalProgress, echo, parse_contexts, parse_layers, repo
     "--layer",
     "layers",
     multiple=True,
-    help="Layers to keep, e.g. 1,2,4 or all; repeatable. 0 is the input embedding, k the output of block k "
-    "(before the final norm). Default: the paper's 1, 2, 4, 8, 16, 24, N-2, N-1.",
+    help="Layers to keep: numbers, ranges and lists such as 1,2,8-16, or all; repeatable. 0 is the input embedding, "
+    "k the output of block k (before the final norm). Default: the paper's 1, 2, 4, 8, 16, 24, N-2, N-1.",
 )
 @model_options(required=True)
-@click.option("--text-field", help="Column (csv) or key (jsonl) that holds the text.")
+@click.option("--text-field", help="Column (csv) or key (jsonl) that holds the text; a.b is key b in what a holds.")
 @click.option("--split/--no-split", default=False, help="Split free text into sentences.  [default: no-split]")
 @click.option("--language", default="en", show_default=True, help="For --split, as an ISO 639-1 code.")
 @click.option("--name", help="Name of the corpus in the payload. Default: each file's own.")
@@ -69,13 +69,12 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
             from ..ingest.pipeline import default_layers, run  # torch: after everything that can be refused without
-            from ..models.layers import check_layers
+            from ..models.layers import asked_layers
 
             loaded = load(options["model"], options, store=store, adding=True)
             depth = loaded.lm.n_layers
-            layers = default_layers(depth) if chosen is None else range(depth + 1) if chosen == "all" else chosen
             settings = IngestOptions(
-                layers=check_layers(layers, depth),
+                layers=default_layers(depth) if chosen is None else asked_layers(chosen, depth),
                 max_contexts=contexts,
                 seed=options["seed"],
                 vector_dtype=options["vector_dtype"],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "lensbank-store"
+LAYERS_HELP = "Layers to read: numbers, ranges and lists such as 0,8-16,24 or 20-, or all. Default: 0 and the banks'."
+BANK_LAYERS_HELP = "Bank layers to search, e.g. 8 or 4-12. Default: all there are."
 
 
 def model_options(required: bool) -> Callable[[Command], Command]:

@@ -10,6 +10,8 @@ import click
 from ..schemas.errors import UsageError
 from .asking import query_settings
 from .options import (
+    BANK_LAYERS_HELP,
+    LAYERS_HELP,
     OutFile,
     centre_images,
     centre_options,
@@ -33,8 +35,8 @@ from .terminal import (
 @click.command()
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @click.option("--text", "texts", multiple=True, help="Ask about the tokens of a text instead of an image; repeatable.")
-@click.option("--layer", "layers", multiple=True, help="Layers to read, e.g. 0,8,16 or all. Default: 0 and the bank's.")
-@click.option("--bank-layer", "bank_layers", multiple=True, help="Bank layers to search. Default: all there are.")
+@click.option("--layer", "layers", multiple=True, help=LAYERS_HELP)
+@click.option("--bank-layer", "bank_layers", multiple=True, help=BANK_LAYERS_HELP)
 @model_options(required=False)
 @click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Neighbours per token.")
 @click.option(
@@ -42,7 +44,7 @@ from .terminal import (
     multiple=True,
     metavar="FIELD=VALUE",
     help="Only neighbours that meet this; repeatable (and). word=dog,cat  word!=the  position>=3  "
-    "is_word=true  'sentence~fire truck'  corpus=a,b",
+    "is_word=true  word~pine  'sentence~fire truck'  corpus=a,b",
 )
 @click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's neighbours.")
 @click.option(

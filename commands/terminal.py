@@ -18,6 +18,7 @@ import click
 from ..schemas.addresses import without_secrets
 from ..schemas.errors import LensbankError, UsageError
 from ..schemas.files import STDOUT, require_writable, write_whole
+from ..schemas.layers import LayerChoice, read_layer
 from ..show.display import clean
 from .streams import flush_stdout, leave_stdout, require_stdout
 
@@ -29,8 +30,8 @@ INTERRUPTED = 130
 _DIGITS = 9
 
 
-def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> tuple[int, ...] | Literal["all"] | None:
-    """``("1,2", "4")`` → ``(1, 2, 4)``; ``("all",)`` → ``"all"``; nothing → ``None``.
+def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> LayerChoice | Literal["all"] | None:
+    """``("1,2", "4")`` → ``(1, 2, 4)``; ``("0,8-",)`` → ``(0, LayerRange(8, None))``; ``all``; nothing → ``None``.
 
     Raises:
         UsageError: anything else.
@@ -42,9 +43,11 @@ def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> tuple[int, 
         if len(parts) > 1:
             raise UsageError(f"{option} all stands alone; other layers were given beside it.")
         return "all"
-    if not all(part.isdecimal() and len(part) <= _DIGITS for part in parts):
-        raise UsageError(f"{option} takes numbers, lists like 1,2,4, or all; got {_short(','.join(parts))}.")
-    return tuple(sorted({int(part) for part in parts}))
+    read = [read_layer(part) for part in parts]
+    if wrong := [part for part, found in zip(parts, read, strict=True) if found is None]:
+        raise UsageError(f"{option} takes numbers, ranges and lists such as 0,8-16,24, or all; got {_short(wrong[0])}.")
+    found = {one for one in read if one is not None}
+    return tuple(sorted(found, key=lambda one: (one, one) if isinstance(one, int) else (one.first, one.last or 0)))
 
 
 def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def choice_options(command: Command) -> Command:
     """The options that say which banks are meant."""
     for option in (
-        click.option("--layer", "layers", multiple=True, help="Only banks of these layers, e.g. 1,2,4; repeatable."),
+        click.option("--layer", "layers", multiple=True, help="Only banks of these layers, e.g. 1,2,8-16; repeatable."),
         click.option("--model", help="Only banks of this model: its id, or the --model that made them."),
         click.option("--bank", "names", multiple=True, metavar="NAME", help="Only this bank; repeatable."),
     ):

@@ -16,8 +16,8 @@ class TextField:
 
     Attributes:
         file: for messages.
-        name: the field asked for; ``None`` takes the only one, or one that is named ``text``,
-            ``sentence`` or ``caption``.
+        name: the field asked for, ``a.b`` for the key ``b`` of what ``a`` holds (jsonl); ``None`` takes
+            the only one, or one that is named ``text``, ``sentence`` or ``caption``.
         remarks: where to say what was taken for what, and count rows without a text.
     """
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 
 from ..schemas.errors import CorpusError
 from .fields import TextField
+from .key_paths import NOTHING_THERE, at_path, key_paths
 from .tables import csv_texts
 
 Format = Literal["text", "csv", "jsonl"]
@@ -114,13 +115,16 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
         if key is None and isinstance(row, dict) and row:
             # A null may stand where other rows have their text.
             texts = [name for name, value in row.items() if value is None or isinstance(value, str)]
-            key = field.choose(list(row) if field.name is not None else texts)
-        text = row.get(key) if isinstance(row, dict) else row
-        if isinstance(row, dict) and row and key not in row:
+            there = field.name is not None and at_path(row, field.name) is not NOTHING_THERE
+            key = field.name if there else field.choose(texts if field.name is None else key_paths(row))
+        text = row if not isinstance(row, dict) else at_path(row, key) if key is not None else None
+        if text is NOTHING_THERE and row:
             raise CorpusError(
-                f"{field.file}, line {number}, has no field {key!r}; its fields are {', '.join(row)}.",
+                f"{field.file}, line {number}, has no field {key!r}; its fields are {', '.join(key_paths(row))}.",
                 "Choose another with --text-field, or mend that line.",
             )
+        if text is NOTHING_THERE:
+            text = None
         if text is not None and not isinstance(text, str):
             raise CorpusError(
                 f"{field.file}, line {number}: expected a text, found {type(text).__name__}.",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..schemas.errors import LayerError, UnsupportedModelError
+from ..schemas.layers import LayerChoice, LayerRange, layers_among
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,25 @@ def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
             f"Layers are 0 (input embedding) to {n_layers} (output of the last block).",
         )
     return wanted
+
+
+def asked_layers(asked: LayerChoice | Literal["all"], n_layers: int) -> tuple[int, ...]:
+    """Every layer that is meant, sorted.
+
+    Args:
+        asked: numbers and ranges, or all.
+        n_layers: number of blocks.
+
+    Raises:
+        LayerError: none given, or one that does not exist.
+    """
+    if asked == "all":
+        return tuple(range(n_layers + 1))
+    # A range that names its end asks for that layer, as a number does.
+    ends = [one.last for one in asked if isinstance(one, LayerRange) and one.last is not None]
+    numbers = [one for one in asked if isinstance(one, int)]
+    check_layers((*numbers, *ends) or (0,) * bool(asked), n_layers)
+    return layers_among(asked, range(n_layers + 1), "This model has layers")
 
 
 def default_layers(n_layers: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..schemas.errors import FilterError
 from ..schemas.filters import Condition
+from ..schemas.payload import FIELD_KINDS
 from ..schemas.searches import BankSearch
 from ..schemas.words import is_unspaced
 from ..store.base import Bank
@@ -111,9 +112,7 @@ def _lacking_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[st
 
 def _unspaced_notes(where: Sequence[Condition]) -> list[str]:
     """Full text is cut at spaces and punctuation: in scripts without spaces a whole run is one word to it."""
-    asked = [
-        str(condition) for condition in where if condition.op == "~" and any(map(_needs_whole_run, condition.values))
-    ]
+    asked = [str(one) for one in where if FIELD_KINDS[one.field] == "text" and any(map(_needs_whole_run, one.values))]
     if not asked:
         return []
     return [

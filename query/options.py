@@ -9,6 +9,7 @@ from typing import Literal
 from ..schemas.checking import hold_to_types
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
+from ..schemas.layers import LayerChoice
 from ..schemas.names import is_text
 from ..schemas.results import LENSES, View
 from .images import MAX_PIXELS
@@ -23,8 +24,8 @@ class QueryOptions:
     """Settings of a query.
 
     Attributes:
-        layers: query layers; ``None`` for those of the banks, and layer 0; ``all`` for every one.
-        bank_layers: bank layers to search; ``None`` for all.
+        layers: query layers, numbers or ranges; ``None`` for those of the banks, and layer 0; ``all`` for every one.
+        bank_layers: bank layers to search, numbers or ranges; ``None`` for all.
         top_k: neighbours per token, 1 to :data:`MAX_TOP_K`.
         where: conditions that neighbours meet, all of them.
         distinct: ``word`` for neighbours that are all of different words.
@@ -42,8 +43,8 @@ class QueryOptions:
         UsageError: a value of another type or out of range, an unknown ``distinct``, or an unknown or repeated lens.
     """
 
-    layers: tuple[int, ...] | Literal["all"] | None = None
-    bank_layers: tuple[int, ...] | None = None
+    layers: LayerChoice | Literal["all"] | None = None
+    bank_layers: LayerChoice | None = None
     top_k: int = 5
     where: tuple[Condition, ...] = ()
     distinct: Distinct | None = None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..banks.of_model import choose_banks, model_source
-from ..models.layers import check_layers, default_layers
+from ..models.layers import asked_layers, default_layers
 from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
@@ -72,7 +72,7 @@ class QuerySession:
         self._counting = True
         self._centre: Centre | None = None
         if (asked := options.layers) is not None:
-            self._layers = check_layers(range(loaded.lm.n_layers + 1) if asked == "all" else asked, loaded.lm.n_layers)
+            self._layers = asked_layers(asked, loaded.lm.n_layers)
         on_words, self._notes = split_conditions(options.where, options.lenses)
         with ExitStack() as undo:
             undo.callback(self.close)

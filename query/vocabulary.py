@@ -85,6 +85,9 @@ class Vocabulary:
             if condition.op in _COMPARE:
                 for value in condition.values:
                     kept &= np.asarray(_COMPARE[condition.op](column, value), np.bool_)
+            elif condition.op == "~":
+                beginning = str(condition.values[0])
+                kept &= np.fromiter((str(one).startswith(beginning) for one in column), np.bool_, len(column))
             else:
                 matches = np.isin(column, np.array(condition.values, column.dtype))
                 kept &= ~matches if condition.op == "!=" else matches

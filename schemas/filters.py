@@ -9,6 +9,7 @@
                           quotes, a quote is written twice
 ``position>=3``           ``>``, ``>=``, ``<``, ``<=`` on numbers
 ``sentence~fire truck``   contains all these words (full text)
+``word~pine``             begins with this, case included; ``token``, too
 ========================  ====================================================
 """
 
@@ -29,6 +30,8 @@ Value = str | int | float | bool
 
 _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|\Z)')
 _PATTERN = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=|>|<|~)(.*)", re.DOTALL)
+#: Fields of which ``~`` asks how they begin.
+PREFIXED_FIELDS = ("token", "word")
 _OPS: dict[str, tuple[str, ...]] = {
     "keyword": ("=", "!="),
     "bool": ("=", "!="),
@@ -98,11 +101,12 @@ def _parse_one(text: str) -> Condition:
     kind = FIELD_KINDS.get(name)
     if kind is None:
         raise FilterError(f"The filter {text!r} names an unknown field {name!r}.", f"Fields: {_fields()}.")
-    if op not in _OPS[kind]:
-        raise FilterError(f"{name} ({kind}) cannot be compared with {op!r}.", f"It takes {' '.join(_OPS[kind])}.")
+    operators = (*_OPS[kind], "~") if name in PREFIXED_FIELDS else _OPS[kind]
+    if op not in operators:
+        raise FilterError(f"{name} ({kind}) cannot be compared with {op!r}.", f"It takes {' '.join(operators)}.")
     if not raw:
         raise FilterError(f"The filter {text!r} has no value.", f"Example: {name}{op}{_EXAMPLES[kind]}")
-    parts = [raw] if op not in ("=", "!=") else _listed(raw, kind)
+    parts = _listed(raw, kind) if op in ("=", "!=") else [_single(raw, kind)]
     return Condition(name, op, tuple(_value(name, kind, part) for part in parts))  # type: ignore[arg-type]
 
 
@@ -121,6 +125,12 @@ def _listed(raw: str, kind: str) -> list[str]:
         parts += [part] if (part := raw[at:end].strip()) else []
         at = end + 1
     return parts or [raw]
+
+
+def _single(raw: str, kind: str) -> str:
+    """One value; its quotes are taken off where it can have some."""
+    quoted = _QUOTED.fullmatch(raw) if kind == "keyword" and raw.endswith('"') else None
+    return quoted[1].replace('""', '"') if quoted and quoted[1] else raw
 
 
 _EXAMPLES = {"keyword": "dog", "bool": "true", "integer": "3", "float": "0.5", "text": "fire truck"}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..schemas.filters import Condition, Value, require_expressible
+from ..schemas.filters import PREFIXED_FIELDS, Condition, Value, require_expressible
 from .rows import clean_text
 
 _RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
@@ -18,10 +18,10 @@ _RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One engine condition: ``value``, ``any``, ``text`` or a bound of a range on ``field``."""
+    """One engine condition: ``value``, ``any``, ``text``, ``prefix`` or a bound of a range on ``field``."""
 
     field: str
-    kind: Literal["value", "any", "text", "gt", "gte", "lt", "lte"]
+    kind: Literal["value", "any", "text", "prefix", "gt", "gte", "lt", "lte"]
     value: Any
 
 
@@ -38,7 +38,8 @@ def split(where: Sequence[Condition]) -> tuple[list[Clause], list[Clause]]:
         if condition.op in _RANGES:
             must += [Clause(condition.field, _RANGES[condition.op], value) for value in values]  # type: ignore[arg-type]
         elif condition.op == "~":
-            must += [Clause(condition.field, "text", str(value)) for value in values]
+            kind: Literal["text", "prefix"] = "prefix" if condition.field in PREFIXED_FIELDS else "text"
+            must += [Clause(condition.field, kind, str(value)) for value in values]
         elif condition.op == "!=" and (len(values) == 1 or isinstance(values[0], bool)):
             must_not += [Clause(condition.field, "value", value) for value in values]
         elif condition.op == "!=":

@@ -17,17 +17,42 @@ from lensbank.commands.terminal import (
     write_result,
 )
 from lensbank.schemas.errors import CorpusError, UsageError
+from lensbank.schemas.layers import LayerRange
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [((), None), (("4",), (4,)), (("1,2", "4", "2"), (1, 2, 4)), (("all",), "all"), ((" 3 , 1 ",), (1, 3))],
+    [
+        ((), None),
+        (("4",), (4,)),
+        (("1,2", "4", "2"), (1, 2, 4)),
+        (("all",), "all"),
+        ((" 3 , 1 ",), (1, 3)),
+        (("8-16",), (LayerRange(8, 16),)),
+        (("24", "0, 8 - 16"), (0, LayerRange(8, 16), 24)),
+        (("-4,20-",), (LayerRange(0, 4), LayerRange(20, None))),
+    ],
 )
 def test_layers(given, expected):
     assert parse_layers(given) == expected
 
 
-@pytest.mark.parametrize("given", [("x",), ("-1",), ("1.5",), ("all", "3"), ("all,3",)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("x",),
+        ("-",),
+        ("1-2-3",),
+        ("1..3",),
+        ("4-x",),
+        ("--1",),
+        ("9" * 12,),
+        ("²",),
+        ("1.5",),
+        ("all", "3"),
+        ("all,3",),
+    ],
+)
 def test_layers_that_are_none(given):
     with pytest.raises(UsageError, match="--layer"):
         parse_layers(given)

@@ -91,6 +91,27 @@ def test_json_lines_of_plain_strings_and_of_one_text_field(tmp_path):
     assert texts(write(tmp_path / "k.jsonl", '{"n": 3, "phrase": "A cat."}\n')) == [("A cat.", "k.jsonl:1")]
 
 
+@pytest.mark.parametrize(
+    ("row", "path", "text"),
+    [
+        ({"caption": {"en": "A cat.", "de": "Eine Katze."}}, "caption.de", "Eine Katze."),
+        ({"a.b": "literal", "a": {"b": "nested"}}, "a.b", "literal"),
+        ({"a": {"b.c": "inner", "b": {"c": "innermost"}}}, "a.b.c", "inner"),
+        ({"a.b": {"c": "outer"}, "a": {"x": 1}}, "a.b.c", "outer"),
+        ({"a": {"b": {"c": {"d": "deep"}}}}, "a.b.c.d", "deep"),
+        ({".": {"": "odd"}}, "..", "odd"),
+    ],
+)
+def test_a_text_field_in_an_object_of_an_object(tmp_path, row, path, text):
+    assert texts(write(tmp_path / "j.jsonl", json.dumps(row)), text_field=path) == [(text, "j.jsonl:1")]
+
+
+def test_an_object_that_is_null_has_no_text(tmp_path):
+    lines = [{"a": None, "n": 1}, {"a": {"b": "A cat."}}, {"a": {"b": None}}]
+    path = write(tmp_path / "j.jsonl", "\n".join(map(json.dumps, lines)))
+    assert texts(path, text_field="a.b") == [("A cat.", "j.jsonl:2")]
+
+
 def test_lone_surrogates_that_json_can_spell_become_replacement_characters(tmp_path):
     assert texts(write(tmp_path / "j.jsonl", r'{"text": "a \ud83d b \ud83d\udc08"}'))[0][0] == "a \ufffd b 🐈"
 
@@ -101,6 +122,9 @@ def test_lone_surrogates_that_json_can_spell_become_replacement_characters(tmp_p
         ('{"a": "x", "b": "y"}\n', {}, ["not clear", "a, b"]),
         ('{"a": "x"}\n{"b": "y"}\n', {}, ["line 2", "no field 'a'", "b"]),
         ('{"a": "x"}\n', {"text_field": "t"}, ["no field 't'", "a"]),
+        ('{"a": {"b": "x", "c": {"d": 1}}}\n', {"text_field": "a.x"}, ["no field 'a.x'", "a, a.b, a.c, a.c.d"]),
+        ('{"a": {"b": "x"}}\n{"a": {"c": "x"}}\n', {"text_field": "a.b"}, ["line 2", "no field 'a.b'", "a, a.c"]),
+        ('{"a": {"b": {}}}\n', {"text_field": "a.b"}, ["line 1", "found dict"]),
         ('{"text": "x"}\n{"text": 3}\n', {}, ["line 2", "found int"]),
         ('{"text": "x"}\n[1, 2]\n', {}, ["line 2", "found list"]),
         ('{"text": "x"}\n{"text": \n', {}, ["line 2", "not JSON"]),

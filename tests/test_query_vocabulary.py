@@ -69,6 +69,8 @@ def test_sentencepiece_tokens_keep_the_space_that_begins_a_word():
         (["is_word!=true"], lambda v, i: not v.is_word[i]),
         (["token_id>=7", "token_id<9"], lambda v, i: i in (7, 8)),
         (["token_id=3,5"], lambda v, i: i in (3, 5)),
+        (["word~do"], lambda v, i: v.words[i].startswith("do")),
+        (["token~Ġ", "word~d"], lambda v, i: v.tokens[i].startswith("Ġ") and v.words[i].startswith("d")),
         (["word=zebra"], lambda v, i: False),
     ],
 )

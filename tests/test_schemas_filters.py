@@ -29,6 +29,10 @@ from lensbank.schemas.filters import Condition, parse
         ('token=","', Condition("token", "=", (",",))),
         ('token="a,b', Condition("token", "=", ('"a', "b"))),
         ('word="a"b,c', Condition("word", "=", ('"a"b', "c"))),
+        ("word~pine", Condition("word", "~", ("pine",))),
+        ("token~a,b", Condition("token", "~", ("a,b",))),
+        ('word~"say ""hi""', Condition("word", "~", ('"say ""hi""',))),
+        ('word~" ,"', Condition("word", "~", (" ,",))),
         ('sentence~"fire truck"', Condition("sentence", "~", ('"fire truck"',))),
     ],
 )
@@ -47,6 +51,8 @@ def test_reads(text, expected):
         ("sentence=dog", "cannot be compared with '='"),
         ("norm=1.0", "cannot be compared with '='"),
         ("word=", "no value"),
+        ("corpus~a", "It takes = !="),
+        ("position~1", "cannot be compared with '~'"),
     ],
 )
 def test_refuses_and_says_why(text, part):

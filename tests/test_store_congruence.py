@@ -25,7 +25,7 @@ from test_store_rows import CORPUS, NAMES, WORDS, Rows, assert_same_hits
 from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.query.search import search_banks
 from lensbank.schemas.errors import BankIncompleteError, BankMismatchError
-from lensbank.schemas.filters import Condition, parse
+from lensbank.schemas.filters import PREFIXED_FIELDS, Condition, parse
 from lensbank.schemas.payload import FIELD_KINDS
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.opening import open_store
@@ -165,13 +165,24 @@ def texts():
 
 
 EQUAL, RANGES = ("=", "!="), (">", ">=", "<", "<=")
-OPERATORS = {"keyword": EQUAL, "bool": EQUAL, "integer": EQUAL + RANGES, "float": RANGES, "text": ("~",)}
+KINDS = {field: "prefixed" if field in PREFIXED_FIELDS else kind for field, kind in FIELD_KINDS.items()}
+OPERATORS = {
+    "prefixed": (*EQUAL, "~"),
+    "keyword": EQUAL,
+    "bool": EQUAL,
+    "integer": EQUAL + RANGES,
+    "float": RANGES,
+    "text": ("~",),
+}
 
 
 @st.composite
 def conditions(draw):
     field = draw(st.sampled_from(list(FIELD_KINDS)))
-    op = draw(st.sampled_from(OPERATORS[FIELD_KINDS[field]]))
+    op = draw(st.sampled_from(OPERATORS[KINDS[field]]))
+    if op == "~" and field in PREFIXED_FIELDS:
+        word = draw(values(field, op).filter(bool))
+        return Condition(field, op, (word[: draw(st.integers(1, 3))],))
     if op == "~":
         return Condition(field, op, (draw(texts()),))
     most = 4 if op in EQUAL else 1
@@ -186,6 +197,8 @@ def holds(condition, payload):
         return any(one in asked for one in held(payload, condition.field))
     if condition.op == "!=":
         return not any(one in asked for one in held(payload, condition.field))
+    if condition.op == "~" and condition.field in PREFIXED_FIELDS:
+        return value.startswith(asked[0])
     if condition.op == "~":
         # Full text knows letters and digits: an emoji is no word.
         words = re.findall(r"\w+", asked[0].lower())
@@ -229,7 +242,7 @@ def test_random_filters(bank, where, k, exact):
 
 def test_every_operator_of_every_field(bank):
     """Each with one value that occurs, and where it takes several with two that do."""
-    for field, op in [(field, op) for field, kind in FIELD_KINDS.items() for op in OPERATORS[kind]]:
+    for field, op in [(field, op) for field, kind in KINDS.items() for op in OPERATORS[kind]]:
         there = list(dict.fromkeys(v for p in PAYLOADS if abs(p["token_id"]) < 2**53 for v in held(p, field)))
         if FIELD_KINDS[field] == "float":
             there = [value + 0.01 for value in there]
@@ -322,7 +335,7 @@ def test_the_filters_are_worth_asking():
     assert some > 0.3 * len(kept), (some, len(kept))
     every = list(itertools.chain.from_iterable(seen))
     assert {c.field for c in every} == set(FIELD_KINDS)
-    drawn_ops = {(FIELD_KINDS[c.field], c.op) for c in every}
+    drawn_ops = {(KINDS[c.field], c.op) for c in every}
     assert drawn_ops == {(kind, op) for kind, ops in OPERATORS.items() for op in ops}
     texts_seen = {v for c in every if FIELD_KINDS[c.field] == "keyword" for v in c.values}
     for odd in ("", ",", '"', "'"):

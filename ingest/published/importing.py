@@ -21,6 +21,7 @@ from ...models.tokens import BulkTokenizer
 from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord
 from ...schemas.errors import BankMismatchError, InputError, StateError
 from ...schemas.imports import ImportRecord
+from ...schemas.layers import LayerChoice
 from ...schemas.plans import PlanRecord, plan_key
 from ...schemas.progress import Progress, Silent
 from ...schemas.words import RULES as WORD_RULES
@@ -81,7 +82,7 @@ def import_bank(
     target: Target,
     folder: Path,
     store: Store,
-    layers: tuple[int, ...] | None = None,
+    layers: LayerChoice | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> list[Imported]:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ...models.tensor_files import load_plain, require_intact
 from ...schemas.errors import InputError, LayerError
+from ...schemas.layers import LayerChoice, layers_among
 
 CACHE_FILE = "embeddings_cache.pt"
 METADATA_FILE = "metadata.json"
@@ -72,7 +73,7 @@ def find_caches(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def choose_layers(found: Mapping[int, Path], n_layers: int, wanted: tuple[int, ...] | None) -> dict[int, Path]:
+def choose_layers(found: Mapping[int, Path], n_layers: int, wanted: LayerChoice | None) -> dict[int, Path]:
     """The files to import.
 
     Their layer numbers are places in transformers' ``hidden_states``: 0 to N-1 are our layers, N is after the
@@ -86,7 +87,7 @@ def choose_layers(found: Mapping[int, Path], n_layers: int, wanted: tuple[int, .
     Raises:
         LayerError: a layer that is not there, or is none.
     """
-    layers = tuple(found) if wanted is None else wanted
+    layers = tuple(found) if wanted is None else layers_among(wanted, tuple(found), "The folder has layers")
     there = ", ".join(map(str, found))
     missing = [layer for layer in layers if layer not in found]
     if missing:

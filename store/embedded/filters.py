@@ -30,6 +30,8 @@ def edge_filter(where: Sequence[Condition]) -> qdrant_edge.Filter | None:
             return edge.FieldCondition(clause.field, match=edge.MatchAny(clause.value))
         if clause.kind == "text":
             return edge.FieldCondition(clause.field, match=edge.MatchText(clause.value))
+        if clause.kind == "prefix":
+            return edge.FieldCondition(clause.field, match=edge.MatchPrefix(clause.value))
         return edge.FieldCondition(clause.field, range=edge.RangeFloat(**{clause.kind: float(clause.value)}))
 
     must, must_not = split(where)

@@ -13,6 +13,7 @@ from ..records import record_in
 from .collections import read_limits
 from .connection import METADATA_KEY, Connection
 from .filters import server_filter
+from .prefixes import spelled_out
 from .refusals import InexactOnlyError
 
 #: Rows at the last flush, in the metadata: a server that has fewer has lost some.
@@ -33,7 +34,7 @@ def count_rows(connection: Connection, name: str, where: Sequence[Condition] = (
     Raises:
         StoreError: a request failed.
     """
-    condition = server_filter(where)
+    condition = server_filter(spelled_out(connection, name, where))
     try:
         return connection.call(lambda c: c.count(name, count_filter=condition, exact=True)).count
     except InexactOnlyError:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def server_filter(where: Sequence[Condition]) -> models.Filter | None:
     """The conditions for a server; ``None`` where there are none.
 
+    Prefixes are to be spelled out before (:mod:`store.server.prefixes`).
+
     Raises:
         FilterError: a number the database cannot hold.
     """

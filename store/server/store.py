@@ -27,6 +27,7 @@ from .counting import count_rows, take_stock
 from .filters import server_filter
 from .lease import Lease
 from .options import ServerOptions
+from .prefixes import spelled_out
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -82,7 +83,7 @@ class ServerBank(Bank):
         from qdrant_client import models
 
         queries = unit_queries(vectors, self.record.identity.dim, k)
-        condition = server_filter(where)
+        condition = server_filter(spelled_out(self._connection, self.name, where))
         if k == 0 or not len(queries):
             return [[] for _ in queries]
         limit = k if k <= _COUNT_FROM else max(1, min(k, self.count()))

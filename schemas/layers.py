@@ -1,0 +1,87 @@
+"""Layers as they are asked for: numbers, and ranges whose ends the model or the store decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .errors import LayerError, UsageError
+
+#: Digits of a layer's number.
+_DIGITS = 9
+_RANGE = re.compile(rf"(\d{{0,{_DIGITS}}})\s*-\s*(\d{{0,{_DIGITS}}})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRange:
+    """All layers there are from one to another.
+
+    Attributes:
+        first: the lowest; 0 where none was named.
+        last: the highest; ``None`` for the last there is.
+
+    Raises:
+        UsageError: the range ends before it begins.
+    """
+
+    first: int
+    last: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse a range with nothing in it."""
+        if self.last is not None and self.last < self.first:
+            raise UsageError(f"The layer range {self} ends before it begins.", f"Write {self.last}-{self.first}.")
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return f"{self.first}-{'' if self.last is None else self.last}"
+
+
+#: What the options that choose layers give.
+LayerChoice = tuple[int | LayerRange, ...]
+
+
+def read_layer(text: str) -> int | LayerRange | None:
+    """``"8"``, ``"8-16"``, ``"8-"`` or ``"-4"``; ``None`` for anything else.
+
+    Raises:
+        UsageError: the range ends before it begins.
+    """
+    if text.isdecimal() and text.isascii() and len(text) <= _DIGITS:
+        return int(text)
+    found = _RANGE.fullmatch(text)
+    if found is None or not (found[1] or found[2]):
+        return None
+    return LayerRange(int(found[1] or 0), int(found[2]) if found[2] else None)
+
+
+def layers_among(asked: Iterable[int | LayerRange], there: Sequence[int], owner: str) -> tuple[int, ...]:
+    """The layers that are meant: numbers as they are, of a range those there are.
+
+    Args:
+        asked: what was typed; whether a single number exists is for the caller to say.
+        there: the layers that exist.
+        owner: what has them, as a sentence begins: "The store has layers".
+
+    Raises:
+        LayerError: no layer there is lies in a range.
+    """
+    chosen: set[int] = set()
+    for one in asked:
+        if isinstance(one, int):
+            chosen.add(one)
+            continue
+        inside = [layer for layer in there if layer >= one.first and (one.last is None or layer <= one.last)]
+        if not inside:
+            raise LayerError(f"There is no layer in the range {one}.", f"{owner} {_listed(there)}.")
+        chosen.update(inside)
+    return tuple(sorted(chosen))
+
+
+def _listed(layers: Sequence[int]) -> str:
+    """Layers one by one, or as their first and last where they are all there between."""
+    ordered = sorted(layers)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered)) or "none"
