@@ -11,8 +11,9 @@ import click
 from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
 from .options import load, model_options, open_target, shared_options
+from .progress import TerminalProgress
 from .streams import confirmed, require_stdout
-from .terminal import TerminalProgress, echo, reported
+from .terminal import echo, reported
 
 if TYPE_CHECKING:
     from ..store.base import Store

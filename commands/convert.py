@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from .options import silent_option
-from .terminal import TerminalProgress, echo, reported
+from .progress import TerminalProgress
+from .terminal import echo, reported
 
 
 @click.command(name="convert-connector")

@@ -31,7 +31,8 @@ from .options import (
     search_option,
     shared_options,
 )
-from .terminal import TerminalProgress, reported
+from .progress import TerminalProgress
+from .terminal import reported
 
 if TYPE_CHECKING:
     from ..evaluate.annotations import Annotations

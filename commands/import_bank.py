@@ -9,7 +9,8 @@ import click
 
 from ..schemas.errors import UsageError
 from .options import load, model_options, open_target, shared_options
-from .terminal import TerminalProgress, echo, parse_layers, reported
+from .progress import TerminalProgress
+from .terminal import echo, parse_layers, reported
 
 
 @click.command(name="import-bank")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from .options import load, model_options, open_target, shared_options
-from .terminal import TerminalProgress, echo, parse_contexts, parse_layers, reported
+from .progress import TerminalProgress
+from .terminal import echo, parse_contexts, parse_layers, reported
 
 
 @click.command()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import Command
+from .progress import TerminalProgress
 from .streams import confirmed
-from .terminal import TerminalProgress, echo, reported
+from .terminal import echo, reported
 
 if TYPE_CHECKING:
     from ..evaluate.annotations import Annotations

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ..schemas.files import require_writable
+from ..schemas.files import STDOUT, require_writable
+from ..schemas.names import escaped
 from .options import OutFile, load, model_options
 from .streams import require_stdout
 from .terminal import reported, say, table_width, write_result
@@ -53,4 +54,5 @@ def inspect(image: str, **options: Any) -> None:
         write_result(found.to_json() if options["form"] == "json" else inspection_text(found, table_width()), None)
         if options["picture"] is not None:
             write_result(draw_inspection(found, opened.image), options["picture"], [image] if image != "-" else [])
-            say(f"The patches are drawn in {options['picture']}.")
+            if str(options["picture"]) != STDOUT:
+                say(f"Wrote {escaped(str(options['picture']))}.")

@@ -22,14 +22,8 @@ from .options import (
     search_option,
     shared_options,
 )
-from .terminal import (
-    TerminalProgress,
-    reported,
-    require_file,
-    table_width,
-    terminal_ink,
-    write_result,
-)
+from .progress import TerminalProgress, say_written
+from .terminal import reported, require_file, table_width, terminal_ink, write_result
 
 
 @click.command()
@@ -124,5 +118,6 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         ink = terminal_ink(options["out"])
         shown, notes = render(readings, pictures, options["form"], table_width(), ink, command)
         write_result(shown, options["out"], [image for image in images if image != "-"])
+        say_written(options["out"], progress)
         for note in notes:
             progress.note(note)

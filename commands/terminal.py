@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -199,63 +199,6 @@ def _fail(message: str, code: int, debug: bool) -> None:
 def of_bearable_length(message: str) -> str:
     """A message without the middle of what is too long to be read, as a number of thousands of digits."""
     return re.sub(r"\S{400,}", lambda found: f"{found[0][:80]}...{found[0][-20:]}", message)
-
-
-class TerminalProgress:
-    """Progress on stderr: a bar with rate and time left; a line now and then where nobody watches."""
-
-    def __init__(self, silent: bool) -> None:
-        """Silent shows nothing but notes."""
-        self.silent = silent
-        self._bar: Any = None
-
-    def __enter__(self) -> TerminalProgress:
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """An error ends the phase: what is said next begins on a line of its own."""
-        self.finish()
-
-    def start(self, phase: str, total: int | None, unit: str) -> None:
-        """Begin a phase; ``total`` is None where it is not known."""
-        from tqdm import tqdm
-
-        self.finish()
-        watched = sys.stderr.isatty()
-        self._bar = tqdm(
-            desc=phase,
-            total=total,
-            unit=f" {unit}",
-            unit_scale=True,
-            file=sys.stderr,
-            disable=self.silent,
-            mininterval=0.2 if watched else 10.0,
-            dynamic_ncols=watched,
-            leave=True,
-        )
-
-    def advance(self, count: int) -> None:
-        """Some more is done."""
-        if self._bar is not None:
-            self._bar.update(count)
-
-    def note(self, text: str) -> None:
-        """A line for the user."""
-        if self._bar is not None and not self.silent:
-            self._bar.clear()
-        say(text)
-
-    def remark(self, text: str) -> None:
-        """A line that belongs to the progress: not shown where that is not."""
-        if not self.silent:
-            self.note(text)
-
-    def finish(self) -> None:
-        """End the phase."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def say(text: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from .options import open_address, shared_options
-from .terminal import TerminalProgress, echo, parse_layers, reported
+from .progress import TerminalProgress
+from .terminal import echo, parse_layers, reported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,9 +10,9 @@ from ..schemas.words import folded
 from .display import clean, columns, cut, fit, wrap
 from .ink import Ink, shaded
 
-# Narrower cells hold no word that could be read; wider grids continue below.
-_MIN_CELL = 8
-_MAX_CELL = 16
+# Narrower cells hold no word that could be read beside its number; wider grids continue below.
+_MIN_CELL = 11
+_MAX_CELL = 19
 _FREQUENT = 8
 NOTHING = "·"
 
@@ -25,10 +25,9 @@ def shown_word(found: Neighbor | VocabularyToken) -> str:
 def grid_lines(
     views: Sequence[View], tokens: Sequence[TokenReading], width: int, lens: str = "latent", ink: Ink = Ink.PLAIN
 ) -> list[str]:
-    """Each patch's best word where the patch is, shaded by its score; grids too wide for the page go on below."""
+    """Each patch's best word and score where the patch is, shaded by the score; wide grids go on below."""
     lines: list[str] = []
     scores = [_strength(token.found(lens)[0]) for token in tokens if token.found(lens)]
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
     for view in views:
         cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
         if len(views) > 1:
@@ -42,21 +41,47 @@ def grid_lines(
             block = range(first, min(first + per_block, view.cols))
             lines.append(" " * rows + "".join(fit(str(col), cell) for col in block))
             for row in range(view.rows):
-                words = [_cell(cells.get((row, col)), cell, lens, (low, high), ink) for col in block]
+                words = [_cell(cells.get((row, col)), cell, lens, scores, ink) for col in block]
                 lines.append(f"{row:>{rows - 1}} " + "".join(words))
-    return lines
+    return [*lines, *_legend(tokens, scores, lens, ink)]
 
 
-def _cell(token: TokenReading | None, width: int, lens: str, scores: tuple[float, float], ink: Ink) -> str:
-    """A patch's best word; blank where the patch sees only padding."""
+def _legend(tokens: Sequence[TokenReading], scores: Sequence[float], lens: str, ink: Ink) -> list[str]:
+    """What the numbers and shades are: five of them, each a quarter of the patches from the next."""
+    if not scores:
+        return []
+    ordered = sorted(scores)
+    steps = [ordered[round(part / 4 * (len(ordered) - 1))] for part in range(5)]
+    swatches = "".join(shaded(f" {_hundredths(step)} ", _share(step, scores), ink) for step in steps)
+    first = next(found[0] for token in tokens if (found := token.found(lens)))
+    return [f"  {'100 × cosine' if _is_cosine(first) else 'probability in %'}, lowest to highest: {swatches}"]
+
+
+def _cell(token: TokenReading | None, width: int, lens: str, scores: Sequence[float], ink: Ink) -> str:
+    """A patch's best word and its score in hundredths; blank where the patch sees only padding."""
     if token is None:
         return " " * width
     found = token.found(lens)
     if not found:
         return fit(NOTHING, width)
-    low, high = scores
-    share = (_strength(found[0]) - low) / (high - low) if high > low else 0.5
-    return shaded(fit(shown_word(found[0]), width - 1), share, ink) + " "
+    strength = _strength(found[0])
+    number = _hundredths(strength)
+    word = fit(shown_word(found[0]), width - len(number) - 2)
+    return shaded(f"{word} {number}", _share(strength, scores), ink) + " "
+
+
+def _share(strength: float, scores: Sequence[float]) -> float:
+    """Where a score lies between the lowest and the highest."""
+    low, high = min(scores), max(scores)
+    return (strength - low) / (high - low) if high > low else 0.5
+
+
+def _hundredths(strength: float) -> str:
+    return f"{round(100 * strength):>2}"
+
+
+def _is_cosine(found: Neighbor | VocabularyToken) -> bool:
+    return not isinstance(found, VocabularyToken) or found.probability is None
 
 
 def _strength(found: Neighbor | VocabularyToken) -> float:

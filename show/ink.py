@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from PIL import Image
@@ -46,13 +47,16 @@ def ramp(share: float) -> Colour:
     return red, green, blue
 
 
-def preview_lines(picture: Image.Image, width: int, ink: Ink) -> list[str]:
+def preview_lines(
+    picture: Image.Image, width: int, ink: Ink, marks: Sequence[tuple[float, float, float, float]] = ()
+) -> list[str]:
     """An image in blocks of half a character, within :data:`PREVIEW`; nothing without colours.
 
     Args:
         picture: RGB.
         width: columns there are.
         ink: what the terminal can show.
+        marks: boxes to frame: left, top, right and bottom as shares of the image's sides.
     """
     if ink < Ink.INDEXED:
         return []
@@ -60,6 +64,8 @@ def preview_lines(picture: Image.Image, width: int, ink: Ink) -> list[str]:
     scale = min(most_columns / picture.width, 2 * most_lines / picture.height)
     wide, high = (max(1, round(side * scale)) for side in picture.size)
     small = picture.resize((wide, high + high % 2), Image.Resampling.BOX)
+    for left, top, right, bottom in marks:
+        _frame(small, (round(left * wide), round(top * high), round(right * wide) - 1, round(bottom * high) - 1))
     lines = []
     for y in range(0, small.height, 2):
         line, before = "", ""
@@ -70,6 +76,16 @@ def preview_lines(picture: Image.Image, width: int, ink: Ink) -> list[str]:
             before = code
         lines.append(line + RESET)
     return lines
+
+
+def _frame(image: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """A frame on the box's own pixels, black and white by turns: one of them shows on any image."""
+    left, top = max(0, box[0]), max(0, box[1])
+    right, bottom = min(image.width - 1, max(left, box[2])), min(image.height - 1, max(top, box[3]))
+    for x in range(left, right + 1):
+        for y in range(top, bottom + 1):
+            if x in (left, right) or y in (top, bottom):
+                image.putpixel((x, y), (255, 255, 255) if (x + y) % 2 else (0, 0, 0))
 
 
 def _pixel(image: Image.Image, x: int, y: int) -> Colour:

@@ -81,10 +81,19 @@ def to_table(
         lines += [*([""] if lines else []), *_header(reading, width, ink)]
         picture = pictures[number] if pictures else None
         if picture is not None:
-            lines += [f"  {line}" for line in preview_lines(picture, width - 2, ink)]
+            lines += [f"  {line}" for line in preview_lines(picture, width - 2, ink, _asked_boxes(reading))]
         for layer in reading.layers:
             lines += ["", *_layer(reading, layer, width, ink)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _asked_boxes(reading: Reading) -> list[tuple[float, float, float, float]]:
+    """Where the patches are that were asked for, as shares of the image's sides."""
+    if not reading.search.patches or not reading.width or not reading.height or not reading.layers:
+        return []
+    boxes = [token.box for token in reading.layers[0].tokens if token.box is not None]
+    wide, high = reading.width, reading.height
+    return [(box.x0 / wide, box.y0 / high, box.x1 / wide, box.y1 / high) for box in boxes]
 
 
 def _header(reading: Reading, width: int, ink: Ink) -> list[str]:

@@ -182,6 +182,10 @@ def test_several_images_in_one_file(store, image, tmp_path):
     out = tmp_path / "readings.json"
     done = query(store, image, image, "--layer", "1", "--format", "json", "--out", out)
     assert done.exit_code == 0 and done.stdout == ""
+    said = done.stderr.splitlines()
+    assert said.count("reading 2 images ...") == 1 and not [line for line in said if "searching" in line]
+    assert len([line for line in said if line.startswith("Memory")]) == 1 and "\r" not in done.stderr
+    assert said[-1] == f"Wrote {out}."
     readings = json.loads(out.read_text(encoding="utf-8"))["readings"]
     assert len(readings) == 2 and readings[0]["layers"] == readings[1]["layers"]
 
@@ -190,7 +194,7 @@ def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tm
     out = tmp_path / "report.html"
     monkeypatch.setenv("LENSBANK_STORE", str(store))
     done = lens("query", image, "--layer", "1", "--approximate", "--silent", "--format", "html", "--out", out)
-    assert done.exit_code == 0 and done.stdout == ""
+    assert done.exit_code == 0 and done.stdout == "" and "Wrote" not in done.stderr
     data = data_of(out.read_text(encoding="utf-8"))
     (reading,) = data["readings"]
     assert reading["source"] == "wide.png" and reading["picture"].startswith("data:image/png;base64,")

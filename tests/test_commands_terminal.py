@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from lensbank.commands.terminal import (
-    TerminalProgress,
     harmless,
     parse_contexts,
     parse_layers,
@@ -136,27 +135,6 @@ def test_a_result_file_is_whole_or_not_there(tmp_path):
     with pytest.raises(UsageError, match="is an input"):
         write_result("{}", out, [out])
     assert list(tmp_path.iterdir()) == [out]
-
-
-def test_progress_goes_to_stderr_only(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stderr", shown := io.StringIO())
-    progress = TerminalProgress(silent=False)
-    progress.start("encode", 10, "tokens")
-    progress.advance(10)
-    progress.note("a note")
-    progress.finish()
-    assert "encode" in shown.getvalue() and "a note" in shown.getvalue()
-    assert capsys.readouterr().out == ""
-
-
-def test_silent_progress_still_passes_notes_on(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", shown := io.StringIO())
-    progress = TerminalProgress(silent=True)
-    progress.start("encode", 10, "tokens")
-    progress.advance(10)
-    progress.note("3 sentences were cut")
-    progress.finish()
-    assert shown.getvalue() == "3 sentences were cut\n"
 
 
 def test_what_is_printed_cannot_steer_a_terminal_and_keeps_its_columns():

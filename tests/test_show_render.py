@@ -147,11 +147,45 @@ def test_grid_of_an_image():
     assert lines[5] == "Layer 8"
     assert lines[6].split() == [str(col) for col in range(7)]
     rows = [line.split() for line in lines[7:14]]
-    assert rows[0] == ["0", "dog", "cat", "猫", "dog", "cat", "猫", "dog"]
-    assert rows[1][:3] == ["1", "cat", "猫"]  # row by row: the eighth patch begins the second row
-    assert lines[14] == "  most frequent of 49: cat 33, dog 33, 猫 32"
-    assert lines[15] == "  from bank layers 2 (50%), 8 (50%)"
-    assert len(lines) == 16
+    assert rows[0][0::2] == ["0", *["90"] * 7]
+    assert rows[0][1::2] == ["dog", "cat", "猫", "dog", "cat", "猫", "dog"]
+    assert rows[1][:4] == ["1", "cat", "90", "猫"]  # row by row: the eighth patch begins the second row
+    assert lines[14] == "  100 × cosine, lowest to highest:  90  90  90  90  90"
+    assert lines[15] == "  most frequent of 49: cat 33, dog 33, 猫 32"
+    assert lines[16] == "  from bank layers 2 (50%), 8 (50%)"
+    assert len(lines) == 17
+
+
+def scored(scores):
+    """A grid of one row whose patches have these scores."""
+    reading = image_reading(1, len(scores), layers=(8,), words=["dog"])
+    tokens = tuple(
+        replace(token, neighbors=(neighbor("dog", score=score),))
+        for token, score in zip(reading.layers[0].tokens, scores, strict=True)
+    )
+    return replace(reading, layers=(LayerReading(8, tokens),))
+
+
+def test_numbers_of_a_grid_and_their_legend():
+    """Each quarter of the patches lies between two of the legend's five numbers; cosines may be negative."""
+    lines = to_table([scored([0.5, -0.034, 0.7, 0.6, 0.8, 0.9, 1.0, 0.3, 0.2])], 140).split("\n")
+    assert lines[7].split()[2::2] == ["50", "-3", "70", "60", "80", "90", "100", "30", "20"]
+    assert lines[8].split() == ["100", "×", "cosine,", "lowest", "to", "highest:", "-3", "30", "60", "80", "100"]
+
+
+def test_the_legend_has_the_shades_of_its_numbers():
+    shown = to_table([scored([0.1 * n for n in range(9)])], 140, Ink.TRUE).split("\n")
+    cells, legend = (re.findall("48;2;([0-9;]+)m *[a-z]* *([0-9-]+)", line) for line in shown[7:9])
+    assert [number for _, number in legend] == ["0", "20", "40", "60", "80"]
+    assert legend == cells[::2]
+
+
+def test_probabilities_are_said_to_be_some():
+    lines = to_table([with_lenses(image_reading(2, 5, layers=(8,)), "logit", "embedding")]).split("\n")
+    logit, embedding = lines.index("  LogitLens"), lines.index("  EmbeddingLens")
+    assert lines[logit + 2].split()[:3] == ["0", "rose", "3"]
+    assert lines[logit + 4] == "  probability in %, lowest to highest:   3   3   3   3   3"
+    assert lines[embedding + 4] == "  100 × cosine, lowest to highest:  25  25  25  25  25"
 
 
 def test_columns_of_a_grid_are_aligned():
@@ -165,11 +199,12 @@ def test_columns_of_a_grid_are_aligned():
             assert line[before - 1] == " " and line[before] != " "
             expected = WORDS[(row * 7 + col) % len(WORDS)]
             assert line[before] in (expected[0], "é")
+            assert line[before:].split()[1].isdecimal() or " " in expected
 
 
 def test_wide_grid_goes_on_below():
     shown = to_table([image_reading(3, 40, layers=(8,))], 100)
-    heads = [line.split() for line in shown.split("\n") if line.strip()[:2].isdigit() or line.strip().startswith("0 ")]
+    heads = [line.split() for line in shown.split("\n")]
     named = [int(number) for head in heads if all(part.isdigit() for part in head) for number in head]
     assert named == list(range(40))
 
@@ -184,7 +219,7 @@ def test_patches_without_a_token_are_blank_and_without_neighbours_a_dot():
     lines = to_table([replace(reading, views=views, layers=(LayerReading(8, (*tokens, *extra)),))]).split("\n")
     rows = {line.split()[0]: line.split()[1:] for line in lines[6:] if line.split() and line.split()[0] in "0123"}
     assert rows["0"] == []
-    assert rows["1"] == ["·", "dog", "dog", "dog"]
+    assert rows["1"] == ["·", *["dog", "90"] * 3]
 
 
 @pytest.mark.parametrize("reading", [image_reading(patches=((3, 4), (6, 6))), image_reading(1, 8)])
@@ -234,7 +269,7 @@ def test_each_lens_has_its_grid():
     lines = to_table([with_lenses(image_reading(2, 5, layers=(8,), words=["dog"]), "latent", "logit")]).split("\n")
     assert "lenses latent, logit" in lines[2]
     latent, logit = lines.index("  LatentLens"), lines.index("  LogitLens")
-    assert lines[latent + 2].split() == ["0", *["dog"] * 5] and lines[logit + 2].split() == ["0", *["rose"] * 5]
+    assert lines[latent + 2].split()[1::2] == ["dog"] * 5 and lines[logit + 2].split()[1::2] == ["rose"] * 5
     assert "from bank layers" in lines[logit - 1] and "  most frequent of 10: rose 10, Ġ 10" in lines
     (lonely,) = [to_table([with_lenses(image_reading(2, 5, layers=(8,)), "logit")])]
     assert "LogitLens" not in lonely and "lenses logit" in lonely and "bank layers" not in lonely
