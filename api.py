@@ -12,6 +12,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
+from .banks.local_copies import with_local_copies
 from .drawing import figure, page
 from .evaluate.annotations import read_annotations
 from .evaluate.plots import leap_figure, shares_figure
@@ -33,11 +34,13 @@ from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
 from .show.bars import Bars
 from .show.render import to_json, to_table
+from .store import opening
 from .store.base import Store
-from .store.opening import open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .store.server.options import ServerOptions
 __all__ = [
     "LoadedModel",
     "QuerySession",
@@ -60,6 +63,34 @@ __all__ = [
 
 #: The share of patches by layer, one line a lens, of an evaluation's summary.
 plot_shares = shares_figure
+
+
+def open_store(
+    target: str | Path,
+    *,
+    create: bool = False,
+    server: ServerOptions | None = None,
+    notify: Callable[[str], None] | None = None,
+    local_copy: bool | str | Path = False,
+    progress: bool = True,
+) -> Store:
+    """Open a store of banks; a context manager.
+
+    Args:
+        target: ``http://`` or ``https://`` URL of a Qdrant server (its key: ``QDRANT_API_KEY``), or a folder.
+        create: make the folder where it does not exist.
+        server: how to use a server.
+        notify: told when a server keeps one waiting.
+        local_copy: search a server's banks in copies on this machine, as ``--local-copy`` does: ``True``, or a folder.
+        progress: show bars of copying.
+
+    Raises:
+        LensbankError: as :func:`store.opening.open_store`; or copies of a folder's banks are asked for.
+    """
+    store = opening.open_store(target, create=create, server=server, notify=notify)
+    return with_local_copies(
+        store, Bars(progress), bool(local_copy), None if local_copy is True else local_copy or None
+    )
 
 
 def ingest(

@@ -178,7 +178,9 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
         how = "scores differ slightly" if len(quantised) == 1 else "other weights computed them, scores differ"
         notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
     if not exact and not any(bank.is_indexed() for bank in banks):
-        notes.append("The banks are too small to have an index: the approximate search compared every row.")
+        copied = all(bank.local_copy for bank in banks)
+        why = "Local copies have no index" if copied else "The banks are too small to have an index"
+        notes.append(f"{why}: the approximate search compared every row.")
     return notes + word_notes(corpus for bank in banks for corpus in bank.record.corpora) + _import_notes(banks)
 
 

@@ -26,8 +26,9 @@ from .options import (
     centre_images,
     centre_options,
     load,
+    local_copy_option,
     model_options,
-    open_target,
+    open_searched,
     search_option,
     shared_options,
 )
@@ -75,6 +76,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
 @search_option
+@local_copy_option
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,
@@ -113,7 +115,7 @@ def evaluate(**options: Any) -> None:
         known = _annotations(options)
         means = centre_images(options)
         needs_store = "latent" in settings.lenses or options["model"] is None
-        with open_target(options, progress.note) if needs_store else nullcontext() as store:
+        with open_searched(options, progress) if needs_store else nullcontext() as store:
             from ..evaluate.reading import ReadingOptions
             from ..evaluate.run import evaluate_ground_truth
             from ..query.pipeline import QuerySession, model_source

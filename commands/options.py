@@ -16,6 +16,7 @@ from ..schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
+    from ..schemas.progress import Progress
     from ..store.base import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -141,6 +142,18 @@ def search_option(command: Command) -> Command:
     return option(command)
 
 
+def local_copy_option(command: Command) -> Command:
+    """Whether a server's banks are copied and searched here; :func:`open_searched` reads it."""
+    option = click.option(
+        "--local-copy/--no-local-copy",
+        default=None,
+        help="Copy the server's banks that are asked once into $LENSBANK_CACHE (else ~/.cache/lensbank), and search "
+        "them here; each time their records and rows are compared with the server's.  [default: where LENSBANK_CACHE "
+        "is set]",
+    )
+    return option(command)
+
+
 def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
     """The files of --centre-images, if any.
 
@@ -181,6 +194,18 @@ def shared_options(command: Command) -> Command:
 def open_target(options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:
     """Open the store of :func:`shared_options`."""
     return open_address(options["store_target"], options, notify, create)
+
+
+def open_searched(options: dict[str, Any], progress: Progress) -> Store:
+    """Open the store of :func:`shared_options` to search it, as :func:`local_copy_option` says."""
+    from ..banks.local_copies import with_local_copies
+
+    store = open_target(options, progress.note)
+    try:
+        return with_local_copies(store, progress, options["local_copy"])
+    except BaseException:
+        store.close()
+        raise
 
 
 def open_address(address: str, options: dict[str, Any], notify: Callable[[str], None], create: bool = False) -> Store:

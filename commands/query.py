@@ -17,8 +17,9 @@ from .options import (
     centre_options,
     command_line,
     load,
+    local_copy_option,
     model_options,
-    open_target,
+    open_searched,
     search_option,
     shared_options,
 )
@@ -58,6 +59,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
 )
 @search_option
+@local_copy_option
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,
@@ -104,7 +106,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         if texts:
             settings.require_text()
         needs_store = "latent" in settings.lenses or options["model"] is None
-        with open_target(options, progress.note) if needs_store else nullcontext() as store:
+        with open_searched(options, progress) if needs_store else nullcontext() as store:
             from ..query.answers import ask
             from ..query.pipeline import QuerySession, model_source
             from ..show.outputs import render

@@ -54,7 +54,8 @@ def plan_searches(
     for number, bank in enumerate(banks):
         every = exact or bank.compares_all(where)
         way = "product" if every and number < len(multiplied) and multiplied[number] else "engine"
-        searches.append(BankSearch(bank.name, bank.record.identity.layer, bank.count(where), every, way=way))
+        layer, rows = bank.record.identity.layer, bank.count(where)
+        searches.append(BankSearch(bank.name, layer, rows, every, way=way, local_copy=bank.local_copy))
     return tuple(searches)
 
 

@@ -16,6 +16,7 @@ from ..banks.of_model import (
     unfinished_layers,
 )
 from ..schemas.errors import DamagedBankError, UsageError
+from ..schemas.searches import ways_of
 from ..store.vectors import NoVectors
 from .bank_product import BankProduct, product_of
 from .filtering import filter_notes, plan_searches
@@ -87,7 +88,7 @@ class OpenBanks:
     @property
     def ways(self) -> tuple[str, ...]:
         """What compares every row, over all banks; as :attr:`schemas.results.SearchSettings.ways`."""
-        return tuple(sorted({search.way for search in self.searches if search.exact and search.way}))
+        return ways_of(self.searches)
 
     def close(self) -> None:
         """Let go of them; harmless when repeated."""

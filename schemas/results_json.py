@@ -7,7 +7,7 @@ from typing import Any
 
 from .reading import checked
 from .results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
-from .searches import BankSearch, Centring, SearchSettings
+from .searches import BankSearch, Centring, LocalCopy, SearchSettings
 
 
 def reading_from_dict(data: Mapping[str, Any]) -> Reading:
@@ -34,7 +34,7 @@ def _reading(data: Mapping[str, Any]) -> Reading:
     search["where"], search["bank_layers"] = tuple(search["where"]), tuple(search["bank_layers"])
     search["patches"] = tuple((row, col) for row, col in search.get("patches", ()))
     search["lenses"] = tuple(search.get("lenses", ("latent",)))
-    search["banks"] = tuple(BankSearch(**bank) for bank in search.get("banks", ()))
+    search["banks"] = tuple(map(_bank_search, search.get("banks", ())))
     search["centring"] = Centring(**search["centring"]) if search.get("centring") else None
     fields["search"] = SearchSettings(**search)
     fields["notes"] = tuple(fields.get("notes", ()))
@@ -44,6 +44,11 @@ def _reading(data: Mapping[str, Any]) -> Reading:
         LayerReading(layer["layer"], tuple(_token(t) for t in layer["tokens"])) for layer in fields["layers"]
     )
     return Reading(**fields)
+
+
+def _bank_search(data: Mapping[str, Any]) -> BankSearch:
+    copy = data.get("local_copy")
+    return BankSearch(**{**data, "local_copy": None if copy is None else LocalCopy(**copy)})
 
 
 def _token(data: Mapping[str, Any]) -> TokenReading:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCopy:
+    """A server's bank, copied to be searched on this machine.
+
+    Attributes:
+        of: the server's URL.
+        made: when the rows were copied, or last brought up to date: UTC, ISO 8601.
+    """
+
+    of: str
+    made: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +32,7 @@ class BankSearch:
             approximate search found; ``None`` where that was not measured, or none is in it.
         way: what compared: ``product`` (a matrix product over the bank's vectors), or ``engine`` (the database);
             ``None`` in readings from before there were two.
+        local_copy: the copy that was searched instead of the server's bank; ``None`` where there was none.
     """
 
     name: str
@@ -26,6 +41,7 @@ class BankSearch:
     exact: bool
     recall: float | None = None
     way: str | None = None
+    local_copy: LocalCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +102,23 @@ class SearchSettings:
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """What compared every row, over all banks: ``product``, ``engine``, both, or neither is on record."""
-        return tuple(sorted({bank.way for bank in self.banks if bank.exact and bank.way}))
+        """What compared every row, over all banks; see :func:`ways_of`."""
+        return ways_of(self.banks)
+
+
+def ways_of(banks: Iterable[BankSearch]) -> tuple[str, ...]:
+    """What compared every row: ``product``, ``engine``, both, or neither is on record.
+
+    Of local copies it says so, with the oldest of each server: ``product over a local copy of http://host:6333 made
+    at 2026-11-29 05:10:00 UTC``.
+    """
+    oldest: dict[tuple[str, str], str] = {}
+    for bank in banks:
+        if bank.exact and bank.way:
+            of, made = ("", "") if bank.local_copy is None else (bank.local_copy.of, bank.local_copy.made)
+            oldest[bank.way, of] = min(oldest.get((bank.way, of), made), made)
+    return tuple(way if not of else f"{way} {_over(of, oldest[way, of])}" for way, of in sorted(oldest))
+
+
+def _over(of: str, made: str) -> str:
+    return f"over a local copy of {of} made at {made.replace('T', ' ').replace('+00:00', ' UTC')}"

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..schemas.plans import PlanRecord
+    from ..schemas.searches import LocalCopy
 
     Floats = NDArray[np.floating[Any]]
-
 
 __all__ = ["Bank", "BankInfo", "BankInfos", "Hit", "Store"]
 
@@ -44,6 +44,8 @@ class Bank(Closing):
     record: BankRecord
     #: Of its store, for messages.
     address: str
+    #: What it is, where it is a copy of a server's bank.
+    local_copy: LocalCopy | None = None
 
     @abc.abstractmethod
     def count(self, where: Sequence[Condition] = ()) -> int:

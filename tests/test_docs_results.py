@@ -18,6 +18,7 @@ CLASSES = (
     "Reading",
     "SearchSettings",
     "BankSearch",
+    "LocalCopy",
     "View",
     "LayerReading",
     "TokenReading",

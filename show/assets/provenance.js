@@ -11,7 +11,9 @@ function searchText({ exact, recall, recall_states: states, top_k: k }) {
 function scopeText(search) {
   if (!search) return null;
   const way = { product: " by a matrix product", engine: " by the database" }[search.exact ? search.way : null] ?? "";
-  const rows = `${search.exact ? "all" : "approximately"} ${counted(search.rows, "row")} compared${way}`;
+  const copy = search.local_copy;
+  const where = copy ? ` over a local copy of ${copy.of} made at ${copy.made.replace("T", " ").replace("+00:00", " UTC")}` : "";
+  const rows = `${search.exact ? "all" : "approximately"} ${counted(search.rows, "row")} compared${way}${where}`;
   return search.recall === null ? rows : `${rows}, recall ${search.recall.toFixed(3)}`;
 }
 

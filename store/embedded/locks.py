@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +24,8 @@ except ImportError:  # pragma: no cover - Windows
 
 LOCK_FILE = ".lock"
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_TURN_SECONDS = 0.1
 
 
 class BankLock:
@@ -77,10 +82,8 @@ class BankLock:
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                raise StoreError(
-                    f"The file system of {folder} has no locks ({error.strerror}).", "Put the store on a local disk."
-                ) from error
+            if error.errno not in _TAKEN:
+                raise _no_locks(folder, error) from error
             raise _refusal(file, folder, exclusive) from None
 
     def release(self) -> None:
@@ -92,6 +95,10 @@ class BankLock:
     def __del__(self) -> None:
         """A bank that nobody closed must not stay locked."""
         self.release()
+
+
+def _no_locks(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"The file system of {folder} has no locks ({error.strerror}).", "Put the store on a local disk.")
 
 
 def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
@@ -129,3 +136,40 @@ def _same_file(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def in_turn(path: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """A block that one process at a time is in, whoever comes meanwhile waits for.
+
+    Args:
+        path: of a file that stands for the block; it is made, and left.
+        waits: called once where another process is in it.
+
+    Raises:
+        StoreError: the file system has no locks.
+        OSError: the file cannot be made.
+    """
+    if fcntl is None:  # pragma: no cover - Windows
+        raise StoreError("The embedded engine needs a system with flock.", "Use a Qdrant server's URL as --store.")
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        waited = False
+        while not _taken(file, path):
+            if not waited:
+                waits()
+            waited = True
+            time.sleep(_TURN_SECONDS)
+        yield
+    finally:
+        os.close(file)
+
+
+def _taken(file: int, path: Path) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise _no_locks(path.parent, error) from error
+    return True

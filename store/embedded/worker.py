@@ -268,7 +268,8 @@ class Worker:
             )
             bank.waiting = bank.sidecar.rows
         self._optimize(bank, beside)
-        indexed = bank.need().info().indexed_vectors_count > 0
+        # The engine counts rows of finished segments, also where no copies of fewer bits were asked for.
+        indexed = bank.need().info().indexed_vectors_count > 0 and (graph or self._task.settings.quantized_bits > 0)
         bank.keep(replace(bank.sidecar, index=("graph" if graph else "quantized") if indexed else "none"))
 
     def _require_free(self, needed: int) -> None:

@@ -1,0 +1,266 @@
+"""A server's banks, copied into a folder of this machine as they are asked for, and read there.
+
+A client cannot make a server's exact search faster, but it can multiply over vectors of its own. Each server has a
+store of its own in the cache (:func:`banks.copy_facts.store_folder`), an ordinary one of the embedded engine. Whenever
+a bank is opened, its record and number of rows on the server are compared with those that were copied; what has grown
+is brought up to date, what was replaced is copied anew, and what cannot be copied is asked of the server.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..schemas.collection import BankIdentity, BankRecord
+from ..schemas.errors import (
+    BankIncompleteError,
+    BankMismatchError,
+    BankNotFoundError,
+    DamagedBankError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    UsageError,
+)
+from ..schemas.plans import PlanRecord
+from ..schemas.progress import Progress
+from ..schemas.units import show_bytes
+from ..store.balance import Balance
+from ..store.base import Bank, BankInfo, BankInfos, Store
+from ..store.damage import DamagedBank
+from ..store.embedded.disk import store_error
+from ..store.embedded.engine import EngineSettings
+from ..store.embedded.locks import in_turn
+from ..store.embedded.store import EmbeddedStore
+from ..store.writing import BankWriter
+from .copy_facts import CopyFacts, cache_folder, facts_of, has_cache, read_facts, store_folder, write_facts
+from .interrupts import Interruption
+from .transfer import Transfer
+
+# Every row is compared by a product: no copies of fewer bits, no graph.
+_SETTINGS = EngineSettings(quantized_bits=0, graph_from_rows=1 << 62)
+# Bytes of a row beside its vector, and how much of a bank lies there twice while its segments are merged.
+_PAYLOAD_BYTES, _MERGING = 700, 2
+# A bank may change while it is copied; it is then copied again, so often.
+_ATTEMPTS = 2
+
+
+def with_local_copies(
+    store: Store, progress: Progress, asked: bool | None = None, folder: str | Path | None = None
+) -> Store:
+    """A store whose banks are read from local copies, or as it is.
+
+    Args:
+        store: that was opened.
+        progress: told of copying.
+        asked: whether to copy; ``None`` for a server's banks where ``$LENSBANK_CACHE`` names a folder.
+        folder: for the copies; by default see :func:`banks.copy_facts.cache_folder`.
+
+    Raises:
+        UsageError: copies of a folder's banks are asked for.
+    """
+    here = isinstance(store, EmbeddedStore)
+    if here and asked:
+        raise UsageError(
+            f"{store.address} is a folder: its banks need no local copy.", "Leave it out, or name a server as --store."
+        )
+    if here or not (has_cache() if asked is None else asked):
+        return store
+    return LocalCopies(store, cache_folder(folder), progress)
+
+
+class LocalCopies(Store):
+    """A server whose banks are opened as local copies; all else is the server's own."""
+
+    def __init__(self, server: Store, cache: Path, progress: Progress) -> None:
+        """Nothing is copied yet.
+
+        Args:
+            server: where the banks are; closed with this.
+            cache: folder for the copies of any number of servers; made when it is needed.
+            progress: told of copying, and why something is not copied.
+        """
+        self.address = server.address
+        self._server = server
+        self._folder = store_folder(cache, server.address)
+        self._progress = progress
+        self._said: set[str] = set()
+
+    def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:
+        """See :meth:`Store.open`: the local copy, made or brought up to date; or the server's bank, which is said."""
+        remote = self._server.open(bank, allow_incomplete=allow_incomplete)
+        if remote.record.state != "complete":
+            return remote
+        try:
+            return self._copied(remote, facts_of(remote, self.address))
+        except StoreFullError as error:
+            self._say(f"There is no room for a local copy of bank {remote.name}: {error.message}")
+        except BankIncompleteError:  # somebody has begun to write it
+            raise
+        except StoreLockedError:
+            self._say(f"The local copy of bank {remote.name} is out of date, and others are still reading it.")
+        except StoreError as error:
+            self._say(f"There is no local copy of bank {remote.name}: {error.message}")
+        except OSError as error:
+            self._say(f"There is no local copy of bank {remote.name}: {store_error(error, self._folder).message}")
+        return remote
+
+    def _say(self, why: str) -> None:
+        if why not in self._said:
+            self._said.add(why)
+            self._progress.finish()
+            self._progress.note(f"{why} The server is asked instead.")
+
+    def _copied(self, remote: Bank, wanted: CopyFacts) -> Bank:
+        """The local copy of a bank, open.
+
+        Raises:
+            StoreError, OSError: there is none, and none can be made.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        local = EmbeddedStore(self._folder, _SETTINGS)
+        with suppress(DamagedBankError, StoreLockedError, BankMismatchError):  # looked at again in turn
+            if found := self._current(local, remote, wanted):
+                return found
+        with in_turn(self._folder / f".{remote.name}.copying", lambda: self._waits(remote.name)):
+            try:
+                if found := self._current(local, remote, wanted):  # whoever was waited for has copied it
+                    return found
+            except DamagedBankError as error:
+                self._progress.note(f"{error.message} It is a local copy, and is made again.")
+                local.drop(remote.name)
+            for _ in range(_ATTEMPTS):
+                if found := self._copy(local, remote, wanted):
+                    return found
+                remote = self._server.open(remote.name)
+                wanted = facts_of(remote, self.address)
+        raise StoreError("It changes while it is copied.", "Try again when nobody writes to it.")
+
+    def _waits(self, name: str) -> None:
+        self._progress.remark(f"Another process is copying bank {name}: waiting for it.")
+
+    def _current(self, local: EmbeddedStore, remote: Bank, wanted: CopyFacts) -> Bank | None:
+        """The copy, open, if it is still what the server has.
+
+        Raises:
+            DamagedBankError: its files are damaged, or its record.
+            StoreLockedError: it is being written.
+        """
+        try:
+            bank = local.open(remote.name)
+        except (BankNotFoundError, BankIncompleteError):
+            return None
+        made = read_facts(self._folder / remote.name)
+        if made is None or not made.still(wanted) or bank.count() != made.rows:
+            bank.close()
+            return None
+        bank.local_copy = made.local_copy
+        return bank
+
+    def _copy(self, local: EmbeddedStore, remote: Bank, wanted: CopyFacts) -> Bank | None:
+        """Copy a bank, or what is new of it; ``None`` where it was another one at the end."""
+        name, began = remote.name, time.monotonic()
+        rows = remote.count()
+        self._clear(local, remote)
+        try:
+            self._require_room(local, remote.record, rows)
+            with Interruption() as interruption:
+                (moved,) = Transfer(self._server, local, self._progress, interruption).run(
+                    [BankInfo(name, remote.record, rows, None)]
+                )
+        except StoreFullError:
+            self._drop_unfinished(local, name)  # a part of a copy would keep the disk full
+            raise
+        except BankIncompleteError:  # here: a part of a copy of what the server had before
+            self._drop_unfinished(local, name)
+            return None
+        now = facts_of(self._server.open(name), self.address)
+        copied = local.open(name)
+        if moved.extra or not now.still(wanted) or now.rows not in (None, copied.count()):
+            copied.close()
+            if moved.extra:
+                local.drop(name)
+            return None
+        made = now.with_rows(copied.count())
+        write_facts(self._folder / name, made)
+        copied.local_copy = made.local_copy
+        new = f"{moved.copied:,} rows" if moved.copied == moved.rows else f"{moved.copied:,} of {moved.rows:,} rows"
+        self._progress.note(
+            f"Copied bank {name} from {self.address}: {new}, {show_bytes(copied.disk_bytes())} now in {self._folder} "
+            f"({time.monotonic() - began:.0f} s)."
+        )
+        return copied
+
+    def _clear(self, local: EmbeddedStore, remote: Bank) -> None:
+        """Drop a copy that cannot be brought up to date: another bank's, or a damaged one."""
+        found = {info.name: info.record for info in local.list()}.get(remote.name)
+        damaged = any(bank.name == remote.name for bank in local.damaged())
+        if damaged or (found is not None and not _goes_on(found, remote.record)):
+            local.drop(remote.name)
+
+    def _drop_unfinished(self, local: EmbeddedStore, name: str) -> None:
+        if any(info.name == name and info.record.state != "complete" for info in local.list()):
+            local.drop(name)
+
+    def _require_room(self, local: EmbeddedStore, record: BankRecord, rows: int) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Raises:
+            StoreFullError: there is less free space than the copy takes while it is made.
+        """
+        there = sum(i.rows for i in local.list() if i.name == record.identity.name())
+        number = 2 if record.identity.vector_dtype == "float16" else 4
+        needed = max(0, rows - there) * (record.identity.dim * number + _PAYLOAD_BYTES) * _MERGING
+        free = shutil.disk_usage(self._folder).free
+        if free < needed + _SETTINGS.reserve_bytes:
+            raise StoreFullError(
+                f"{self._folder} has {show_bytes(free)} of free space; about {show_bytes(needed)} are needed.",
+                "Free some space, or set LENSBANK_CACHE to another folder.",
+            )
+
+    def list(self) -> BankInfos:
+        """See :meth:`Store.list`."""
+        return self._server.list()
+
+    def damaged(self) -> tuple[DamagedBank, ...]:
+        """See :meth:`Store.damaged`."""
+        return self._server.damaged()
+
+    def take_stock(self, info: BankInfo) -> Balance:
+        """See :meth:`Store.take_stock`."""
+        return self._server.take_stock(info)
+
+    @contextmanager
+    def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:
+        """See :meth:`Store.heeding`."""
+        with self._server.heeding(leaving):
+            yield
+
+    def writer(
+        self,
+        identities: Sequence[BankIdentity],
+        source: str,
+        *,
+        expected_rows: int | None = None,
+        plan: PlanRecord | None = None,
+    ) -> BankWriter:
+        """See :meth:`Store.writer`."""
+        return self._server.writer(identities, source, expected_rows=expected_rows, plan=plan)
+
+    def drop(self, name: str) -> None:
+        """See :meth:`Store.drop`."""
+        self._server.drop(name)
+
+    def close(self) -> None:
+        """See :meth:`Store.close`."""
+        self._server.close()
+
+
+def _goes_on(copy: BankRecord, record: BankRecord) -> bool:
+    """Whether a copy is of the same bank, to which only corpora were added."""
+    held = {(corpus.name, corpus.fingerprint) for corpus in copy.corpora}
+    now = {(corpus.name, corpus.fingerprint) for corpus in record.corpora}
+    return copy.identity == record.identity and copy.created == record.created and held <= now
