@@ -1,4 +1,4 @@
-"""Searching the ablations' banks by matrix products: which words each setting finds for each state."""
+"""Searching the ablations' banks as a query does: which words each setting finds for each state."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
 from lensbank.models.loading import LoadedModel
-from lensbank.store.base import Bank
+from lensbank.query.bank_product import product_of
+from lensbank.query.search import Distinct, search_banks
+from lensbank.schemas.filters import parse
+from lensbank.schemas.words import folded
 from lensbank.store.opening import open_store
+from lensbank.store.vectors import NoVectors
 
 BANK_LAYERS = (1, 2, 4, 8, 12, 16, 20, 24)
 #: Layers that the demo's bank does not have: the input embedding, and the paper's last two.
 EXTRA = (0, 28, 29)
 TOP_K = 5
 KINDS = ("any", "is_word", "distinct", "both")
-_QUERIES_AT_ONCE = 512
 
 Floats = NDArray[np.float32]
 #: Score, word and bank layer.
@@ -101,9 +104,9 @@ def merged(rows: Sequence[list[Hit]], kind: str) -> list[tuple[str, int]]:
     kept: list[tuple[str, int]] = []
     seen: set[str] = set()
     for _, word, layer in sorted((hit for row in rows for hit in row), key=lambda hit: (-hit[0], hit[2])):
-        if kind in ("distinct", "both") and word.casefold() in seen:
+        if kind in ("distinct", "both") and folded(word) in seen:
             continue
-        seen.add(word.casefold())
+        seen.add(folded(word))
         kept.append((word, layer))
         if len(kept) == TOP_K:
             break
@@ -127,77 +130,31 @@ def nearest(
         with np.load(results / name, allow_pickle=False) as data:
             _answers[name] = dict(data)
     found = _answers[name]
-    words = found["words"]
     key = f"{setting.kind} {query_layer}"
-    for scores, rows in zip(found[f"{key} scores"].tolist(), words[found[f"{key} rows"]].tolist(), strict=True):
-        yield [(score, word, bank_layer) for score, word in zip(scores, rows, strict=True)]
+    for scores, words in zip(found[f"{key} scores"].tolist(), found[f"{key} words"].tolist(), strict=True):
+        yield [(score, word, bank_layer) for score, word in zip(scores, words, strict=True)]
 
 
 def search_bank(setting: Setting, bank_layer: int, states: dict[int, Floats], out: Path) -> dict[str, NDArray[Any]]:
-    """``words`` of the bank's rows; by kind and query layer ``[n, 5]`` best scores and their rows, best first."""
+    """By kind and query layer the scores of the nearest rows, ``[n, 5]``, best first, and their words."""
     filtered = setting.contexts == 20 and bank_layer in BANK_LAYERS
-    units, words, whole = rows_of(setting, bank_layer, out)
-    columns = {kind: columns_of(kind, words, whole) for kind in (KINDS if filtered else KINDS[:1])}
-    answers: dict[str, NDArray[Any]] = {"words": np.array(words)}
-    for layer, raw in states.items():
-        if setting.only and layer not in setting.only:
-            continue
-        queries = raw - raw.mean(0, dtype=np.float64).astype(np.float32) if setting.centred else raw
-        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-        best: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {kind: [] for kind in columns}
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            scores = torch.from_numpy(queries[start : start + _QUERIES_AT_ONCE]) @ units.T
-            for kind in columns:
-                best[kind].append(best_rows(scores, *columns[kind]))
-        for kind, parts in best.items():
-            answers[f"{kind} {layer} scores"] = np.concatenate([scores for scores, _ in parts])
-            answers[f"{kind} {layer} rows"] = np.concatenate([rows for _, rows in parts])
-    return answers
-
-
-def columns_of(kind: str, words: Sequence[str], whole: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows that a kind of search may return; for distinct words, those of one together, and where each starts."""
-    columns = np.flatnonzero(whole) if kind in ("is_word", "both") else np.arange(len(words))
-    if kind not in ("distinct", "both"):
-        return columns, None
-    folded = np.array([words[i].casefold() for i in columns.tolist()])
-    order = np.argsort(folded, kind="stable")
-    return columns[order], np.flatnonzero(np.r_[True, folded[order][1:] != folded[order][:-1]])
-
-
-def best_rows(
-    scores: torch.Tensor, columns: NDArray[Any], starts: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The highest scores among some columns, and which; the best of each word where words are to be distinct."""
-    chosen = scores if len(columns) == scores.shape[1] and starts is None else scores[:, torch.from_numpy(columns)]
-    if starts is not None:
-        chosen = torch.from_numpy(np.maximum.reduceat(chosen.numpy(), starts, axis=1))
-        columns = columns[starts]
-    values, places = chosen.topk(TOP_K, dim=1)
-    return values.numpy(), columns[places.numpy()].astype(np.int32)
-
-
-def rows_of(setting: Setting, bank_layer: int, out: Path) -> tuple[torch.Tensor, list[str], NDArray[Any]]:
-    """A bank's unit rows, their words, and whether each is a whole word."""
-    vectors: list[Any] = []
-    words: list[str] = []
-    whole: list[bool] = []
+    answers: dict[str, NDArray[Any]] = {}
     with open_store(store_of(out, setting.contexts)) as store:
         wanted = [i for i in store.list() if i.record.identity.centred == setting.centred]
         (name,) = [info.name for info in wanted if info.record.identity.layer == bank_layer]
         with store.open(name) as bank:
-            for _, vector, payload in pages(bank):
-                vectors.append(vector)
-                words.append(payload["word"])
-                whole.append(payload["is_word"])
-    return torch.from_numpy(np.stack(vectors)), words, np.array(whole)
-
-
-def pages(bank: Bank) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Every row of a bank."""
-    offset: str | None = None
-    while True:
-        page, offset = bank.scroll(1000, offset, with_vectors=True)
-        yield from page
-        if offset is None:
-            return
+            product = product_of(bank, torch.device("cpu"))
+            if isinstance(product, NoVectors):
+                raise SystemExit(f"{name} cannot be searched by a product: {product.reason}")
+            for layer, raw in states.items():
+                if setting.only and layer not in setting.only:
+                    continue
+                queries = raw - raw.mean(0, dtype=np.float64).astype(np.float32) if setting.centred else raw
+                for kind in KINDS if filtered else KINDS[:1]:
+                    where = parse(["is_word=true"]) if kind in ("is_word", "both") else ()
+                    distinct: Distinct | None = "word" if kind in ("distinct", "both") else None
+                    found = search_banks([bank], queries, TOP_K, where, distinct, products=[product])
+                    answers[f"{kind} {layer} scores"] = np.array([[one.hit.score for one in row] for row in found])
+                    words = [[one.hit.payload["word"] for one in row] for row in found]
+                    answers[f"{kind} {layer} words"] = np.array(words)
+    return answers

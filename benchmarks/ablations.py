@@ -2,8 +2,7 @@
 
     python -m benchmarks.ablations --model .cache/demo-model --out .cache/ablations [--limit 3]
 
-Banks are made by the product's ingest, states by its query; they are searched by matrix products here,
-which gives what an exact search gives, for many settings at once.
+Banks are made by the product's ingest, states by its query, which also searches them, for many settings at once.
 What counts is `evaluate/measures.py`. Goes on where it was stopped; prints Markdown.
 """
 
