@@ -10,6 +10,7 @@ import click
 
 from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
+from . import completion
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .streams import confirmed, require_stdout
@@ -66,7 +67,7 @@ def list_banks(form: str, **options: Any) -> None:
 
 
 @banks.command()
-@click.argument("names", nargs=-1, metavar="[BANK]...")
+@click.argument("names", nargs=-1, metavar="[BANK]...", shell_complete=completion.bank_names)
 @form_option
 @shared_options
 def show(names: tuple[str, ...], form: str, **options: Any) -> None:
@@ -90,7 +91,7 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
 
 
 @banks.command()
-@click.argument("names", nargs=-1, required=True, metavar="BANK...")
+@click.argument("names", nargs=-1, required=True, metavar="BANK...", shell_complete=completion.bank_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
@@ -139,9 +140,9 @@ def _drop(store: Store, names: Sequence[str], notify: Callable[[str], None]) -> 
 
 
 @banks.command()
-@click.argument("names", nargs=-1, metavar="[BANK]...")
+@click.argument("names", nargs=-1, metavar="[BANK]...", shell_complete=completion.bank_names)
 @click.option("--sample", type=click.IntRange(1), default=100, show_default=True, help="Rows to check in each bank.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for the sample.")
 @click.option("--files-only", is_flag=True, help="Compare files with their list; load no model.")
 @model_options(required=False)
 @shared_options
@@ -255,7 +256,7 @@ def _verify_rows(
 
 
 @banks.command()
-@click.argument("names", nargs=-1, required=True, metavar="BANK...")
+@click.argument("names", nargs=-1, required=True, metavar="BANK...", shell_complete=completion.bank_names)
 @shared_options
 def repair(names: tuple[str, ...], **options: Any) -> None:
     """Make again what follows from a bank's rows: payload indexes, quantised copies, graph, and the list of its files.

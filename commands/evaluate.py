@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..schemas.errors import UsageError
+from . import completion
 from .asking import query_settings
+from .help_groups import GroupedCommand
 from .judging import (
     ask_model,
     endpoint_settings,
@@ -21,10 +23,11 @@ from .judging import (
     write_lists,
 )
 from .options import (
-    BANK_LAYERS_HELP,
-    LAYERS_HELP,
+    COMPARISON,
+    bank_layers_option,
     centre_images,
     centre_options,
+    layers_option,
     load,
     local_copy_option,
     model_options,
@@ -42,7 +45,18 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "What to read": ("folder", "annotations", "word_list", "layers", "prompt", "sample", "seed"),
+        "What to compare with": COMPARISON,
+        "Who judges": (
+            *("judge", "controls", "judge_url", "judge_model", "judge_params", "judge_timeout", "judge_patience"),
+            *("concurrency", "max_calls", "max_tokens_total", "yes"),
+        ),
+        "Where results go": ("out",),
+    },
+)
 @click.option("--images", "folder", type=_FOLDER, help="Folder with the images.")
 @click.option(
     "--annotations",
@@ -65,13 +79,20 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "lenses",
     multiple=True,
     metavar="NAME,...",
+    shell_complete=completion.lens_names,
     help="Lenses to compare.  [default: latent,logit,embedding]",
 )
-@click.option("--layer", "layers", multiple=True, help=LAYERS_HELP)
-@click.option("--bank-layer", "bank_layers", multiple=True, help=BANK_LAYERS_HELP)
+@layers_option
+@bank_layers_option
 @click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Words per visual token.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Filter, as in query; repeatable (and).")
-@click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's words.")
+@click.option(
+    "--where",
+    multiple=True,
+    shell_complete=completion.fields,
+    metavar="FIELD=VALUE",
+    help="Filter, as in query; repeatable (and).",
+)
+@click.option("--distinct", type=click.Choice(["word"]), help="Count each word at most once per token.")
 @centre_options
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
@@ -87,7 +108,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.IntRange(1),
     help="Visual tokens in all, spread over the images. Default: all; judges llm, words: 100.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn by lot.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @judge_options
 @shared_options
 def evaluate(**options: Any) -> None:

@@ -15,7 +15,13 @@ from .terminal import echo, parse_layers, reported
 
 @click.command(name="import-bank")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
-@click.option("--layer", "layers", multiple=True, help="Layers to import, e.g. 1,2,8-16; repeatable. Default: all.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="LAYERS",
+    help="Layers to import, e.g. 1,2,8-16; repeatable. Default: all.",
+)
 @model_options(required=True)
 @click.option("--name", help="Name of the corpus in the payload. Default: the folder's own.")
 @click.option(
@@ -23,7 +29,7 @@ from .terminal import echo, parse_layers, reported
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="As stored. float16 halves the disk.",
+    help="Precision of stored vectors. float16 halves the disk space.",
 )
 @shared_options
 def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:

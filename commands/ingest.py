@@ -6,17 +6,26 @@ from typing import Any
 
 import click
 
+from .help_groups import GroupedCommand
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_contexts, parse_layers, reported
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "What to read": ("text_field", "split", "language", "name"),
+        "What to keep": ("layers", "max_contexts", "seed", "vector_dtype", "centre"),
+        "How to run": ("batch_tokens",),
+    },
+)
 @click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 @click.option(
     "--layer",
     "layers",
     multiple=True,
+    metavar="LAYERS",
     help="Layers to keep: numbers, ranges and lists such as 1,2,8-16, or all; repeatable. 0 is the input embedding, "
     "k the output of block k (before the final norm). Default: the paper's 1, 2, 4, 8, 16, 24, N-2, N-1.",
 )
@@ -31,13 +40,13 @@ from .terminal import echo, parse_contexts, parse_layers, reported
     show_default=True,
     help="Contexts kept per vocabulary token (the paper: 20), or all.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the choice of contexts.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for the choice of contexts.")
 @click.option(
     "--vector-dtype",
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="As stored. float16 halves the disk.",
+    help="Precision of stored vectors. float16 halves the disk space.",
 )
 @click.option(
     "--centre",
@@ -48,12 +57,12 @@ from .terminal import echo, parse_contexts, parse_layers, reported
 @click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: by device.")
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
-    """Write the hidden state of each chosen corpus token into one collection per layer.
+    """Write the hidden states of a corpus into banks: one Qdrant collection per layer.
 
     The corpus is one sentence per line (txt), or rows of csv or jsonl, each also compressed; - is
     standard input. It is read twice: first to choose at most --max-contexts sentences for every
-    vocabulary token, then to run only those through the language model. An interrupted run goes
-    on where it stopped when the same command is given again.
+    vocabulary token, then to run only those through the language model. Rerun the
+    same command after an interruption.
 
     \b
     Example:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..schemas.errors import UsageError
+from . import completion
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -22,8 +23,27 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "lensbank-store"
-LAYERS_HELP = "Layers to read: numbers, ranges and lists such as 0,8-16,24 or 20-, or all. Default: 0 and the banks'."
-BANK_LAYERS_HELP = "Bank layers to search, e.g. 8 or 4-12. Default: all there are."
+#: Of `query` and `evaluate`, what help lists under "What to compare with".
+COMPARISON = (
+    *("lenses", "bank_layers", "where", "distinct", "top_k"),
+    *("centre", "centre_images", "exact", "search", "recall_check"),
+)
+layers_option = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="LAYERS",
+    shell_complete=completion.layers,
+    help="Layers to read: numbers, ranges and lists such as 0,8-16,24 or 20-, or all. Default: 0 and the banks'.",
+)
+bank_layers_option = click.option(
+    "--bank-layer",
+    "bank_layers",
+    multiple=True,
+    metavar="LAYERS",
+    shell_complete=completion.layers,
+    help="Bank layers to search, e.g. 8 or 4-12. Default: all there are.",
+)
 
 
 def model_options(required: bool) -> Callable[[Command], Command]:
@@ -32,16 +52,28 @@ def model_options(required: bool) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(
             [
-                click.option("--model", required=required, help="Hub id, or a model directory." + _optional(required)),
+                click.option(
+                    "--model",
+                    required=required,
+                    metavar="ID|FOLDER",
+                    shell_complete=completion.models,
+                    help="Hub id, or a model directory." + _optional(required),
+                ),
                 click.option("--revision", help="Branch, tag or commit on the hub."),
-                click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps ..."),
+                click.option(
+                    "--device",
+                    metavar="DEVICE",
+                    default="auto",
+                    show_default=True,
+                    help="auto, cpu, cuda, cuda:1, mps ...",
+                ),
                 click.option(
                     "--dtype",
                     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
                     default="auto",
                     show_default=True,
-                    help="Of the forward pass. auto: as the model's banks in the store were computed, else the faster "
-                    "of float32 and bfloat16, as one block of the model measures.",
+                    help="Precision of the forward pass. auto: that of the model's banks in the store, else the faster "
+                    "of float32 and bfloat16, measured on one block of the model.",
                 ),
                 click.option(
                     "--device-map",
@@ -58,15 +90,15 @@ def model_options(required: bool) -> Callable[[Command], Command]:
                 click.option(
                     "--offload-folder",
                     type=click.Path(file_okay=False),
-                    help="For weights on disk that cannot be read from the model's own files.",
+                    help="Folder for weights kept on disk that cannot be read from the model's own files.",
                 ),
                 click.option(
                     "--load-in",
                     type=click.Choice(["8bit", "4bit"]),
-                    help="Quantise the weights as they are loaded (needs bitsandbytes). Banks of it are kept apart.",
+                    help="Quantise the weights while loading (needs bitsandbytes). Such a model has banks of its own.",
                 ),
                 click.option(
-                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Off: it never runs."
+                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Default: never."
                 ),
             ]
         ):
@@ -91,7 +123,7 @@ class OutFile(click.Path):
 
 
 def _optional(required: bool) -> str:
-    return "" if required else " May be left out where the store holds one model."
+    return "" if required else " Optional if the store holds banks of one model only."
 
 
 server_option = click.option(
@@ -100,8 +132,8 @@ server_option = click.option(
     multiple=True,
     envvar="LENSBANK_SERVER",
     metavar="NAME=VALUE",
-    help="How to use a Qdrant server; repeatable. timeout=120 (seconds a request may take), patience=600 (to wait for "
-    "a server that is away), protocol=auto|grpc|rest, grpc-port=N (default: the REST port + 1), ca-file=FILE, "
+    help="How to use a Qdrant server; repeatable. timeout=120 (seconds per request), patience=600 (seconds to wait for "
+    "a server that does not answer), protocol=auto|grpc|rest, grpc-port=N (default: the REST port + 1), ca-file=FILE, "
     "streams=4 (uploads at once), batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, "
     "write-consistency=N. "
     "[env: LENSBANK_SERVER, separated by spaces]",
@@ -122,7 +154,7 @@ def centre_options(command: Command) -> Command:
         click.option(
             "--centre",
             is_flag=True,
-            help="Compare states less their mean (of all the images asked about) with banks of `ingest --centre`.  "
+            help="Subtract the mean state (of all images given) before comparing, with banks of `ingest --centre`.  "
             "[default: raw states, as in the paper]",
         ),
     ):
@@ -135,9 +167,9 @@ def search_option(command: Command) -> Command:
     option = click.option(
         "--search",
         type=click.Choice(["engine", "product"]),
-        help="What compares every row: product, a matrix product over the bank's own vectors on --device, in blocks "
-        "(some 64 MB beside mapped files; on a GPU vectors are kept while 30 % of its memory stays free), or engine, "
-        "the database. Both find the same.  [default: product where the vectors can be mapped]",
+        help="How every row is compared: product multiplies the bank's own vectors on --device, in blocks "
+        "(about 64 MB beside mapped files; a GPU keeps vectors while 30 % of its memory stays free); engine leaves it "
+        "to the database. Both find the same rows.  [default: product where the vectors can be mapped]",
     )
     return option(command)
 
@@ -182,6 +214,8 @@ def shared_options(command: Command) -> Command:
             "store_target",
             default=DEFAULT_STORE,
             show_default=True,
+            metavar="FOLDER|URL",
+            shell_complete=completion.folders,
             envvar=["LENSBANK_STORE", "QDRANT_URL"],
             help="Folder of the embedded engine, or URL of a Qdrant server (its key: QDRANT_API_KEY). "
             "[env: LENSBANK_STORE, then QDRANT_URL]",

@@ -8,14 +8,17 @@ from typing import Any
 import click
 
 from ..schemas.errors import UsageError
+from . import completion
 from .asking import query_settings
+from .help_groups import GroupedCommand
 from .options import (
-    BANK_LAYERS_HELP,
-    LAYERS_HELP,
+    COMPARISON,
     OutFile,
+    bank_layers_option,
     centre_images,
     centre_options,
     command_line,
+    layers_option,
     load,
     local_copy_option,
     model_options,
@@ -27,26 +30,35 @@ from .progress import TerminalProgress, say_written
 from .terminal import reported, require_file, table_width, terminal_ink, write_result
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "What to read": ("texts", "layers", "patches", "prompt"),
+        "What to compare with": COMPARISON,
+        "How to show it": ("form", "out"),
+    },
+)
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @click.option("--text", "texts", multiple=True, help="Ask about the tokens of a text instead of an image; repeatable.")
-@click.option("--layer", "layers", multiple=True, help=LAYERS_HELP)
-@click.option("--bank-layer", "bank_layers", multiple=True, help=BANK_LAYERS_HELP)
+@layers_option
+@bank_layers_option
 @model_options(required=False)
 @click.option("--top-k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Neighbours per token.")
 @click.option(
     "--where",
     multiple=True,
+    shell_complete=completion.fields,
     metavar="FIELD=VALUE",
     help="Only neighbours that meet this; repeatable (and). word=dog,cat  word!=the  position>=3  "
     "is_word=true  word~pine  'sentence~fire truck'  corpus=a,b",
 )
-@click.option("--distinct", type=click.Choice(["word"]), help="No word twice among a token's neighbours.")
+@click.option("--distinct", type=click.Choice(["word"]), help="Show each word at most once per token.")
 @click.option(
     "--lens",
     "lenses",
     multiple=True,
     metavar="NAME,...",
+    shell_complete=completion.lens_names,
     help="latent (nearest corpus tokens), logit (final norm and unembedding), embedding (nearest rows of the input "
     "embedding); several at once, e.g. latent,logit. Without latent no bank is needed.  [default: latent]",
 )
@@ -56,7 +68,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
 @click.option(
     "--exact/--approximate",
     default=True,
-    help="Compare with every row, or through the index (its recall is then reported).  [default: exact]",
+    help="Compare with every row, or use the index and report its recall.  [default: exact]",
 )
 @search_option
 @local_copy_option
@@ -94,7 +106,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
-            raise UsageError("Give one or more images, or --text; not both and not neither.")
+            raise UsageError("Give either images or --text.")
         require_file(options["form"], options["out"], texts, images)
         from ..query.images import check_images
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from . import completion
 from .options import open_address, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_layers, reported
@@ -17,9 +18,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def choice_options(command: Command) -> Command:
     """The options that say which banks are meant."""
     for option in (
-        click.option("--layer", "layers", multiple=True, help="Only banks of these layers, e.g. 1,2,8-16; repeatable."),
+        click.option(
+            "--layer",
+            "layers",
+            multiple=True,
+            metavar="LAYERS",
+            help="Only banks of these layers, e.g. 1,2,8-16; repeatable.",
+        ),
         click.option("--model", help="Only banks of this model: its id, or the --model that made them."),
-        click.option("--bank", "names", multiple=True, metavar="NAME", help="Only this bank; repeatable."),
+        click.option(
+            "--bank",
+            "names",
+            multiple=True,
+            metavar="NAME",
+            shell_complete=completion.bank_names,
+            help="Only this bank; repeatable.",
+        ),
     ):
         command = option(command)
     return command

@@ -1,6 +1,9 @@
 """Write docs/cli.md from the commands' own help, or check that it is up to date (--check)."""
 
+import os
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -17,29 +20,34 @@ Results go to stdout, progress and messages to stderr.
 Exit codes: 0 done, 1 the work failed, 2 the command asks for something that cannot be, 130 interrupted
 (143 by SIGTERM).
 
-This page is written from `--help` by `make docs`.
+This page is what `lensbank COMMAND --help` prints on a terminal of 80 columns or more, written by `make docs`.
+Values of options can be completed with the Tab key: [completion.md](completion.md).
 """
 
 
 def render() -> str:
     """The whole page."""
-    context = click.Context(cli.main_group, info_name="lensbank", max_content_width=88, terminal_width=88)
-    return "\n".join([INTRO, _block(context), *_commands(cli.main_group, context)])
+    return "\n".join([INTRO, _block(()), *_commands(cli.main_group, ())])
 
 
-def _commands(group: click.Group, context: click.Context) -> list[str]:
+def _commands(group: click.Group, path: tuple[str, ...]) -> list[str]:
     """Heading and help of every command, those of groups after their group's."""
     parts = []
     for name, command in sorted(group.commands.items()):
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=88, terminal_width=88)
-        parts += [f"## {inner.command_path.partition(' ')[2]}\n", _block(inner)]
+        inner = (*path, name)
+        parts += [f"## {' '.join(inner)}\n", _block(inner)]
         if isinstance(command, click.Group):
             parts += _commands(command, inner)
     return parts
 
 
-def _block(context: click.Context) -> str:
-    return f"```text\n{context.get_help()}\n```\n"
+def _block(path: tuple[str, ...]) -> str:
+    """What the program prints."""
+    os.environ["COLUMNS"] = "80"
+    printed = StringIO()
+    with redirect_stdout(printed):
+        cli.main_group([*path, "--help"], prog_name="lensbank", standalone_mode=False)
+    return f"```text\n{printed.getvalue()}```\n"
 
 
 def main() -> int:

@@ -76,7 +76,7 @@ class QueryOptions:
             raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.")
         if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):
             asked = ",".join(self.lenses) or "none"
-            raise UsageError(f"The lenses asked for are {asked}; expected each once of {', '.join(LENSES)}.")
+            raise UsageError(f"The lenses asked for are {asked}; choose from {', '.join(LENSES)}, each at most once.")
 
     def require_text(self) -> None:
         """Refuse what belongs to an image, where a text is asked about.

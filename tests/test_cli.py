@@ -148,7 +148,7 @@ def test_lenses_side_by_side(store, image, tiny_vlm):
 
 def test_a_lens_that_there_is_not(store, image):
     done = query(store, image, "--lens", "tuned")
-    assert done.exit_code == 2 and "each once of latent, logit, embedding" in done.stderr
+    assert done.exit_code == 2 and "choose from latent, logit, embedding" in done.stderr
 
 
 def test_approximate_search_reports_its_recall(store, image):

@@ -38,7 +38,7 @@ EVALUATE = ["evaluate", "--images", "images", "--annotations", "coco.json", "--o
         (["--where", "norm>1e999"], 2, "Use a finite number"),
         (["--layer", "x"], 2, "--layer takes numbers"),
         (["--bank-layer", "1.5"], 2, "--bank-layer takes numbers"),
-        (["--lens", "tuned"], 2, "each once of latent, logit, embedding"),
+        (["--lens", "tuned"], 2, "choose from latent, logit, embedding"),
     ],
 )
 def test_options_are_read_first(folder, command, options, code, message):

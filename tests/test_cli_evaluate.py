@@ -79,7 +79,7 @@ def test_without_a_bank(images, tmp_path, tiny_vlm):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--lens", "tuned"), 2, "each once of latent, logit, embedding"),
+        (("--lens", "tuned"), 2, "choose from latent, logit, embedding"),
         (("--layer", "9"), 2, "Layer 9 does not exist"),
         (("--annotations", "gone.json"), 2, "does not exist"),
         (("--where", "colour=red"), 2, "unknown field"),

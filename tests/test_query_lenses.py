@@ -255,7 +255,7 @@ def test_without_latent_lens_no_bank_is_needed(vlm, photos):
 
 @pytest.mark.parametrize("lenses", [(), ("latent", "latent"), ("tuned",)])
 def test_unknown_lenses_are_refused(lenses):
-    with pytest.raises(UsageError, match="each once of latent, logit, embedding"):
+    with pytest.raises(UsageError, match="choose from latent, logit, embedding"):
         QueryOptions(lenses=lenses)
 
 
