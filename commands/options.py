@@ -26,7 +26,7 @@ DEFAULT_STORE = "lensbank-store"
 #: Of `query` and `evaluate`, what help lists under "What to compare with".
 COMPARISON = (
     *("lenses", "bank_layers", "where", "distinct", "top_k"),
-    *("centre", "centre_images", "exact", "search", "recall_check"),
+    *("centre", "centre_images", "exact", "search", "local_copy", "recall_check"),
 )
 layers_option = click.option(
     "--layer",
