@@ -59,10 +59,9 @@ def _banks(context: Context) -> list[tuple[str, int, str]]:
     """Name, layer and model source of each bank; none of a server, or where there is no store."""
     from ..schemas.errors import LensbankError
     from ..store.opening import open_store
-    from .options import DEFAULT_STORE
 
-    address = str(context.params.get("store_target") or DEFAULT_STORE)
-    if "://" in address:
+    address = str(context.params.get("store_target") or "")
+    if not address or "://" in address:
         return []
     try:
         with open_store(address) as store:

@@ -10,6 +10,7 @@ import click
 from ..schemas.errors import UsageError
 from . import completion
 from .asking import query_settings
+from .command_line import command_line
 from .help_groups import GroupedCommand
 from .options import (
     COMPARISON,
@@ -17,7 +18,6 @@ from .options import (
     bank_layers_option,
     centre_images,
     centre_options,
-    command_line,
     layers_option,
     load,
     local_copy_option,

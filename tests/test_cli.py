@@ -18,7 +18,7 @@ from page_readings import data_of
 from PIL import Image
 
 from lensbank import cli
-from lensbank.commands.options import command_line
+from lensbank.commands.command_line import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = [

@@ -94,6 +94,7 @@ def test_values_are_offered(store):
 def test_where_there_is_no_store_nothing_is_offered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("socket.socket.connect", None)  # a server is not asked
+    assert offered("banks", "show") == []
     for target in (tmp_path / "nowhere", "http://localhost:1", "lensbank-store"):
         assert offered("banks", "show", "--store", target) == []
     assert not list(tmp_path.iterdir())
@@ -111,3 +112,8 @@ def test_the_lines_of_the_page_are_what_shells_run():
         text=True,
     )
     assert "#compdef lensbank" in done.stdout and done.returncode == 0, done.stderr
+
+
+def test_banks_of_the_store_that_the_environment_names(store, monkeypatch):
+    monkeypatch.setenv("LENSBANK_STORE", str(store[0]))
+    assert offered("banks", "show") == plain(*store[1])
