@@ -30,6 +30,7 @@ from .commands.ingest import ingest
 from .commands.judging import evaluate_labels
 from .commands.models import inspect
 from .commands.query import query
+from .commands.repair import repair
 from .commands.streams import keep_streams
 from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
 from .commands.transfer import pull, push
@@ -55,6 +56,7 @@ COMMANDS = (
     *(ingest, query, evaluate, evaluate_labels, inspect, banks),
     *(push, pull, import_bank, convert_connector),
 )
+banks.add_command(repair)
 for command in COMMANDS:
     main_group.add_command(command)
 

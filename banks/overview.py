@@ -56,8 +56,8 @@ def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
     shown = ", ".join(old[:3]) + (f" and {len(old) - 3} more" if len(old) > 3 else "")
     return [
         f"The words of {shown} were told by other rules than today's (version {RULES}), or it is not on record by "
-        "which: some may be cut or joined otherwise, and is_word may differ. States and neighbours are the same; for "
-        "today's words, drop the banks (lensbank banks drop) and ingest again."
+        "which: some may be cut or joined otherwise, and is_word may differ. States and neighbours are the same; "
+        "lensbank banks repair --words gives the banks today's words without encoding again."
     ]
 
 
@@ -130,7 +130,7 @@ def _word_rules(corpus: dict[str, Any]) -> str:
     made = corpus.get("words")
     if made == RULES:
         return f"word rules {RULES}"
-    return f"word rules {'not on record' if made is None else made} (today's: {RULES}; drop and ingest for those)"
+    return f"word rules {'not on record' if made is None else made} (today's: {RULES}; banks repair --words)"
 
 
 def details(bank: dict[str, Any]) -> str:

@@ -161,7 +161,7 @@ def _corpora(payload: Mapping[str, Any]) -> Sequence[str]:
     names = payload.get("corpus")
     if isinstance(names, str):
         return (names,)
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list | tuple) else ()
 
 
 def _differences(bank: Bank, named: Mapping[str, int], rows: int) -> Iterator[str]:

@@ -253,27 +253,3 @@ def _verify_rows(
     for report in reports:
         echo("\n".join(report.lines()))
     return len(chosen), [report.bank for report in reports if not report.passed]
-
-
-@banks.command()
-@click.argument("names", nargs=-1, required=True, metavar="BANK...", shell_complete=completion.bank_names)
-@shared_options
-def repair(names: tuple[str, ...], **options: Any) -> None:
-    """Make again what follows from a bank's rows: payload indexes, quantised copies, graph, and the list of its files.
-
-    Vectors, payload and ids cannot be made again; where those are damaged, the files are named and nothing changes.
-    A bank that was finished before there were lists of files gets one.
-    Free space of about four times the bank is needed.
-
-    \b
-    Example:
-      lensbank banks repair demo-model-L08-b378e0 --store my-store
-    """  # noqa: D301 - click needs the \b character
-    with (
-        reported(options["debug"]),
-        TerminalProgress(options["silent"]) as progress,
-        open_target(options, progress.note) as store,
-    ):
-        for name in dict.fromkeys(names):
-            for line in store.repair(name) or ("nothing is damaged",):
-                echo(f"{name}: {line}")

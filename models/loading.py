@@ -37,6 +37,7 @@ from .loading_errors import adapter_error, check_source, quiet, translated
 from .plausibility import check_numbers, read_configuration
 from .precision import Precision, choose_precision
 from .processors import load_processor
+from .tokenizers import require_fast
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights
 from .weights import as_published, load_weights, require_loadable, rounds_otherwise
@@ -200,7 +201,7 @@ def load_model(
         options["revision"] = revision
         with translated(source, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        _require_fast(source, tokenizer)
+        require_fast(source, tokenizer)
         processor = _processor(source, place, config, options, need_vision) if is_vlm else None
         if "quantization_config" in spreading and quantisation(config):
             raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
@@ -260,11 +261,3 @@ def _is_vlm(config: Any) -> bool:
     return has_images and (
         type(config) in AutoModelForImageTextToText._model_mapping or "AutoModelForImageTextToText" in remote
     )
-
-
-def _require_fast(source: str, tokenizer: Any) -> None:
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(
-            f"The tokenizer of {source} ({type(tokenizer).__name__}) is slow; expected a fast one, with offsets.",
-            "Add a tokenizer.json to the model.",
-        )

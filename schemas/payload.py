@@ -114,7 +114,11 @@ def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | No
         value = payload[name]
         if name == "corpus":
             names = [value] if isinstance(value, str) else value
-            if not isinstance(names, list) or not names or not all(isinstance(one, str) and one for one in names):
+            if (
+                not isinstance(names, list | tuple)
+                or not names
+                or not all(isinstance(one, str) and one for one in names)
+            ):
                 return name, "is no list of names"
         elif not _IS_OF_KIND[kind](value):
             return name, f"is no {_SAID[kind]}"

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import BankIdentity, BankRecord
-from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
 from ..schemas.shown import Shown
 from .balance import Balance
+from .care import Care
 from .counts import Counted, count_named, names_of
-from .damage import DamagedBank, FilesReport
+from .damage import DamagedBank
 from .found import BankInfo, Hit
 from .vectors import BankVectors, NoVectors
 from .writing import BankWriter, Closing
@@ -120,7 +120,8 @@ class Bank(Closing):
             with_vectors: whether rows carry their unit vector, float32 ``[dim]``.
 
         Returns:
-            ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end).
+            ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end). Of a payload,
+            ``corpus`` is :class:`store.rows.Names`.
         """
 
     def vectors(self) -> BankVectors | NoVectors:
@@ -167,7 +168,7 @@ class Bank(Closing):
         """
 
 
-class Store(Closing, Shown):
+class Store(Care, Closing, Shown):
     """A place that holds banks.
 
     Attributes:
@@ -206,34 +207,6 @@ class Store(Closing, Shown):
             StoreError: the store cannot be read.
         """
         return Balance()
-
-    def check_files(self, name: str) -> FilesReport:
-        """Compare every byte of a finished bank with the list of its files.
-
-        Raises:
-            BankNotFoundError: there is none of that name.
-            StoreLockedError: it is being written.
-            StoreError: its record cannot be read.
-        """
-        return FilesReport(name, cause="a server looks after its own files")
-
-    def repair(self, name: str) -> tuple[str, ...]:
-        """Make again what can be made from a bank's rows: payload indexes, quantised copies, graph, list of files.
-
-        Returns:
-            What was done, a sentence each.
-
-        Raises:
-            BankNotFoundError: there is none of that name.
-            BankIncompleteError: its ingest has not finished.
-            StoreLockedError: it is being read or written.
-            StoreFullError: too little space.
-            StoreError: what is damaged cannot be made again; the message names it.
-        """
-        raise StoreError(
-            f"Bank {name} is on a server, which looks after its own files.",
-            "A folder's banks can be repaired; on a server, restore a snapshot, or drop the bank and copy it again.",
-        )
 
     @contextmanager
     def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:

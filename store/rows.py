@@ -66,7 +66,31 @@ def clean_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else clean_text(value)
-    return [_clean(one) for one in value] if isinstance(value, list) else value
+    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+class Names(tuple[str, ...]):
+    """Names of a row's corpora: rows can be grouped by them, and they equal the list that is stored."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Also with a list."""
+        return super().__eq__(tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:
+        """Likewise."""
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+def payload_as_read(payload: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A stored payload for who reads it: ``corpus`` as :class:`Names`."""
+    found = dict(payload or {})
+    if isinstance(names := found.get("corpus"), list):
+        found["corpus"] = Names(names)
+    return found
 
 
 def check_rows(

@@ -37,6 +37,7 @@ EDITS = {
     ("/points/payload", "POST"): "set",
     ("/points/payload", "PUT"): "overwrite",
     ("/points/payload/delete", "POST"): "remove",
+    ("/points/batch", "POST"): "batch",
 }
 GRPC_CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -228,8 +229,7 @@ class Rest(BaseHTTPRequestHandler):
             found = collection.retrieve(body["ids"], body.get("with_payload", True))
             return [{"id": plain_id(r.id), "payload": r.payload} for r in found]
         if (rest, verb) in EDITS:
-            collection.edit(EDITS[rest, verb], body)
-            return done
+            return edited(collection, EDITS[rest, verb], body, done)
         condition = models.Filter.model_validate(body["filter"]) if body.get("filter") else None
         if rest == "/points/count":
             return {"count": collection.count_for(condition, body.get("exact", True))}
@@ -254,6 +254,16 @@ class Rest(BaseHTTPRequestHandler):
             hits = collection.facet(body["key"], body.get("limit") or 10)
             return {"hits": [{"value": h.value, "count": h.count} for h in hits]}
         raise Refusal(404, f"no {verb} {rest}")
+
+
+def edited(collection, what, body, done):
+    if what != "batch":
+        collection.edit(what, body)
+        return done
+    for operation in body["operations"]:
+        [(what, given)] = operation.items()
+        collection.edit({"set_payload": "set", "delete": "delete"}[what], given)
+    return [done] * len(body["operations"])
 
 
 # gRPC

@@ -45,10 +45,10 @@ def test_older_rules_are_named_where_banks_are_listed_shown_and_searched(made, m
     monkeypatch.setattr("lensbank.banks.overview.RULES", RULES + 1)
     listed = lens("banks", "list", "--store", made / "store", "--format", "json")
     said = f"The words of lines were told by other rules than today's (version {RULES + 1})"
-    assert said in listed.stderr and "lensbank banks drop" in listed.stderr
+    assert said in listed.stderr and "lensbank banks repair --words" in listed.stderr
     [bank] = json.loads(listed.stdout)
     shown = lens("banks", "show", bank["name"], "--store", made / "store")
-    assert f"word rules {RULES} (today's: {RULES + 1}; drop and ingest" in shown.stdout
+    assert f"word rules {RULES} (today's: {RULES + 1}; banks repair --words)" in shown.stdout
     arguments = ("--model", made / "model", "--store", made / "store", "--dtype", "float32", "--format", "json")
     query = lens("query", "--text", "A cat", *arguments)
     assert query.exit_code == 0 and said in query.stdout
@@ -59,7 +59,7 @@ def test_a_corpus_of_other_rules_is_named_once_with_what_to_do():
     old = [replace(now, name=name, words=words) for name, words in (("a", None), ("b", 1), ("a", None))]
     assert now.words == RULES and word_notes([now]) == []
     [note] = word_notes([now, *old])
-    assert note.startswith("The words of a, b were told by other rules") and "banks drop" in note
+    assert note.startswith("The words of a, b were told by other rules") and "banks repair --words" in note
 
 
 def test_records_without_rules_are_read_as_of_none():

@@ -13,7 +13,7 @@ from test_store_rows import CORPUS, Rows
 from lensbank import cli
 from lensbank.schemas.errors import BankIncompleteError, StoreError, StoreFullError, StoreLockedError
 from lensbank.schemas.filters import parse
-from lensbank.store.embedded import disk, manifest, repair
+from lensbank.store.embedded import disk, manifest, rebuild
 from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.records import read_sidecar, write_sidecar
@@ -228,18 +228,18 @@ def test_what_cannot_be_made_again_is_named_and_nothing_changes(store, folder, p
 def test_an_interrupted_repair_is_taken_up(store, folder, monkeypatch):
     before = answers(store)
     damage_derived(folder)
-    real = repair.sync_folder
+    real = rebuild.sync_folder
 
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(repair, "sync_folder", interrupted)
+    monkeypatch.setattr(rebuild, "sync_folder", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.repair(folder.name)
     shutil.rmtree(folder / "shard")  # as if it had ended between the two renames
     with pytest.raises(StoreError, match="is missing"):
         store.open(IDENTITY)
-    monkeypatch.setattr(repair, "sync_folder", real)
+    monkeypatch.setattr(rebuild, "sync_folder", real)
     store.repair(folder.name)
     assert answers(store) == before
 

@@ -9,7 +9,7 @@ import pytest
 from lensbank.schemas.collection import BankIdentity, CorpusRecord
 from lensbank.schemas.errors import StateError
 from lensbank.schemas.payload import TokenPayload
-from lensbank.store.rows import clean_payload, clean_text, unit_queries, unit_rows
+from lensbank.store.rows import clean_payload, clean_text, payload_as_read, unit_queries, unit_rows
 
 IDENTITY = BankIdentity(
     model="org/some-model",
@@ -155,3 +155,13 @@ def test_lone_surrogates_become_replacement_characters_of_the_same_length():
         "position": 3,
         "is_word": True,
     }
+
+
+def test_rows_that_were_read_can_be_grouped_by_their_corpora():
+    one, two = (payload_as_read({"corpus": names, "document": "a:1"}) for names in (["a"], ["a", "b"]))
+    assert {row["corpus"] for row in (one, two, payload_as_read({"corpus": ["a"]}))} == {("a",), ("a", "b")}
+    assert one["corpus"] == ["a"] and two["corpus"] == ["a", "b"] and one["corpus"] != ["b"]
+    assert (one["corpus"] != ["a"]) is False
+    assert clean_payload(one)["corpus"] == ["a"] and type(clean_payload(one)["corpus"]) is list
+    assert payload_as_read({"corpus": "of an older bank"}) == {"corpus": "of an older bank"}
+    assert payload_as_read(None) == {}

@@ -15,7 +15,7 @@ from ..approximation import Fallback
 from ..balance import Balance, balance
 from ..base import Bank, Hit
 from ..records import SHARD_DIR, Sidecar
-from ..rows import unit_queries
+from ..rows import payload_as_read, unit_queries
 from ..vectors import BankVectors, NoVectors, id_halves
 from . import engine, manifest
 from .disk import disk_bytes, is_engine_failure, require_room_to_read, store_error
@@ -106,13 +106,14 @@ class EmbeddedBank(Bank):
             chunk = queries[start : start + QUERY_CHUNK].tolist()
             # Bound here: the engine's answer of one chunk is turned into hits before the next.
             answers = self._call(lambda c=chunk: engine.query(shard, c, limit, condition, exact, with_payload))  # type: ignore[misc]
-            found += [[Hit(str(p.id), p.score, p.payload or {}) for p in points] for points in answers]
+            found += [[Hit(str(p.id), p.score, payload_as_read(p.payload)) for p in points] for points in answers]
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """See :meth:`Bank.payloads`."""
         shard = self._open()
-        return self._call(lambda: engine.payloads(shard, ids))
+        found = self._call(lambda: engine.payloads(shard, ids))
+        return {name: payload_as_read(payload) for name, payload in found.items()}
 
     def scroll(
         self, limit: int, offset: str | None = None, with_vectors: bool = False
@@ -121,7 +122,11 @@ class EmbeddedBank(Bank):
         shard = self._open()
         records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
         rows = [
-            (str(r.id), np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None, dict(r.payload or {}))
+            (
+                str(r.id),
+                np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None,
+                payload_as_read(r.payload),
+            )
             for r in records
         ]
         return rows, following

@@ -191,11 +191,9 @@ def upsert(
     shard.update(edge.UpdateOperation.upsert_points(points))
 
 
-def copy_rows(shard: edge.EdgeShard, records: Sequence[edge.Record]) -> None:
-    """Store rows of another shard as they are: unit vectors are taken without another rounding."""
-    points = [
-        edge.Point(record.id, cast("list[float]", record.vector), dict(record.payload or {})) for record in records
-    ]
+def copy_rows(shard: edge.EdgeShard, rows: Iterable[tuple[Any, Any, dict[str, Any]]]) -> None:
+    """Store rows of another shard, id, vector and payload: unit vectors are taken without another rounding."""
+    points = [edge.Point(name, cast("list[float]", vector), payload) for name, vector, payload in rows]
     shard.update(edge.UpdateOperation.upsert_points(points))
 
 

@@ -7,27 +7,18 @@ it reads the rows from a copy of what cannot be made again, writes a new shard b
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ...schemas.errors import StoreError
 from ..damage import FilesReport
-from ..records import SHARD_DIR, Sidecar, read_sidecar, require_complete, sync_folder, write_sidecar
+from ..records import SHARD_DIR, Sidecar, read_sidecar, require_complete
 from . import engine, manifest
-from .disk import disk_bytes, is_engine_failure, require_free, store_error
+from .disk import is_engine_failure, store_error
 from .engine import EngineSettings
 from .locks import BankLock
 from .manifest import Damage
-
-_DERIVED = re.compile(
-    r"shard/(edge_config\.json|segments/[^/]+/(payload_index/.*|vector_index/.*|vector_storage/quantized.*))"
-)
-_OLD, _ROWS, _NEW = ".repair-old", ".repair-rows", ".repair-new"
-_PAGE = 1000
+from .rebuild import DERIVED, clean_up, has_left, rebuild, require_rows, settle, take_up
 
 
 def check_files(folder: Path) -> FilesReport:
@@ -60,9 +51,9 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
     try:
         sidecar = _record(folder)
         require_complete(folder.name, sidecar.record, str(folder.parent))
-        _take_up(folder)
+        take_up(folder, sidecar)
         damages, known = _damages(folder, sidecar)
-        lost = [damage for damage in damages if not _DERIVED.fullmatch(damage.path)]
+        lost = [damage for damage in damages if not DERIVED.fullmatch(damage.path)]
         if lost:
             raise StoreError(
                 f"Bank {folder.name} in {folder.parent} cannot be repaired: {'; '.join(map(str, lost[:3]))}"
@@ -72,7 +63,8 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
             )
         done = []
         if damages or not known:
-            done.append(_rebuild(folder, sidecar, settings))
+            rows = rebuild(folder, sidecar, settings)
+            done.append(f"Payload indexes and the index of its vectors were made again from {rows:,} rows.")
             done += [f"{damage.path} {damage.what}: made again." for damage in damages]
         if not known:
             done.append(
@@ -80,7 +72,7 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
                 "not known: lensbank banks verify compares a sample of them with the model."
             )
         if done or _engine_changed(folder, sidecar):
-            write_sidecar(folder, replace(sidecar, manifest=manifest.make(folder)))
+            settle(folder, sidecar)
             done.append("The list of its files is new.")
         return tuple(done)
     except BaseException as error:
@@ -88,8 +80,20 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
             raise
         raise store_error(error, folder) from error
     finally:
-        for name in (_ROWS, _NEW):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        clean_up(folder)
+        lock.release()
+
+
+def take_up_alone(folder: Path) -> None:
+    """See :meth:`store.care.Care.take_up`; a bank that nothing was left of is not locked."""
+    if not has_left(folder):
+        return
+    lock = _lock(folder, exclusive=True)
+    try:
+        take_up(folder, _record(folder))
+    except OSError as error:
+        raise store_error(error, folder) from error
+    finally:
         lock.release()
 
 
@@ -125,70 +129,5 @@ def _engine_changed(folder: Path, sidecar: Sidecar) -> bool:
     shard = engine.load_shard(folder / SHARD_DIR)
     rows = engine.count_rows(shard)
     engine.close_for_good(shard, folder / SHARD_DIR)
-    _require_rows(folder, rows, sidecar.rows)
+    require_rows(folder, rows, sidecar.rows)
     return True
-
-
-def _require_rows(folder: Path, rows: int, expected: int) -> None:
-    if rows != expected:
-        raise StoreError(
-            f"Bank {folder.name} in {folder.parent} cannot be repaired: {rows:,} of its {expected:,} rows are there.",
-            f"Copy it again, or drop it (lensbank banks drop {folder.name}) and ingest again.",
-        )
-
-
-def _take_up(folder: Path) -> None:
-    """Undo what an interrupted repair left."""
-    old = folder / _OLD
-    if old.exists() and not (folder / SHARD_DIR).exists():
-        old.rename(folder / SHARD_DIR)
-    for name in (_OLD, _ROWS, _NEW):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _rebuild(folder: Path, sidecar: Sidecar, settings: EngineSettings) -> str:
-    """Write the rows into a new shard and put it in the place of the old one."""
-    require_free(folder, 3 * disk_bytes(folder) + settings.reserve_bytes)
-    rows = _copy_of_rows(folder)
-    identity, graph = sidecar.record.identity, sidecar.index == "graph"
-    source = engine.load_shard(rows)
-    _require_rows(folder, engine.count_rows(source), sidecar.rows)
-    segments = settings.segments(sidecar.rows)
-    target = engine.create_shard(folder / _NEW, identity, settings, segments)
-    offset: str | None = None
-    while True:
-        page, offset = engine.scroll(source, _PAGE, offset, True)
-        engine.copy_rows(target, page)
-        if offset is None:
-            break
-    source.close()
-    if graph:
-        target.flush()
-        target.close()
-        target = engine.reload_shard(folder / _NEW, identity, settings, segments, graph)
-    if sidecar.index != "none":
-        target.optimize()
-    _require_rows(folder, engine.count_rows(target), sidecar.rows)
-    engine.close_for_good(target, folder / _NEW)
-    (folder / SHARD_DIR).rename(folder / _OLD)
-    (folder / _NEW).rename(folder / SHARD_DIR)
-    sync_folder(folder)
-    shutil.rmtree(folder / _OLD, ignore_errors=True)
-    return f"Payload indexes and the index of its vectors were made again from {sidecar.rows:,} rows."
-
-
-def _copy_of_rows(folder: Path) -> Path:
-    """A shard of the rows alone: their vectors, payload and ids, with no index of any kind."""
-    rows = folder / _ROWS
-    for path in sorted((folder / SHARD_DIR / "segments").rglob("*")):
-        name = path.relative_to(folder / SHARD_DIR)
-        if path.is_file() and not _DERIVED.fullmatch(f"shard/{name.as_posix()}"):
-            (rows / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, rows / name)
-    for path in rows.glob("segments/*/segment.json"):
-        data = json.loads(path.read_bytes())
-        for settings in data["config"]["vector_data"].values():
-            settings["index"] = {"type": "plain", "options": {}}
-            settings["quantization_config"] = None
-        path.write_text(json.dumps(data), encoding="utf-8")
-    return rows

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ...schemas.collection import BankIdentity
+from ...schemas.collection import BankIdentity, BankRecord
 from ...schemas.errors import (
     BankMismatchError,
     BankNotFoundError,
@@ -22,6 +22,7 @@ from ...schemas.errors import (
 from ...schemas.plans import PlanRecord
 from ..balance import Balance, on_record
 from ..base import BankInfo, BankInfos, Store
+from ..care import Changes
 from ..damage import DamagedBank, FilesReport
 from ..records import (
     Sidecar,
@@ -134,6 +135,18 @@ class EmbeddedStore(Store):
         from .repair import repair
 
         return repair(self._find(name), self._settings)
+
+    def take_up(self, name: str) -> None:
+        """See :meth:`store.care.Care.take_up`."""
+        from .repair import take_up_alone
+
+        take_up_alone(self._find(name))
+
+    def rewrite(self, name: str, record: BankRecord, changes: Changes, advance: Callable[[int], None]) -> BankRecord:
+        """See :meth:`store.care.Care.rewrite`."""
+        from .rewrite import rewrite
+
+        return rewrite(self._find(name), record, changes, self._settings, advance)
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> EmbeddedBank:
         """See :meth:`Store.open`."""

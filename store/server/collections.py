@@ -200,6 +200,25 @@ def read_limits(connection: Connection, name: str) -> Limits:
     )
 
 
+def require_allowed(limits: Limits, exact: bool, hits: int, address: str, name: str) -> None:
+    """Refuse a search that the server's limits do not allow.
+
+    Raises:
+        StoreError: it is exact, or asks for too many rows.
+    """
+    server = f"The strict mode of the Qdrant server {address}"
+    if exact and not limits.exact:
+        raise StoreError(
+            f"{server} forbids exact search in {name}.",
+            "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
+        )
+    if limits.hits is not None and hits > limits.hits:
+        raise StoreError(
+            f"{server} allows {limits.hits} rows per query in {name}; {hits} are needed.",
+            "Ask for a smaller --top-k, or raise max_query_limit there.",
+        )
+
+
 def search_params(exact: bool, limits: Limits, limit: int) -> models.SearchParams:
     """How a search for ``limit`` rows is shaped, within the server's limits."""
     from qdrant_client import models

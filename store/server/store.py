@@ -15,12 +15,13 @@ from ...schemas.plans import PlanRecord
 from ..approximation import Fallback
 from ..balance import Balance
 from ..base import Bank, BankInfo, BankInfos, Hit, Store
+from ..care import Changes
 from ..counts import Counted, count_named, names_of
 from ..damage import DamagedBank
 from ..records import require_complete
-from ..rows import engine_id, unit_queries
+from ..rows import engine_id, payload_as_read, unit_queries
 from ..writing import BankWriter
-from .collections import Limits, read_limits, search_params
+from .collections import Limits, read_limits, require_allowed, search_params
 from .connecting import connect
 from .connection import Connection, Notify
 from .counting import count_rows, take_stock
@@ -104,7 +105,9 @@ class ServerBank(Bank):
                 self.name,
                 lambda c, r=requests: c.query_batch_points(self.name, requests=r, timeout=seconds),  # type: ignore[misc]
             )
-            found += [[Hit(str(p.id), p.score, p.payload or {}) for p in answer.points] for answer in answers]
+            found += [
+                [Hit(str(p.id), p.score, payload_as_read(p.payload)) for p in answer.points] for answer in answers
+            ]
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -116,7 +119,7 @@ class ServerBank(Bank):
                 self.name,
                 lambda c, p=part: c.retrieve(self.name, p, with_payload=True),  # type: ignore[misc]
             )
-            found |= {str(record.id): record.payload or {} for record in records}
+            found |= {str(record.id): payload_as_read(record.payload) for record in records}
         return found
 
     def scroll(
@@ -129,7 +132,7 @@ class ServerBank(Bank):
             lambda c: c.scroll(self.name, limit=size, offset=start, with_payload=True, with_vectors=with_vectors),
         )
         rows: list[tuple[str, Floats | None, dict[str, Any]]] = [
-            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, r.payload or {})
+            (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, payload_as_read(r.payload))
             for r in records
         ]
         return rows, None if following is None else str(following)
@@ -155,17 +158,7 @@ class ServerBank(Bank):
         Raises:
             StoreError: it cannot.
         """
-        limits, server = self._read_limits(), f"The strict mode of the Qdrant server {self._connection.address}"
-        if exact and not limits.exact:
-            raise StoreError(
-                f"{server} forbids exact search in {self.name}.",
-                "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
-            )
-        if limits.hits is not None and limit > limits.hits:
-            raise StoreError(
-                f"{server} allows {limits.hits} rows per query in {self.name}; {limit} are needed.",
-                "Ask for a smaller --top-k, or raise max_query_limit there.",
-            )
+        require_allowed(limits := self._read_limits(), exact, limit, self._connection.address, self.name)
         return limits
 
     def _read_limits(self) -> Limits:
@@ -275,6 +268,13 @@ class ServerStore(Store):
             yield
         finally:
             self._connection.leaving = before
+
+    def rewrite(self, name: str, record: BankRecord, changes: Changes, advance: Callable[[int], None]) -> BankRecord:
+        """See :meth:`store.care.Care.rewrite`."""
+        from .rewrite import rewrite
+
+        self._require(name)
+        return rewrite(self._connection, name, record, changes, advance)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`; a bank whose record is damaged can be dropped, too."""
