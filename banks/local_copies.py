@@ -30,6 +30,7 @@ from ..schemas.progress import Progress
 from ..schemas.units import show_bytes
 from ..store.balance import Balance
 from ..store.base import Bank, BankInfo, BankInfos, Store
+from ..store.care import Changes
 from ..store.damage import DamagedBank
 from ..store.embedded.disk import store_error
 from ..store.embedded.engine import EngineSettings
@@ -249,6 +250,10 @@ class LocalCopies(Store):
     ) -> BankWriter:
         """See :meth:`Store.writer`."""
         return self._server.writer(identities, source, expected_rows=expected_rows, plan=plan)
+
+    def rewrite(self, name: str, record: BankRecord, changes: Changes, advance: Callable[[int], None]) -> BankRecord:
+        """See :meth:`store.care.Care.rewrite`; the copy follows when it is opened."""
+        return self._server.rewrite(name, record, changes, advance)
 
     def drop(self, name: str) -> None:
         """See :meth:`Store.drop`."""

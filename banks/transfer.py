@@ -273,5 +273,5 @@ class Transfer:
 
 def _holds(there: BankInfo, info: BankInfo) -> bool:
     """Whether a bank that holds all rows says so, too."""
-    held = {(corpus.name, corpus.fingerprint) for corpus in there.record.corpora}
-    return there.record.state == "complete" and {(c.name, c.fingerprint) for c in info.record.corpora} <= held
+    held = {(corpus.name, corpus.fingerprint, corpus.words) for corpus in there.record.corpora}
+    return there.record.state == "complete" and {(c.name, c.fingerprint, c.words) for c in info.record.corpora} <= held

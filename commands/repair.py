@@ -9,7 +9,8 @@ import click
 from ..schemas.errors import UsageError
 from . import completion
 from .options import open_target, shared_options
-from .terminal import TerminalProgress, echo, reported
+from .progress import TerminalProgress
+from .terminal import echo, reported
 
 if TYPE_CHECKING:
     from ..models.tokens import BulkTokenizer

@@ -224,3 +224,18 @@ def test_an_interrupted_server_goes_on(folder, expected, tmp_path, monkeypatch):
         assert lens("banks", "repair", "--words", "--store", server.url).exit_code == 0
         with open_store(server.url) as store:
             assert contents(store) == expected
+
+
+def test_a_copy_follows_the_rules_of_its_bank(folder, tmp_path):
+    """Also where no row's words have changed: the record says by which rules they are told."""
+    import shutil
+
+    from lensbank.banks.choosing import choose
+    from lensbank.banks.transfer import Transfer
+    from lensbank.schemas.progress import Silent
+
+    root = shutil.copytree(folder / "now", tmp_path / "copy")
+    mark_embedded(root)
+    with open_store(str(folder / "now")) as source, open_store(str(root)) as target:
+        Transfer(source, target, Silent()).run(choose(source))
+        assert [info.record.corpora for info in target.list()] == [info.record.corpora for info in source.list()]
