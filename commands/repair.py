@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Instead, tell the words of rows again by today's rules, where others told them. Without names: of all banks.",
 )
-@click.option("--model", help="With --words: where the tokenizer is.  [default: the model that made the bank]")
+@click.option(
+    "--model",
+    metavar="ID|FOLDER",
+    shell_complete=completion.models,
+    help="With --words: where the tokenizer is.  [default: the model that made the bank]",
+)
 @click.option("--revision", help="With --words: branch, tag or commit on the hub.")
 @click.option("--trust-remote-code", is_flag=True, help="With --words: run code that comes with the model.")
 @shared_options
