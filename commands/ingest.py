@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ..schemas.errors import UsageError
 from .help_groups import GroupedCommand
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_contexts, parse_layers, reported
+
+if TYPE_CHECKING:
+    from ..ingest.corpus import Corpus
+    from ..ingest.options import IngestOptions
+    from ..schemas.layers import LayerChoice
 
 
 @click.command(
@@ -17,7 +25,7 @@ from .terminal import echo, parse_contexts, parse_layers, reported
     groups={
         "What to read": ("text_field", "split", "language", "name"),
         "What to keep": ("layers", "max_contexts", "seed", "vector_dtype", "centre"),
-        "How to run": ("batch_tokens",),
+        "How to run": ("batch_tokens", "plan", "no_measure", "form"),
     },
 )
 @click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
@@ -55,6 +63,25 @@ from .terminal import echo, parse_contexts, parse_layers, reported
     "query --centre.  [default: raw states, as in the paper]",
 )
 @click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: by device.")
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Store nothing; say how many rows, how much disk and memory and how many minutes it would take, measured on a "
+    "sample of the corpus.",
+)
+@click.option(
+    "--no-measure",
+    is_flag=True,
+    help="With --plan: read only the model's configuration and tokenizer; rows and disk are then all that is said.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Of the --plan.",
+)
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     """Write the hidden states of a corpus into banks: one Qdrant collection per layer.
@@ -68,32 +95,88 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
     Example:
       lensbank ingest --model HuggingFaceTB/SmolLM2-135M --layer 4,8,16 captions.txt.gz
       lensbank ingest --model ./my-vlm --layer all --text-field phrase phrases.jsonl
+      lensbank ingest --model ./my-vlm --layer 8,16 captions.txt.gz --plan
       zcat book.txt.gz | lensbank ingest --model ./my-vlm --layer 8 --split -
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         from ..ingest.corpus import read_corpora
-        from ..ingest.options import IngestOptions
 
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])
+        _require_plan(options)
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
-        with read_corpora(corpora, **reading) as corpus, open_target(options, progress.note, create=True) as store:
-            from ..ingest.pipeline import default_layers, run  # torch: after everything that can be refused without
-            from ..models.layers import asked_layers
+        with read_corpora(corpora, **reading) as corpus:
+            if options["plan"]:
+                _say_plan(corpus, chosen, contexts, options, progress)
+                return
+            with open_target(options, progress.note, create=True) as store:
+                from ..ingest.pipeline import run  # torch: after everything that can be refused without
 
-            loaded = load(options["model"], options, store=store, adding=True)
-            depth = loaded.lm.n_layers
-            settings = IngestOptions(
-                layers=default_layers(depth) if chosen is None else asked_layers(chosen, depth),
-                max_contexts=contexts,
-                seed=options["seed"],
-                vector_dtype=options["vector_dtype"],
-                batch_tokens=options["batch_tokens"],
-                centre=options["centre"],
-            )
-            summary = run(loaded, corpus, store, settings, progress)
+                loaded = load(options["model"], options, store=store, adding=True)
+                settings = _settings(chosen, contexts, loaded.lm.n_layers, options)
+                summary = run(loaded, corpus, store, settings, progress)
         for line in summary.lines():
             echo(line)
         what = "IMAGE" if loaded.is_vlm else '--text "..."'
         centre = " --centre" if settings.centre else ""
         echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")
+
+
+def _settings(
+    chosen: LayerChoice | Literal["all"] | None, contexts: int | None, depth: int, options: dict[str, Any]
+) -> IngestOptions:
+    from ..ingest.options import IngestOptions
+    from ..models.layers import asked_layers, default_layers
+
+    return IngestOptions(
+        layers=default_layers(depth) if chosen is None else asked_layers(chosen, depth),
+        max_contexts=contexts,
+        seed=options["seed"],
+        vector_dtype=options["vector_dtype"],
+        batch_tokens=options["batch_tokens"],
+        centre=options["centre"],
+    )
+
+
+def _require_plan(options: dict[str, Any]) -> None:
+    if options["plan"]:
+        return
+    for name, given in (("--no-measure", options["no_measure"]), ("--format json", options["form"] == "json")):
+        if given:
+            raise UsageError(f"{name} belongs to --plan.", f"Add --plan, or leave out {name}.")
+
+
+def _say_plan(
+    corpus: Corpus,
+    chosen: LayerChoice | Literal["all"] | None,
+    contexts: int | None,
+    options: dict[str, Any],
+    progress: TerminalProgress,
+) -> None:
+    """See what the ingest would take, and say it."""
+    target, existing = _existing(options, progress)
+    from ..ingest.forecast import forecast
+    from ..models.outline import read_outline
+
+    if options["no_measure"]:
+        outline = read_outline(options["model"], options["revision"], options["trust_remote_code"])
+        settings = _settings(chosen, contexts, outline.n_layers, options)
+        found = forecast(outline, corpus, settings, target, existing, progress)
+    else:
+        loaded = load(options["model"], options)
+        settings = _settings(chosen, contexts, loaded.lm.n_layers, options)
+        found = forecast(loaded, corpus, settings, target, existing, progress)
+    echo(json.dumps(found.to_dict()) if options["form"] == "json" else "\n".join(found.lines()))
+
+
+def _existing(options: dict[str, Any], progress: TerminalProgress) -> tuple[Path | None, tuple[str, ...]]:
+    """The store's folder, unless it is a server, and the banks it has; none where there is no store yet."""
+    from ..schemas.errors import BankNotFoundError
+
+    address = options["store_target"]
+    try:
+        with open_target(options, progress.note) as store:
+            names = tuple(info.name for info in store.list())
+    except BankNotFoundError:
+        names = ()
+    return (None if "://" in address else Path(address).expanduser()), names

@@ -9,6 +9,21 @@ from typing import Literal
 from ..schemas.checking import hold_to_types
 from ..schemas.units import show_bytes
 
+#: How often rows are made durable, where nothing else is asked for.
+FLUSH_SECONDS = 30.0
+#: Share of the time that making rows durable may take; it happens less often where it is slow.
+_FLUSH_SHARE = 0.05
+
+
+def flush_pause(asked: float, took: float) -> float:
+    """Seconds between two times that rows are made durable.
+
+    Args:
+        asked: at least so many.
+        took: how long it took the last time.
+    """
+    return max(asked, took / _FLUSH_SHARE)
+
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
@@ -33,7 +48,7 @@ class IngestOptions:
     seed: int = 0
     vector_dtype: Literal["float32", "float16"] = "float32"
     batch_tokens: int | None = None
-    flush_seconds: float = 30.0
+    flush_seconds: float = FLUSH_SECONDS
     index: bool = True
     graph: bool | None = None
     centre: bool = False

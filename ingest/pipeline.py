@@ -21,23 +21,17 @@ from ..store.base import BankInfo, Store
 from ..store.writing import BankWriter
 from .corpus import Corpus
 from .means import bank_identities, with_means
-from .options import IngestOptions, IngestPlan, IngestSummary
+from .options import IngestOptions, IngestPlan, IngestSummary, flush_pause
 from .planning import Selection, collect, corpus_records, fingerprint, select
 from .resuming import already_done, going_on, lacks_rows
-from .rows import LONGEST_WHOLE, BatchRows
+from .rows import BatchRows
+from .sizes import bank_bytes, text_beyond
 from .texts import Texts
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
 
 __all__ = ["IngestOptions", "default_layers", "run"]
-
-#: Share of the time that making rows durable may take; it happens less often where it is slow.
-_FLUSH_SHARE = 0.05
-#: Payload and its indexes, per row of a short sentence; an estimate.
-_PAYLOAD_BYTES = 500
-#: Bytes of a short sentence; each byte beyond is in the payload, and again in the index of words.
-_SHORT_BYTES = 100
 
 
 def run(
@@ -165,8 +159,8 @@ class _Ingest:
         with self._timed("collect"):
             texts = collect(self._corpus, selection, options.seed, self._progress, self._tokenizer)
         with texts:
-            long = max(0, texts.bytes_of_rows(selection.first, LONGEST_WHOLE) - _SHORT_BYTES * len(selection.kept))
-            plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)), 2 * long)
+            long = text_beyond(texts, selection.first, len(selection.kept))
+            plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)), long)
             if self._on_plan is not None:
                 self._on_plan(plan)
             for line in plan.lines():
@@ -186,9 +180,6 @@ class _Ingest:
     def _plan(
         self, names: Sequence[str], selection: Selection, start: int, beside: tuple[str, ...], long: int
     ) -> IngestPlan:
-        dim = self._loaded.lm.dim
-        width = dim * (2 if self._options.vector_dtype == "float16" else 4)
-        quantised = dim // 2 if self._options.index else 0
         rows, tokens = len(selection.kept), selection.tokens()
         return IngestPlan(
             banks=tuple(names),
@@ -203,7 +194,8 @@ class _Ingest:
             truncated=selection.truncated,
             beside=beside,
             computing=self._loaded.chosen.reason if self._loaded.chosen else "",
-            disk_bytes=len(names) * (rows * (width + quantised + _PAYLOAD_BYTES) + long),
+            disk_bytes=len(names)
+            * bank_bytes(rows, self._loaded.lm.dim, self._options.vector_dtype, self._options.index, long),
         )
 
     def _encode(
@@ -232,7 +224,7 @@ class _Ingest:
                     began = time.monotonic()
                     self._flush(writer)
                     flushed = time.monotonic()
-                    pause = max(options.flush_seconds, (flushed - began) / _FLUSH_SHARE)
+                    pause = flush_pause(options.flush_seconds, flushed - began)
                 if leaving:
                     self._leave()
             self._flush(writer)
