@@ -13,8 +13,9 @@ from ..schemas.filters import Condition
 from ..store.base import Bank, Hit
 from ..store.rows import unit_queries
 from ..store.vectors import BankVectors, NoVectors, id_keys, id_string
+from .comparing import Places, as_tensor
 from .distinct_rows import nearest_distinct
-from .product import Places, as_tensor, nearest
+from .product import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class BankProduct:
 
 
 class _BankRows:
-    """The rows of all parts, one after the other; a :class:`query.product.Source`."""
+    """The rows of all parts, one after the other; a :class:`query.comparing.Source`."""
 
     def __init__(self, vectors: BankVectors, dim: int, device: torch.device) -> None:
         self._parts = vectors.parts
@@ -109,7 +110,7 @@ class _BankRows:
         self._sorted: tuple[NDArray[np.bytes_], NDArray[np.intp]] | None = None
 
     def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
-        """See :class:`query.product.Source`. On a GPU they stay while there is room, so that they travel once."""
+        """See :class:`query.comparing.Source`. On a GPU they stay while there is room, so that they travel once."""
         for first, part in zip(self._starts.tolist(), self._parts, strict=False):
             for start in range(0, len(part.rows), size):
                 rows = self._resident.get((first + start, size))
@@ -120,7 +121,7 @@ class _BankRows:
                 yield first + start, rows.float()
 
     def take(self, places: Places) -> Floats:
-        """See :class:`query.product.Source`."""
+        """See :class:`query.comparing.Source`."""
         taken = np.empty((len(places), self.dim), np.float32)
         of = np.searchsorted(self._starts, places, side="right") - 1
         for number, part in enumerate(self._parts):
@@ -130,7 +131,7 @@ class _BankRows:
         return taken
 
     def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
-        """See :class:`query.product.Source`: by id."""
+        """See :class:`query.comparing.Source`: by id."""
         halves = self._ids(places.ravel())
         return halves[:, 1].reshape(places.shape), halves[:, 0].reshape(places.shape)
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ..schemas.words import folded
-from .product import Places, Source, nearest
+from .comparing import Places, Source
+from .product import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,27 +1,23 @@
 """The nearest of many unit rows to many unit vectors: a matrix product in blocks, on the device of the model.
 
-The product is in float32 and only chooses candidates. What it cannot tell apart, given the largest error that such
-a sum can have, is compared again in float64, so the answer is that of exact arithmetic, rounded once, wherever it
-is computed; rows that tie are in order of their keys.
+The product is in float32, or of rows rounded to eight bits (:mod:`query.rounded`), and only chooses candidates. What
+it cannot tell apart, given the largest error that it can have, is compared again in float64, so the answer is that of
+exact arithmetic, rounded once, wherever it is computed; rows that tie are in order of their keys.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    Rows = NDArray[np.floating[Any]]
-
-#: Numbers of rows.
-Places = NDArray[np.int64]
+from .comparing import Gathered, Places, Ranked, Source, compared, error_bound, ranked
+from .rounded import nearest_rounded, pays
 
 #: Rows of a block, on a processor (a block of scores stays in its cache) and on a GPU.
 BLOCK_ROWS, GPU_BLOCK_ROWS = 8192, 65_536
@@ -33,53 +29,9 @@ _TIES_AT_ONCE = 64
 _SPARE = 8
 # Scores that share one maximum in the first stage of a top-k.
 _GROUP = 64
-# Numbers that are held in float64 while candidates are compared again.
-_WIDE_AT_ONCE = 1 << 20
 # Rows are gathered where at most this share of them is asked for.
 _GATHERED_SHARE = 0.25
 _LOWEST = -float("inf")
-
-
-class Source(Protocol):
-    """Unit rows, numbered from 0."""
-
-    count: int
-    dim: int
-
-    def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
-        """The number of a block's first row, and its rows in float32 on a device; at most ``size`` at a time."""
-        ...
-
-    def take(self, places: Places) -> Rows:
-        """Some rows, ``[len(places), dim]``."""
-        ...
-
-    def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
-        """What rows of equal score are ordered by: arrays of the shape of ``places``, the first one decides."""
-        ...
-
-
-class Gathered:
-    """Some rows of a source as a source."""
-
-    def __init__(self, source: Source, places: Places) -> None:
-        """The rows at ``places``, which ascend."""
-        self._source, self._places = source, places
-        self.count, self.dim = len(places), source.dim
-
-    def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
-        """See :class:`Source`."""
-        for start in range(0, self.count, size):
-            rows = self._source.take(self._places[start : start + size])
-            yield start, torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(device)
-
-    def take(self, places: Places) -> Rows:
-        """See :class:`Source`."""
-        return self._source.take(self._places[places])
-
-    def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
-        """See :class:`Source`."""
-        return self._source.keys(self._places[places])
 
 
 def nearest(
@@ -89,7 +41,7 @@ def nearest(
     device: torch.device,
     keep: NDArray[np.bool_] | None = None,
     without: Sequence[Places] | None = None,
-) -> list[tuple[NDArray[np.float32], Places]]:
+) -> list[Ranked]:
     """The ``k`` rows of the highest product with each vector.
 
     Args:
@@ -108,7 +60,36 @@ def nearest(
         less = None if without is None else [np.flatnonzero(np.isin(places, some)) for some in without]
         found = nearest(Gathered(source, places), queries, k, device, None, less)
         return [(scores, places[at]) for scores, at in found]
-    answers: list[tuple[NDArray[np.float32], Places]] = []
+    if device.type == "cpu" and pays(source, len(queries), k):
+        return _by_rounded(source, queries, k, keep, without)
+    return _by_float32(source, queries, k, device, keep, without)
+
+
+def _by_rounded(
+    source: Source,
+    queries: NDArray[np.float32],
+    k: int,
+    keep: NDArray[np.bool_] | None,
+    without: Sequence[Places] | None,
+) -> list[Ranked]:
+    """By candidates of fewer bits; vectors that have too many of them by all rows in float32."""
+    with torch.inference_mode():
+        found = nearest_rounded(source, queries, k, keep, without)
+    left = [i for i, one in enumerate(found) if one is None]
+    less = None if without is None else [without[i] for i in left]
+    rest = iter(_by_float32(source, queries[left], k, torch.device("cpu"), keep, less))
+    return [next(rest) if one is None else one for one in found]
+
+
+def _by_float32(
+    source: Source,
+    queries: NDArray[np.float32],
+    k: int,
+    device: torch.device,
+    keep: NDArray[np.bool_] | None,
+    without: Sequence[Places] | None,
+) -> list[Ranked]:
+    answers: list[Ranked] = []
     size = GPU_BLOCK_ROWS if device.type != "cpu" else BLOCK_ROWS
     with torch.inference_mode(), _full_precision():
         keeping = None if keep is None else torch.from_numpy(keep).to(device)
@@ -177,13 +158,13 @@ class _Scores:
                 scores[i, torch.from_numpy(some[first:last] - start).to(self.device)] = _LOWEST
 
 
-def _nearest(scores: _Scores, queries: NDArray[np.float32], k: int) -> list[tuple[NDArray[np.float32], Places]]:
+def _nearest(scores: _Scores, queries: NDArray[np.float32], k: int) -> list[Ranked]:
     source = scores.source
     depth = min(k + _SPARE, source.count)
     if not depth:
         return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
     rough, places = _candidates(scores, len(queries), depth)
-    exact = _compared(source, queries, places)
+    exact = compared(source, queries, places)
     exact[np.isneginf(rough)] = _LOWEST
     order = np.lexsort((*reversed(source.keys(places)), -exact))
     exact, ordered = np.take_along_axis(exact, order, 1), np.take_along_axis(places, order, 1)
@@ -200,18 +181,8 @@ def _nearest(scores: _Scores, queries: NDArray[np.float32], k: int) -> list[tupl
             chosen = open_[start : start + _TIES_AT_ONCE]
             floors = np.array([exact[i, k - 1] for i in chosen], np.float32) - np.float32(slack)
             for i, at in zip(chosen, _above(scores.some(chosen), floors), strict=True):
-                answers[i] = _ranked(source, queries[i], at, k)
+                answers[i] = ranked(source, queries[i], at, k)
     return answers
-
-
-def error_bound(dim: int) -> float:
-    """What a float32 product of two unit vectors can be off by, summed in any order, and what rounding it once can.
-
-    ``n u / (1 - n u)`` times the sum of the absolute products, which is at most the product of both norms
-    (N. J. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); stored rows may be off unit by 1e-3.
-    """
-    unit = 2.0**-24
-    return 1.002 * dim * unit / (1 - dim * unit) + 2 * unit
 
 
 def _candidates(scores: _Scores, count: int, depth: int) -> tuple[NDArray[np.float32], Places]:
@@ -255,34 +226,3 @@ def _above(scores: _Scores, floors: NDArray[np.float32]) -> list[Places]:
         for i, some in enumerate(np.split(at, np.searchsorted(which, np.arange(1, len(floors))))):
             found[i].append(some + start)
     return [np.concatenate(some) if some else np.empty(0, np.int64) for some in found]
-
-
-def _ranked(source: Source, query: NDArray[np.float32], places: Places, k: int) -> tuple[NDArray[np.float32], Places]:
-    """The best of some rows."""
-    exact = _compared(source, query[None], places[None])[0]
-    order = np.lexsort((*reversed(source.keys(places)), -exact))[:k]
-    return exact[order], places[order]
-
-
-def _compared(source: Source, queries: NDArray[np.float32], places: Places) -> NDArray[np.float32]:
-    """Products in float64, rounded once, ``[n, m]``, of each vector with its own rows ``[n, m]``.
-
-    Equal rows have equal scores wherever they stand: each product is summed in the same order.
-    """
-    scores = np.empty(places.shape, np.float32)
-    columns = max(1, min(places.shape[1], _WIDE_AT_ONCE // source.dim))
-    step = max(1, _WIDE_AT_ONCE // (columns * source.dim))
-    for start in range(0, len(queries), step):
-        wide = queries[start : start + step].astype(np.float64)
-        for left in range(0, places.shape[1], columns):
-            part = places[start : start + step, left : left + columns]
-            rows = source.take(part.ravel()).astype(np.float64).reshape(*part.shape, source.dim)
-            scores[start : start + step, left : left + columns] = np.einsum("qmd,qd->qm", rows, wide)
-    return scores
-
-
-def as_tensor(rows: NDArray[Any]) -> Tensor:
-    """An array that may be read-only, as a tensor that nobody writes to."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it could be written to, which would fail
-        return torch.from_numpy(rows)

@@ -29,8 +29,8 @@ Distinct = Literal["word"]
 
 # Rows asked for at once, at most: hits with payload take about a kilobyte each.
 _ROWS_AT_ONCE = 20_000
-# States of which a product's progress is told.
-_STATES_AT_ONCE = 1024
+# States of which a product's progress is told; a product rounds every row once for all of them.
+_STATES_AT_ONCE = 4096
 # A longer list of one bank is not fetched; words already seen are filtered away instead.
 _DEEPEST = 512
 _GROWTH = 4

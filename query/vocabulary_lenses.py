@@ -15,9 +15,10 @@ from ..models.offload import resident
 from ..schemas.errors import StateError
 from ..schemas.filters import Condition
 from ..schemas.results import VocabularyToken
+from .comparing import Places
 from .distinct_rows import nearest_distinct
 from .lenses import LensAnswer, by_layer
-from .product import Places, nearest
+from .product import nearest
 from .search import Distinct
 from .vocabulary import Vocabulary
 
@@ -178,7 +179,7 @@ class EmbeddingLens:
 
 
 class _Embeddings:
-    """The unit rows of a model's input embedding; a :class:`query.product.Source`."""
+    """The unit rows of a model's input embedding; a :class:`query.comparing.Source`."""
 
     def __init__(self, loaded: LoadedModel, most: int) -> None:
         weight: Any = loaded.lm.embed_tokens.weight
@@ -188,7 +189,7 @@ class _Embeddings:
         self._kept: Tensor | None = None
 
     def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
-        """See :class:`query.product.Source`; made once where they are few bytes."""
+        """See :class:`query.comparing.Source`; made once where they are few bytes."""
         if self._kept is None and self.count * self.dim <= _UNITS_KEPT:
             self._kept = torch.cat([self._units(start, start + size) for start in range(0, self.count, size)])
         for start in range(0, self.count, size):
@@ -196,13 +197,13 @@ class _Embeddings:
             yield start, rows.to(device)
 
     def take(self, places: Places) -> Floats:
-        """See :class:`query.product.Source`."""
+        """See :class:`query.comparing.Source`."""
         if self._kept is not None:
             return self._kept[torch.from_numpy(places).to(self._kept.device)].cpu().numpy()
         return self._of(torch.from_numpy(places)).cpu().numpy()
 
     def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
-        """See :class:`query.product.Source`: by id."""
+        """See :class:`query.comparing.Source`: by id."""
         return (places,)
 
     def _units(self, start: int, end: int) -> Tensor:

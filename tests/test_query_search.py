@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from query_banks import identity, payload, row_id, write_rows
+from query_banks import identity, payload, round_everything, row_id, write_rows
 
 from lensbank.query import search
 from lensbank.query.bank_product import BankProduct, product_of
@@ -70,11 +70,13 @@ def assert_same(found, expected):
     assert [f.hit.score for f in found] == pytest.approx([score for _, _, score in expected], abs=1e-5)
 
 
-@pytest.fixture(params=["engine", "product"])
-def ask(request):
-    """`search_banks` in the two ways that compare every row."""
+@pytest.fixture(params=["engine", "product", "rounded"])
+def ask(request, monkeypatch):
+    """`search_banks` in the ways that compare every row; `rounded` is the product's own, of many vectors and rows."""
     if request.param == "engine":
         return search_banks
+    if request.param == "rounded":
+        round_everything(monkeypatch)
 
     def product(banks, *args, **options):
         products = [product_of(bank, torch.device("cpu")) for bank in banks]

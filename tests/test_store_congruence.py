@@ -19,14 +19,17 @@ import torch
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
+from query_banks import round_everything
 from standins import StandIn
 from test_store_rows import CORPUS, NAMES, WORDS, Rows, assert_same_hits
 
+from lensbank.banks.local_copies import with_local_copies
 from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.query.search import search_banks
 from lensbank.schemas.errors import BankIncompleteError, BankMismatchError
 from lensbank.schemas.filters import PREFIXED_FIELDS, Condition, parse
 from lensbank.schemas.payload import FIELD_KINDS
+from lensbank.schemas.progress import Silent
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.opening import open_store
 from lensbank.store.rows import Names
@@ -42,6 +45,7 @@ ENGINES = [
     "local mode",
     "stand-in over REST",
     "stand-in over gRPC",
+    "local copy",
     pytest.param("server over REST", marks=pytest.mark.server),
     pytest.param("server over gRPC", marks=pytest.mark.server),
 ]
@@ -94,6 +98,9 @@ def store(request, tmp_path_factory):
         opened = EmbeddedStore.at(tmp_path_factory.mktemp("store"))
     elif kind == "local mode":
         opened = ServerStore(QdrantClient(":memory:"), "memory")
+    elif kind == "local copy":
+        server = open_store(request.getfixturevalue("stand_in").url)
+        opened = with_local_copies(server, Silent(), True, tmp_path_factory.mktemp("cache"))
     else:
         server = request.getfixturevalue("stand_in" if kind == "stand-in" else "real_server")
         options = ServerOptions(protocol=protocol.lower(), grpc_port=server.grpc_port)
@@ -282,7 +289,7 @@ def best_of_all(query, k, keep, distinct):
     k=st.integers(1, 40),
     distinct=st.sampled_from([None, "word"]),
     exact=st.booleans(),
-    multiplied=st.booleans(),
+    multiplied=st.sampled_from([None, "float32", "rounded"]),
 )
 def test_random_questions_to_all_banks(banks, where, k, distinct, exact, multiplied):
     """Filters, distinct words and the merge of bank layers together; `k` beyond all words there are, too."""
@@ -301,7 +308,10 @@ def test_random_questions_to_all_banks(banks, where, k, distinct, exact, multipl
     products = [product_of(bank, torch.device("cpu")) for bank in banks] if multiplied else []
     if not all(isinstance(one, BankProduct) for one in products):  # a server's vectors cannot be had
         products = []
-    answers = search_banks(banks, QUERIES, k, where, distinct, exact, products=products)
+    with pytest.MonkeyPatch.context() as patch:
+        if multiplied == "rounded":
+            round_everything(patch)
+        answers = search_banks(banks, QUERIES, k, where, distinct, exact, products=products)
     for query, found in zip(QUERIES, answers, strict=True):
         expected = best_of_all(query, k, keep, distinct)
         assert [f.hit.score for f in found] == pytest.approx([score for score, _, _ in expected], abs=2e-6)
