@@ -24,7 +24,7 @@ from .means import bank_identities
 from .options import FLUSH_SECONDS, IngestOptions, flush_pause
 from .planning import collect, select
 from .sample import Measured, measure, part_of
-from .sizes import bank_bytes, text_beyond
+from .sizes import bank_bytes, index_seconds, text_beyond
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -50,6 +50,7 @@ class Forecast:
         disk_bytes: of all banks; computed.
         disk_free: where the store is; ``None`` of a server.
         existing: banks of the store that such an ingest would add to, or find complete.
+        index_seconds: of one core, to index all banks; computed from rates measured elsewhere (docs/storage.md).
         read_seconds: to read the corpus twice; measured.
         measured: on a sample; ``None`` where nothing was to be.
     """
@@ -69,6 +70,7 @@ class Forecast:
     disk_bytes: int
     disk_free: int | None
     existing: tuple[str, ...]
+    index_seconds: float
     read_seconds: float
     measured: Measured | None
 
@@ -83,8 +85,7 @@ class Forecast:
         encode = found.seconds * self.tokens_to_encode / max(1, found.tokens)
         # Every so often, and at the end, rows are made durable; see the ingest.
         encode += found.flush_seconds * (1 + encode // flush_pause(FLUSH_SECONDS, found.flush_seconds))
-        index = found.index_seconds * self.rows / max(1, found.rows)
-        parts = {"read": self.read_seconds, "encode": encode, "index": index}
+        parts = {"read": self.read_seconds, "encode": encode, "index": self.index_seconds / found.cores}
         return {**parts, "total": sum(parts.values())}
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Forecast:
         parts = [_minutes(seconds[part]) for part in ("read", "encode", "index")]
         return [
             f"  measured  time: about {_minutes(seconds['total'])} on {on}",
-            "            ({} to read, {} to encode and store, {} to index)".format(*parts),
+            "            ({} to read, {} to encode and store, {} to index, which is computed)".format(*parts),
             f"            memory: {', '.join(memory) or 'unknown'}, beside writing processes and mapped files",
             f"            (on {found.tokens:,} tokens, {found.rows:,} rows of each bank, in a temporary folder)",
         ]
@@ -184,6 +185,7 @@ def forecast(
         disk_bytes=len(layers) * bank_bytes(len(selection.kept), dim, options.vector_dtype, options.index, beyond),
         disk_free=None if target is None else _free(target),
         existing=tuple(name for name in names if name in existing),
+        index_seconds=len(layers) * index_seconds(len(selection.kept), dim, options.index, options.graph),
         read_seconds=read,
         measured=measured,
     )

@@ -7,7 +7,7 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from ..schemas.progress import Progress
 from ..store.opening import open_store
 from .means import bank_identities
 from .options import IngestOptions
-from .planning import Selection, corpus_records
+from .planning import Selection
 from .rows import BatchRows
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ class Measured:
         dtype: of the forward pass.
         cores: of this machine that the process may use.
         tokens: encoded while it was timed.
-        rows: stored in each bank, those of the batch that warms up included.
+        rows: stored in each bank.
         seconds: to encode and store them, which happen at the same time.
         flush_seconds: to make rows durable once.
-        index_seconds: to index them.
         memory_bytes: most that this process has had in memory, the model included; ``None`` where nobody says.
         device_bytes: most of a GPU's memory; ``None`` without one.
     """
@@ -57,7 +56,6 @@ class Measured:
     rows: int
     seconds: float
     flush_seconds: float
-    index_seconds: float
     memory_bytes: int | None
     device_bytes: int | None
 
@@ -88,54 +86,78 @@ def measure(
     progress: Progress,
 ) -> Measured:
     """Encode and store as many batches of the sample as there is time for."""
-    plain = replace(options, centre=False)  # the mean of a corpus is subtracted in no time
     parts = list(batches(part.lengths, options.batch_tokens or default_batch_tokens(loaded.device)))
     random.Random(0).shuffle(parts)  # whenever the time is up, long and short sentences have been seen
     encoder = Encoder(loaded, sorted(set(options.layers)), options.vector_dtype)
+    run = _Run(loaded, replace(options, centre=False), part, texts, tokenizer, encoder, progress)
     progress.start("Measuring", max(1, len(parts) - 1), "batches")
-    with tempfile.TemporaryDirectory(prefix="lensbank-plan-") as folder, open_store(folder, create=True) as store:
-        identities = bank_identities(loaded, plain, {})
-        with store.writer(identities, loaded.source, expected_rows=len(part.kept)) as writer:
-            # The first takes memory, starts threads and compiles kernels.
-            given, tokens = _store_batch(writer, encoder, BatchRows(part, texts, tokenizer, *parts[0])), 0
-            writer.flush()
-            began = time.monotonic()
-            for first, end in parts[1:] or parts:
-                added = _store_batch(writer, encoder, BatchRows(part, texts, tokenizer, first, end))
-                given += added if len(parts) > 1 else Counter()  # else it is the first one once more
-                tokens += int(part.lengths[first:end].sum())
-                progress.advance(1)
-                if time.monotonic() - began > _SECONDS:
-                    break
-            seconds = time.monotonic() - began
-            writer.flush()
-            flush = time.monotonic() - began - seconds
-            began = time.monotonic()
-            writer.finish(corpus_records(part, given), options.index, graph=options.graph)
-            index = time.monotonic() - began
-        stored = sum(info.rows for info in store.list()) // len(identities)
+    with tempfile.TemporaryDirectory(prefix="lensbank-plan-") as folder:
+        run.into(os.path.join(folder, "first"), parts[:1])  # it takes memory and starts threads
+        took = run.into(os.path.join(folder, "timed"), parts[1:] or parts)
     progress.finish()
     return Measured(
         device=str(loaded.device),
         dtype=loaded.dtype_name,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        tokens=tokens,
-        rows=stored,
-        seconds=seconds,
-        flush_seconds=flush,
-        index_seconds=index,
+        tokens=took.tokens,
+        rows=took.rows,
+        seconds=took.encode,
+        flush_seconds=took.flush,
         memory_bytes=_peak_memory(),
         device_bytes=torch.cuda.max_memory_allocated(loaded.device) if loaded.device.type == "cuda" else None,
     )
 
 
-def _store_batch(writer: BankWriter, encoder: Encoder, rows: BatchRows) -> Counter[str]:
-    """As an ingest does; returns the rows of each corpus."""
-    pending = encoder.encode(rows.ids, rows.wanted())
-    ids, payloads = rows.ids_and_payloads()
-    vectors, norms = pending.fetch(rows.describe)
-    writer.put(ids, payloads, vectors, norms)
-    return Counter(name for payload in payloads for name in payload["corpus"])
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """Rows of each bank, tokens, and seconds."""
+
+    rows: int
+    tokens: int
+    encode: float
+    flush: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What it takes to store batches as an ingest does."""
+
+    loaded: LoadedModel
+    options: IngestOptions
+    part: Selection
+    texts: Texts
+    tokenizer: BulkTokenizer
+    encoder: Encoder
+    progress: Progress
+
+    def into(self, folder: str, parts: Sequence[tuple[int, int]]) -> _Took:
+        """Make a store of some batches; no other is begun after :data:`_SECONDS`."""
+        rows = tokens = 0
+        identities = bank_identities(self.loaded, self.options, {})
+        with (
+            open_store(folder, create=True) as store,
+            store.writer(identities, self.loaded.source, expected_rows=len(self.part.kept)) as writer,
+        ):
+            began = time.monotonic()
+            for first, end in parts:
+                rows += self._store(writer, first, end)
+                tokens += int(self.part.lengths[first:end].sum())
+                self.progress.advance(1 if len(parts) > 1 else 0)
+                if time.monotonic() - began > _SECONDS:
+                    break
+            encoded = time.monotonic()
+            writer.flush()
+            flushed = time.monotonic()
+        return _Took(rows, tokens, encoded - began, flushed - encoded)
+
+    def _store(self, writer: BankWriter, first: int, end: int) -> int:
+        """One batch; returns its rows."""
+        rows = BatchRows(self.part, self.texts, self.tokenizer, first, end)
+        pending = self.encoder.encode(rows.ids, rows.wanted())
+        ids, payloads = rows.ids_and_payloads()
+        vectors, norms = pending.fetch(rows.describe)
+        writer.put(ids, payloads, vectors, norms)
+        return len(ids)
 
 
 def _peak_memory() -> int | None:

@@ -52,8 +52,12 @@ def quiet() -> Iterator[None]:
             reports.enable_progress_bar()
 
 
-def check_source(source: str) -> Path | None:
+def check_source(source: str, weights: bool = True) -> Path | None:
     """Tell a model directory from a hub id, and see that a directory holds a model.
+
+    Args:
+        source: as it was given.
+        weights: whether it must hold some, too.
 
     Returns:
         The directory, absolute; ``None`` for a hub id.
@@ -82,7 +86,7 @@ def check_source(source: str) -> Path | None:
             f"The directory {source} has no config.json; expected a Hugging Face model directory.",
             "Save one with save_pretrained(), or give a hub id.",
         )
-    if not any(path.glob("*.safetensors")):
+    if weights and not any(path.glob("*.safetensors")):
         pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
         if pickles:
             raise _pickles_only(source, pickles[0])

@@ -47,7 +47,7 @@ def read_outline(source: str, revision: str | None = None, trust_remote_code: bo
         ModelError: nothing there, unreachable, no fast tokenizer, or a configuration without these sizes.
     """
     register_connectors()
-    directory = check_source(source)
+    directory = check_source(source, weights=False)
     if directory is not None:
         read_configuration(directory)
     place, options = str(directory or source), {"revision": revision, "trust_remote_code": trust_remote_code}

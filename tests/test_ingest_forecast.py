@@ -12,6 +12,7 @@ from lensbank.ingest.forecast import Forecast, forecast
 from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
 from lensbank.ingest.sample import Measured
+from lensbank.ingest.sizes import index_seconds
 from lensbank.models.loading import load_model
 from lensbank.models.outline import read_outline
 from lensbank.schemas.errors import CorpusError, ModelError
@@ -67,14 +68,23 @@ def test_without_weights_the_counts_are_the_same(tiny_llm, corpus, tmp_path):
 
 
 def test_the_time_is_that_of_the_sample_as_many_times_as_there_is_more_to_do():
-    measured = Measured("cpu", "float32", 2, 1000, 500, 10.0, 3.0, 4.0, 10**9, None)
-    planned = Forecast("m", (1, 2), 64, "float32", ("c",), 9, 90, 5000, 7, 8, 10_000, 0, 1, 2, ("a",), 5.0, measured)
+    measured = Measured("cpu", "float32", 2, 1000, 500, 10.0, 3.0, 10**9, None)
+    planned = Forecast(
+        "m", (1, 2), 64, "float32", ("c",), 9, 90, 5000, 7, 8, 10_000, 0, 1, 2, ("a",), 98.0, 5.0, measured
+    )
     # 100 s to encode; a flush takes 3 s, so there is one every 60 s and one at the end.
-    assert planned.seconds == {"read": 5.0, "encode": 106.0, "index": 40.0, "total": 151.0}
+    assert planned.seconds == {"read": 5.0, "encode": 106.0, "index": 49.0, "total": 160.0}
     shown = "\n".join(planned.lines())
     assert "about 3 min on cpu, float32, 2 cores" in shown and "1.0 GB in this process" in shown
     assert "1 of these banks exist" in shown and "disk is too small" not in shown
     assert "disk is too small" in "\n".join(Forecast(**{**_fields(planned), "disk_bytes": 3}).lines())
+
+
+def test_a_graph_is_counted_where_there_will_be_one():
+    copies = index_seconds(200_000, 576, True, False)
+    assert copies == pytest.approx(2 * 5.7) and index_seconds(200_000, 576, True, True) == pytest.approx(2 * 49.9)
+    assert index_seconds(200_000, 576, True, None) == copies and index_seconds(200_000, 576, False, True) == 0
+    assert index_seconds(400_000, 576, True, None) == pytest.approx(4 * 49.9)
 
 
 def _fields(planned):
