@@ -14,6 +14,7 @@ from ..models.visual_tokens import rendered_prompt
 from ..query.centring import Centre, Source
 from ..query.images import open_image
 from ..query.pipeline import QuerySession
+from ..schemas.errors import ImageError
 from ..schemas.files import opened_whole
 
 CENTRE_FILE = "centre.npz"
@@ -46,11 +47,18 @@ def centre_session(session: QuerySession, images: Sequence[Path], source: Source
 
 
 def _key(session: QuerySession, images: Sequence[Path], source: Source) -> str:
-    hashes = [open_image(path, session.options.max_pixels).sha256 for path in images]
+    hashes = [_hash(path, session.options.max_pixels) for path in images]
     loaded = session.loaded
     model = [loaded.weights, loaded.computation, dict(loaded.vision), loaded.dtype_name]
     facts = [source, model, rendered_prompt(loaded, session.options.prompt), session.layers, hashes]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _hash(path: Path, max_pixels: int) -> str | None:
+    try:
+        return open_image(path, max_pixels).sha256
+    except ImageError:  # left out of the mean
+        return None
 
 
 def _read(path: Path, key: str, source: Source) -> Centre | None:

@@ -85,18 +85,20 @@ def read_images(
         options: which of their visual tokens.
         out: where the words are kept; a run that was interrupted goes on there.
         progress: where to report to.
-        left_out: filled with the name of each image that the model cannot be shown (too long and thin, say) and the
-            reason.
+        left_out: filled with the name of each image that cannot be read (missing, truncated, of another size than
+            its boxes are for) or that the model cannot be shown (too long and thin, say), and the reason.
 
     Returns:
         In the order of ``images``, without those left out.
 
     Raises:
         UsageError: ``out`` holds a run with other settings.
-        InputError: an annotated size that is not the image's; a damaged record.
+        InputError: a damaged record; no image has the size that its boxes are for.
+        ImageError: no image can be read.
         LensbankError: as :meth:`query.pipeline.QuerySession.image`.
     """
-    hashes = _checked_hashes(images, session.options.max_pixels)
+    odd: dict[str, LensbankError] = {}
+    images, hashes = _readable(images, session.options.max_pixels, odd)
     if session.options.centre:
         others = options.centre_images
         paths = others or [image.path for image in images]
@@ -108,7 +110,6 @@ def read_images(
     try:
         progress.advance(len(done))
         waiting = ((image, quota) for image, quota in zip(images, quotas, strict=True) if image.name not in done)
-        odd: dict[str, LensbankError] = {}
         for batch in _batches(session, waiting, options, odd):
             found = _read_batch(session, batch, options)
             file.append(found)
@@ -151,19 +152,40 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
     }
 
 
-def _checked_hashes(images: Sequence[AnnotatedImage], max_pixels: int) -> list[str]:
-    """Every image can be read and is of the size that its boxes are for, before anything slow starts."""
-    hashes = []
+def _readable(
+    images: Sequence[AnnotatedImage], max_pixels: int, odd: dict[str, LensbankError]
+) -> tuple[list[AnnotatedImage], list[str]]:
+    """The images that can be read and are of the size that their boxes are for, and their hashes.
+
+    Args:
+        images: all.
+        max_pixels: larger ones are not read.
+        odd: filled with the others and what is wrong with them.
+
+    Raises:
+        InputError, ImageError: there is no other; before anything slow starts.
+    """
+    found, hashes = [], []
     for image in images:
-        opened = open_image(image.path, max_pixels)
-        if image.size is not None and image.size != (opened.width, opened.height):
-            raise InputError(
-                f"{image.name} is annotated as {image.size[0]} x {image.size[1]} pixels, but has {opened.width} x "
-                f"{opened.height} (EXIF orientation applied): the boxes would be in the wrong place.",
-                "Give the images that were annotated.",
-            )
-        hashes.append(opened.sha256)
-    return hashes
+        try:
+            hashes.append(_checked_hash(image, max_pixels))
+            found.append(image)
+        except (ImageError, InputError) as error:
+            odd[image.name] = error
+    if odd and not found:
+        raise next(iter(odd.values()))
+    return found, hashes
+
+
+def _checked_hash(image: AnnotatedImage, max_pixels: int) -> str:
+    opened = open_image(image.path, max_pixels)
+    if image.size is not None and image.size != (opened.width, opened.height):
+        raise InputError(
+            f"{image.name} is annotated as {image.size[0]} x {image.size[1]} pixels, but has {opened.width} x "
+            f"{opened.height} (EXIF orientation applied): the boxes would be in the wrong place.",
+            "Give the images that were annotated.",
+        )
+    return opened.sha256
 
 
 def _images_key(images: Sequence[AnnotatedImage], hashes: Sequence[str]) -> dict[str, Any]:

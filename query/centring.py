@@ -142,8 +142,8 @@ def visual_centre(
     progress.start("centring", len(images), "images")
     try:
         for image in images:
-            opened = opened_image(image, max_pixels)
             try:
+                opened = opened_image(image, max_pixels)
                 with naming(opened):
                     shown = prepare_image(loaded, opened.image, prompt)
                     found = visual_states(loaded, shown, layers)

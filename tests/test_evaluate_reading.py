@@ -187,11 +187,49 @@ def test_an_image_that_has_changed_is_noticed(session, tmp_path):
 def test_images_are_checked_before_anything_slow(session, images, tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "ask_image", lambda *_: pytest.fail("shown to the model"))
     wrong = AnnotatedImage(images[0].path, "0.png", size=(60, 90))
+    gone = AnnotatedImage(tmp_path / "gone.png", "gone.png")
     with pytest.raises(InputError, match="annotated as 60 x 90 pixels, but has 90 x 60"):
-        read(session, [*images, wrong], tmp_path)
+        read(session, [wrong, gone], tmp_path)
     with pytest.raises(ImageError, match="There is no image"):
-        read(session, [*images, AnnotatedImage(tmp_path / "gone.png", "gone.png")], tmp_path)
+        read(session, [gone, wrong], tmp_path)
     assert not (tmp_path / RUN_FILE).exists()
+
+
+def damaged(folder, image):
+    """Images that cannot be read, or not as they are annotated, by what is said of them."""
+    data = image.path.read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("no image")
+    return {
+        "truncated or damaged": AnnotatedImage(folder / "cut.png", "cut.png"),
+        "is empty": AnnotatedImage(folder / "empty.png", "empty.png"),
+        "is not an image": AnnotatedImage(folder / "text.png", "text.png"),
+        "There is no image": AnnotatedImage(folder / "gone.png", "gone.png"),
+        "annotated as 9 x 9 pixels, but has": AnnotatedImage(image.path, "other size.png", size=(9, 9)),
+    }
+
+
+def test_images_that_cannot_be_read_are_left_out_with_a_note(session, images, tmp_path):
+    odd = damaged(tmp_path, images[0])
+    mixed = [*list(odd.values())[:3], *images, *list(odd.values())[3:]]
+    for _ in range(2):  # and again when the run is taken up
+        done = read_and_gather(session, mixed, ReadingOptions(), tmp_path / "out", "words", Silent())
+        assert [words.name for words in done.words] == [image.name for image in done.images]
+        assert [image.name for image in done.images] == [image.name for image in images]
+        said = [note for note in done.notes if "left out" in note]
+        assert len(said) == len(odd)
+        for (what, image), note in zip(odd.items(), said, strict=True):
+            assert note.startswith(f"{image.name} is left out: ") and what in note
+    alone = read_and_gather(session, images, ReadingOptions(), tmp_path / "alone", "words", Silent())
+    assert [words.words for words in alone.words] == [words.words for words in done.words]
+
+
+def test_many_images_that_are_left_out_are_counted(session, images, tmp_path):
+    gone = [AnnotatedImage(tmp_path / f"{n}.png", f"gone {n}.png") for n in range(30)]
+    done = read_and_gather(session, [*images, *gone], ReadingOptions(), tmp_path / "out", "words", Silent())
+    said = [note for note in done.notes if "left out" in note]
+    assert len(said) == 21 and said[-1].startswith("10 more images are left out")
 
 
 def test_an_approximate_run_says_what_it_missed(store, loaded, images, tmp_path):
@@ -375,6 +413,15 @@ def test_a_mean_is_of_the_images_that_can_be_shown(narrow, tmp_path):
     assert len(said) == 1 and said[0].startswith("Left out of the mean: p1.png (900 x 2)")
     with pytest.raises(ModelError, match="p1.png"):
         centre_session(Centred(model), [images[1].path], "images", tmp_path / "alone")
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_the_mean_of_a_folder(narrow, tmp_path):
+    model, images = narrow
+    (tmp_path / "cut.png").write_bytes(images[0].path.read_bytes()[:60])
+    for _ in range(2):
+        session = Centred(model)
+        centre_session(session, [images[0].path, tmp_path / "cut.png", images[2].path], "folder", tmp_path)
+        assert session.centre.images == 2
 
 
 @pytest.mark.parametrize("fault", ["too long", "not finite"])
