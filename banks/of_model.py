@@ -11,12 +11,14 @@ from ..models.devices import DTYPES
 from ..models.large import reloading
 from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
-from ..schemas.errors import BankMismatchError, BankNotFoundError, LayerError, StoreError, UsageError
-from ..schemas.layers import LayerChoice, layers_among
+from ..schemas.errors import BankMismatchError
+from ..schemas.layers import LayerChoice
 from ..store.base import Bank, BankInfo, Store
-from ..store.damage import DamagedBank
 from ..store.records import require_complete
+from .of_store import at_layers, model_source, of_kind, readable
 from .overview import word_notes
+
+__all__ = ["choose_banks", "model_source", "readable"]
 
 
 def choose_banks(
@@ -46,10 +48,10 @@ def choose_banks(
             f"The store holds banks of {models}: query it with that model, or ingest a corpus with {loaded.name}.",
         )
     if centred is not None:
-        ours = _of_kind(ours, centred)
+        ours = of_kind(ours, centred)
     ours.sort(key=lambda info: (info.record.identity.layer, info.name))
     if bank_layers is not None:
-        ours = _at_layers(ours, bank_layers, store.damaged())
+        ours = at_layers(ours, bank_layers, store.damaged())
     complete = [info for info in ours if info.record.state == "complete"]
     unfinished = [info for info in ours if info.record.state != "complete"]
     if unfinished and (bank_layers is not None or not complete):
@@ -79,46 +81,11 @@ def computed_in(store: Store, source: str, load_in: str | None = None) -> str | 
     return dtype if narrow == load_in and dtype in DTYPES else None
 
 
-def readable(store: Store) -> list[BankInfo]:
-    """The banks of a store whose record can be read.
-
-    Raises:
-        BankNotFoundError: it holds no banks.
-        StoreError: it holds only damaged ones.
-    """
-    infos = store.list()
-    if not infos:
-        for bank in store.damaged():
-            raise StoreError(bank.message, bank.hint)
-        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
-    return infos
-
-
 def unfinished_layers(store: Store, loaded: LoadedModel, centred: bool = False) -> tuple[int, ...]:
     """Layers at which an ingest with this model, centred or not, has not finished."""
     ours = [info.record for info in store.list() if _difference(info, loaded) is None]
     ours = [record for record in ours if record.identity.centred == centred]
     return tuple(sorted({record.identity.layer for record in ours if record.state != "complete"}))
-
-
-def model_source(store: Store) -> str:
-    """The model to query a store with, where none is named: the one that made its banks.
-
-    Raises:
-        BankNotFoundError: the store holds no banks.
-        BankIncompleteError: none of them is complete.
-        UsageError: several models made them.
-    """
-    infos = readable(store)
-    complete = [info for info in infos if info.record.state == "complete"]
-    if not complete:
-        require_complete(infos[0].name, infos[0].record, "the store")
-    sources = sorted({info.record.source for info in complete})
-    if len(sources) > 1:
-        raise UsageError(
-            f"The store holds banks of {len(sources)} models: {', '.join(sources)}.", "Name one by --model."
-        )
-    return sources[0]
 
 
 def _difference(info: BankInfo, loaded: LoadedModel) -> BankMismatchError | None:
@@ -214,33 +181,3 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
             f"{lost:,} the place is not known (position -1, the token for a word)."
         )
     return notes
-
-
-def _at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[DamagedBank]) -> list[BankInfo]:
-    there = sorted({info.record.identity.layer for info in infos})
-    layers = layers_among(asked, there, "The store has, for this model, banks of layers")
-    missing = [layer for layer in layers if layer not in there]
-    if missing or not layers:
-        said = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
-        raise LayerError(
-            f"The store {said} for this model.",
-            f"It has layers {', '.join(map(str, there))}; ingest adds others."
-            + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
-        )
-    return [info for info in infos if info.record.identity.layer in layers]
-
-
-def _of_kind(infos: Sequence[BankInfo], centred: bool) -> list[BankInfo]:
-    """Centred banks, or raw ones: cosines of one kind of state with the other mean nothing."""
-    kept = [info for info in infos if info.record.identity.centred == centred]
-    if kept:
-        return kept
-    if centred:
-        raise BankNotFoundError(
-            "The store holds only banks of raw states for this model; a centred query needs centred ones.",
-            "Make them with `lensbank ingest --centre`, or leave out --centre.",
-        )
-    raise BankNotFoundError(
-        "The store holds only centred banks for this model; a query of raw states needs raw ones.",
-        "Add --centre to the query, or ingest without --centre.",
-    )

@@ -11,6 +11,7 @@ import click
 from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
 from . import completion
+from .early import require_model
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .streams import confirmed, require_stdout
@@ -160,6 +161,8 @@ def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **o
       lensbank banks verify --store my-store --files-only
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        if not files_only:
+            require_model(options["model"], options)
         with open_target(options, progress.note) as store:
             broken = _verify_files(store, names, progress)
             whole = [name for name in names if name not in broken]

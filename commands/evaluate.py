@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..schemas.errors import UsageError
+from ..schemas.files import require_folder
 from . import completion
 from .asking import query_settings
+from .early import require_query
 from .help_groups import GroupedCommand
 from .judging import (
     ask_model,
@@ -133,16 +135,17 @@ def evaluate(**options: Any) -> None:
         settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
+        require_folder(options["out"])
         known = _annotations(options)
         means = centre_images(options)
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
+            source = require_query(store, settings, options)
             from ..evaluate.reading import ReadingOptions
             from ..evaluate.run import evaluate_ground_truth
-            from ..query.pipeline import QuerySession, model_source
+            from ..query.pipeline import QuerySession
 
             reading = ReadingOptions(options["sample"], options["seed"], means)
-            source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=True, store=store)
             with QuerySession(store, loaded, settings) as session:
                 if options["judge"] == "ground-truth":
@@ -169,7 +172,16 @@ def _annotations(options: dict[str, Any]) -> Annotations:
     if file is None and (folder / "annotations.json").is_file():
         file = folder / "annotations.json"
     if file is not None:
-        return read_annotations(file, folder, options["word_list"])
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder}.", "Give the one with the images as --images.")
+        known = read_annotations(file, folder, options["word_list"])
+        if known.images and not any(image.path.is_file() for image in known.images):
+            raise UsageError(
+                f"None of the {len(known.images):,} images that {file} names is in {folder} (the first: "
+                f"{known.images[0].name}).",
+                "Give the folder with the images as --images.",
+            )
+        return known
     if options["judge"] == "ground-truth":
         raise UsageError(f"{folder} has no annotations.json.", "Give --annotations, or another --judge.")
     return Annotations(tuple(find_images(folder)))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..schemas.errors import UsageError
+from .early import require_model
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_layers, reported
@@ -49,15 +50,17 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
       lensbank banks verify --model Qwen/Qwen2.5-VL-7B-Instruct
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        from ..ingest.published.importing import Target
-        from ..ingest.published.importing import import_bank as run
-        from ..ingest.published.official import find_caches
+        from ..ingest.published.caches import find_caches
 
         chosen = parse_layers(layers)
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder}.", "Give one that holds layer_N/embeddings_cache.pt.")
         find_caches(folder)  # before a model is loaded in vain
+        require_model(options["model"], options, chosen)
         with open_target(options, progress.note, create=True) as store:
+            from ..ingest.published.importing import Target
+            from ..ingest.published.importing import import_bank as run
+
             target = Target.of(load(options["model"], options), options["vector_dtype"])
             done = run(target, folder, store, None if chosen == "all" else chosen, options["name"], progress)
     for imported in done:

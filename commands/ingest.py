@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ..schemas.errors import UsageError
+from .early import require_model
 from .help_groups import GroupedCommand
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
@@ -109,6 +110,8 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
             if options["plan"]:
                 _say_plan(corpus, chosen, contexts, options, progress)
                 return
+            require_model(options["model"], options, chosen)
+            corpus.look()
             with open_target(options, progress.note, create=True) as store:
                 from ..ingest.pipeline import run  # torch: after everything that can be refused without
 

@@ -8,6 +8,7 @@ import click
 
 from ..schemas.files import STDOUT, require_writable
 from ..schemas.names import escaped
+from .early import require_model
 from .options import OutFile, load, model_options
 from .streams import require_stdout
 from .terminal import reported, say, table_width, write_result
@@ -44,6 +45,7 @@ def inspect(image: str, **options: Any) -> None:
         (checked,) = check_images([image])
         if options["picture"] is not None:
             require_writable(options["picture"], [image] if image != "-" else [], "--picture")
+        require_model(options["model"], options)
         from ..query.inspection import inspect_image
         from ..show.inspection_picture import draw_inspection
         from ..show.inspection_text import inspection_text

@@ -11,6 +11,7 @@ from ..schemas.errors import UsageError
 from . import completion
 from .asking import query_settings
 from .command_line import command_line
+from .early import require_query
 from .help_groups import GroupedCommand
 from .options import (
     COMPARISON,
@@ -117,13 +118,15 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
         if texts:
             settings.require_text()
+            if not all(texts):
+                raise UsageError("A text to ask about is empty.", "Give words, as in --text 'a dog'.")
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
+            source = require_query(store, settings, options)
             from ..query.answers import ask
-            from ..query.pipeline import QuerySession, model_source
+            from ..query.pipeline import QuerySession
             from ..show.outputs import render
 
-            source = options["model"] if store is None else options["model"] or model_source(store)
             loaded = load(source, options, need_vision=bool(images), store=store)
             with QuerySession(store, loaded, settings, progress) as session:
                 answers = ask(session, opened, texts, settings.max_pixels, others)

@@ -38,6 +38,8 @@ def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> LayerChoice
     """
     parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
     if not parts:
+        if texts:
+            raise UsageError(f"{option} names no layer.", "Give numbers, ranges and lists such as 0,8-16,24, or all.")
         return None
     if "all" in parts:
         if len(parts) > 1:
@@ -68,8 +70,14 @@ def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
 
 
 def parse_lenses(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """``("latent,logit",)`` → ``("latent", "logit")``; nothing → ``("latent",)``. The query checks the names."""
+    """``("latent,logit",)`` → ``("latent", "logit")``; nothing → ``("latent",)``. The query checks the names.
+
+    Raises:
+        UsageError: an option without a name.
+    """
     parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    if texts and not parts:
+        raise UsageError("--lens names no lens.", "Choose from latent, logit, embedding.")
     return tuple(parts) or ("latent",)
 
 

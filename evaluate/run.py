@@ -57,7 +57,9 @@ def _left_out_notes(reasons: Mapping[str, str]) -> list[str]:
     """For people: which images were not read, and why; the first few by name."""
     notes = [f"{name} is left out: {reason}" for name, reason in list(reasons.items())[:_NAMED]]
     if len(reasons) > _NAMED:
-        notes.append(f"{len(reasons) - _NAMED:,} more images are left out: they cannot be read or shown to the model either.")
+        notes.append(
+            f"{len(reasons) - _NAMED:,} more images are left out: they cannot be read or shown to the model either."
+        )
     return notes
 
 

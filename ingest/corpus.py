@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..schemas.checking import require_kind
-from ..schemas.errors import CorpusError
+from ..schemas.errors import CorpusError, UsageError
 from ..schemas.files import shown_path
+from ..schemas.words import visible
 from .decompression import decompressed
 from .fields import TextField
 from .readers import Format, guess_rows_format, read_texts
@@ -75,8 +76,22 @@ class Corpus:
                 for sentence in self._read(source):
                     empty = False
                     yield sentence
-            if empty:
-                raise CorpusError(f"{path} holds no sentences: it is empty or blank.", "Give a file with text in it.")
+            self._require_some(path, not empty)
+
+    def look(self) -> None:
+        """Read every path up to its first sentence: what cannot be read at all is found before a model is loaded.
+
+        Raises:
+            CorpusError: as of reading it all.
+        """
+        for path, sources in self._groups:
+            self._require_some(path, any(True for source in sources for _ in self._read(source)))
+        self._remarks.clear()
+
+    @staticmethod
+    def _require_some(path: str, some: bool) -> None:
+        if not some:
+            raise CorpusError(f"{path} holds no sentences: it is empty or blank.", "Give a file with text in it.")
 
     def remarks(self) -> list[str]:
         """What the last reading has found that a user should know: rows left out, what was taken for what."""
@@ -149,12 +164,14 @@ def read_corpora(
 
     Raises:
         CorpusError: a path that is missing, cannot be read or is of an unknown kind; ``-`` twice.
-        UsageError: no sentence rules for that language.
+        UsageError: no sentence rules for that language; an empty name.
     """
     for value, what in ((text_field, "text_field"), (name, "name")):
         require_kind(value, str | None, what, "a text or None")
     require_kind(split, bool | None, "split", "True, False or None")
     require_kind(language, str, "language", "an ISO 639-1 code such as 'en'")
+    if name is not None and not visible(name):
+        raise UsageError("The name of the corpus is empty.", "Give one that can be seen, or leave out --name.")
     splitter = Splitter(language) if split else None
     groups: list[tuple[str, Sequence[Source]]] = []
     corpus = Corpus(groups, text_field, splitter)

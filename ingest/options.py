@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..schemas.checking import hold_to_types
+from ..schemas.errors import UsageError
 from ..schemas.units import show_bytes
 
 #: How often rows are made durable, where nothing else is asked for.
@@ -57,7 +58,7 @@ class IngestOptions:
         """Check what types cannot.
 
         Raises:
-            UsageError: a value of another type.
+            UsageError: a value of another type; a seed of more than 64 bits.
             ValueError: a number that is out of range, or an unknown dtype.
         """
         if self.vector_dtype not in ("float32", "float16"):
@@ -67,6 +68,8 @@ class IngestOptions:
             raise ValueError(f"max_contexts is {self.max_contexts}, expected 1 or more, or None")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ValueError(f"batch_tokens is {self.batch_tokens}, expected 1 or more, or None")
+        if not -(2**63) <= self.seed < 2**63:  # a database keeps no other whole numbers
+            raise UsageError(f"The seed is {self.seed}; expected a whole number of at most 64 bits.", "Change --seed.")
         if self.flush_seconds < 0:
             raise ValueError(f"flush_seconds is {self.flush_seconds}, expected 0 or more")
 

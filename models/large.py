@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..schemas.errors import ModelError, UsageError
-from ..schemas.reading import NotOfKindError, read_json
+from ..schemas.errors import ModelError
+from .asked import QUANTISED, read_device_map, read_max_memory, require_possible
 from .devices import pick_device
-
-#: What transformers works out by itself.
-_STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
-#: ``--load-in`` → how it is called in a bank's record.
-QUANTISED = {"8bit": "int8", "4bit": "nf4"}
-_SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?)?B", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,23 +45,17 @@ class LargeModel:
             UsageError: options that contradict each other, or a file or size that cannot be read.
             ModelError: a library that is needed is not installed.
         """
+        require_possible(device, self.device_map, self.load_in, self.offload_folder, self.max_memory)
         found: dict[str, Any] = {}
         if self.device_map is not None:
-            if device != "auto":
-                raise UsageError("--device names one device, --device-map spreads the model.", "Leave one of them out.")
-            found["device_map"] = _device_map(self.device_map)
-        for option, value in (("--max-memory", self.max_memory), ("--offload-folder", self.offload_folder)):
-            if value and self.device_map is None:
-                raise UsageError(f"{option} is about spreading a model over devices.", "Add --device-map auto.")
+            found["device_map"] = read_device_map(self.device_map)
         if self.max_memory:
-            found["max_memory"] = _max_memory(self.max_memory)
+            found["max_memory"] = read_max_memory(self.max_memory)
         if self.offload_folder is not None:
             found["offload_folder"] = self.offload_folder
         if self.load_in is not None:
             found["quantization_config"] = _quantised(self.load_in, precision)
             found.setdefault("device_map", {"": str(pick_device(device))})
-        if found:
-            _require("accelerate", "spread or quantise a model")
         return found
 
 
@@ -171,47 +156,11 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _device_map(text: str) -> str | dict[str, int | str]:
-    if text in _STRATEGIES:
-        return text
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise UsageError(
-            f"The device map {text!r} is not known, and there is no such file.",
-            f"It is {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
-        )
-    try:
-        data: dict[str, int | str] = read_json(path, dict[str, int | str])
-        if not data:
-            raise NotOfKindError("it is empty")
-    except OSError as error:
-        raise UsageError(f"The device map {text} cannot be read: {error}.", "It must be JSON.") from error
-    except NotOfKindError as error:
-        raise UsageError(
-            f"The device map {text} is no table of module names and devices: {error}.",
-            'It looks like {"model.visual": 0, "model.language_model": "cpu", "lm_head": "disk"}.',
-        ) from error
-    return data
-
-
-def _max_memory(values: Sequence[str]) -> dict[int | str, str]:
-    found: dict[int | str, str] = {}
-    for value in values:
-        place, _, size = value.partition("=")
-        if not place or _SIZE.fullmatch(size.strip()) is None:
-            raise UsageError(f"--max-memory {value!r} is no device and size.", "Write 0=20GiB or cpu=60GiB.")
-        found[int(place) if place.isdecimal() and len(place) < 6 else place] = size.strip()
-    return found
-
-
 def _quantised(load_in: str, precision: torch.dtype) -> Any:
     """The settings of bitsandbytes; LLM.int8 (Dettmers et al. 2022) or NF4 (Dettmers et al. 2023).
 
     transformers leaves the LM head and the embeddings as they are.
     """
-    if load_in not in QUANTISED:
-        raise UsageError(f"--load-in {load_in!r} is not known.", f"It is {' or '.join(QUANTISED)}.")
-    _require("bitsandbytes", f"load a model in {load_in}")
     from transformers import BitsAndBytesConfig
 
     # LLM.int8 computes in float16 whatever it is given, and says so in every call.
@@ -220,8 +169,3 @@ def _quantised(load_in: str, precision: torch.dtype) -> Any:
     if load_in == "8bit":
         return settings(load_in_8bit=True)
     return settings(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
-
-
-def _require(library: str, purpose: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise ModelError(f"{library} is not installed; it is needed to {purpose}.", f"pip install {library}")

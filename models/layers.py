@@ -6,15 +6,16 @@ To add an architecture whose decoder stack is not found by itself, add one line 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..schemas.errors import LayerError, UnsupportedModelError
-from ..schemas.layers import LayerChoice, LayerRange, layers_among
+from ..schemas.errors import UnsupportedModelError
+from ..schemas.layers import asked_layers, check_layers
+
+__all__ = ["LAYOUTS", "LanguageModel", "asked_layers", "check_layers", "default_layers", "find_language_model"]
 
 
 @dataclass(frozen=True)
@@ -124,48 +125,6 @@ class LanguageModel:
         """
         rows: Tensor = self.entry(self.embed_tokens(ids))
         return rows
-
-
-def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
-    """Sort layer numbers and drop repeats.
-
-    Args:
-        layers: layer numbers, 0 (the input embedding) to ``n_layers`` (the last block's output).
-        n_layers: number of blocks.
-
-    Raises:
-        LayerError: none given, or one that does not exist.
-    """
-    wanted = tuple(sorted(set(layers)))
-    if not wanted:
-        raise LayerError("No layer was asked for.", f"Layers of this model are 0 to {n_layers}.")
-    wrong = [layer for layer in wanted if not 0 <= layer <= n_layers]
-    if wrong:
-        named = ", ".join(map(str, wrong))
-        raise LayerError(
-            f"Layer {named} does not exist: this model has {n_layers} blocks.",
-            f"Layers are 0 (input embedding) to {n_layers} (output of the last block).",
-        )
-    return wanted
-
-
-def asked_layers(asked: LayerChoice | Literal["all"], n_layers: int) -> tuple[int, ...]:
-    """Every layer that is meant, sorted.
-
-    Args:
-        asked: numbers and ranges, or all.
-        n_layers: number of blocks.
-
-    Raises:
-        LayerError: none given, or one that does not exist.
-    """
-    if asked == "all":
-        return tuple(range(n_layers + 1))
-    # A range that names its end asks for that layer, as a number does.
-    ends = [one.last for one in asked if isinstance(one, LayerRange) and one.last is not None]
-    numbers = [one for one in asked if isinstance(one, int)]
-    check_layers((*numbers, *ends) or (0,) * bool(asked), n_layers)
-    return layers_among(asked, range(n_layers + 1), "This model has layers")
 
 
 def default_layers(n_layers: int) -> tuple[int, ...]:

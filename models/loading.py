@@ -33,10 +33,11 @@ from .large import (
     spread_over,
 )
 from .layers import LanguageModel, find_language_model
-from .loading_errors import adapter_error, check_source, quiet, translated
+from .loading_errors import quiet, translated
 from .plausibility import check_numbers, read_configuration
 from .precision import Precision, choose_precision
 from .processors import load_processor
+from .sources import adapter_error, check_source
 from .tokenizers import require_fast
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights

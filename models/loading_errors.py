@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +19,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
 from ..schemas.errors import ModelError
-from ..schemas.files import shown_path
-from ..schemas.names import is_text
-from ..schemas.reading import NotOfKindError, read_json
-
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-# As PEFT writes them, and as diffusers and others do.
-_ADAPTERS = re.compile(
-    r"adapter_config\.json | adapter_model.* | (.*[^a-z])? lora ([^a-z].*)? \.(safetensors|bin)",
-    re.VERBOSE | re.IGNORECASE,
-)
-_LONGEST_SETTINGS = 16 << 20
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+from .sources import gguf_error, pickles_error
 
 
 @contextmanager
@@ -50,61 +38,6 @@ def quiet() -> Iterator[None]:
         reports.set_verbosity(verbosity)
         if bars:
             reports.enable_progress_bar()
-
-
-def check_source(source: str, weights: bool = True) -> Path | None:
-    """Tell a model directory from a hub id, and see that a directory holds a model.
-
-    Args:
-        source: as it was given.
-        weights: whether it must hold some, too.
-
-    Returns:
-        The directory, absolute; ``None`` for a hub id.
-
-    Raises:
-        ModelError: neither, or a directory without configuration or safetensors weights.
-    """
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        if path.is_file():
-            if path.suffix.lower() == ".gguf" or _starts_as_gguf(path):
-                raise _gguf(source)
-            raise ModelError(
-                f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
-            )
-        if _HUB_ID.fullmatch(source) is None or source.startswith("."):
-            raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
-        return None
-    path = _absolute(path)
-    if found := [file for file in sorted(path.glob("*")) if _ADAPTERS.fullmatch(file.name)]:
-        raise adapter_error(source, found[0])
-    if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
-        raise _gguf(source)
-    if not (path / "config.json").is_file():
-        raise ModelError(
-            f"The directory {source} has no config.json; expected a Hugging Face model directory.",
-            "Save one with save_pretrained(), or give a hub id.",
-        )
-    if weights and not any(path.glob("*.safetensors")):
-        pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
-        if pickles:
-            raise _pickles_only(source, pickles[0])
-        raise ModelError(f"The directory {source} has no weights (*.safetensors).", "Fetch the model again.")
-    return path
-
-
-def _absolute(path: Path) -> Path:
-    found = path.resolve()
-    if not is_text(str(found)):
-        found = path.absolute()  # a link may have a name that is
-    if not is_text(str(found)):
-        raise ModelError(
-            f"The name of the directory {shown_path(found)} is not UTF-8, and the library that reads tokenizers opens "
-            "no such file.",
-            "Rename it, or make a link to it (ln -s DIRECTORY my-model) and give that.",
-        )
-    return found
 
 
 @contextmanager
@@ -168,9 +101,9 @@ def _explain_hub(source: str, part: str, causes: list[BaseException], text: str)
         return ModelError(f"{source} is neither a directory nor a model on the hub.", "Check its spelling.")
     if "does not appear to have" in text and not Path(source).exists():
         if "gguf" in source.lower():
-            return _gguf(source)
+            return gguf_error(source)
         if part == "weights" and "safetensors" in text:
-            return _pickles_only(source, "no *.safetensors")
+            return pickles_error(source, "no *.safetensors")
     return None
 
 
@@ -180,51 +113,6 @@ _HINTS = {
     "processor": "A vision-language model needs its processor's files; save the processor beside the weights.",
     "weights": "Fetch the model again; a file may be incomplete.",
 }
-
-
-def _gguf(source: str) -> ModelError:
-    return ModelError(
-        f"{source} is a model in GGUF form, which llama.cpp reads; hidden states need the weights as safetensors.",
-        "Give the model that it was made from (its hub id, or a directory with config.json and *.safetensors).",
-    )
-
-
-def _starts_as_gguf(path: Path) -> bool:
-    """Whether a file is one of llama.cpp's whatever its name: ollama keeps them under their checksums."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError:
-        return False
-
-
-def adapter_error(source: str, seen: Path | str) -> ModelError:
-    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place.
-
-    Args:
-        source: as the user gave it.
-        seen: the file that shows it (of ``adapter_config.json``, the base is named), or what a tensor is called.
-    """
-    base = None
-    if isinstance(seen, Path) and seen.name == "adapter_config.json":
-        try:
-            data: dict[str, Any] = read_json(seen, dict[str, Any], _LONGEST_SETTINGS)
-            base = data.get("base_model_name_or_path")
-        except (OSError, NotOfKindError):
-            base = None
-    of = f" of {base}" if isinstance(base, str) and base else ""
-    named = seen.name if isinstance(seen, Path) else seen
-    return ModelError(
-        f"{source} holds an adapter{of} ({named}), whose weights are read only when merged into its base.",
-        "Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.",
-    )
-
-
-def _pickles_only(source: str, seen: str) -> ModelError:
-    return ModelError(
-        f"{source} has only pickled weights ({seen}), which can run any code; expected *.safetensors.",
-        "Convert them with save_pretrained(), where you trust them.",
-    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

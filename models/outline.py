@@ -9,8 +9,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from ..schemas.errors import ModelError
 from .connectors.register import register_connectors
-from .loading_errors import check_source, quiet, translated
+from .loading_errors import quiet, translated
 from .plausibility import read_configuration
+from .sources import check_source
 from .tokenizers import require_fast
 
 

@@ -9,7 +9,8 @@ from transformers import AutoTokenizer
 from ..schemas.errors import ModelError
 from .connectors.register import register_connectors
 from .fingerprints import tokenizer_fingerprint
-from .loading_errors import check_source, quiet, translated
+from .loading_errors import quiet, translated
+from .sources import check_source
 from .tokens import BulkTokenizer
 
 

@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from ..schemas.errors import UnsupportedModelError
 from .large import explained, onto_disk, quantisation, require_known
 from .layers import LanguageModel, find_language_model, require_decoder_only
-from .loading_errors import adapter_error, quiet, translated
+from .loading_errors import quiet, translated
 from .plausibility import require_fitting, require_match
+from .sources import adapter_error
 from .weight_files import float_kinds
 
 # What PEFT and its forerunners call the tensors that they add to a model's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import LayerError, UsageError
 
@@ -56,13 +57,16 @@ def read_layer(text: str) -> int | LayerRange | None:
     return LayerRange(int(found[1] or 0), int(found[2]) if found[2] else None)
 
 
-def layers_among(asked: Iterable[int | LayerRange], there: Sequence[int], owner: str) -> tuple[int, ...]:
+def layers_among(
+    asked: Iterable[int | LayerRange], there: Sequence[int], owner: str, what: str = "layer"
+) -> tuple[int, ...]:
     """The layers that are meant: numbers as they are, of a range those there are.
 
     Args:
         asked: what was typed; whether a single number exists is for the caller to say.
         there: the layers that exist.
         owner: what has them, as a sentence begins: "The store has layers".
+        what: what they are called.
 
     Raises:
         LayerError: no layer there is lies in a range.
@@ -74,9 +78,51 @@ def layers_among(asked: Iterable[int | LayerRange], there: Sequence[int], owner:
             continue
         inside = [layer for layer in there if layer >= one.first and (one.last is None or layer <= one.last)]
         if not inside:
-            raise LayerError(f"There is no layer in the range {one}.", f"{owner} {_listed(there)}.")
+            raise LayerError(f"There is no {what} in the range {one}.", f"{owner} {_listed(there)}.")
         chosen.update(inside)
     return tuple(sorted(chosen))
+
+
+def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
+    """Sort layer numbers and drop repeats.
+
+    Args:
+        layers: layer numbers, 0 (the input embedding) to ``n_layers`` (the last block's output).
+        n_layers: number of blocks.
+
+    Raises:
+        LayerError: none given, or one that does not exist.
+    """
+    wanted = tuple(sorted(set(layers)))
+    if not wanted:
+        raise LayerError("No layer was asked for.", f"Layers of this model are 0 to {n_layers}.")
+    wrong = [layer for layer in wanted if not 0 <= layer <= n_layers]
+    if wrong:
+        named = ", ".join(map(str, wrong))
+        raise LayerError(
+            f"Layer {named} does not exist: this model has {n_layers} blocks.",
+            f"Layers are 0 (input embedding) to {n_layers} (output of the last block).",
+        )
+    return wanted
+
+
+def asked_layers(asked: LayerChoice | Literal["all"], n_layers: int) -> tuple[int, ...]:
+    """Every layer that is meant, sorted.
+
+    Args:
+        asked: numbers and ranges, or all.
+        n_layers: number of blocks.
+
+    Raises:
+        LayerError: none given, or one that does not exist.
+    """
+    if asked == "all":
+        return tuple(range(n_layers + 1))
+    # A range that names its end asks for that layer, as a number does.
+    ends = [one.last for one in asked if isinstance(one, LayerRange) and one.last is not None]
+    numbers = [one for one in asked if isinstance(one, int)]
+    check_layers((*numbers, *ends) or (0,) * bool(asked), n_layers)
+    return layers_among(asked, range(n_layers + 1), "This model has layers")
 
 
 def _listed(layers: Sequence[int]) -> str:

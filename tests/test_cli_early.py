@@ -1,12 +1,29 @@
 """What is wrong with a command is said before torch is loaded, which takes seconds."""
 
+import os
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
+from query_banks import identity, payload, row_id, write_rows
+
+from lensbank.store.opening import open_store
 
 PROGRAM = "import sys; sys.modules['torch'] = None\nfrom lensbank.cli import main\nmain()"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Banks of layers 1 and 3 of a model of 3 blocks."""
+    root = tmp_path_factory.mktemp("early")
+    rows = {layer: np.eye(2, 4, dtype=np.float32) for layer in (1, 3)}
+    with open_store(str(root), create=True) as made:
+        identities = [identity(layer, 4) for layer in rows]
+        write_rows(made, identities, [row_id(1), row_id(2)], [payload("dog"), payload("cat")], rows)
+    return root
 
 
 @pytest.fixture
@@ -45,10 +62,47 @@ def test_options_are_read_first(folder, command, options, code, message):
     refused(folder, [*command, *options], code, message)
 
 
+@pytest.mark.parametrize("command", [QUERY, EVALUATE], ids=["query", "evaluate"])
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--lens", ""], 2, "--lens names no lens"),
+        (["--layer", ""], 2, "--layer names no layer"),
+        (["--bank-layer", " , "], 2, "--bank-layer names no layer"),
+        (["--bank-layer", "9"], 2, "no bank of layer 9 for this model. It has layers 1, 3; --bank-layer chooses"),
+        (["--bank-layer", "5-"], 2, "no bank layer in the range 5-"),
+        (["--layer", "99"], 2, "Layer 99 does not exist: this model has 3 blocks"),
+        (["--centre"], 1, "only banks of raw states"),
+        (["--model", ""], 2, "--model is empty"),
+        (["--model", "./nowhere"], 1, "There is no model directory ./nowhere"),
+        (["--model", "a.png"], 1, "a.png is a file"),
+        (["--model", "images"], 1, "has no config.json"),
+        (["--device", "gpu"], 2, "The device 'gpu' cannot be used here"),
+        (["--device", "cuda:x"], 2, "The device 'cuda:x' cannot be used here"),
+        (["--device-map", "nowhere.json"], 2, "there is no such file"),
+        (["--max-memory", "0=20GiB"], 2, "Add --device-map auto"),
+        (["--max-memory", "0=lots", "--device-map", "auto"], 2, "is no device and size"),
+        (["--offload-folder", "x"], 2, "Add --device-map auto"),
+        (["--device", "cpu", "--device-map", "auto"], 2, "Leave one of them out"),
+    ],
+)
+def test_what_no_model_or_bank_can_answer_is_refused_first(folder, store, command, options, code, message):
+    refused(folder, [*command, "--store", str(store), *options], code, message)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["missing.txt"], 1, "There is no file missing.txt"),
+        (["empty.txt"], 1, "empty.txt holds no sentences"),
+        (["rows.csv"], 1, "rows.csv"),
+        (["--text-field", "other", "rows.csv"], 1, "other"),
+        (["picture.txt"], 1, "picture.txt"),
+        (["--name", " ", "lines.txt"], 2, "name of the corpus is empty"),
+        (["--model", "./nowhere", "lines.txt"], 1, "There is no model directory"),
+        (["--model", "model", "--layer", "9", "lines.txt"], 2, "Layer 9 does not exist: this model has 4 blocks"),
+        (["--model", "model", "--layer", "7-", "lines.txt"], 2, "no layer in the range 7-"),
+        (["--device", "gpu", "lines.txt"], 2, "cannot be used here"),
         (["--store", "localhost:6333", "lines.txt"], 2, "may be a server or a folder"),
         (["--layer", "x", "lines.txt"], 2, "--layer takes numbers"),
         (["--max-contexts", "0", "lines.txt"], 2, "--max-contexts takes a number"),
@@ -57,6 +111,14 @@ def test_options_are_read_first(folder, command, options, code, message):
 )
 def test_an_ingest_is_refused_first(folder, options, code, message):
     (folder / "lines.txt").write_text("a dog\n", encoding="utf-8")
+    (folder / "empty.txt").write_text(" \n\n", encoding="utf-8")
+    (folder / "rows.csv").write_text("id,said\n1,a dog\n", encoding="utf-8")
+    shutil.copy(folder / "a.png", folder / "picture.txt")
+    (folder / "model").mkdir()
+    (folder / "model" / "model.safetensors").write_bytes(b"")
+    (folder / "model" / "config.json").write_text(
+        '{"num_hidden_layers": 40, "text_config": {"num_hidden_layers": 4}}', encoding="utf-8"
+    )
     refused(folder, ["ingest", "--model", "m", "--layer", "1", *options], code, message)
 
 
@@ -64,6 +126,17 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
     ("arguments", "code", "message"),
     [
         (["query", "missing.png"], 1, "There is no image"),
+        (["query", "--text", ""], 2, "is empty"),
+        (["inspect", "a.png", "--model", "./nowhere"], 1, "There is no model directory"),
+        (["inspect", "a.png", "--model", "m", "--device", "gpu"], 2, "cannot be used here"),
+        (["import-bank", "nowhere", "--model", "m"], 2, "There is no folder nowhere"),
+        (["import-bank", "images", "--model", "m"], 1, "holds no layer_N"),
+        (["convert-connector", "images", "--llm", "m", "--vision", "m", "--out", "images"], 2, "exists already"),
+        (["convert-connector", "images", "--llm", "m", "--vision", "m", "--out", "new"], 1, "There is no connector.pt"),
+        (["banks", "verify", "--device", "gpu"], 2, "cannot be used here"),
+        ([*EVALUATE[:2], "nowhere", *EVALUATE[3:]], 2, "There is no folder nowhere"),
+        ([*EVALUATE[:-1], "a.png/results"], 2, "cannot be a folder"),
+        ([*EVALUATE[:2], ".", *EVALUATE[3:]], 2, "None of the 1 images that coco.json names is in ."),
         (["query", "a.png", "--patch", "1"], 2, "ROW,COL"),
         (["query", "a.png", "--out", "missing/x.json", "--format", "json"], 2, "There is no folder missing"),
         (["query", "a.png", "--format", "png", "--out", "a.png"], 2, "is an input"),
@@ -76,7 +149,10 @@ def test_what_a_query_cannot_be(folder, arguments, code, message):
 
 
 def refused(folder, arguments, code, message):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, env=environment
+    )
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert message in done.stderr and "torch" not in done.stderr
     assert not (folder / "results").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import save_text_model
 
-from lensbank.models import large as large_models
+from lensbank.models import asked
 from lensbank.models.large import LargeModel, main_device, quantisation, reloading, spread_over
 from lensbank.models.loading import load_model
 from lensbank.schemas.errors import ModelError, UsageError
@@ -47,7 +47,7 @@ def test_a_device_map_that_is_none(folder, tmp_path, content, message):
 
 
 def test_libraries_that_are_not_there(folder, monkeypatch):
-    monkeypatch.setattr(large_models.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(asked.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="bitsandbytes is not installed; it is needed to load a model in 4bit"):
         load_model(folder, large=LargeModel(load_in="4bit"))
     with pytest.raises(ModelError, match="accelerate is not installed"):

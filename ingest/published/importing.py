@@ -29,13 +29,13 @@ from ...store.base import BankInfo, Store
 from ...store.records import begun
 from ...store.writing import BankWriter
 from ..resuming import lacks_rows
+from .caches import find_caches
 from .imported import Imported
 from .locating import Located, Locator, fingerprint_of
 from .official import (
     Cache,
     choose_layers,
     declared,
-    find_caches,
     read_cache,
     sha256_of,
 )

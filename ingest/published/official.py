@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from ...models.tensor_files import load_plain, require_intact
 from ...schemas.errors import InputError, LayerError
 from ...schemas.layers import LayerChoice, layers_among
 
-CACHE_FILE = "embeddings_cache.pt"
 METADATA_FILE = "metadata.json"
 #: Largest magnitude of float8 (e4m3), where the paper's states are cut off.
 FLOAT8_LIMIT = 448.0
@@ -51,26 +49,6 @@ class Cache:
     embeddings: Tensor
     metadata: list[dict[str, Any]]
     dtype: str
-
-
-def find_caches(folder: Path) -> dict[int, Path]:
-    """The layers of a published bank: number → file.
-
-    Raises:
-        InputError: it is no such folder.
-    """
-    found = {}
-    for path in sorted(folder.glob(f"layer_*/{CACHE_FILE}")):
-        number = re.fullmatch(r"layer_(\d+)", path.parent.name)
-        if number:
-            found[int(number[1])] = path
-    if not found:
-        what = "is no folder" if not folder.is_dir() else f"holds no layer_N/{CACHE_FILE}"
-        raise InputError(
-            f"{folder} {what}; expected a bank as the official library saves it.",
-            "Fetch one: hf download McGill-NLP/contextual_embeddings-qwen2.5-7b --local-dir DIR, then give DIR.",
-        )
-    return dict(sorted(found.items()))
 
 
 def choose_layers(found: Mapping[int, Path], n_layers: int, wanted: LayerChoice | None) -> dict[int, Path]:

@@ -18,9 +18,6 @@ from torch import Tensor
 from ...schemas.errors import InputError, ModelError
 from ..tensor_files import tensors_of
 
-#: As published; ``model.pt`` is what the published scripts rename it to.
-WEIGHT_FILES = ("connector.safetensors", "connector.pt", "model.safetensors", "model.pt")
-CONFIG_FILE = "config.yaml"
 #: Published tensor → tensor of :class:`models.connectors.model.ConnectorVlm`.
 TENSORS = {
     "vision_backbone.image_projector.w1.weight": "connector.w1.weight",
@@ -85,24 +82,6 @@ class Recipe:
     additional_embeddings: int
     column_tokens: bool
     padding_embedding: bool
-
-
-def find_checkpoint(folder: Path) -> tuple[Path, Path]:
-    """The weights and the configuration in a folder.
-
-    Raises:
-        ModelError: one of them is not there.
-    """
-    weights = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
-    config = folder / CONFIG_FILE
-    if not weights or not config.is_file():
-        missing = CONFIG_FILE if weights else "connector.pt"
-        raise ModelError(
-            f"There is no {missing} in {folder}; expected connector.pt beside {CONFIG_FILE}.",
-            "Fetch one: hf download McGill-NLP/latentlens-connectors --include 'olmo-vit/*' --local-dir DIR, "
-            "then give DIR/olmo-vit.",
-        )
-    return weights[0], config
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

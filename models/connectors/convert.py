@@ -19,13 +19,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from ...schemas.errors import ModelError, UsageError
-from ...schemas.files import partial_folder, require_folder, usual_mode, write_whole
+from ...schemas.errors import ModelError
+from ...schemas.files import partial_folder, usual_mode, write_whole
 from ..fingerprints import tokenizer_fingerprint
 from ..loading_errors import quiet, translated
 from ..tensor_files import tensors_of
-from .checkpoint import ENCODERS, Recipe, find_checkpoint, read_recipe, read_tensors
+from .checkpoint import ENCODERS, Recipe, read_recipe, read_tensors
 from .config import ConnectorConfig
+from .found import find_checkpoint, require_new
 from .model import ConnectorVlm
 from .parts import fetch_part, load_encoder, text_config, weight_files
 from .register import register_connectors
@@ -78,9 +79,7 @@ def convert(
         InputError: a file cannot be read safely.
         ModelError: the parts do not fit each other, or cannot be had.
     """
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists already; nothing was written.", "Name another --out, or remove it.")
-    require_folder(out)
+    require_new(out)
     register_connectors()
     weights, config_file = find_checkpoint(checkpoint)
     recipe, connector = read_recipe(config_file), read_tensors(weights)

@@ -1,0 +1,110 @@
+"""What a store says of its banks before any model is loaded: which there are, and whether they can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
+from ..schemas.layers import LayerChoice, asked_layers, layers_among
+from ..store.base import BankInfo, Store
+from ..store.damage import DamagedBank
+from ..store.records import require_complete
+
+
+def readable(store: Store) -> list[BankInfo]:
+    """The banks of a store whose record can be read.
+
+    Raises:
+        BankNotFoundError: it holds no banks.
+        StoreError: it holds only damaged ones.
+    """
+    infos = store.list()
+    if not infos:
+        for bank in store.damaged():
+            raise StoreError(bank.message, bank.hint)
+        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+    return infos
+
+
+def model_source(store: Store) -> str:
+    """The model to query a store with, where none is named: the one that made its banks.
+
+    Raises:
+        BankNotFoundError: the store holds no banks.
+        BankIncompleteError: none of them is complete.
+        UsageError: several models made them.
+    """
+    infos = readable(store)
+    complete = [info for info in infos if info.record.state == "complete"]
+    if not complete:
+        require_complete(infos[0].name, infos[0].record, "the store")
+    sources = sorted({info.record.source for info in complete})
+    if len(sources) > 1:
+        raise UsageError(
+            f"The store holds banks of {len(sources)} models: {', '.join(sources)}.", "Name one by --model."
+        )
+    return sources[0]
+
+
+def require_banks(
+    store: Store, layers: LayerChoice | Literal["all"] | None, bank_layers: LayerChoice | None, centred: bool
+) -> None:
+    """Refuse a question that no bank of the store can answer, whatever the model.
+
+    Which banks are the model's is known when it is loaded (:func:`banks.of_model.choose_banks`).
+
+    Args:
+        store: that will be searched.
+        layers: query layers.
+        bank_layers: to search; ``None`` for all.
+        centred: whether centred banks are asked, or raw ones.
+
+    Raises:
+        BankNotFoundError: the store holds no banks, or none of that kind.
+        LayerError: it has no such bank layer, or no model of its banks has such a layer.
+    """
+    infos = of_kind(readable(store), centred)
+    if bank_layers is not None:
+        at_layers(infos, bank_layers, store.damaged())
+    if layers is not None:
+        asked_layers(layers, max(info.record.identity.n_layers for info in infos))
+
+
+def at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[DamagedBank]) -> list[BankInfo]:
+    """The banks of some layers.
+
+    Raises:
+        LayerError: there is none of one of them.
+    """
+    there = sorted({info.record.identity.layer for info in infos})
+    layers = layers_among(asked, there, "The store has, for this model, banks of layers", "bank layer")
+    missing = [layer for layer in layers if layer not in there]
+    if missing or not layers:
+        said = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
+        raise LayerError(
+            f"The store {said} for this model.",
+            f"It has layers {', '.join(map(str, there))}; --bank-layer chooses among them, ingest adds others."
+            + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
+        )
+    return [info for info in infos if info.record.identity.layer in layers]
+
+
+def of_kind(infos: Sequence[BankInfo], centred: bool) -> list[BankInfo]:
+    """Centred banks, or raw ones: cosines of one kind of state with the other mean nothing.
+
+    Raises:
+        BankNotFoundError: there is none.
+    """
+    kept = [info for info in infos if info.record.identity.centred == centred]
+    if kept:
+        return kept
+    if centred:
+        raise BankNotFoundError(
+            "The store holds only banks of raw states for this model; a centred query needs centred ones.",
+            "Make them with `lensbank ingest --centre`, or leave out --centre.",
+        )
+    raise BankNotFoundError(
+        "The store holds only centred banks for this model; a query of raw states needs raw ones.",
+        "Add --centre to the query, or ingest without --centre.",
+    )

@@ -1,0 +1,65 @@
+"""What is wrong with a command is said before torch is loaded, which takes seconds: the parts that commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..query.options import QueryOptions
+    from ..schemas.layers import LayerChoice
+    from ..store.base import Store
+
+
+def require_model(
+    source: str | None, options: dict[str, Any], layers: LayerChoice | Literal["all"] | None = None
+) -> None:
+    """Refuse what cannot be a model, cannot be loaded as asked, or lacks a layer, as far as that is known now.
+
+    Args:
+        source: directory or hub id; ``None`` where it is not named.
+        options: of :func:`commands.options.model_options`.
+        layers: that will be read.
+
+    Raises:
+        UsageError: options that contradict each other or cannot be read.
+        ModelError: no model, or a library is missing.
+        LayerError: a layer that it lacks.
+    """
+    from ..models.asked import require_possible
+    from ..models.sources import check_source, depth_of
+    from ..schemas.layers import asked_layers
+
+    if source == "":
+        raise UsageError("--model is empty.", "Give a model directory or a hub id.")
+    require_possible(
+        options["device"],
+        options["device_map"],
+        options["load_in"],
+        options["offload_folder"],
+        options["max_memory"],
+    )
+    depth = None if source is None else depth_of(check_source(source))
+    if layers is not None and depth is not None:
+        asked_layers(layers, depth)
+
+
+def require_query(store: Store | None, settings: QueryOptions, options: dict[str, Any]) -> str:
+    """Refuse what neither model nor banks can answer, as far as that is known now; the model's source.
+
+    Args:
+        store: of the banks; ``None`` where none is asked.
+        settings: what is asked.
+        options: of the command.
+
+    Raises:
+        LensbankError: as :func:`require_model` and :func:`banks.of_store.require_banks`.
+    """
+    from ..banks.of_store import model_source, require_banks
+
+    if store is not None and "latent" in settings.lenses:
+        require_banks(store, settings.layers, settings.bank_layers, settings.centre)
+    source: str = model_source(store) if options["model"] is None and store is not None else options["model"]
+    require_model(source, options, settings.layers)
+    return source

@@ -1,0 +1,145 @@
+"""Whether what is given as a model can be one: looked at before the libraries that load it, which takes seconds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ..schemas.errors import ModelError
+from ..schemas.files import shown_path
+from ..schemas.names import is_text
+from ..schemas.reading import NotOfKindError, read_json
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# As PEFT writes them, and as diffusers and others do.
+_ADAPTERS = re.compile(
+    r"adapter_config\.json | adapter_model.* | (.*[^a-z])? lora ([^a-z].*)? \.(safetensors|bin)",
+    re.VERBOSE | re.IGNORECASE,
+)
+_LONGEST_SETTINGS = 16 << 20
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def check_source(source: str, weights: bool = True) -> Path | None:
+    """Tell a model directory from a hub id, and see that a directory holds a model.
+
+    Args:
+        source: as it was given.
+        weights: whether it must hold some, too.
+
+    Returns:
+        The directory, absolute; ``None`` for a hub id.
+
+    Raises:
+        ModelError: neither, or a directory without configuration or safetensors weights.
+    """
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        if path.is_file():
+            if path.suffix.lower() == ".gguf" or _starts_asgguf_error(path):
+                raise gguf_error(source)
+            raise ModelError(
+                f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
+            )
+        if _HUB_ID.fullmatch(source) is None or source.startswith("."):
+            raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
+        return None
+    path = _absolute(path)
+    if found := [file for file in sorted(path.glob("*")) if _ADAPTERS.fullmatch(file.name)]:
+        raise adapter_error(source, found[0])
+    if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
+        raise gguf_error(source)
+    if not (path / "config.json").is_file():
+        raise ModelError(
+            f"The directory {source} has no config.json; expected a Hugging Face model directory.",
+            "Save one with save_pretrained(), or give a hub id.",
+        )
+    if weights and not any(path.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise pickles_error(source, pickles[0])
+        raise ModelError(f"The directory {source} has no weights (*.safetensors).", "Fetch the model again.")
+    return path
+
+
+def _absolute(path: Path) -> Path:
+    found = path.resolve()
+    if not is_text(str(found)):
+        found = path.absolute()  # a link may have a name that is
+    if not is_text(str(found)):
+        raise ModelError(
+            f"The name of the directory {shown_path(found)} is not UTF-8, and the library that reads tokenizers opens "
+            "no such file.",
+            "Rename it, or make a link to it (ln -s DIRECTORY my-model) and give that.",
+        )
+    return found
+
+
+def gguf_error(source: str) -> ModelError:
+    """What refuses a file of llama.cpp's."""
+    return ModelError(
+        f"{source} is a model in GGUF form, which llama.cpp reads; hidden states need the weights as safetensors.",
+        "Give the model that it was made from (its hub id, or a directory with config.json and *.safetensors).",
+    )
+
+
+def _starts_asgguf_error(path: Path) -> bool:
+    """Whether a file is one of llama.cpp's whatever its name: ollama keeps them under their checksums."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def adapter_error(source: str, seen: Path | str) -> ModelError:
+    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place.
+
+    Args:
+        source: as the user gave it.
+        seen: the file that shows it (of ``adapter_config.json``, the base is named), or what a tensor is called.
+    """
+    base = None
+    if isinstance(seen, Path) and seen.name == "adapter_config.json":
+        try:
+            data: dict[str, Any] = read_json(seen, dict[str, Any], _LONGEST_SETTINGS)
+            base = data.get("base_model_name_or_path")
+        except (OSError, NotOfKindError):
+            base = None
+    of = f" of {base}" if isinstance(base, str) and base else ""
+    named = seen.name if isinstance(seen, Path) else seen
+    return ModelError(
+        f"{source} holds an adapter{of} ({named}), whose weights are read only when merged into its base.",
+        "Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.",
+    )
+
+
+def pickles_error(source: str, seen: str) -> ModelError:
+    """What refuses a model of pickles; ``seen`` is one of them."""
+    return ModelError(
+        f"{source} has only pickled weights ({seen}), which can run any code; expected *.safetensors.",
+        "Convert them with save_pretrained(), where you trust them.",
+    )
+
+
+# Where a configuration keeps that of its language model.
+_PARTS = ("text_config", "llm_config", "language_config")
+_DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+
+
+def depth_of(directory: Path | None) -> int | None:
+    """How many blocks a directory's ``config.json`` says that the language model has.
+
+    Returns:
+        ``None`` where it does not say it in a usual way, or cannot be read: whoever loads the model says why.
+    """
+    if directory is None:
+        return None
+    try:
+        settings: Any = read_json(directory / "config.json", dict[str, Any], _LONGEST_SETTINGS)
+    except (OSError, NotOfKindError):
+        return None
+    settings = next((settings[part] for part in _PARTS if isinstance(settings.get(part), dict)), settings)
+    found = [settings[name] for name in _DEPTHS if name in settings]
+    return found[0] if len(found) == 1 and type(found[0]) is int and found[0] > 0 else None
