@@ -11,7 +11,7 @@ from ..models.devices import DTYPES
 from ..models.large import reloading
 from ..models.loading import LoadedModel
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
-from ..schemas.errors import BankMismatchError
+from ..schemas.errors import BankMismatchError, OtherCodeError
 from ..schemas.layers import LayerChoice
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
@@ -34,13 +34,17 @@ def choose_banks(
 
     Raises:
         BankNotFoundError: the store holds no banks, or only centred ones, or none that is.
-        BankMismatchError: it holds only other models' banks.
+        BankMismatchError: it holds only other models' banks, or, of a layer asked for, only one that other code made
+            with the same weights.
         LayerError: it lacks a bank layer asked for.
         BankIncompleteError: the ingest of a bank asked for, or of all, has not finished.
     """
     infos = readable(store)
     differences = [_difference(info, loaded) for info in infos]
-    ours = [info for info, difference in zip(infos, differences, strict=True) if difference is None]
+    by_other_code = {
+        info.name: error for info, error in zip(infos, differences, strict=True) if isinstance(error, OtherCodeError)
+    }
+    ours = [info for info, error in zip(infos, differences, strict=True) if error is None or info.name in by_other_code]
     if not ours:
         models = ", ".join(sorted({info.record.identity.model for info in infos}))
         raise BankMismatchError(
@@ -52,6 +56,11 @@ def choose_banks(
     ours.sort(key=lambda info: (info.record.identity.layer, info.name))
     if bank_layers is not None:
         ours = at_layers(ours, bank_layers, store.damaged())
+    same = [info for info in ours if info.name not in by_other_code]
+    there = {info.record.identity.layer for info in same}
+    if lacking := [info for info in ours if info.record.identity.layer not in there]:
+        raise by_other_code[lacking[0].name]
+    ours = same
     complete = [info for info in ours if info.record.state == "complete"]
     unfinished = [info for info in ours if info.record.state != "complete"]
     if unfinished and (bank_layers is not None or not complete):

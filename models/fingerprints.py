@@ -37,6 +37,18 @@ def weights_fingerprint(lm: LanguageModel) -> str:
     return digest.hexdigest()
 
 
+def values_fingerprint(lm: LanguageModel) -> str:
+    """Fingerprint of the values that a language model computes with, to their last bit.
+
+    Returns:
+        64 hexadecimal digits: SHA-256 over the values that :func:`weights_fingerprint` samples, not rounded.
+    """
+    digest = hashlib.sha256()
+    for _, tensor in _tensors(lm):
+        digest.update(_bytes(_drawn(tensor)))
+    return digest.hexdigest()
+
+
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Fingerprint of a fast tokenizer: everything that decides a text's token ids.
 
@@ -109,16 +121,25 @@ def _tensors(lm: LanguageModel) -> Iterator[tuple[str, Tensor]]:
 
 
 def _sample(tensor: Tensor) -> bytes:
-    """The bytes of evenly spread values; floating point as bfloat16.
+    """The bytes of evenly spread values; floating point as bfloat16."""
+    flat = _drawn(tensor)
+    return _bytes(flat.to(torch.bfloat16) if flat.is_floating_point() else flat)
+
+
+def _drawn(tensor: Tensor) -> Tensor:
+    """Evenly spread values, :data:`SAMPLES` of them at most.
 
     Each spot is scrambled within its stride (Knuth's multiplicative hash): a plain stride that
     divides, or is a multiple of, the row length would read a few columns only.
     """
     flat = tensor.detach().reshape(-1)
-    if flat.numel() > SAMPLES:
-        spots = torch.arange(SAMPLES, dtype=torch.int64)
-        scrambled = (spots * 2654435761 % 2**32) * (flat.numel() // SAMPLES) >> 32
-        flat = flat[(spots * flat.numel() // SAMPLES + scrambled).to(flat.device)]
-    if flat.is_floating_point():
-        return flat.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes()
-    return flat.cpu().numpy().tobytes()
+    if flat.numel() <= SAMPLES:
+        return flat
+    spots = torch.arange(SAMPLES, dtype=torch.int64)
+    scrambled = (spots * 2654435761 % 2**32) * (flat.numel() // SAMPLES) >> 32
+    return flat[(spots * flat.numel() // SAMPLES + scrambled).to(flat.device)]
+
+
+def _bytes(values: Tensor) -> bytes:
+    plain = values.cpu().contiguous()
+    return (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy().tobytes()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from .layers import LanguageModel, find_language_model
 from .loading_errors import quiet, translated
 from .plausibility import check_numbers, read_configuration
 from .precision import Precision, choose_precision
+from .probing import Probed
 from .processors import load_processor
 from .sources import adapter_error, check_source
 from .tokenizers import require_fast
@@ -112,6 +114,7 @@ class LoadedModel(Shown):
             weights=self.weights,
             tokenizer=self.tokenizer_fingerprint,
             computation=self.computation,
+            probe=self._probed.at(layer),
             layer=layer,
             n_layers=self.lm.n_layers,
             dim=self.lm.dim,
@@ -120,6 +123,11 @@ class LoadedModel(Shown):
             max_contexts=max_contexts,
             seed=seed,
         )
+
+    @cached_property
+    def _probed(self) -> Probed:
+        """States of a fixed text: one forward pass, when the first bank is met."""
+        return Probed.of(self.lm, self.tokenizer, self.dtype_name, self.max_positions)
 
     def provenance(self) -> dict[str, Any]:
         """Everything about the model that a reader needs to repeat a result; JSON types only."""

@@ -6,16 +6,17 @@ import base64
 import hashlib
 import json
 import re
-import sys
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from .errors import BankMismatchError
+from .errors import BankMismatchError, OtherCodeError
 from .imports import ImportRecord
+from .means import packed, unpacked
 from .names import escaped_all
 from .plans import PlanRecord, copy_plan
+from .probes import Probe
 from .words import RULES as WORD_RULES
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
@@ -63,10 +64,11 @@ class BankIdentity:
         convention: of the layer numbers.
         normalisation: of the vectors.
         centred: whether a mean state was subtracted from every state before it was normalised.
-        mean: that mean, see :func:`packed_mean`; ``None`` where nothing is subtracted, or before it
+        mean: that mean, see :func:`schemas.means.packed`; ``None`` where nothing is subtracted, or before it
             has been computed.
         computation: what the model's configuration decides beside its weights, as JSON
             (:func:`models.configuration.computation`); ``None`` of banks that were made before it was kept.
+        probe: what the model made of a fixed text; ``None`` of banks that were made before it was kept.
     """
 
     model: str
@@ -85,6 +87,7 @@ class BankIdentity:
     centred: bool = False
     mean: str | None = None
     computation: str | None = None
+    probe: Probe | None = field(default=None, compare=False)  # rounded, so never quite equal
 
     def name(self) -> str:
         """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``)."""
@@ -94,12 +97,12 @@ class BankIdentity:
         return f"{slug or 'model'}-L{self.layer:02d}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
     def at_layer(self, layer: int) -> BankIdentity:
-        """The same model's bank at another layer; of a centred one, its mean is not known yet."""
-        return replace(self, layer=layer, mean=None)
+        """The same model's bank at another layer, whose mean and probe are not known yet."""
+        return replace(self, layer=layer, mean=None, probe=None)
 
     def with_mean(self, mean: Iterable[float]) -> BankIdentity:
         """The same bank, centred on a mean state ``[dim]``."""
-        return replace(self, centred=True, mean=packed_mean(mean))
+        return replace(self, centred=True, mean=packed(mean))
 
     @property
     def mean_fingerprint(self) -> str | None:
@@ -114,9 +117,7 @@ class BankIdentity:
         """
         if not self.centred:
             return None
-        mean = array("f", base64.b64decode(self.mean or ""))
-        if sys.byteorder == "big":
-            mean.byteswap()
+        mean = unpacked(self.mean or "")
         if len(mean) != self.dim:
             raise BankMismatchError(
                 f"The record of bank {self.name()} has a mean state of {len(mean)} numbers, expected {self.dim}.",
@@ -129,6 +130,7 @@ class BankIdentity:
 
         Raises:
             BankMismatchError: naming every field that differs, with both values.
+            OtherCodeError: none does, but what is computed with the weights.
         """
         self._require(other, _MODEL_FIELDS, "was made by another model")
 
@@ -149,15 +151,21 @@ class BankIdentity:
                 f"Bank {self.name()} ({self.model}) {what}: {seen}.",
                 "Use the model and settings it was made with, or another --store.",
             )
+        if self.probe and other.probe and (apart := self.probe.difference(other.probe)):
+            raise OtherCodeError(
+                f"Bank {self.name()} ({self.model}) was made by other code with the same weights: {apart}.",
+                f"It was made by {self.probe.code}, this is {other.probe.code}: use what made it, or another --store.",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
         return asdict(self)
 
     def facts(self) -> dict[str, Any]:
-        """As :meth:`to_dict`, for people and results: of the mean and the computation only fingerprints."""
+        """As :meth:`to_dict`, for people and results: of mean and computation only fingerprints, and no probe."""
         computation = None if self.computation is None else hashlib.sha256(self.computation.encode()).hexdigest()
-        return {**asdict(self), "mean": self.mean_fingerprint, "computation": computation}
+        kept = {name: value for name, value in asdict(self).items() if name != "probe"}
+        return {**kept, "mean": self.mean_fingerprint, "computation": computation}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BankIdentity:
@@ -168,8 +176,8 @@ class BankIdentity:
         """
         known = {f.name for f in fields(cls)}
         # A store may drop fields that are null.
-        nullable: dict[str, Any] = {"revision": None, "max_contexts": None}
-        return cls(**{**nullable, **{k: v for k, v in data.items() if k in known}})
+        kept = {"revision": None, "max_contexts": None, **{k: v for k, v in data.items() if k in known}}
+        return cls(**{**kept, "probe": Probe.from_dict(data["probe"]) if data.get("probe") else None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +297,3 @@ def _plan(data: Mapping[str, Any]) -> PlanRecord | None:
         return PlanRecord.from_dict(data["plan"])
     address = data.get("copying")
     return None if address is None else copy_plan(str(address), data["created"], {})
-
-
-def packed_mean(mean: Iterable[float]) -> str:
-    """A mean state as records hold it: its numbers as little-endian float32, in base64."""
-    numbers = array("f", mean)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return base64.b64encode(numbers.tobytes()).decode("ascii")

@@ -16,6 +16,7 @@ The tree::
     └── StoreError                 the database
         ├── BankNotFoundError      no such bank
         ├── BankMismatchError      made by another model, tokenizer or convention
+        │   └── OtherCodeError     made by other code with the same weights
         ├── BankIncompleteError    an ingest did not finish
         ├── DamagedBankError       a bank's files are missing or changed, or cannot be read
         │   └── DamagedRecordError its record is
@@ -103,6 +104,10 @@ class BankNotFoundError(StoreError):
 
 class BankMismatchError(StoreError):
     """A bank was made by another model, tokenizer, convention or selection."""
+
+
+class OtherCodeError(BankMismatchError):
+    """A bank's weights are the model's, but what is computed with them is not."""
 
 
 class BankIncompleteError(StoreError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,10 +204,9 @@ class _Layer:
 
     def _identity(self, cache: Cache) -> BankIdentity:
         most = max(Counter(entry["token_id"] for entry in cache.metadata).values())
-        own = self._target.identity
-        return BankIdentity(
-            **{**own.to_dict(), "layer": self._layer, "compute_dtype": UNKNOWN_DTYPE, "max_contexts": most, "seed": 0}
-        )
+        vectors = self._target.identity.vector_dtype
+        own = self._target.loaded.identity(self._layer, vector_dtype=vectors, max_contexts=most, seed=0)
+        return replace(own, compute_dtype=UNKNOWN_DTYPE)
 
     def _write(self, writer: BankWriter, cache: Cache) -> Locator:
         locator = Locator(self._target.tokenizer, self._name, self._file)
