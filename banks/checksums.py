@@ -21,8 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..schemas.collection import BankIdentity
 from ..schemas.errors import StoreError
-from ..schemas.payload import corpora_of, merged, row_fault
+from ..schemas.kinds import fault_of
+from ..schemas.payload import corpora_of, merged
 from ..store.base import Bank
 from .row_check import foreign_row
 
@@ -131,7 +133,7 @@ def rows_of(bank: Bank, start: str | None = None, *, strictly: bool = True) -> I
     while True:
         page, offset = bank.scroll(limit, offset, with_vectors=True)
         for name, vector, payload in page:
-            if (fault := row_fault(name, payload)) and (strictly or fault[0] == "id"):
+            if (fault := fault_of(identity.kind, name, payload)) and (strictly or fault[0] == "id"):
                 raise foreign_row(bank, name, *fault)
             if name <= before:
                 raise StoreError(
@@ -198,17 +200,17 @@ class Comparison:
         """Rows that the other bank holds as they are here."""
         return self.here.rows - self.wanted
 
-    def count(self, row: Row, other: Row | None, tolerance: float, seed: int) -> None:
-        """Count one row of the first bank, and what the other has of that id; ``seed`` of their selection."""
+    def count(self, row: Row, other: Row | None, identity: BankIdentity) -> None:
+        """Count one row of the first bank, and what the other has of that id; both are of this identity."""
         payload, wanted = self.here.add(row), True
         if other is None:
             self.missing += 1
-        elif row_fault(other.id, other.payload) or not _same_payload(row, payload, other, seed):
+        elif fault_of(identity.kind, other.id, other.payload) or not _same_payload(row, payload, other, identity.seed):
             self.different += 1
             self.example = self.example or f"row {row.id} has another payload"
         elif row.vector.tobytes() != other.vector.tobytes():
             gap = _distance(row.vector, other.vector)
-            wanted = not gap <= tolerance
+            wanted = not gap <= TOLERANCE[identity.vector_dtype]
             self.different += wanted
             self.rounded += not wanted
             if wanted:
@@ -242,11 +244,11 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
     Raises:
         StoreError: reading failed, or one of them holds rows that no copy can be made of.
     """
-    tolerance = TOLERANCE[bank.record.identity.vector_dtype]
+    identity = bank.record.identity
     result, theirs = Comparison(), rows_of(other, strictly=False)  # a row that is here, too, is written again
 
     def skip(row: Row) -> None:
-        if fault := row_fault(row.id, row.payload):
+        if fault := fault_of(identity.kind, row.id, row.payload):
             raise foreign_row(other, row.id, *fault)
         result.extra += 1
 
@@ -256,7 +258,7 @@ def compare(bank: Bank, other: Bank, advance: Callable[[int], None] = lambda cou
             skip(waiting)
             waiting = next(theirs, None)
         same_id = waiting is not None and waiting.id == row.id
-        result.count(row, waiting if same_id else None, tolerance, bank.record.identity.seed)
+        result.count(row, waiting if same_id else None, identity)
         if same_id:
             waiting = next(theirs, None)
         advance(1)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..schemas.collection import RECORD_VERSION
 from ..schemas.errors import StoreError
-from ..schemas.payload import corpora_of, row_fault
+from ..schemas.kinds import fault_of
+from ..schemas.payload import corpora_of
 from ..store.base import Bank
 
 _PAGE = 1000
@@ -113,12 +114,12 @@ def go_over(bank: Bank, advance: Callable[[int], None] = lambda count: None) -> 
     Raises:
         StoreError: the bank cannot be read.
     """
-    findings, named, rows = Findings(), Counter[str](), 0
+    findings, named, rows, kind = Findings(), Counter[str](), 0, bank.record.identity.kind
     planned = bank.record.plan.corpora if bank.record.plan is not None else ()
     known = {corpus.name for corpus in bank.record.corpora} | set(planned)
     for page in pages(bank):
         for name, payload in page:
-            fault = row_fault(name, payload)
+            fault = fault_of(kind, name, payload)
             if fault is not None:
                 findings.add(_clause(*fault), name)
             if fault is None or fault[0] not in ("id", "corpus"):
@@ -148,7 +149,7 @@ def require_own_rows(bank: Bank) -> None:
     """
     for page in pages(bank):
         for name, payload in page:
-            if fault := row_fault(name, payload):
+            if fault := fault_of(bank.record.identity.kind, name, payload):
                 raise foreign_row(bank, name, *fault)
 
 

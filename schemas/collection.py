@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from .errors import BankMismatchError, OtherCodeError
 from .imports import ImportRecord
+from .indexes import IndexRecord
 from .means import packed, unpacked
 from .names import escaped_all
 from .plans import PlanRecord, copy_plan
@@ -24,6 +25,11 @@ LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final nor
 NORMALISATION = "cosine of float32-normalised states"
 #: 1: plan and progress in a journal beside the client; a row of several corpora counted for one of them.
 RECORD_VERSION = 2
+#: Of banks whose rows are no corpus tokens: who knows only these shall not take them for such.
+KINDS_VERSION = 3
+
+#: ``text``: a bank's rows are tokens of a corpus. ``image``: visual tokens of images (:mod:`schemas.patches`).
+BankKind = Literal["text", "image"]
 
 #: ``compute_dtype`` of a bank whose states were computed elsewhere, by a program that did not say.
 UNKNOWN_DTYPE = "unknown"
@@ -31,7 +37,7 @@ UNKNOWN_DTYPE = "unknown"
 BankState = Literal["building", "complete"]
 
 # What must agree before states of one run may be compared with, or added to, those of another.
-_MODEL_FIELDS = ("weights", "tokenizer", "layer", "dim", "convention", "normalisation")
+_MODEL_FIELDS = ("kind", "weights", "tokenizer", "visual", "layer", "dim", "convention", "normalisation")
 _WRITE_FIELDS = (
     *_MODEL_FIELDS,
     "compute_dtype",
@@ -69,6 +75,8 @@ class BankIdentity:
         computation: what the model's configuration decides beside its weights, as JSON
             (:func:`models.configuration.computation`); ``None`` of banks that were made before it was kept.
         probe: what the model made of a fixed text; ``None`` of banks that were made before it was kept.
+        kind: what its rows are.
+        visual: of an image bank: fingerprint of what decides a visual state beside the language model.
     """
 
     model: str
@@ -88,11 +96,18 @@ class BankIdentity:
     mean: str | None = None
     computation: str | None = None
     probe: Probe | None = field(default=None, compare=False)  # rounded, so never quite equal
+    kind: BankKind = "text"
+    visual: str | None = None
 
     def name(self) -> str:
-        """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``)."""
+        """Collection name: readable, stable, never parsed back (``smollm2-135m-L08-3fa2c1``).
+
+        An image bank is named ``smollm2-135m-images-L08-91be02``.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", self.model.rsplit("/", 1)[-1].lower()).strip("-")[:48]
         parts = [self.weights, self.tokenizer, self.layer, self.convention, *(["centred"] if self.centred else [])]
+        if self.kind != "text":
+            slug, parts = f"{slug or 'model'}-{self.kind}s", [*parts, self.kind, self.visual]
         key = json.dumps(parts, sort_keys=True)
         return f"{slug or 'model'}-L{self.layer:02d}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
@@ -193,6 +208,7 @@ class CorpusRecord:
         imported: where its states came from, if they were not computed here.
         words: version of the word rules (:data:`schemas.words.RULES`) that gave its rows their words; ``None`` of
             corpora that were ingested before it was kept.
+        indexed: of a set of images, how it was read; ``None`` of a corpus.
     """
 
     name: str
@@ -202,6 +218,7 @@ class CorpusRecord:
     rows: int
     imported: ImportRecord | None = None
     words: int | None = WORD_RULES
+    indexed: IndexRecord | None = None
 
     @property
     def has_old_words(self) -> bool:
@@ -211,9 +228,15 @@ class CorpusRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:
         """Read a stored record."""
-        imported = data.get("imported")
+        imported, indexed = data.get("imported"), data.get("indexed")
         known = {"words": None, **data}
-        return cls(**{**known, "imported": None if imported is None else ImportRecord(**imported)})
+        return cls(
+            **{
+                **known,
+                "imported": None if imported is None else ImportRecord(**imported),
+                "indexed": None if indexed is None else IndexRecord.from_dict(indexed),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +284,9 @@ class BankRecord:
             BankMismatchError: written by a newer version of the format.
             KeyError: a field is missing.
         """
-        if data["version"] > RECORD_VERSION:
+        if data["version"] > KINDS_VERSION:
             raise BankMismatchError(
-                f"A bank's record has format version {data['version']}; this program reads up to {RECORD_VERSION}.",
+                f"A bank's record has format version {data['version']}; this program reads up to {KINDS_VERSION}.",
                 "Update lensbank.",
             )
         return cls(

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from .errors import FilterError
 from .names import escaped
-from .payload import FIELD_KINDS
+from .payload import FIELD_KINDS, FieldKind
 
 Op = Literal["=", "!=", ">", ">=", "<", "<=", "~"]
 Value = str | int | float | bool
@@ -46,7 +46,7 @@ class Condition:
     """One condition on one payload field.
 
     Attributes:
-        field: a key of :data:`schemas.payload.FIELD_KINDS`.
+        field: a key of :func:`schemas.kinds.fields_of` the bank's kind.
         op: the comparison.
         values: one value, or several for ``=`` (any of) and ``!=`` (none of).
     """
@@ -60,20 +60,24 @@ class Condition:
         return f"{self.field}{self.op}{','.join(self._shown(value) for value in self.values)}"
 
     def _shown(self, value: Value) -> str:
-        if isinstance(value, str) and FIELD_KINDS[self.field] == "keyword":
+        if isinstance(value, str) and self.op != "~":
             plain = value and value == value.strip() and "," not in value and not value.startswith('"')
             return value if plain else '"' + value.replace('"', '""') + '"'
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def parse(texts: Iterable[str]) -> tuple[Condition, ...]:
+def parse(texts: Iterable[str], fields: Mapping[str, FieldKind] = FIELD_KINDS) -> tuple[Condition, ...]:
     """Read ``--where`` options.
+
+    Args:
+        texts: as typed.
+        fields: that rows have, by default those of text banks.
 
     Raises:
         FilterError: no operator, an unknown field, an operator that the field lacks, or a value
             of the wrong type; the message lists what exists.
     """
-    conditions = tuple(_parse_one(text) for text in texts)
+    conditions = tuple(_parse_one(text, fields) for text in texts)
     for condition in conditions:
         require_expressible(condition)
     return conditions
@@ -93,14 +97,14 @@ def require_expressible(condition: Condition) -> None:
             raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
 
 
-def _parse_one(text: str) -> Condition:
+def _parse_one(text: str, fields: Mapping[str, FieldKind]) -> Condition:
     match = _PATTERN.fullmatch(text)
     if match is None:
-        raise FilterError(f"The filter {text!r} is not FIELD OPERATOR VALUE.", f"Fields: {_fields()}.")
+        raise FilterError(f"The filter {text!r} is not FIELD OPERATOR VALUE.", f"Fields: {_listing(fields)}.")
     name, op, raw = match[1], match[2], match[3].strip()
-    kind = FIELD_KINDS.get(name)
+    kind = fields.get(name)
     if kind is None:
-        raise FilterError(f"The filter {text!r} names an unknown field {name!r}.", f"Fields: {_fields()}.")
+        raise FilterError(f"The filter {text!r} names an unknown field {name!r}.", f"Fields: {_listing(fields)}.")
     operators = (*_OPS[kind], "~") if name in PREFIXED_FIELDS else _OPS[kind]
     if op not in operators:
         raise FilterError(f"{name} ({kind}) cannot be compared with {op!r}.", f"It takes {' '.join(operators)}.")
@@ -151,5 +155,5 @@ def _value(name: str, kind: str, raw: str) -> Value:
     return escaped(raw)  # as names are on record
 
 
-def _fields() -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in FIELD_KINDS.items())
+def _listing(fields: Mapping[str, FieldKind]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in fields.items())

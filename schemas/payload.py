@@ -120,12 +120,17 @@ def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | No
                 or not all(isinstance(one, str) and one for one in names)
             ):
                 return name, "is no list of names"
-        elif not _IS_OF_KIND[kind](value):
-            return name, f"is no {_SAID[kind]}"
+        elif fault := value_fault(kind, value):
+            return name, fault
     if not payload["norm"] > 0:
         return "norm", "is not above 0"
     start = payload.get("sentence_start", 0)
     return None if _IS_OF_KIND["integer"](start) and start >= 0 else ("sentence_start", "is no integer from 0")
+
+
+def value_fault(kind: FieldKind, value: Any) -> str:
+    """What is wrong with a field's value, ``is no integer`` and the like; empty where nothing is."""
+    return "" if _IS_OF_KIND[kind](value) else f"is no {_SAID[kind]}"
 
 
 def _is_number(value: Any) -> bool:

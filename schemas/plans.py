@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .names import escaped
 
-PlanKind = Literal["ingest", "copy", "import"]
+PlanKind = Literal["ingest", "copy", "import", "index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class PlanRecord:
     so at every moment at least that much is there. What came later is written again, under the same ids.
 
     Attributes:
-        kind: ``ingest`` of a corpus, ``copy`` of another store's bank, ``import`` of a published one.
+        kind: ``ingest`` of a corpus, ``copy`` of another store's bank, ``import`` of a published one, ``index`` of
+            images.
         key: hash of everything that decides which rows are written, in which order; a bank takes
             rows of one plan until it is complete.
         corpora: name → fingerprint of the corpora.
@@ -56,13 +57,15 @@ class PlanRecord:
         corpora = ", ".join(f"{name} (sha256 {print_[:12]})" for name, print_ in sorted(self.corpora.items()))
         if self.kind == "copy":
             return f"a copy of the bank in {self.source}" + (f" ({corpora})" if corpora else "")
+        if self.kind == "index":
+            return f"an index of the images {corpora}"
         return f"an import of {self.source}" if self.kind == "import" else f"an ingest of {corpora}"
 
     def progress_in_words(self) -> str:
         """For people: how far it has come."""
-        if self.kind != "ingest":
+        if self.kind not in ("ingest", "index"):
             return "not finished"
-        return f"{self.done:,} of {self.total:,} sentences done"
+        return f"{self.done:,} of {self.total:,} {'sentences' if self.kind == 'ingest' else 'images'} done"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""

@@ -110,7 +110,7 @@ class Bank(Closing):
 
     @abc.abstractmethod
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False
+        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """Rows in id order, a page at a time.
 
@@ -118,6 +118,7 @@ class Bank(Closing):
             limit: rows per page.
             offset: the ``next_offset`` of the page before; ``None`` starts.
             with_vectors: whether rows carry their unit vector, float32 ``[dim]``.
+            where: conditions, all of which rows must meet.
 
         Returns:
             ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end). Of a payload,

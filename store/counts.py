@@ -56,7 +56,8 @@ def covers(record: BankRecord, plan: PlanRecord) -> bool:
 
 def with_corpora(record: BankRecord, corpora: Sequence[CorpusRecord]) -> tuple[CorpusRecord, ...]:
     """The record's corpora and the new ones, each once: a repeated ingest adds nothing."""
-    every = {(corpus.name, corpus.fingerprint): corpus for corpus in (*record.corpora, *corpora)}
+    images = record.identity.kind == "image"  # a set that is indexed again is what it is now
+    every = {(corpus.name, "" if images else corpus.fingerprint): corpus for corpus in (*record.corpora, *corpora)}
     return tuple(every.values())
 
 
@@ -164,7 +165,7 @@ def _own(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> str:
     there, given = counted.named[corpus.name], corpus.rows
     earlier = [held for held in record.corpora if held.name == corpus.name]
     again = any(held.fingerprint == corpus.fingerprint and held.rows == given for held in earlier)
-    if not earlier or again:
+    if not earlier or again or record.identity.kind == "image":
         return "" if there == given else _differs(there, corpus.name, given)
     # Another corpus of the same name, or another choice from it, is there, too: they may share rows.
     before = max(held.rows for held in earlier)

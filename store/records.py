@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schemas.checksums import require_unchanged, with_checksums
-from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
+from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
 from ..schemas.errors import BankIncompleteError, DamagedRecordError
 from ..schemas.imports import ImportRecord
 from ..schemas.plans import PlanRecord
@@ -197,7 +197,8 @@ def sync_folder(folder: Path) -> None:
 def new_record(identity: BankIdentity, source: str, plan: PlanRecord | None = None) -> BankRecord:
     """The record of a bank that is about to be written for the first time."""
     created = (plan.created if plan else "") or datetime.now(UTC).isoformat(timespec="seconds")
-    return BankRecord(identity, "building", source, (), created, tool_version(), plan)
+    version = RECORD_VERSION if identity.kind == "text" else KINDS_VERSION
+    return BankRecord(identity, "building", source, (), created, tool_version(), plan, version)
 
 
 def begun(name: str, record: BankRecord, plan: PlanRecord | None, empty: Callable[[], bool]) -> BankRecord:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import CorpusRecord
+from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ class BankWriter(Closing):
 
         Raises:
             StoreError: storing failed; what earlier flushes acknowledged is safe.
+        """
+
+    @abc.abstractmethod
+    def remove(self, where: Sequence[Condition]) -> None:
+        """Delete the rows that meet all conditions, of those stored and of those put; durable at the next flush.
+
+        Args:
+            where: at least one condition.
+
+        Raises:
+            FilterError: a condition the database cannot express.
+            StoreError: storing failed.
         """
 
     @abc.abstractmethod

@@ -116,11 +116,11 @@ class EmbeddedBank(Bank):
         return {name: payload_as_read(payload) for name, payload in found.items()}
 
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False
+        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """See :meth:`Bank.scroll`."""
-        shard = self._open()
-        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors))
+        shard, condition = self._open(), edge_filter(where)
+        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors, condition))
         rows = [
             (
                 str(r.id),

@@ -16,7 +16,8 @@ from typing import Any, cast
 import qdrant_edge as edge
 
 from ...schemas.collection import BankIdentity
-from ...schemas.payload import INDEXED_FIELDS, FieldKind
+from ...schemas.kinds import indexed_of
+from ...schemas.payload import FieldKind
 from ..approximation import (
     GRAPH_CANDIDATES,
     GRAPH_EFFORT,
@@ -124,7 +125,7 @@ def _quantization(bits: int) -> edge.TurboQuantQuantizationConfig | None:
 def create_shard(folder: Path, identity: BankIdentity, settings: EngineSettings, segments: int) -> edge.EdgeShard:
     """A new shard with its payload indexes (made first: the engine fills them as rows come)."""
     shard = edge.EdgeShard.create(str(folder), _config(identity, settings, segments, graph=False))
-    for name, kind in INDEXED_FIELDS.items():
+    for name, kind in indexed_of(identity.kind).items():
         shard.update(edge.UpdateOperation.create_field_index(name, _index(kind)))
     return shard
 
@@ -238,13 +239,14 @@ def count_ids(shard: edge.EdgeShard, ids: Sequence[str]) -> int:
 
 
 def scroll(
-    shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool
+    shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool, where: edge.Filter | None = None
 ) -> tuple[list[edge.Record], str | None]:
     """A page of rows in id order, and where the next one starts."""
     records, following = shard.scroll(
         edge.ScrollRequest(
             limit=limit,
             offset=None if offset is None else engine_id(offset),
+            filter=where,
             with_payload=True,
             with_vector=with_vectors,
         )
@@ -259,6 +261,12 @@ def matching(shard: edge.EdgeShard, where: edge.Filter) -> tuple[list[int], bool
     asked = where if is_met else edge.Filter(must_not=[where])
     request = edge.ScrollRequest(limit=total, filter=asked, with_payload=False, with_vector=False)
     return [int(record.id) for record in shard.scroll(request)[0]], is_met  # a UUID's int, or a foreign number
+
+
+def delete_rows(shard: edge.EdgeShard, where: edge.Filter | None) -> None:
+    """Delete the rows that meet a filter."""
+    assert where is not None
+    shard.update(edge.UpdateOperation.delete_points_by_filter(where))
 
 
 def rows_with_vectors(shard: edge.EdgeShard, ids: Sequence[str]) -> list[edge.Record]:

@@ -82,7 +82,8 @@ class OpenBank:
         self.fresh = found is None
         self.sidecar = found or Sidecar(new_record(self.identity, task.source, task.plan))
         self.rows = self.sidecar.rows
-        self._shares = task.plan is not None and bool(self.sidecar.record.corpora)
+        shares = task.plan is not None and self.identity.kind == "text"
+        self._shares = shares and bool(self.sidecar.record.corpora)
 
     def _is_empty(self, found: Sidecar) -> Callable[[], bool]:
         """Asks the shard itself, since a record may be older than it."""
@@ -184,6 +185,22 @@ class OpenBank:
             return rows
         there, seed = engine.payloads(self.need(), [name for name, _ in rows]), self.identity.seed
         return [(name, merged(there[name], row, seed) if name in there else row) for name, row in rows]
+
+    def remove(self, where: Sequence[Condition]) -> None:
+        """Delete the rows that meet all conditions.
+
+        Raises:
+            StoreError: the engine or the disk failed.
+        """
+        try:
+            gone = self.count(where)
+            if gone:  # their number first: rows that are gone before it would look lost
+                self.flush()
+                self.keep(replace(self.sidecar, rows=self.sidecar.rows - gone))
+                engine.delete_rows(self.need(), edge_filter(where))
+                self.rows -= gone
+        except Exception as error:
+            raise store_error(error, self.folder) from error
 
     def need(self) -> qdrant_edge.EdgeShard:
         """The shard, which is open."""

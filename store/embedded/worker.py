@@ -20,6 +20,7 @@ from typing import Any
 
 from ...schemas.collection import CorpusRecord
 from ...schemas.errors import LensbankError
+from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
 from ..counts import count_named, names_of, settle
 from ..records import SHARD_DIR, finished, sync_folder
@@ -122,6 +123,7 @@ class Worker:
             "begin": self.begin,
             "flush": self.flush,
             "missing": self.missing,
+            "remove": self.remove,
             "settle": self.settle,
             "index": self.index,
             "seal": self.seal,
@@ -194,6 +196,11 @@ class Worker:
         """Make all rows durable; see :meth:`store.embedded.open_bank.OpenBank.flush`."""
         for bank in self._banks:
             bank.flush(plan)
+
+    def remove(self, where: Sequence[Condition]) -> None:
+        """Delete rows; see :meth:`store.embedded.open_bank.OpenBank.remove`."""
+        for bank in self._banks:
+            bank.remove(where)
 
     def missing(self, ids: Sequence[str]) -> int:
         """The most of these rows that one bank lacks."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...schemas.collection import BankIdentity, CorpusRecord
 from ...schemas.errors import StoreError
+from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
 from ..writing import BankWriter, OnIndexed
@@ -130,6 +131,11 @@ class EmbeddedWriter(BankWriter):
         """See :meth:`store.writing.BankWriter.flush`. Returns when all children have done it."""
         self._require_open()
         self._ask("flush", plan)
+
+    def remove(self, where: Sequence[Condition]) -> None:
+        """See :meth:`store.writing.BankWriter.remove`."""
+        self._require_open()
+        self._ask("remove", tuple(where))
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""

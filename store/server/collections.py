@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...schemas.backoff import Backoff
-from ...schemas.collection import BankIdentity
+from ...schemas.collection import BankIdentity, BankKind
 from ...schemas.errors import StoreError
-from ...schemas.payload import INDEXED_FIELDS, FieldKind
+from ...schemas.kinds import indexed_of
+from ...schemas.payload import FieldKind
 from ..approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS, oversampling
 from .connection import Connection
 from .options import ServerOptions
@@ -70,7 +71,7 @@ def _quantization(version: tuple[int, int] | None) -> models.QuantizationConfig:
     return models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(bits=bits, memory=models.Memory.PINNED))
 
 
-def require_indexes(connection: Connection, name: str) -> list[str]:
+def require_indexes(connection: Connection, name: str, kind: BankKind) -> list[str]:
     """Refuse a collection that cannot have a bank's payload indexes.
 
     Returns:
@@ -82,29 +83,30 @@ def require_indexes(connection: Connection, name: str) -> list[str]:
     """
     info = connection.call(lambda c: c.get_collection(name))
     there = set(info.payload_schema or {})
-    missing, strict = [field for field in INDEXED_FIELDS if field not in there], info.config.strict_mode_config
+    fields, strict = indexed_of(kind), info.config.strict_mode_config
+    missing = [field for field in fields if field not in there]
     most = strict.max_payload_index_count if strict is not None and strict.enabled else None
     needed = len(there) + len(missing)
     if most is not None and missing and needed > most:
         raise IndexLimitError(
             f"The strict mode of the Qdrant server {connection.address} allows {most} payload indexes in {name}; a "
-            f"bank needs {len(INDEXED_FIELDS)} ({', '.join(INDEXED_FIELDS)}).",
+            f"bank needs {len(fields)} ({', '.join(fields)}).",
             f"Raise max_payload_index_count there to {needed} or more.",
         )
     return missing
 
 
-def create_indexes(connection: Connection, name: str) -> None:
+def create_indexes(connection: Connection, name: str, kind: BankKind) -> None:
     """The payload indexes, which belong before the rows.
 
     Raises:
         IndexLimitError: strict mode allows fewer.
         StoreError: a request failed.
     """
-    for field in require_indexes(connection, name):
-        kind = INDEXED_FIELDS[field]
+    fields = indexed_of(kind)
+    for field in require_indexes(connection, name, kind):
         connection.call(
-            lambda c, f=field, k=kind: c.create_payload_index(name, f, field_schema=_index(k), wait=True)  # type: ignore[misc]
+            lambda c, f=field, k=fields[field]: c.create_payload_index(name, f, field_schema=_index(k), wait=True)  # type: ignore[misc]
         )
 
 

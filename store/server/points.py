@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ...schemas.filters import Condition
 from .connection import Connection
+from .filters import server_filter
 from .lanes import Batch
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _JSON_FLOAT_BYTES = 16
 _PAYLOAD_BYTES = 300
 # What the dashboard shows first. JSON keeps the order; a gRPC payload has none.
-_FIRST_FIELDS = ("word", "sentence", "position")
+_FIRST_FIELDS = ("best", "word", "sentence", "position", "image", "row", "col")
 
 
 def row_bytes(payload: Mapping[str, Any], dim: int) -> int:
@@ -58,6 +60,17 @@ def upsert(
     else:
         send = partial(_put, batch.collection, rest_body(batch))
     connection.rows(batch.collection, send, stop=stop, before=before)
+
+
+def delete_rows(connection: Connection, name: str, where: Sequence[Condition], before: Callable[[], None]) -> None:
+    """Delete the rows that meet all conditions; at least one condition.
+
+    Raises:
+        StoreError: the request failed.
+    """
+    condition = server_filter(where)
+    assert condition is not None
+    connection.call(lambda c: c.delete(name, points_selector=condition, wait=True), before=before)
 
 
 def rest_body(batch: Batch) -> bytes:

@@ -123,13 +123,16 @@ class ServerBank(Bank):
         return found
 
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False
+        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """See :meth:`Bank.scroll`; as many rows per page as the server allows."""
         size, start = min(limit, self._read_limits().hits or limit), None if offset is None else engine_id(offset)
+        condition = server_filter(where)
         records, following = self._connection.rows(
             self.name,
-            lambda c: c.scroll(self.name, limit=size, offset=start, with_payload=True, with_vectors=with_vectors),
+            lambda c: c.scroll(
+                self.name, condition, limit=size, offset=start, with_payload=True, with_vectors=with_vectors
+            ),
         )
         rows: list[tuple[str, Floats | None, dict[str, Any]]] = [
             (str(r.id), np.asarray(r.vector, dtype=np.float32) if with_vectors else None, payload_as_read(r.payload))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...schemas.collection import RECORD_VERSION, BankIdentity, BankRecord, CorpusRecord
+from ...schemas.collection import RECORD_VERSION, BankIdentity, BankKind, BankRecord, CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
@@ -22,6 +22,7 @@ from .collections import build_index, create_indexes, creation, read_limits, req
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
 from .lease import Lease
+from .points import delete_rows
 from .refusals import CollectionExistsError, IndexLimitError
 from .uploads import Target, Uploads
 
@@ -113,6 +114,15 @@ class ServerWriter(BankWriter):
             if rows != self._noted[layer] or record != self._records[layer]:
                 self._noted[layer], self._records[layer] = rows, record
                 self._put_on_record(layer)
+
+    def remove(self, where: Sequence[Condition]) -> None:
+        """See :meth:`store.writing.BankWriter.remove`."""
+        self._require_open()
+        self.flush()
+        for layer, name in self._names.items():
+            self._noted[layer] -= self._count(name, where)
+            self._put_on_record(layer)  # first: rows that are gone before their number is would look lost
+            delete_rows(self._connection, name, where, self._lease.require)
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""
@@ -212,25 +222,25 @@ class ServerWriter(BankWriter):
             record = new_record(self._identities[layer], source, self.plan)
             if not self._create(layer, record):
                 return self._claim(layer, self._find(self._identities[layer]), source)
-            self._require_indexes(name)
+            self._require_indexes(name, record.identity.kind)
             self._lease.hold(name)
         else:
             self._lease.take(name)
             # Again: another writer may have finished between the first look and the claim.
             record = self._find(self._identities[layer], ours=True) or record
         # Also where it exists: its maker may have been interrupted before they were there.
-        create_indexes(self._connection, name)
+        create_indexes(self._connection, name, record.identity.kind)
         self._records[layer] = record
         self._check(layer)
 
-    def _require_indexes(self, name: str) -> None:
+    def _require_indexes(self, name: str, kind: BankKind) -> None:
         """Refuse a server that allows too few, and leave no collection behind: only one that is made shows its limits.
 
         Raises:
             IndexLimitError: it does.
         """
         try:
-            require_indexes(self._connection, name)
+            require_indexes(self._connection, name, kind)
         except IndexLimitError:
             self._connection.call(lambda c: c.delete_collection(name))
             raise
@@ -268,7 +278,7 @@ class ServerWriter(BankWriter):
 
     def _target(self, layer: int) -> Target:
         record = self._records[layer]
-        shared = record.plan is not None and bool(record.corpora)
+        shared = record.plan is not None and bool(record.corpora) and record.identity.kind == "text"
         return Target(self._names[layer], self._identities[layer].seed, shared)
 
     def _count(self, name: str, where: Sequence[Condition] = ()) -> int:

@@ -1,0 +1,147 @@
+"""What is stored with each visual token of an image bank, and which of its fields Qdrant indexes."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .payload import FieldKind, value_fault
+
+#: Kind of every payload field that a filter may name. Of a list, one element has to meet the condition.
+PATCH_FIELDS: dict[str, FieldKind] = {
+    "word": "keyword",
+    "best": "keyword",
+    "score": "float",
+    "thing": "keyword",
+    "image": "keyword",
+    "group": "keyword",
+    "corpus": "keyword",
+    "logit": "keyword",
+    "embedding": "keyword",
+    "position": "integer",
+    "view": "integer",
+    "row": "integer",
+    "col": "integer",
+    "norm": "float",
+    "sha256": "keyword",
+}
+#: Fields with a payload index.
+INDEXED_PATCH_FIELDS: dict[str, FieldKind] = {
+    name: PATCH_FIELDS[name] for name in ("word", "best", "thing", "image", "group", "corpus", "logit", "embedding")
+}
+_LISTS = ("word", "thing", "corpus", "logit", "embedding")
+_NUMBERS = ("x0", "y0", "x1", "y1")
+
+
+@dataclass(frozen=True, slots=True)
+class PatchPayload:
+    """One visual token of one image, with what a lens says of it.
+
+    Attributes:
+        best: the first word, as it stands in its sentence; empty where no lens gave any.
+        word: words of the nearest corpus tokens, best first, folded (:func:`schemas.words.folded`).
+        score: cosines of these, in the same order.
+        sentence: their sentences.
+        bank_layer: layers of the text banks that they are from.
+        logit: of LogitLens: vocabulary entries, folded and without blanks, best first.
+        embedding: of EmbeddingLens, likewise.
+        thing: names of the annotated things under the patch's centre.
+        image: path of the image below its set's folder.
+        group: what it belongs to, its folder by default.
+        corpus: name of the set, a list of one.
+        sha256: of the image file's bytes.
+        position: index among the image's visual tokens, from 0.
+        tokens: visual tokens of the image.
+        view: patch grid (:class:`schemas.results.View`).
+        row: in that grid.
+        col: likewise.
+        x0: left edge of the patch in pixels of the upright image; ``y0``, ``x1``, ``y1`` likewise.
+        width: of the image in pixels; ``height`` likewise.
+        norm: L2 norm of the raw state.
+    """
+
+    best: str
+    word: Sequence[str]
+    score: Sequence[float]
+    sentence: Sequence[str]
+    bank_layer: Sequence[int]
+    logit: Sequence[str]
+    embedding: Sequence[str]
+    thing: Sequence[str]
+    image: str
+    group: str
+    corpus: Sequence[str]
+    sha256: str
+    position: int
+    tokens: int
+    view: int
+    row: int
+    col: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    width: int
+    height: int
+    norm: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The payload as Qdrant stores it: flat, JSON types only; empty lists are left out."""
+        data = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in data.items() if value != []}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PatchPayload:
+        """Read a stored payload; unknown fields are ignored.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        lists = ("word", "score", "sentence", "bank_layer", "logit", "embedding", "thing")
+        known = {name: tuple(data.get(name, ())) for name in lists}
+        plain = {name: data[name] for name in cls.__slots__ if name not in known}
+        return cls(**{**plain, **known})
+
+
+def patch_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """As :func:`schemas.payload.row_fault`, of a row of an image bank."""
+    if point_id.isdigit():
+        return "id", "is a number, which lensbank gives no row"
+    for name, kind in PATCH_FIELDS.items():
+        if name in _LISTS or name == "score":
+            values = payload.get(name, [])
+            if not isinstance(values, list) or any(value_fault(kind, value) for value in values):
+                return name, "is no list of numbers" if name == "score" else "is no list of names"
+        elif name not in payload:
+            return name, "is missing"
+        elif fault := value_fault(kind, payload[name]):
+            return name, fault
+    for name in ("tokens", "width", "height"):
+        if name not in payload or value_fault("integer", payload[name]):
+            return name, "is no integer"
+    for name in _NUMBERS:
+        if name not in payload or value_fault("float", payload[name]):
+            return name, "is no number"
+    if len(payload.get("word", [])) != len(payload.get("score", [])):
+        return "score", "has not one number for each word"
+    if not payload.get("corpus"):
+        return "corpus", "is missing"
+    return None if payload["norm"] > 0 else ("norm", "is not above 0")
+
+
+def patch_id(name: str, image: str, position: int) -> str:
+    """The point id of a visual token: an image that is indexed again replaces itself.
+
+    Args:
+        name: of the set of images.
+        image: path below the set's folder.
+        position: index among the image's visual tokens.
+
+    Returns:
+        A UUID string: the first 128 bits of BLAKE2b over the three.
+    """
+    text = f"{len(name)}:{name}\n{len(image)}:{image}\n{position}"
+    return str(uuid.UUID(bytes=hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()))
