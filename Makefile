@@ -11,7 +11,7 @@ IMAGE ?= demo/data/images/scene_14.png
 LIMIT ?=
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
-SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate show demo benchmarks docs tests
+SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show demo benchmarks docs tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE

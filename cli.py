@@ -25,7 +25,9 @@ from . import __version__
 from .commands.banks import banks
 from .commands.convert import convert_connector
 from .commands.evaluate import evaluate
+from .commands.find import find
 from .commands.import_bank import import_bank
+from .commands.index import index
 from .commands.ingest import ingest
 from .commands.judging import evaluate_labels
 from .commands.models import inspect
@@ -53,7 +55,7 @@ def main_group() -> None:
 
 
 COMMANDS = (
-    *(ingest, query, evaluate, evaluate_labels, inspect, banks),
+    *(ingest, query, index, find, evaluate, evaluate_labels, inspect, banks),
     *(push, pull, import_bank, convert_connector),
 )
 banks.add_command(repair)

@@ -149,6 +149,16 @@ class BankIdentity:
         """
         self._require(other, _MODEL_FIELDS, "was made by another model")
 
+    def require_language_model(self, other: BankIdentity) -> None:
+        """Refuse to search this bank of images with states of a text that another language model read.
+
+        Raises:
+            BankMismatchError: naming every field that differs, with both values.
+        """
+        self._require(
+            other, tuple(n for n in _MODEL_FIELDS if n not in ("kind", "visual")), "was made by another model"
+        )
+
     def require_match(self, other: BankIdentity) -> None:
         """Refuse to add rows that were made or chosen in another way.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+_DECIDING = ("prompt", "lenses", "top_k", "where", "distinct", "banks", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,15 @@ class IndexRecord:
         known = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
 
+    def digest(self) -> str:
+        """16 hexadecimal digits of what decides the words; rows bear them."""
+        facts = {name: _plain(value) for name, value in asdict(self).items() if name in _DECIDING}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
     def differences(self, other: IndexRecord) -> list[str]:
         """What is read otherwise than in another: words of one and of the other must not be mixed in a set."""
-        kept = ("prompt", "lenses", "top_k", "where", "distinct", "banks", "annotations")
         here, there = asdict(self), asdict(other)
-        return [name for name in kept if _plain(here[name]) != _plain(there[name])]
+        return [name for name in _DECIDING if _plain(here[name]) != _plain(there[name])]
 
 
 def _plain(value: Any) -> Any:

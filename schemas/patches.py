@@ -32,8 +32,16 @@ PATCH_FIELDS: dict[str, FieldKind] = {
 INDEXED_PATCH_FIELDS: dict[str, FieldKind] = {
     name: PATCH_FIELDS[name] for name in ("word", "best", "thing", "image", "group", "corpus", "logit", "embedding")
 }
-_LISTS = ("word", "thing", "corpus", "logit", "embedding")
-_NUMBERS = ("x0", "y0", "x1", "y1")
+_LISTS = ("word", "score", "sentence", "bank_layer", "thing", "corpus", "logit", "embedding")
+_OTHERS: dict[str, FieldKind] = {
+    "sentence": "keyword",
+    "bank_layer": "integer",
+    **dict.fromkeys(("tokens", "width", "height"), "integer"),
+    **dict.fromkeys(("x0", "y0", "x1", "y1"), "float"),
+    "read": "keyword",
+}
+#: Field → its kind, and whether it is a list, which may be left out where it is empty.
+_SHAPES = {name: (kind, name in _LISTS) for name, kind in (PATCH_FIELDS | _OTHERS).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class PatchPayload:
         col: likewise.
         x0: left edge of the patch in pixels of the upright image; ``y0``, ``x1``, ``y1`` likewise.
         width: of the image in pixels; ``height`` likewise.
+        read: short digest of how the words were found (:meth:`schemas.indexes.IndexRecord.digest`).
         norm: L2 norm of the raw state.
     """
 
@@ -86,6 +95,7 @@ class PatchPayload:
     y1: float
     width: int
     height: int
+    read: str
     norm: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,21 +120,12 @@ def patch_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | 
     """As :func:`schemas.payload.row_fault`, of a row of an image bank."""
     if point_id.isdigit():
         return "id", "is a number, which lensbank gives no row"
-    for name, kind in PATCH_FIELDS.items():
-        if name in _LISTS or name == "score":
-            values = payload.get(name, [])
-            if not isinstance(values, list) or any(value_fault(kind, value) for value in values):
-                return name, "is no list of numbers" if name == "score" else "is no list of names"
-        elif name not in payload:
-            return name, "is missing"
-        elif fault := value_fault(kind, payload[name]):
-            return name, fault
-    for name in ("tokens", "width", "height"):
-        if name not in payload or value_fault("integer", payload[name]):
-            return name, "is no integer"
-    for name in _NUMBERS:
-        if name not in payload or value_fault("float", payload[name]):
-            return name, "is no number"
+    for name, (kind, is_list) in _SHAPES.items():
+        value = payload.get(name, [] if is_list else None)
+        values = value if is_list and isinstance(value, list) else [value]
+        fault = next((said for one in values if (said := value_fault(kind, one))), "")
+        if fault:
+            return name, "is missing" if name not in payload else f"{fault} or list of them" if is_list else fault
     if len(payload.get("word", [])) != len(payload.get("score", [])):
         return "score", "has not one number for each word"
     if not payload.get("corpus"):

@@ -126,6 +126,11 @@ class Collection:
         with self.lock:
             self.shard.update(operation)
 
+    def delete_matching(self, condition):
+        self.check_filter(condition)
+        with self.lock:
+            self.shard.update(edge.UpdateOperation.delete_points_by_filter(edge_filter(condition)))
+
     def create_index(self, field, schema):
         kind = schema if isinstance(schema, str) else schema["type"]
         if kind == "keyword":

@@ -228,6 +228,9 @@ class Rest(BaseHTTPRequestHandler):
         if (rest, verb) == ("/points", "POST"):
             found = collection.retrieve(body["ids"], body.get("with_payload", True))
             return [{"id": plain_id(r.id), "payload": r.payload} for r in found]
+        if (rest, verb) == ("/points/delete", "POST") and "filter" in body:
+            collection.delete_matching(models.Filter.model_validate(body["filter"]))
+            return done
         if (rest, verb) in EDITS:
             return edited(collection, EDITS[rest, verb], body, done)
         condition = models.Filter.model_validate(body["filter"]) if body.get("filter") else None
@@ -356,6 +359,12 @@ class PointsOverGrpc(q.PointsServicer):
             for p in request.points
         ]
         self.server.upsert(request.collection_name, points, request.ByteSize())
+        return q.PointsOperationResponse(result=q.UpdateResult(operation_id=0, status=q.UpdateStatus.Completed))
+
+    @answering
+    def Delete(self, request):
+        condition = GrpcToRest.convert_filter(request.points.filter)
+        self.collections.get(request.collection_name).delete_matching(condition)
         return q.PointsOperationResponse(result=q.UpdateResult(operation_id=0, status=q.UpdateStatus.Completed))
 
     @answering

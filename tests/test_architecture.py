@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("schemas", "models", "store", "banks", "query", "show", "ingest", "evaluate", "commands")
+ROOMS = ("schemas", "models", "store", "banks", "query", "show", "ingest", "evaluate", "images", "commands")
 # What each part may import of the others: imports point one way.
 ALLOWED = {
     "schemas": set(),
@@ -22,8 +22,9 @@ ALLOWED = {
     "show": {"schemas"},
     "ingest": {"banks", "models", "store", "schemas"},
     "evaluate": {"query", "show", "banks", "models", "store", "schemas"},
-    "commands": {"evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
-    "api": {"drawing", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
+    "images": {"evaluate", "query", "banks", "models", "store", "schemas"},
+    "commands": {"images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
+    "api": {"drawing", "images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
     "drawing": {"banks", "show", "query", "models", "store", "schemas"},
     "cli": {"commands"},
 }

@@ -1,0 +1,159 @@
+"""The command that searches image banks: options, progress, error to exit code. No logic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..schemas import filters
+from ..schemas.errors import UsageError
+from .options import OutFile, command_line, load, model_options, open_target, shared_options
+from .terminal import (
+    TerminalProgress,
+    echo,
+    parse_layers,
+    parse_patches,
+    reported,
+    require_file,
+    table_width,
+    write_result,
+)
+
+if TYPE_CHECKING:
+    from ..images.finding import OpenImages
+    from ..schemas.filters import Condition
+    from ..schemas.finds import Find
+    from ..store.base import Store
+
+_FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--text", help="Patches near the last word of a phrase, in its context (needs the model).")
+@click.option("--like", help="Patches near a --patch of this image (needs the model).")
+@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="For --like: which patch.")
+@click.option("--facet", type=click.Choice(_FACETS), help="The most frequent values of a field instead of images.")
+@click.option("--sample", type=click.IntRange(1, 10_000), help="So many patches drawn at random instead.")
+@click.option("--seed", default=0, show_default=True, help="Of --sample.")
+@click.option("--layer", "layers", multiple=True, help="Layers of the image banks. Default: all there are.")
+@click.option("--bank", "banks", multiple=True, help="Image banks by name. Default: all.")
+@click.option(
+    "--lens",
+    type=click.Choice(["latent", "logit", "embedding"]),
+    default="latent",
+    show_default=True,
+    help="Whose words are searched.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only patches that meet this; repeatable (and). thing=clock  group=indoor  score>0.5  norm<200  image=a/b.jpg",
+)
+@click.option("--top-k", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Images, or values.")
+@model_options(required=False)
+@click.option("--prompt", help="For --like: the question that goes with the image.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "html"]),
+    default="table",
+    show_default=True,
+    help="html: a contact sheet, one file that needs no network.",
+)
+@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
+@shared_options
+def find(words: tuple[str, ...], **options: Any) -> None:
+    """Search indexed images: by a word that a lens gave their patches, by a phrase, or by a patch.
+
+    A word is looked up among the words that are stored with each visual token, without the model. A phrase or a patch
+    is shown to the model, and the visual tokens nearest to its state are found, at each layer among those of the same
+    layer.
+
+    \b
+    Example:
+      lensbank find clock
+      lensbank find clock watch --layer 16 --where group=kitchen --format html --out clocks.html
+      lensbank find --text "a clock on a tower" --layer 16
+      lensbank find --like photo.jpg --patch 3,4
+      lensbank find --facet best --where thing=dog
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        asked = [bool(words), *(options[name] is not None for name in ("text", "like", "sample", "facet"))]
+        if sum(asked) != 1:
+            raise UsageError("Give one of: WORD, --text, --like, --sample, --facet.", "Example: lensbank find clock")
+        patches = parse_patches(options["patches"])
+        if (options["like"] is not None) != (len(patches) == 1):
+            raise UsageError("--like takes one --patch, and --patch belongs to --like.", "Example: --patch 3,4")
+        require_file("table" if options["form"] == "json" else options["form"], options["out"], ())
+        from ..schemas.kinds import fields_of
+
+        layers = parse_layers(options["layers"])
+        where = filters.parse(options["where"], fields_of("image"))
+        from ..images.finding import facets, open_images
+
+        with (
+            open_target(options, progress.note) as store,
+            open_images(store, options["banks"], options["model"], None if layers == "all" else layers) as images,
+        ):
+            if options["facet"]:
+                counts = facets(images, options["facet"], where, options["top_k"])
+                _show_facet(options, counts)
+                return
+            found = _found(store, images, words, where, patches, options)
+            shown = _rendered(found, options)
+        write_result(shown, options["out"], [options["like"]] if options["like"] else [])
+
+
+def _found(
+    store: Store,
+    images: OpenImages,
+    words: tuple[str, ...],
+    where: tuple[Condition, ...],
+    patches: tuple[tuple[int, int], ...],
+    options: dict[str, Any],
+) -> Find:
+    from ..images.finding import find_near, find_words, sample_images
+
+    if words:
+        return find_words(images, words, where, options["top_k"], options["lens"])
+    if options["sample"]:
+        return sample_images(images, where, options["sample"], options["seed"])
+    from ..images.asking import patch_states, phrase_states
+
+    source = options["model"] or images.banks[0].record.source
+    loaded = load(source, options, need_vision=bool(patches), store=store)
+    if options["text"] is not None:
+        states, said = phrase_states(loaded, images, options["text"])
+        return find_near(images, states, "text", said, where, options["top_k"])
+    states, said = patch_states(loaded, images, options["like"], patches[0], options["prompt"])
+    return find_near(images, states, "patch", said, where, options["top_k"])
+
+
+def _rendered(found: Find, options: dict[str, Any]) -> str:
+    from ..show.contact_sheet import find_html, find_json, find_table
+
+    if options["form"] == "json":
+        return find_json(found)
+    if options["form"] == "table":
+        return find_table(found, table_width())
+    from ..images.asking import picture_of
+
+    return find_html(found, picture_of, command_line(click.get_current_context()))
+
+
+def _show_facet(options: dict[str, Any], counts: list[tuple[str, int]]) -> None:
+    import json
+
+    from ..show.contact_sheet import facet_table
+
+    if options["form"] == "html":
+        raise UsageError("--facet is a list of values; it has no page.", "Use --format table or json.")
+    rows = [{"value": value, "patches": count} for value, count in counts]
+    text = json.dumps(rows) if options["form"] == "json" else facet_table(options["facet"], counts)
+    if options["out"] is None:
+        echo(text)
+    else:
+        write_result(text, options["out"])

@@ -1,0 +1,90 @@
+"""The command that makes image banks: options, progress, error to exit code. No logic."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .asking import query_settings
+from .options import load, model_options, open_target, search_option, shared_options
+from .terminal import TerminalProgress, echo, reported
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
+@click.option("--layer", "layers", multiple=True, help="Layers to keep, e.g. 8,16 or all. Default: 0 and the bank's.")
+@click.option("--name", help="Of the set of images. Default: the folder's.")
+@click.option(
+    "--annotations", type=click.Path(path_type=Path), help="What is on the images, as COCO (docs/evaluation.md)."
+)
+@click.option(
+    "--group-by",
+    type=click.Choice(["folder", "annotations", "none"]),
+    help="What an image's group is.  [default: the annotations' groups where they have some, else the folder]",
+)
+@click.option(
+    "--lens",
+    "lenses",
+    multiple=True,
+    metavar="NAME,...",
+    help="That describe the visual tokens: latent, logit, embedding.  [default: latent]",
+)
+@click.option("--bank-layer", "bank_layers", multiple=True, help="Text bank layers to search. Default: all there are.")
+@model_options(required=False)
+@click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Words per visual token.")
+@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only corpus tokens that meet this; repeatable.")
+@click.option("--prompt", help="The question that goes with each image. Default: a neutral one.")
+@search_option
+@click.option(
+    "--vector-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="As stored. float16 halves the disk.",
+)
+@click.option("--again", is_flag=True, help="Read every image anew, also those that are there.")
+@click.option("--prune", is_flag=True, help="Delete what the set holds of images that are not given.")
+@shared_options
+def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> None:
+    """Write every visual token of images, with its words, into one image bank per layer.
+
+    The model sees each image once; LatentLens (and other lenses) describe its visual tokens by the store's text banks,
+    and state, place, words and annotated things are stored. `lensbank find` then searches all images at once. Images
+    that are there already are passed over, changed ones replaced; an interrupted run goes on where it stopped when the
+    same command is given again. Exit code 1 where an image could not be read.
+
+    \b
+    Example:
+      lensbank index photos/ --layer 8,16
+      lensbank index val2017/ --annotations instances_val2017.json --lens latent,logit --store http://localhost:6333
+    """  # noqa: D301 - click needs the \b character
+    with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        from ..images.options import IndexOptions
+        from ..images.sets import gather
+
+        fixed = {"distinct": "word", "exact": True, "recall_check": False, "centre": False}
+        settings = query_settings({**options, **fixed})
+        how = IndexOptions(options["vector_dtype"], options["again"], options["prune"])
+        images = gather(photos, options["name"], annotations, options["group_by"])
+        for note in images.notes:
+            progress.note(note)
+        with open_target(options, progress.note) as store:
+            from ..images.index import run
+            from ..query.pipeline import QuerySession, model_source
+
+            loaded = load(options["model"] or model_source(store), options, need_vision=True, store=store)
+            with QuerySession(store, loaded, settings) as session:
+                for note in session.notes:
+                    progress.note(note)
+                summary = run(session, images, store, how, progress)
+        for line in summary.lines():
+            echo(line)
+        for line in summary.complaints():
+            progress.note(line)
+        if summary.rows:
+            echo(f"Next: lensbank find WORD --store {options['store_target']}")
+        if summary.odd:
+            sys.exit(1)

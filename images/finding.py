@@ -1,0 +1,259 @@
+"""Image banks asked: which patches of which images does a word, a phrase or another patch lead to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..banks.choosing import choose
+from ..schemas.errors import BankNotFoundError, StoreError, UsageError
+from ..schemas.filters import Condition
+from ..schemas.finds import Find, FoundImage, FoundPatch
+from ..schemas.kinds import fault_of
+from ..schemas.patches import PatchPayload
+from ..schemas.version import tool_version
+from ..schemas.words import folded
+from ..store.base import Bank, BankInfo, Store
+from ..store.records import require_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+
+_PAGE = 1000
+#: Patches that are shown of one image, best first.
+PATCHES_EACH = 12
+# Rows asked for at first, for each image wanted, and how much more where they are of too few images.
+_ROWS_EACH, _GROWTH = 8, 4
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImages:
+    """Open image banks of one model, by layer."""
+
+    banks: tuple[Bank, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Their layers, ascending."""
+        return tuple(bank.record.identity.layer for bank in self.banks)
+
+
+@contextmanager
+def open_images(
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+) -> Iterator[OpenImages]:
+    """Open the image banks that are meant.
+
+    Args:
+        store: where they are.
+        names: of banks; none for all.
+        model: that made them; needed where the store holds those of several.
+        layers: to keep; ``None`` for all.
+
+    Raises:
+        BankNotFoundError: there is none.
+        BankIncompleteError: an index has not finished.
+        LayerError: no bank of a layer.
+        UsageError: they are of several models, or of one with several prompts.
+        StoreError: one cannot be read.
+    """
+    infos = image_banks(store, names, model, layers)
+    for info in infos:
+        require_complete(info.name, info.record, store.address)
+    with ExitStack() as opened:
+        yield OpenImages(tuple(opened.enter_context(store.open(info.name)) for info in infos))
+
+
+def image_banks(
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+) -> list[BankInfo]:
+    """Image banks of a store, by layer; see :func:`open_images`."""
+    if not any(info.record.identity.kind == "image" for info in store.list()):
+        raise BankNotFoundError(f"{store.address} holds no image banks.", "Make some with `lensbank index PHOTOS`.")
+    infos = [info for info in choose(store, names, model) if info.record.identity.kind == "image"]
+    made = {(info.record.identity.model, info.record.identity.weights) for info in infos}
+    if len(made) > 1:
+        raise UsageError(f"The store holds image banks of {len(made)} models: {_said(made)}.", "Name one by --model.")
+    if len({info.record.identity.visual for info in infos}) > 1:
+        raise UsageError(
+            f"The store holds image banks of several prompts or processors: {', '.join(info.name for info in infos)}.",
+            "Name those that are meant by --bank.",
+        )
+    wanted = {info.name for info in choose(store, [info.name for info in infos], model, layers)}
+    return sorted((i for i in infos if i.name in wanted), key=lambda info: info.record.identity.layer)
+
+
+def find_words(
+    images: OpenImages, words: Sequence[str], where: Sequence[Condition] = (), top_k: int = 20, lens: str = "latent"
+) -> Find:
+    """Images with patches of which a lens said one of these words; no model is needed.
+
+    Args:
+        images: open banks.
+        words: any of them; compared as :func:`schemas.words.folded` has them.
+        where: further conditions, all of which must hold.
+        top_k: images.
+        lens: ``latent``, ``logit`` or ``embedding``.
+
+    Raises:
+        UsageError: no word.
+        StoreError: the database failed, or a row is damaged.
+    """
+    asked = tuple(dict.fromkeys(folded(word.strip()) for word in words if word.strip()))
+    if not asked:
+        raise UsageError("No word was given.", "Example: lensbank find clock")
+    field = "word" if lens == "latent" else lens
+    condition = Condition(field, "=", asked)
+    found = [
+        _patch(bank, name, payload, _score(payload, field, asked))
+        for bank in images.banks
+        for name, payload in _rows(bank, (condition, *where))
+    ]
+    return _grouped(images, "word", " or ".join(asked), where, found, top_k)
+
+
+def find_near(
+    images: OpenImages,
+    states: Mapping[int, Floats],
+    kind: str,
+    query: str,
+    where: Sequence[Condition] = (),
+    top_k: int = 20,
+) -> Find:
+    """Images with patches whose states are nearest to given ones, each at its own layer.
+
+    Args:
+        images: open banks.
+        states: layer → ``[dim]`` a state of the banks' model at that layer.
+        kind: ``text`` or ``patch``; for the record.
+        query: what the states are of, for people.
+        where: conditions on the rows.
+        top_k: images.
+
+    Raises:
+        StoreError: the database failed, or a row is damaged.
+    """
+    found: list[FoundPatch] = []
+    for bank in images.banks:
+        found += _nearest(bank, states[bank.record.identity.layer], where, top_k)
+    return _grouped(images, kind, query, where, found, top_k)
+
+
+def _nearest(bank: Bank, state: Floats, where: Sequence[Condition], top_k: int) -> list[FoundPatch]:
+    """The nearest patches of a bank, so many that they are of enough images."""
+    import numpy as np
+
+    rows, limit = bank.count(where), top_k * _ROWS_EACH
+    while True:
+        (hits,) = bank.search(np.asarray(state, np.float32)[None], limit, where)
+        if len({(hit.payload.get("image"), str(hit.payload.get("corpus"))) for hit in hits}) >= top_k or limit >= rows:
+            return [_patch(bank, hit.id, hit.payload, hit.score) for hit in hits]
+        limit *= _GROWTH
+
+
+def sample_images(images: OpenImages, where: Sequence[Condition], count: int, seed: int = 0) -> Find:
+    """A random sample of patches that meet conditions, grouped by image.
+
+    Ids are hashes, so the rows that follow a random id are random rows.
+
+    Raises:
+        StoreError: the database failed, or a row is damaged.
+    """
+    import random
+    import uuid
+
+    choose_id, found = random.Random(seed), list[FoundPatch]()
+    for bank in images.banks:
+        rows: dict[str, FoundPatch] = {}
+        for _ in range(4 * count):
+            page, _ = bank.scroll(1, str(uuid.UUID(int=choose_id.getrandbits(128))), where=where)
+            rows.update({name: _patch(bank, name, payload, None) for name, _, payload in page})
+            if len(rows) >= count:
+                break
+        found += rows.values()
+    return _grouped(images, "sample", f"random sample, seed {seed}", where, found, count)
+
+
+def facets(images: OpenImages, field: str, where: Sequence[Condition] = (), top_k: int = 20) -> list[tuple[str, int]]:
+    """The most frequent values of a field among rows that meet conditions, with their number of rows.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    from collections import Counter
+
+    counts: Counter[str] = Counter()
+    for bank in images.banks:
+        for _, payload in _rows(bank, where):
+            values = payload.get(field, [])
+            counts.update(str(one) for one in (values if isinstance(values, list) else [values]))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top_k]
+
+
+def _rows(bank: Bank, where: Sequence[Condition]) -> Iterable[tuple[str, dict[str, Any]]]:
+    offset: str | None = None
+    while True:
+        page, offset = bank.scroll(_PAGE, offset, where=where)
+        yield from ((name, payload) for name, _, payload in page)
+        if offset is None:
+            return
+
+
+def _score(payload: Mapping[str, Any], field: str, asked: Sequence[str]) -> float | None:
+    """The best cosine of the words asked for; of vocabulary lenses, which have other scales, none."""
+    if field != "word":
+        return None
+    scores = [float(score) for word, score in zip(payload["word"], payload["score"], strict=False) if word in asked]
+    return max(scores, default=None)
+
+
+def _patch(bank: Bank, name: str, payload: Mapping[str, Any], score: float | None) -> FoundPatch:
+    if fault := fault_of("image", name, payload):
+        raise StoreError(
+            f"Row {name} of bank {bank.name} is not as lensbank writes rows: its {fault[0]} {fault[1]}.",
+            "lensbank banks verify names every such row; index the images again, which replaces them.",
+        )
+    held = PatchPayload.from_dict(payload)
+    return FoundPatch(layer=bank.record.identity.layer, score=score, point_id=name, patch=held)
+
+
+def _grouped(
+    images: OpenImages,
+    kind: str,
+    query: str,
+    where: Sequence[Condition],
+    found: Sequence[FoundPatch],
+    top_k: int,
+) -> Find:
+    """Patches by image, best image first; ties by name."""
+    groups: dict[tuple[str, str], list[FoundPatch]] = {}
+    for one in found:
+        groups.setdefault((one.patch.corpus[0], one.patch.image), []).append(one)
+    folders = {c.name: c.indexed.folder for b in images.banks for c in b.record.corpora if c.indexed is not None}
+    ranked = []
+    for (name, image), patches in groups.items():
+        patches.sort(key=lambda one: one.rank)
+        ranked.append(FoundImage(name, image, folders.get(name, ""), len(patches), tuple(patches[:PATCHES_EACH])))
+    ranked.sort(key=lambda one: one.rank)
+    return Find(
+        kind=kind,
+        query=query,
+        where=tuple(str(condition) for condition in where),
+        layers=images.layers,
+        banks=tuple(bank.name for bank in images.banks),
+        total_images=len(ranked),
+        total_patches=len(found),
+        images=tuple(ranked[:top_k]),
+        tool=tool_version(),
+    )
+
+
+def _said(made: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(sorted(name for name, _ in made))

@@ -1,0 +1,109 @@
+"""What a search of image banks returns, and its versioned JSON (documented in docs/image-banks.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .patches import PatchPayload
+
+FIND_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPatch:
+    """A visual token that answers a search.
+
+    Attributes:
+        layer: of the image bank.
+        score: cosine with what was asked; of a word: of the corpus token that named it; ``None`` where there is none.
+        point_id: its id in the collection.
+        patch: everything that is stored with it.
+    """
+
+    layer: int
+    score: float | None
+    point_id: str
+    patch: PatchPayload
+
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        """Sorts best first; ties by layer, then id."""
+        return (0.0 if self.score is None else -self.score, self.layer, self.point_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {"layer": self.layer, "score": self.score, "point_id": self.point_id, **self.patch.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image with patches that answer a search.
+
+    Attributes:
+        corpus: name of its set.
+        image: path below the set's folder.
+        folder: of the set when it was indexed; empty where that is not on record.
+        count: patches that answer, over all layers.
+        patches: the best of them.
+    """
+
+    corpus: str
+    image: str
+    folder: str
+    count: int
+    patches: tuple[FoundPatch, ...]
+
+    @property
+    def rank(self) -> tuple[float, int, str, str]:
+        """Sorts best first: by the best patch; where there are no scores by the number of patches; then by name."""
+        best = self.patches[0].score
+        return (0.0 if best is None else -best, -self.count, self.corpus, self.image)
+
+    @property
+    def path(self) -> Path:
+        """Where the file was when it was indexed."""
+        return Path(self.folder) / self.image
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {**asdict(self), "patches": [patch.to_dict() for patch in self.patches]}
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """The answer to one search of image banks.
+
+    Attributes:
+        kind: ``word``, ``text``, ``patch`` or ``sample``.
+        query: what was asked, for people.
+        where: further conditions, as typed.
+        layers: of the banks.
+        banks: their names.
+        total_images: images with an answer; of a nearest-neighbour search, among the rows that were looked at.
+        total_patches: likewise.
+        images: the best of them.
+        tool: name and version of the program.
+    """
+
+    kind: str
+    query: str
+    where: tuple[str, ...]
+    layers: tuple[int, ...]
+    banks: tuple[str, ...]
+    total_images: int
+    total_patches: int
+    images: tuple[FoundImage, ...]
+    tool: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only, with ``version`` first."""
+        return {"version": FIND_VERSION, **asdict(self), "images": [image.to_dict() for image in self.images]}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every patch as a flat record."""
+        for rank, image in enumerate(self.images, 1):
+            for patch in image.patches:
+                yield {"rank": rank, "count": image.count, **patch.to_dict()}
