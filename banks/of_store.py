@@ -13,13 +13,16 @@ from ..store.records import require_complete
 
 
 def readable(store: Store) -> list[BankInfo]:
-    """The banks of a store whose record can be read.
+    """The text banks of a store whose record can be read.
 
     Raises:
-        BankNotFoundError: it holds no banks.
+        BankNotFoundError: it holds none.
         StoreError: it holds only damaged ones.
     """
-    infos = store.list()
+    every = store.list()
+    infos = [info for info in every if info.record.identity.kind == "text"]
+    if every and not infos:
+        raise BankNotFoundError("The store holds image banks alone.", "Make text banks with `lensbank ingest`.")
     if not infos:
         for bank in store.damaged():
             raise StoreError(bank.message, bank.hint)

@@ -60,7 +60,7 @@ class Condition:
         return f"{self.field}{self.op}{','.join(self._shown(value) for value in self.values)}"
 
     def _shown(self, value: Value) -> str:
-        if isinstance(value, str) and self.op != "~":
+        if isinstance(value, str) and FIELD_KINDS.get(self.field, "keyword") == "keyword":
             plain = value and value == value.strip() and "," not in value and not value.startswith('"')
             return value if plain else '"' + value.replace('"', '""') + '"'
         return str(value).lower() if isinstance(value, bool) else str(value)
