@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..schemas.collection import CorpusRecord
+from ..schemas.corpora import CorpusRecord
 from ..schemas.units import show_bytes
 from ..schemas.words import RULES
 from ..store.balance import Balance

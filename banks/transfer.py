@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ..schemas.collection import RECORD_VERSION, CorpusRecord
+from ..schemas.collection import RECORD_VERSION
+from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress

@@ -35,7 +35,7 @@ LENSES = ("latent", "logit", "embedding")
 
 def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
     """Banks of ``rows`` rows for every layer of a store; seconds of writing and indexing one."""
-    from lensbank.schemas.collection import CorpusRecord
+    from lensbank.schemas.corpora import CorpusRecord
     from lensbank.store.opening import open_store
     from lensbank.store.records import read_sidecar, write_sidecar
 

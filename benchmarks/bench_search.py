@@ -39,7 +39,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench_memory import memory
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 
 QUERIES, TOP = 576, 5
 KINDS = "numpy,official,float32+product,float32,float16,float32+graph"

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.machine import cores
 from lensbank.schemas.payload import TokenPayload, prefix_ids
 from lensbank.store.embedded.engine import EngineSettings

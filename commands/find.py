@@ -8,9 +8,10 @@ import click
 
 from ..schemas import filters
 from ..schemas.errors import UsageError
-from .options import OutFile, command_line, load, model_options, open_target, shared_options
+from .command_line import command_line
+from .options import OutFile, load, model_options, open_target, shared_options
+from .progress import TerminalProgress
 from .terminal import (
-    TerminalProgress,
     echo,
     parse_layers,
     parse_patches,

@@ -10,7 +10,8 @@ import click
 
 from .asking import query_settings
 from .options import load, model_options, open_target, search_option, shared_options
-from .terminal import TerminalProgress, echo, reported
+from .progress import TerminalProgress
+from .terminal import echo, reported
 
 
 @click.command()

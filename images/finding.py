@@ -12,6 +12,7 @@ from ..schemas.errors import BankNotFoundError, StoreError, UsageError
 from ..schemas.filters import Condition
 from ..schemas.finds import Find, FoundImage, FoundPatch
 from ..schemas.kinds import fault_of
+from ..schemas.layers import LayerChoice
 from ..schemas.patches import PatchPayload
 from ..schemas.version import tool_version
 from ..schemas.words import folded
@@ -47,7 +48,7 @@ class OpenImages:
 
 @contextmanager
 def open_images(
-    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: LayerChoice | None = None
 ) -> Iterator[OpenImages]:
     """Open the image banks that are meant.
 
@@ -72,7 +73,7 @@ def open_images(
 
 
 def image_banks(
-    store: Store, names: Sequence[str] = (), model: str | None = None, layers: Sequence[int] | None = None
+    store: Store, names: Sequence[str] = (), model: str | None = None, layers: LayerChoice | None = None
 ) -> list[BankInfo]:
     """Image banks of a store, by layer; see :func:`open_images`."""
     if not any(info.record.identity.kind == "image" for info in store.list()):

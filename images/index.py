@@ -16,7 +16,8 @@ from ..banks.interrupts import Interruption
 from ..models.visual_tokens import rendered_prompt, require_vision
 from ..query.asking import Asked, ask_image
 from ..query.pipeline import QuerySession
-from ..schemas.collection import BankIdentity, CorpusRecord
+from ..schemas.collection import BankIdentity
+from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import (
     ImageError,
     InputError,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..models.tokens import BulkTokenizer
-from ..schemas.collection import CorpusRecord
+from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import CorpusError
 from ..schemas.payload import sentence_hash
 from ..schemas.plans import PlanRecord, plan_key

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from .corpora import CorpusRecord
 from .errors import BankMismatchError, OtherCodeError
-from .imports import ImportRecord
-from .indexes import IndexRecord
 from .means import packed, unpacked
 from .names import escaped_all
 from .plans import PlanRecord, copy_plan
 from .probes import Probe
-from .words import RULES as WORD_RULES
 
 #: Layer 0 is the input embedding, k the output of block k, always before the final norm.
 LAYER_CONVENTION = "0=input embedding; k=output of block k, before the final norm"
@@ -203,50 +201,6 @@ class BankIdentity:
         # A store may drop fields that are null.
         kept = {"revision": None, "max_contexts": None, **{k: v for k, v in data.items() if k in known}}
         return cls(**{**kept, "probe": Probe.from_dict(data["probe"]) if data.get("probe") else None})
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusRecord:
-    """One corpus that has been written into a bank.
-
-    Attributes:
-        name: as in the payload's ``corpus``.
-        fingerprint: SHA-256 over the sentences read, in order.
-        sentences: sentences read.
-        tokens: tokens read.
-        rows: rows of the bank that bear its name (as ``--where corpus=NAME`` finds them).
-        imported: where its states came from, if they were not computed here.
-        words: version of the word rules (:data:`schemas.words.RULES`) that gave its rows their words; ``None`` of
-            corpora that were ingested before it was kept.
-        indexed: of a set of images, how it was read; ``None`` of a corpus.
-    """
-
-    name: str
-    fingerprint: str
-    sentences: int
-    tokens: int
-    rows: int
-    imported: ImportRecord | None = None
-    words: int | None = WORD_RULES
-    indexed: IndexRecord | None = None
-
-    @property
-    def has_old_words(self) -> bool:
-        """Whether its words are not told as they are now."""
-        return self.words != WORD_RULES
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:
-        """Read a stored record."""
-        imported, indexed = data.get("imported"), data.get("indexed")
-        known = {"words": None, **data}
-        return cls(
-            **{
-                **known,
-                "imported": None if imported is None else ImportRecord(**imported),
-                "indexed": None if indexed is None else IndexRecord.from_dict(indexed),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..schemas.collection import RECORD_VERSION, BankRecord, CorpusRecord
+from ..schemas.collection import RECORD_VERSION, BankRecord
+from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import BankIncompleteError, StoreError
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..schemas.checksums import require_unchanged, with_checksums
-from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, BankIdentity, BankRecord, CorpusRecord
+from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, BankIdentity, BankRecord
+from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import BankIncompleteError, DamagedRecordError
 from ..schemas.imports import ImportRecord
 from ..schemas.plans import PlanRecord

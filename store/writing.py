@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..schemas.collection import CorpusRecord
+from ..schemas.corpora import CorpusRecord
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord
 

@@ -28,7 +28,8 @@ import tempfile
 import numpy as np
 import lensbank
 from lensbank.query.pipeline import QuerySession
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.show.report import to_html
 assert "</html>" in to_html([], [])
 assert callable(lensbank.ingest) and callable(lensbank.evaluate) and lensbank.__version__

@@ -8,7 +8,8 @@ import pytest
 
 from lensbank.models.states import text_states
 from lensbank.query import rounded
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.payload import prefix_ids
 from lensbank.schemas.words import is_word, word_span
 

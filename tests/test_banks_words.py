@@ -9,7 +9,7 @@ from tiny_models import save_text_model
 
 from lensbank import cli
 from lensbank.banks.overview import word_notes
-from lensbank.schemas.collection import CorpusRecord
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.words import RULES
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lensbank.schemas import results, searches
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.results_json import reading_from_dict
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "results.md").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from lensbank.schemas.collection import BankIdentity, BankRecord, CorpusRecord
+from lensbank.schemas.collection import BankIdentity, BankRecord
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.errors import BankMismatchError
 from lensbank.schemas.payload import FIELD_KINDS, INDEXED_FIELDS, TokenPayload, prefix_ids
 from lensbank.schemas.plans import PlanRecord, copy_plan

@@ -12,7 +12,8 @@ from test_store_rows import IDENTITY, Rows
 
 from lensbank.banks.of_model import stock_notes
 from lensbank.banks.overview import details, differing, overview, table
-from lensbank.schemas.collection import BankRecord, CorpusRecord
+from lensbank.schemas.collection import BankRecord
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.plans import PlanRecord
 from lensbank.store.balance import Balance, balance
 from lensbank.store.counts import Counted

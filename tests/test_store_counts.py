@@ -6,7 +6,8 @@ import pytest
 from qdrant_client import QdrantClient
 from test_store_rows import IDENTITY, Rows
 
-from lensbank.schemas.collection import BankRecord, CorpusRecord
+from lensbank.schemas.collection import BankRecord
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.errors import BankIncompleteError, StoreError
 from lensbank.schemas.plans import PlanRecord
 from lensbank.store.counts import Counted, opened, settle

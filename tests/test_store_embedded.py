@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_store_rows import CORPUS, IDENTITY, Rows, assert_same_hits
 
-from lensbank.schemas.collection import CorpusRecord
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.errors import (
     BankIncompleteError,
     BankMismatchError,

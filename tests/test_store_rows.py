@@ -6,7 +6,8 @@ import uuid
 import numpy as np
 import pytest
 
-from lensbank.schemas.collection import BankIdentity, CorpusRecord
+from lensbank.schemas.collection import BankIdentity
+from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.errors import StateError
 from lensbank.schemas.payload import TokenPayload
 from lensbank.store.rows import clean_payload, clean_text, payload_as_read, unit_queries, unit_rows

@@ -18,7 +18,8 @@ import numpy as np
 from torch import Tensor
 
 from ...models.tokens import BulkTokenizer
-from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity, CorpusRecord
+from ...schemas.collection import UNKNOWN_DTYPE, BankIdentity
+from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import BankMismatchError, InputError, StateError
 from ...schemas.imports import ImportRecord
 from ...schemas.layers import LayerChoice

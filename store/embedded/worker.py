@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ...schemas.collection import CorpusRecord
+from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import LensbankError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...schemas.collection import BankIdentity, CorpusRecord
+from ...schemas.collection import BankIdentity
+from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord

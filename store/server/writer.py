@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...schemas.collection import RECORD_VERSION, BankIdentity, BankKind, BankRecord, CorpusRecord
+from ...schemas.collection import RECORD_VERSION, BankIdentity, BankKind, BankRecord
+from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
