@@ -9,8 +9,9 @@ import click
 from ..schemas import filters
 from ..schemas.errors import UsageError
 from .command_line import command_line
+from .help_groups import GroupedCommand
 from .options import OutFile, load, model_options, open_target, shared_options
-from .progress import TerminalProgress
+from .progress import TerminalProgress, say_written
 from .terminal import (
     echo,
     parse_layers,
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "What to find": ("text", "like", "patches", "facet", "sample", "seed", "prompt"),
+        "Where to look": ("layers", "banks", "lens", "where", "top_k"),
+        "How to show it": ("form", "out"),
+    },
+)
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--text", help="Patches near the last word of a phrase, in its context (needs the model).")
 @click.option("--like", help="Patches near a --patch of this image (needs the model).")
@@ -38,7 +46,7 @@ _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 @click.option("--facet", type=click.Choice(_FACETS), help="The most frequent values of a field instead of images.")
 @click.option("--sample", type=click.IntRange(1, 10_000), help="So many patches drawn at random instead.")
 @click.option("--seed", default=0, show_default=True, help="Of --sample.")
-@click.option("--layer", "layers", multiple=True, help="Layers of the image banks. Default: all there are.")
+@click.option("--layer", "layers", multiple=True, metavar="LAYERS", help="Of the image banks. Default: all there are.")
 @click.option("--bank", "banks", multiple=True, help="Image banks by name. Default: all.")
 @click.option(
     "--lens",
@@ -100,12 +108,13 @@ def find(words: tuple[str, ...], **options: Any) -> None:
             open_images(store, options["banks"], options["model"], None if layers == "all" else layers) as images,
         ):
             if options["facet"]:
-                counts = facets(images, options["facet"], where, options["top_k"])
-                _show_facet(options, counts)
+                _show_facet(options, facets(images, options["facet"], where, options["top_k"]))
+                say_written(options["out"], progress)
                 return
             found = _found(store, images, words, where, patches, options)
             shown = _rendered(found, options)
         write_result(shown, options["out"], [options["like"]] if options["like"] else [])
+        say_written(options["out"], progress)
 
 
 def _found(

@@ -9,14 +9,32 @@ from typing import Any
 import click
 
 from .asking import query_settings
-from .options import load, model_options, open_target, search_option, shared_options
+from .early import require_query
+from .help_groups import GroupedCommand
+from .options import (
+    bank_layers_option,
+    layers_option,
+    load,
+    model_options,
+    open_target,
+    search_option,
+    shared_options,
+)
 from .progress import TerminalProgress
 from .terminal import echo, reported
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    groups={
+        "Which images": ("name", "annotations", "group_by", "again", "prune"),
+        "What to read": ("layers", "prompt"),
+        "What to compare with": ("lenses", "bank_layers", "top_k", "where", "search"),
+        "How to store it": ("vector_dtype",),
+    },
+)
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
-@click.option("--layer", "layers", multiple=True, help="Layers to keep, e.g. 8,16 or all. Default: 0 and the bank's.")
+@layers_option
 @click.option("--name", help="Of the set of images. Default: the folder's.")
 @click.option(
     "--annotations", type=click.Path(path_type=Path), help="What is on the images, as COCO (docs/evaluation.md)."
@@ -33,7 +51,7 @@ from .terminal import echo, reported
     metavar="NAME,...",
     help="That describe the visual tokens: latent, logit, embedding.  [default: latent]",
 )
-@click.option("--bank-layer", "bank_layers", multiple=True, help="Text bank layers to search. Default: all there are.")
+@bank_layers_option
 @model_options(required=False)
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Words per visual token.")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only corpus tokens that meet this; repeatable.")
@@ -73,10 +91,11 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
         for note in images.notes:
             progress.note(note)
         with open_target(options, progress.note) as store:
+            source = require_query(store, settings, options)
             from ..images.index import run
-            from ..query.pipeline import QuerySession, model_source
+            from ..query.pipeline import QuerySession
 
-            loaded = load(options["model"] or model_source(store), options, need_vision=True, store=store)
+            loaded = load(source, options, need_vision=True, store=store)
             with QuerySession(store, loaded, settings) as session:
                 for note in session.notes:
                     progress.note(note)

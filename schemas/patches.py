@@ -122,7 +122,7 @@ def patch_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | 
         return "id", "is a number, which lensbank gives no row"
     for name, (kind, is_list) in _SHAPES.items():
         value = payload.get(name, [] if is_list else None)
-        values = value if is_list and isinstance(value, list) else [value]
+        values = value if is_list and isinstance(value, list | tuple) else [value]
         fault = next((said for one in values if (said := value_fault(kind, one))), "")
         if fault:
             return name, "is missing" if name not in payload else f"{fault} or list of them" if is_list else fault
