@@ -143,20 +143,19 @@ def require_fitting(source: str, config: Any, factory: Any, folder: Path | None,
             pass
 
 
-def require_match(source: str, report: Mapping[str, Any], config: Any) -> None:
+def require_match(source: str, report: Mapping[str, Any], model: Any) -> None:
     """Refuse a model whose weights are not those that its configuration describes.
 
     Args:
         source: as the user gave it.
         report: ``missing_keys``, ``mismatched_keys`` and ``unexpected_keys``, as transformers found them.
-        config: of the model.
+        model: as it was built.
 
     Raises:
-        ModelError: a tensor is missing or has another shape, or the files hold blocks that it does not have.
+        ModelError: a tensor is missing or has another shape, or the files hold blocks, or parts of blocks, that it does
+            not have.
     """
     again = "Fetch or convert the model again; config.json may be another model's."
-    text = config.get_text_config()
-    blocks = getattr(text, "num_hidden_layers", None)
     for name, seen, expected in sorted(report["mismatched_keys"]):
         raise ModelError(
             f"The weights of {source} do not fit its configuration: {name} is {_shape(seen)} in them, "
@@ -164,21 +163,66 @@ def require_match(source: str, report: Mapping[str, Any], config: Any) -> None:
             again,
         )
     if missing := sorted(report["missing_keys"]):
-        said = f" (its configuration says {blocks} layers)" if isinstance(blocks, int) else ""
+        place = _in_a_list(model, missing[0])
+        said = f" (its configuration says {place.length} layers of {place.prefix})" if place else ""
         raise ModelError(
             f"The weights of {source} are incomplete{said}: {len(missing)} tensors are missing, {missing[0]} first.",
             f"They would be random. {again}",
         )
-    if not isinstance(blocks, int) or getattr(text, "num_nextn_predict_layers", None):
-        return  # blocks that predict further tokens follow the last
-    found = _blocks(report["unexpected_keys"])
-    if surplus := {prefix: last for prefix, (first, last) in found.items() if first == blocks}:
-        prefix, last = next(iter(surplus.items()))
+    # Blocks that predict further tokens follow the last.
+    further = int(getattr(model.config.get_text_config(), "num_nextn_predict_layers", None) or 0)
+    places = [place for name in report["unexpected_keys"] if (place := _in_a_list(model, name)) is not None]
+    for place in sorted(places, key=lambda place: (-place.number, place.prefix)):
+        if place.number >= place.length + further:
+            raise ModelError(
+                f"The weights of {source} hold {place.number + 1} layers ({place.prefix}), its configuration says "
+                f"{place.length}: what is read would be another model's.",
+                again,
+            )
+    if left := sorted(place.name for place in places if place.number < place.length and _counts(place.name)):
         raise ModelError(
-            f"The weights of {source} hold {last + 1} layers ({prefix}), its configuration says {blocks}: what is "
-            "read would be another model's.",
+            f"The weights of {source} hold {len(left)} tensor{'s' * (len(left) > 1)} for which its configuration has "
+            f"no place, {left[0]} first: what is read would be another model's.",
             again,
         )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a model's lists of modules the name of a tensor belongs.
+
+    Attributes:
+        name: of the tensor.
+        prefix: of the list, the innermost that there is.
+        number: in it, from 0.
+        length: of the list.
+    """
+
+    name: str
+    prefix: str
+    number: int
+    length: int
+
+
+def _in_a_list(model: Any, name: str) -> _Place | None:
+    """The place of a tensor in the innermost list that the model has; ``None`` outside of all lists."""
+    module, found = model, None
+    prefix: list[str] = []
+    for part in name.split("."):
+        if part.isdecimal() and isinstance(module, nn.ModuleList | nn.Sequential) and len(part) < 10:
+            found = _Place(name, ".".join(prefix), int(part), len(module))
+        module = getattr(module, part, None)
+        if module is None and not prefix:  # the name as a model without the head around it has it
+            module = getattr(getattr(model, model.base_model_prefix, None), part, None)
+        if module is None:
+            break
+        prefix.append(part)
+    return found
+
+
+def _counts(name: str) -> bool:
+    """Whether a tensor of a block is one that decides states: no causal mask, constant or cache."""
+    return name.endswith((".weight", ".bias")) and not name.endswith(("attn.bias", "attention.bias"))
 
 
 class _TooMuchError(Exception):

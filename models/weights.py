@@ -60,7 +60,7 @@ def load_weights(
         )
     require_known(model, options.get("device_map"))
     _require_merged(source, report["unexpected_keys"])
-    require_match(source, report, config)
+    require_match(source, report, model)
     return model
 
 

@@ -6,7 +6,11 @@ import shutil
 import time
 
 import pytest
-from tiny_models import N_LAYERS, VOCAB
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import N_LAYERS, VOCAB, llama_config, tiny_tokenizer
+from tiny_vlms import TINY
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lensbank.models import plausibility
 from lensbank.models.loading import load_model
@@ -100,11 +104,70 @@ def test_a_wrong_type_is_said_with_the_field(edited):
 def test_layers_beside_the_last_that_predict_further_tokens_are_no_surplus(edited):
     """GLM-4.5 and its kin keep one block more, for training."""
     report = {"missing_keys": [], "mismatched_keys": [], "unexpected_keys": ["model.layers.3.mlp.up_proj.weight"]}
-    config = load_model(edited(), device="cpu", dtype="float32").model.config
+    model = load_model(edited(), device="cpu", dtype="float32").model
     with pytest.raises(ModelError, match="hold 4 layers"):
-        plausibility.require_match("m", report, config)
-    config.num_nextn_predict_layers = 1
-    plausibility.require_match("m", report, config)
+        plausibility.require_match("m", report, model)
+    model.config.num_nextn_predict_layers = 1
+    plausibility.require_match("m", report, model)
+    report["unexpected_keys"].append("model.layers.4.mlp.up_proj.weight")
+    with pytest.raises(ModelError, match="hold 5 layers"):
+        plausibility.require_match("m", report, model)
+
+
+@pytest.mark.parametrize(
+    ("family", "field", "blocks"),
+    [
+        ("llava", "num_hidden_layers", "vision_tower.encoder.layers"),
+        ("qwen2_5_vl", "depth", "visual.blocks"),
+        ("idefics3", "num_hidden_layers", "vision_model.encoder.layers"),
+        ("internvl", "num_hidden_layers", "vision_tower.encoder.layer"),
+    ],
+)
+def test_a_vision_tower_of_fewer_or_more_layers_than_weights(tmp_path, family, field, blocks):
+    folder = TINY[family].save(tmp_path / family)
+    config = json.loads((folder / "config.json").read_text())
+    for layers, match in (
+        (1, rf"hold 2 layers \(model\.{blocks}\), its configuration says 1: what is read would be another model's"),
+        (3, rf"incomplete \(its configuration says 3 layers of model\.{blocks}\)"),
+    ):
+        config["vision_config"][field] = layers
+        (folder / "config.json").write_text(json.dumps(config))
+        refused(str(folder), match)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "left"),
+    [
+        ("llama", llama_config(attention_bias=True), r"12 tensors .*layers\.0\.self_attn\.k_proj\.bias"),
+        ("llama", llama_config(mlp_bias=True), r"9 tensors .*layers\.0\.mlp\.down_proj\.bias"),
+        ("qwen2", None, r"9 tensors .*layers\.0\.self_attn\.k_proj\.bias"),
+        ("qwen3", None, r"6 tensors .*layers\.0\.self_attn\.k_norm\.weight"),
+    ],
+)
+def test_weights_of_which_a_part_would_be_left_out(tmp_path, kind, config, left):
+    """Biases and norms of another family would be passed over, and what is read be no model at all."""
+    settings = {**llama_config().to_dict(), "head_dim": 8, "model_type": kind, "tie_word_embeddings": False}
+    config = config or AutoConfig.for_model(**settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    load_model(str(tmp_path), device="cpu", dtype="float32")
+    plain = {**llama_config().to_dict(), "architectures": None}
+    (tmp_path / "config.json").write_text(json.dumps(plain))
+    refused(str(tmp_path), rf"hold {left} first: what is read would be another model's")
+
+
+def test_masks_and_constants_that_older_files_hold_are_no_surplus(edited):
+    folder = edited()
+    names = ["self_attn.rotary_emb.inv_freq", "self_attn.masked_bias", "attn.bias", "attention.bias"]
+    add_tensors(folder, {f"model.layers.0.{name}": torch.ones(4) for name in names})
+    load_model(folder, device="cpu", dtype="float32")
+    add_tensors(folder, {"model.layers.0.self_attn.q_norm.weight": torch.ones(8)})
+    refused(folder, r"hold 1 tensor for .*q_norm\.weight first")
+
+
+def add_tensors(folder, more):
+    path = f"{folder}/model.safetensors"
+    save_file({**load_file(path), **more}, path, metadata={"format": "pt"})
 
 
 def test_the_layout_costs_little(tiny_llm):
