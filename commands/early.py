@@ -28,6 +28,7 @@ def require_model(
         LayerError: a layer that it lacks.
     """
     from ..models.asked import require_possible
+    from ..models.hub import require_reachable
     from ..models.sources import check_source, depth_of
     from ..schemas.layers import asked_layers
 
@@ -40,7 +41,10 @@ def require_model(
         options["offload_folder"],
         options["max_memory"],
     )
-    depth = None if source is None else depth_of(check_source(source))
+    directory = None if source is None else check_source(source)
+    if source is not None and directory is None:
+        require_reachable(source, options["revision"])
+    depth = depth_of(directory)
     if layers is not None and depth is not None:
         asked_layers(layers, depth)
 

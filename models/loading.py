@@ -27,6 +27,7 @@ from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
 from .fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
+from .hub import require_reachable
 from .large import (
     LargeModel,
     main_device,
@@ -186,7 +187,9 @@ def load_model(
     precision = pick_dtype(dtype, where)
     spreading = (large or LargeModel()).arguments(device, precision)
     directory = check_source(source)
-    if directory is not None:
+    if directory is None:
+        require_reachable(source, revision)
+    else:
         read_configuration(directory)
         require_own_weights(directory)
     place = str(directory) if directory else source

@@ -18,6 +18,8 @@ _ADAPTERS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _LONGEST_SETTINGS = 16 << 20
+# Endings that no hub id has.
+_OF_FILES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".onnx")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -36,14 +38,7 @@ def check_source(source: str, weights: bool = True) -> Path | None:
     """
     path = Path(source).expanduser()
     if not path.is_dir():
-        if path.is_file():
-            if path.suffix.lower() == ".gguf" or _starts_asgguf_error(path):
-                raise gguf_error(source)
-            raise ModelError(
-                f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
-            )
-        if _HUB_ID.fullmatch(source) is None or source.startswith("."):
-            raise ModelError(f"There is no model directory {source}.", "Give a model directory or a hub id.")
+        _require_hub_id(source, path)
         return None
     path = _absolute(path)
     if found := [file for file in sorted(path.glob("*")) if _ADAPTERS.fullmatch(file.name)]:
@@ -61,6 +56,23 @@ def check_source(source: str, weights: bool = True) -> Path | None:
             raise pickles_error(source, pickles[0])
         raise ModelError(f"The directory {source} has no weights (*.safetensors).", "Fetch the model again.")
     return path
+
+
+def _require_hub_id(source: str, path: Path) -> None:
+    """Refuse what is no directory and can be no hub id."""
+    directory = "Give a model directory or a hub id."
+    if path.is_file():
+        if path.suffix.lower() == ".gguf" or _starts_as_gguf(path):
+            raise gguf_error(source)
+        raise ModelError(
+            f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
+        )
+    if path.is_symlink():
+        raise ModelError(f"{source} is a link to {shown_path(path.readlink())}, which is not there.", directory)
+    if path.suffix.lower() in _OF_FILES:
+        raise ModelError(f"There is no file {source}.", directory)
+    if _HUB_ID.fullmatch(source) is None or source.startswith("."):
+        raise ModelError(f"There is no model directory {source}.", directory)
 
 
 def _absolute(path: Path) -> Path:
@@ -84,7 +96,7 @@ def gguf_error(source: str) -> ModelError:
     )
 
 
-def _starts_asgguf_error(path: Path) -> bool:
+def _starts_as_gguf(path: Path) -> bool:
     """Whether a file is one of llama.cpp's whatever its name: ollama keeps them under their checksums."""
     try:
         with path.open("rb") as file:

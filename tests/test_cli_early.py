@@ -76,6 +76,8 @@ def test_options_are_read_first(folder, command, options, code, message):
         (["--model", ""], 2, "--model is empty"),
         (["--model", "./nowhere"], 1, "There is no model directory ./nowhere"),
         (["--model", "a.png"], 1, "a.png is a file"),
+        (["--model", "gone.gguf"], 1, "There is no file gone.gguf"),
+        (["--model", "org/gone.safetensors"], 1, "There is no file org/gone.safetensors"),
         (["--model", "images"], 1, "has no config.json"),
         (["--device", "gpu"], 2, "The device 'gpu' cannot be used here"),
         (["--device", "cuda:x"], 2, "The device 'cuda:x' cannot be used here"),
@@ -148,8 +150,19 @@ def test_what_a_query_cannot_be(folder, arguments, code, message):
     refused(folder, arguments, code, message)
 
 
-def refused(folder, arguments, code, message):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+def test_a_hub_that_cannot_be_reached(folder):
+    hub = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder)}
+    model = ["--model", "nobody/no-such", "--lens", "logit"]
+    refused(folder, [*QUERY, *model], 1, "cannot be reached to fetch it (http://127.0.0.1:9", **hub)
+
+
+def test_a_link_that_leads_nowhere(folder):
+    (folder / "model").symlink_to(folder / "gone")
+    refused(folder, [*QUERY, "--model", "model", "--lens", "logit"], 1, "gone, which is not there")
+
+
+def refused(folder, arguments, code, message, **environment):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, env=environment
     )
