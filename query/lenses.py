@@ -11,11 +11,13 @@ from ..schemas.filters import Condition
 from ..schemas.payload import TokenPayload, row_fault
 from ..schemas.results import Neighbor, VocabularyToken
 from ..store.base import Bank
+from .baselines import BankBaselines
 from .recall import Recall, sample_recall
 from .search import Distinct, Found, search_banks
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from .search import Products
@@ -79,10 +81,11 @@ class LatentLens:
         advance: Callable[[int], None] | None = None,
         recall_check: bool = True,
         products: Products = (),
+        device: torch.device | None = None,
     ) -> None:
         """Read through open banks; see :func:`query.search.search_banks`.
 
-        ``recall_check`` measures the recall of a search that is not exact.
+        ``recall_check`` measures the recall of a search that is not exact; baselines are computed on ``device``.
         """
         self._banks = banks
         self._top_k = top_k
@@ -92,6 +95,7 @@ class LatentLens:
         self._advance = advance
         self._products = products
         self._recall_check = recall_check and not exact
+        self._baselines = BankBaselines(banks, device)
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """Search every bank for the states of all layers at once.
@@ -109,7 +113,8 @@ class LatentLens:
         settings = (self._top_k, self._where, self._distinct)
         found = search_banks(self._banks, stacked, *settings, self._exact, self._advance, self._products)
         recall = sample_recall(self._banks, stacked, found, *settings, self._products) if self._recall_check else None
-        return LensAnswer(by_layer(states, [tuple(as_neighbor(f) for f in best) for best in found]), recall)
+        neighbors = self._baselines.told(stacked, [[as_neighbor(f) for f in best] for best in found])
+        return LensAnswer(by_layer(states, neighbors), recall)
 
 
 def as_neighbor(found: Found) -> Neighbor:

@@ -239,7 +239,7 @@ class QuerySession:
         options, advance = self._options, self._advance
         if name == "latent":
             asked = (options.top_k, options.where, options.distinct, options.exact, advance, options.recall_check)
-            return LatentLens(self._opened.banks, *asked, self._opened.products)
+            return LatentLens(self._opened.banks, *asked, self._opened.products, self._loaded.device)
         kind = LogitLens if name == "logit" else EmbeddingLens
         return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
 

@@ -15,6 +15,7 @@ from ..models.offload import resident
 from ..schemas.errors import StateError
 from ..schemas.filters import Condition
 from ..schemas.results import VocabularyToken
+from .baselines import FEWEST, chance_levels, sample_size, with_baseline
 from .comparing import Places
 from .distinct_rows import nearest_distinct
 from .lenses import LensAnswer, by_layer
@@ -144,6 +145,7 @@ class EmbeddingLens:
         self._advance = advance
         self._rows = _Embeddings(loaded, len(vocabulary))
         self._allowed = vocabulary.allowed(where)[: self._rows.count] if where else None
+        self._sample: Floats | None = None
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """The entries of the highest cosine for each state.
@@ -158,7 +160,10 @@ class EmbeddingLens:
                 units = torch.nn.functional.normalize(torch.from_numpy(np.asarray(raw, np.float32)), dim=1).numpy()
                 for start in range(0, len(units), _STATES_AT_ONCE):
                     part = units[start : start + _STATES_AT_ONCE]
-                    found += [self._entries(best) for best in self._best(part, device)]
+                    levels = self._levels(part)
+                    found += [
+                        self._entries(best, level) for best, level in zip(self._best(part, device), levels, strict=True)
+                    ]
                     if self._advance is not None:
                         self._advance(len(part))
         return LensAnswer(by_layer(states, found))
@@ -170,10 +175,21 @@ class EmbeddingLens:
         found = nearest(self._rows, units, self._top_k, device, self._allowed)
         return [list(zip(scores.tolist(), at.tolist(), strict=True)) for scores, at in found]
 
-    def _entries(self, best: Sequence[tuple[float, int]]) -> tuple[VocabularyToken, ...]:
+    def _levels(self, units: NDArray[np.float32]) -> list[tuple[float, float] | None]:
+        """What a sample of the vocabulary reaches for each state, none where that is small; filters do not count."""
+        if self._rows.count < FEWEST:
+            return [None] * len(units)
+        if self._sample is None:  # evenly over the ids, which tokenizers give out by frequency
+            rows = min(self._rows.count, sample_size(self._rows.dim))
+            self._sample = self._rows.take(np.linspace(0, self._rows.count - 1, rows).astype(np.int64))
+        return list(chance_levels(units, self._sample, self._loaded.device))
+
+    def _entries(
+        self, best: Sequence[tuple[float, int]], level: tuple[float, float] | None
+    ) -> tuple[VocabularyToken, ...]:
         words, tokens = self._vocabulary.words, self._vocabulary.tokens
         return tuple(
-            VocabularyToken(words[entry], tokens[entry], entry, max(-1.0, min(1.0, score)), None)
+            with_baseline(VocabularyToken(words[entry], tokens[entry], entry, max(-1.0, min(1.0, score)), None), level)
             for score, entry in best
         )
 

@@ -14,7 +14,9 @@ from .shown import Shown, save
 if TYPE_CHECKING:
     from .frames import Frame
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
+#: Versions that can still be read: of the first, no score has a baseline.
+READABLE_VERSIONS = (1, 2)
 
 #: The paper's three (section 3): how they are asked for, and what they are called.
 LENSES = {"latent": "LatentLens", "logit": "LogitLens", "embedding": "EmbeddingLens"}
@@ -39,6 +41,10 @@ class Neighbor:
         document: file and line it came from.
         point_id: its id in the collection.
         corpora: all corpora that hold the token in this context, ``corpus`` first.
+        typical: median cosine of the query state with a fixed sample of the bank's rows; ``None`` where there is none
+            (banks of few rows, readings of version 1). Filters do not change the sample.
+        reach: what one row in a hundred of that sample reaches (99th percentile).
+        gap: ``score - reach``: how far it stands above chance. Near 0 the score says nothing.
     """
 
     word: str
@@ -55,6 +61,9 @@ class Neighbor:
     document: str
     point_id: str
     corpora: tuple[str, ...] = ()
+    typical: float | None = None
+    reach: float | None = None
+    gap: float | None = None
 
     def __post_init__(self) -> None:
         """What names no other corpus is of one."""
@@ -72,6 +81,10 @@ class VocabularyToken:
         token_id: its vocabulary id.
         score: LogitLens: the logit; EmbeddingLens: the cosine, -1 to 1.
         probability: LogitLens: softmax over the whole vocabulary; EmbeddingLens: ``None``.
+        typical: EmbeddingLens: as of a :class:`Neighbor`, over a sample of the vocabulary; LogitLens: ``None``, since a
+            probability is already told beside the whole vocabulary.
+        reach: likewise.
+        gap: likewise.
     """
 
     word: str
@@ -79,6 +92,9 @@ class VocabularyToken:
     token_id: int
     score: float
     probability: float | None
+    typical: float | None = None
+    reach: float | None = None
+    gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

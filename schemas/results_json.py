@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from .reading import checked
-from .results import RESULT_VERSION, LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
+from .results import (
+    READABLE_VERSIONS,
+    LayerReading,
+    Neighbor,
+    PixelBox,
+    Reading,
+    TokenReading,
+    View,
+    VocabularyToken,
+)
 from .searches import BankSearch, Centring, LocalCopy, SearchSettings
 
 
@@ -18,8 +27,9 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
     """
     if not isinstance(data, Mapping) or "version" not in data:
         raise ValueError("no reading: it has no version")
-    if data["version"] != RESULT_VERSION:
-        raise ValueError(f"result schema version {data['version']}, expected {RESULT_VERSION}")
+    if data["version"] not in READABLE_VERSIONS:
+        known = " or ".join(map(str, READABLE_VERSIONS))
+        raise ValueError(f"result schema version {data['version']}, expected {known}")
     try:
         return checked(_reading(data))
     except KeyError as error:

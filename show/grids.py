@@ -101,10 +101,29 @@ def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent"
     return lines
 
 
+def _outstanding(tokens: Sequence[TokenReading], width: int, lens: str) -> list[str]:
+    """The best words that stand furthest above chance, each once, and where; none where chance is not known."""
+    best: list[tuple[float, str, str]] = []
+    for token in tokens:
+        for found in token.found(lens)[:1]:
+            if found.gap is not None:
+                best.append((found.gap, shown_word(found), f" at {token.label}" if token.row is not None else ""))
+    named: dict[str, str] = {}
+    for gap, word, where in sorted(best, key=lambda one: -one[0]):
+        named.setdefault(folded(word), f"{cut(word, 24)} {gap:+.2f}{where}")
+    words = ", ".join(list(named.values())[:_FREQUENT])
+    return wrap(f"furthest above chance: {words}", width, "  ") if words else []
+
+
 def measure(found: Neighbor | VocabularyToken) -> str:
     """How near: a cosine, or the probability of a predicted token."""
     probability = found.probability if isinstance(found, VocabularyToken) else None
-    return f"{found.score:.2f}" if probability is None else f"{probability:.1%}"
+    return f"{found.score:.2f}{above(found)}" if probability is None else f"{probability:.1%}"
+
+
+def above(found: Neighbor | VocabularyToken, digits: int = 2) -> str:
+    """How far the score is above what chance reaches, `` +0.15``; nothing where that is not known."""
+    return "" if found.gap is None else f" {found.gap:+.{digits}f}"
 
 
 def summary_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
@@ -122,6 +141,7 @@ def summary_lines(tokens: Sequence[TokenReading], width: int, lens: str = "laten
     frequent = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:_FREQUENT]
     named = ", ".join(f"{cut(spelled[word], 24)} {count}" for word, count in frequent)
     lines = wrap(f"most frequent of {len(tokens)}: {named}", width, "  ")
+    lines += _outstanding(tokens, width, lens)
     if lens != "latent":
         return lines
     layers = Counter(n.bank_layer for token in tokens for n in token.neighbors)

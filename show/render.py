@@ -19,7 +19,7 @@ from ..schemas.results import (
 )
 from ..schemas.words import word_span
 from .display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
-from .grids import grid_lines, measure, shown_word, summary_lines, token_lines
+from .grids import above, grid_lines, measure, shown_word, summary_lines, token_lines
 from .ink import Ink, preview_lines, shaded
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud8
 
 
 def to_json(readings: Sequence[Reading]) -> str:
-    """One reading as an object; several (or none) as ``{"version": 1, "readings": [...]}``.
+    """One reading as an object; several (or none) as ``{"version": 2, "readings": [...]}``.
 
     Raises:
         TypeError: something else than readings.
@@ -127,9 +127,18 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     lines = [_bold(name, ink)]
     lines += wrap(" · ".join(facts), width, "  ")
     lines += wrap(" · ".join(asked), width, "  ")
+    if _has_gaps(reading):
+        said = "cosines: the second number is how far it stands above what one row in a hundred of the bank reaches"
+        lines += wrap(said, width, "  ")
     for note in reading.notes:
         lines += wrap(f"Note: {clean(note)}", width, "  ")
     return lines
+
+
+def _has_gaps(reading: Reading) -> bool:
+    """Whether any score is told beside what chance reaches."""
+    tokens = (token for layer in reading.layers for token in layer.tokens)
+    return any(one.gap is not None for token in tokens for lens in reading.search.lenses for one in token.found(lens))
 
 
 def _bold(text: str, ink: Ink) -> str:
@@ -204,7 +213,7 @@ def _neighbor(reading: Reading, neighbor: Neighbor, words: int, width: int, ink:
     banks = reading.search.bank_layers
     rank = banks.index(neighbor.bank_layer) / max(1, len(banks) - 1) if neighbor.bank_layer in banks else 0.5
     bank = shaded(f"L{neighbor.bank_layer:<2}", rank, ink)
-    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}  {bank}  "
+    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}{above(neighbor, 3)}  {bank}  "
     start, end = word_span(neighbor.sentence, neighbor.char_start, neighbor.char_end)
     return head + marked(neighbor.sentence, start, end, width - columns(head), ink > Ink.PLAIN)
 

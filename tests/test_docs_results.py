@@ -77,3 +77,15 @@ def test_a_reading_made_before_there_were_other_lenses_can_be_read():
     reading = reading_from_dict(old)
     assert reading.search.lenses == ("latent",)
     assert reading.layers[0].tokens[0].vocabulary == {}
+
+
+def test_a_reading_of_version_1_can_be_read_and_has_no_baselines():
+    old = json.loads(re.search(r"```json\n(.*?)```", SECTIONS["Example"], re.DOTALL)[1])
+    token = old["layers"][0]["tokens"][0]
+    for found in (*token["neighbors"], *token["vocabulary"]["logit"]):
+        del found["typical"], found["reach"], found["gap"]
+    reading = reading_from_dict({**old, "version": 1})
+    neighbor = reading.layers[0].tokens[0].neighbors[0]
+    assert (neighbor.word, neighbor.typical, neighbor.reach, neighbor.gap) == ("dog", None, None, None)
+    with pytest.raises(ValueError, match="version 3, expected 1 or 2"):
+        reading_from_dict({**old, "version": 3})

@@ -320,9 +320,9 @@ def test_json_round_trip(name):
 
 def test_json_of_several():
     data = json.loads(to_json([READINGS["few"], READINGS["text"]]))
-    assert list(data) == ["version", "readings"] and data["version"] == 1
+    assert list(data) == ["version", "readings"] and data["version"] == 2
     assert [reading_from_dict(one) for one in data["readings"]] == [READINGS["few"], READINGS["text"]]
-    assert json.loads(to_json([READINGS["few"]]))["version"] == 1
+    assert json.loads(to_json([READINGS["few"]]))["version"] == 2
 
 
 def test_json_keeps_letters_and_survives_lone_surrogates():
@@ -335,3 +335,20 @@ def test_json_refuses_what_json_cannot_say():
     search = replace(READINGS["few"].search, recall=float("nan"))
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json([replace(READINGS["few"], search=search)])
+
+
+def test_scores_are_told_beside_what_chance_reaches():
+    near = neighbor("the", score=0.974, typical=0.5, reach=0.968, gap=0.006)
+    car = neighbor("car", score=0.879, typical=0.6, reach=0.731, gap=0.148)
+    entry = VocabularyToken("bed", "Ġbed", 3, 0.2, None, 0.1, 0.15, 0.05)
+    plain = with_lenses(image_reading(1, 2), "latent", "embedding")
+    tokens = [replace(t, neighbors=(n,), vocabulary={"embedding": (entry,)}) for t, n in zip(
+        plain.layers[0].tokens, (near, car), strict=True
+    )]  # fmt: skip
+    few = to_table([replace(plain, layers=(replace(plain.layers[0], tokens=tuple(tokens)),))], 100)
+    assert re.search(r"the +0\.974 \+0\.006  L", few) and re.search(r"car +0\.879 \+0\.148  L", few)
+    assert "EmbeddingLens: bed 0.20 +0.05" in few and "above what one row in a hundred" in " ".join(few.split())
+    many = replace(plain, layers=(replace(plain.layers[0], tokens=tuple(tokens * 5)),))
+    assert "  furthest above chance: car +0.15 at 0,1, the +0.01 at 0,0\n" in to_table([many], 100)
+    # A reading from before knows of none, and nothing is made up.
+    assert "above" not in to_table([image_reading(3, 4)], 100)
