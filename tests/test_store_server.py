@@ -167,7 +167,7 @@ def test_names_are_not_paths(store):
         store.open(IDENTITY)
 
 
-def test_an_approximate_search_looks_at_as_many_candidates_as_the_embedded_engine_does(
+def test_an_approximate_search_looks_at_twice_the_candidates_of_the_embedded_engine(
     store, rows, client, tmp_path, monkeypatch
 ):
     asked = []
@@ -186,5 +186,5 @@ def test_an_approximate_search_looks_at_as_many_candidates_as_the_embedded_engin
     with embedded.open(rows.identities()[0]) as bank:
         bank.search(rows.vectors[4][:2], 5, exact=False)
     server, folder = asked
-    assert (server.exact, server.hnsw_ef) == (folder.exact, folder.hnsw_ef) == (False, 256)
+    assert (server.exact, server.hnsw_ef) == (folder.exact, 2 * folder.hnsw_ef) == (False, 512)
     assert server.quantization.oversampling == folder.quantization.oversampling

@@ -21,6 +21,7 @@ from test_store_rows import CORPUS, Rows, assert_same_hits
 
 from lensbank.schemas.errors import StoreError, StoreLockedError, UsageError
 from lensbank.schemas.filters import parse
+from lensbank.store.approximation import GRAPH_FROM_ROWS, SERVER_GRAPH_FROM_ROWS
 from lensbank.store.opening import open_store
 from lensbank.store.server.claims import HOLDER_KEY
 from lensbank.store.server.connection import Connection
@@ -246,6 +247,20 @@ def test_a_graph_is_built_when_the_rows_are_there(server, rows, raw, protocol):
         info = raw.get_collection(name)
         assert (info.status, info.config.hnsw_config.m, info.indexed_vectors_count) == ("green", 16, 600)
         store.drop(name)
+
+
+def test_a_graph_is_built_where_it_pays_on_a_server(server, monkeypatch):
+    """There from fewer rows on than in a folder: a scan of few bits gains a batch of queries nothing."""
+    assert SERVER_GRAPH_FROM_ROWS < GRAPH_FROM_ROWS
+    monkeypatch.setattr("lensbank.store.server.writer.SERVER_GRAPH_FROM_ROWS", 30)
+    asked = []
+    monkeypatch.setattr("lensbank.store.server.writer.build_index", lambda c, name, graph, *rest: asked.append(graph))
+    with open_store(server.url) as store:
+        for count in (29, 30):
+            few = Rows(count, layers=(4,))
+            write(store, few)
+            store.drop(few.identities()[0].name())
+    assert asked == [False, True]
 
 
 def test_uploads_are_under_way_at_the_same_time(rows):

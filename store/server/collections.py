@@ -13,7 +13,7 @@ from ...schemas.collection import BankIdentity, BankKind
 from ...schemas.errors import StoreError
 from ...schemas.kinds import indexed_of
 from ...schemas.payload import FieldKind
-from ..approximation import GRAPH_CANDIDATES, GRAPH_EFFORT, GRAPH_LINKS, oversampling
+from ..approximation import GRAPH_EFFORT, GRAPH_LINKS, SERVER_GRAPH_CANDIDATES, oversampling
 from .connection import Connection
 from .options import ServerOptions
 from .refusals import IndexLimitError
@@ -175,7 +175,7 @@ class Limits:
     """
 
     exact: bool = True
-    ef: int = GRAPH_CANDIDATES
+    ef: int = SERVER_GRAPH_CANDIDATES
     oversampling: float = math.inf
     queries: int | None = None
     hits: int | None = None

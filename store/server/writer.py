@@ -13,7 +13,7 @@ from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
 from ...schemas.plans import PlanRecord
-from ..approximation import GRAPH_FROM_ROWS
+from ..approximation import SERVER_GRAPH_FROM_ROWS
 from ..counts import count_named, names_of, opened, settle
 from ..records import begun, finished, for_metadata, new_record, record_in
 from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
@@ -149,7 +149,7 @@ class ServerWriter(BankWriter):
         for layer, name in self._names.items():
             rows = self._noted[layer]
             if index:
-                wants_graph = rows >= GRAPH_FROM_ROWS if graph is None else graph
+                wants_graph = rows >= SERVER_GRAPH_FROM_ROWS if graph is None else graph
                 self._index(name, rows, wants_graph, before, total, progress)
             before += rows
             if progress is not None:
