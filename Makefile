@@ -102,6 +102,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_architecture.py
 	$(BIN)/python docs/make_readme.py
+	$(BIN)/python docs/make_storage.py
 
 # The README's pictures; needs Chromium, and the report that `make demo` writes.
 screenshots: $(VENV)/.ready
@@ -113,6 +114,7 @@ docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check
 	$(BIN)/python docs/make_architecture.py --check
 	$(BIN)/python docs/make_readme.py --check
+	$(BIN)/python docs/make_storage.py --check
 
 # A wheel that installs in a clean environment and answers from another folder.
 wheel: $(VENV)/.ready

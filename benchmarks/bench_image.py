@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_memory import memory
-from benchmarks.bench_search import evict
+from benchmarks.search_kinds import evict
 
 LENSES = ("latent", "logit", "embedding")
 

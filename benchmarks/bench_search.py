@@ -1,7 +1,7 @@
 """How fast a bank is searched, beside the official library's in-memory search and a NumPy product.
 
-    python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--kinds ...] [--repeat 3] [--keep FOLDER]
-                                      [--candidates 128,256,512]
+    python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--kinds ...] [--repeat 3] [--images 9]
+                                      [--keep FOLDER] [--candidates 128,256,512] [--json FILE]
     python -m benchmarks.bench_search --store STORE [--bank NAME ...]
 
 576 queries (a 24 x 24 image), top 5, one bank. Vectors are synthetic unless ``--store`` names a store of real
@@ -10,14 +10,18 @@ states have: a common mean, two outlier dimensions, clusters by token with a ske
 
 A kind is ``numpy`` (blocked product of unit vectors), ``official`` (the official library's search;
 ``pip install --no-deps latentlens==0.1.0``), or a bank: its vector datatype, then what differs from the defaults:
-``float32``, ``float32+product`` (as a query searches by default), ``float16``, ``float32+graph``, ``float32+bits8``,
-``float32+segments4``, ``float32+graph+m24+ef200``.
+``float32``, ``float32+product`` (as a query searches by default), ``float32+product+unrounded`` (without candidates
+of eight bits), ``float16``, ``float32+graph``, ``float32+bits8``, ``float32+segments4``, ``float32+graph+m24+ef200``.
 ``--candidates`` searches graphs with other numbers of candidates than the default, too.
 
-Every kind is opened and searched in a process of its own, one after the other, so that its memory is its own:
-*anonymous* memory must be had; *mapped* pages of files the kernel takes back when something else needs room.
+Every kind is opened and searched in a process of its own, so that its memory is its own: *anonymous* memory must be
+had, beyond what its imports take; *mapped* pages of files the kernel takes back when something else needs room.
 *Open* and *first* are cold: none of the files is in the page cache when it is opened, and then asked its first batch;
-the disk decides. *Then* is warm, the median of the following batches. Recall@5 is against the NumPy product.
+the disk decides. *Then* is warm: all kinds are asked in turn, again and again, and the median is shown, and the median
+of its ratio to the official library's in the same round: on a machine that has other work, believe the ratio.
+``--images`` asks products so many images at once, as a query of several layers does; seconds are for one of them.
+Recall@5 is against the first kind. ``--json`` keeps the figures; ``docs/make_storage.py`` puts them into
+docs/storage.md.
 """
 
 from __future__ import annotations
@@ -30,42 +34,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.bench_memory import memory
-from lensbank.schemas.collection import BankIdentity
-from lensbank.schemas.corpora import CorpusRecord
+from benchmarks.search_kinds import QUERIES, Floats, build, evict, is_product, of_bank, prepare, searcher, synthetic
+from benchmarks.search_table import machine, table
 
-QUERIES, TOP = 576, 5
-KINDS = "numpy,official,float32+product,float32,float16,float32+graph"
-#: What may differ from the defaults in a kind's name.
-FIELDS = {"bits": "quantized_bits", "m": "graph_links", "ef": "graph_effort"}
-Floats = NDArray[np.float32]
-
-
-def synthetic(rows: int, dim: int, seed: int) -> tuple[Floats, Floats]:
-    """Bank and query vectors that are skewed, clustered and uncentred, as hidden states are."""
-    draw = np.random.default_rng(seed)
-    kinds = max(100, rows // 15)
-    mean = draw.normal(0, 1, dim) * 0.8
-    mean[dim // 3], mean[2 * dim // 3] = 25.0, -9.0
-    centres = draw.normal(0, 1, (kinds, 64)) @ draw.normal(0, 1, (64, dim)) / 8
-    which = np.minimum((kinds ** draw.random(rows)).astype(np.int64) - 1, kinds - 1)  # Zipf-like
-    context = draw.normal(0, 1, (64, dim)) / 8
-    bank = np.empty((rows, dim), np.float32)
-    for start in range(0, rows, 50_000):
-        part = which[start : start + 50_000]
-        noise = draw.normal(0, 0.4, (len(part), dim)) + 0.7 * draw.normal(0, 1, (len(part), 64)) @ context
-        bank[start : start + len(part)] = mean + centres[part] + noise
-    picked = draw.integers(0, rows, (QUERIES, 2))
-    queries = 0.6 * bank[picked[:, 0]] + 0.4 * bank[picked[:, 1]] + draw.normal(0, 0.3, (QUERIES, dim))
-    return bank, queries.astype(np.float32)
+KINDS = "numpy,official,float32+product,float32+product+unrounded,float32,float16,float32+graph"
 
 
 def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Floats]]:
@@ -92,175 +70,129 @@ def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Fl
     return found
 
 
-def build(folder: Path, vectors: Floats, kind: str) -> dict[str, float]:
-    """A bank of these vectors in a store of its own; seconds of writing and indexing."""
-    from lensbank.store.embedded.engine import EngineSettings
-    from lensbank.store.embedded.store import EmbeddedStore
-
-    dtype, *more = kind.split("+")
-    settings = EngineSettings()
-    for option in more:
-        name, value = option.rstrip("0123456789"), option[len(option.rstrip("0123456789")) :]
-        if name == "segments":
-            settings = replace(settings, segment_rows=max(1, len(vectors) // int(value)))
-        elif name not in ("graph", "product"):
-            settings = replace(settings, **{FIELDS[name]: int(value)})
-    identity = BankIdentity(
-        model="bench", revision=None, weights="w", tokenizer="t", layer=1, n_layers=1, dim=vectors.shape[1],
-        compute_dtype="float32", vector_dtype=dtype, max_contexts=None, seed=0,
-    )  # fmt: skip
-    folder.mkdir(parents=True)
-    with EmbeddedStore(folder, settings) as store:
-        began = time.perf_counter()
-        with store.writer([identity], "bench", expected_rows=len(vectors)) as writer:
-            for start in range(0, len(vectors), 1000):
-                part = vectors[start : start + 1000]
-                ids = [f"00000000-0000-0000-0000-{i:012x}" for i in range(start, start + len(part))]
-                norms = np.linalg.norm(part, axis=1).astype(np.float32)
-                writer.put(ids, [_payload(i) for i in range(start, start + len(part))], {1: part}, {1: norms})
-            writer.flush()
-            written = time.perf_counter() - began
-            writer.finish(CorpusRecord("bench", "f", len(vectors), len(vectors), len(vectors)), graph="graph" in more)
-        return {"written": written, "indexed": time.perf_counter() - began - written}
-
-
-def _payload(i: int) -> dict[str, Any]:
-    return {
-        "token": f"Ġtok{i % 9973}", "token_id": i % 9973, "word": f"tok{i % 9973}",
-        "sentence": f"a sentence with tok{i}", "position": i % 17, "char_start": 16, "char_end": 20, "norm": 0.0,
-        "corpus": "bench", "document": f"bench:{i}", "is_word": True,
-    }  # fmt: skip
-
-
-def numpy_search(bank: Floats, queries: Floats) -> list[list[int]]:
-    """Unit bank, blocked matrix product."""
-    best_scores = np.full((len(queries), TOP), -2.0, np.float32)
-    best_rows = np.zeros((len(queries), TOP), np.int64)
-    for start in range(0, len(bank), 20_000):
-        scores = queries @ bank[start : start + 20_000].T
-        top = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
-        both = np.concatenate([best_scores, np.take_along_axis(scores, top, 1)], 1)
-        rows = np.concatenate([best_rows, top + start], 1)
-        order = np.argsort(-both, axis=1)[:, :TOP]
-        best_scores, best_rows = np.take_along_axis(both, order, 1), np.take_along_axis(rows, order, 1)
-    found: list[list[int]] = best_rows.tolist()
-    return found
-
-
-def searcher(folder: Path, kind: str, candidates: list[int]) -> dict[str, Callable[[Floats], list[list[int]]]]:
-    """Ways to search what is in ``folder``, by mode."""
-    if kind in ("numpy", "official"):
-        units = np.load(folder / "units.npy")
-        if kind == "numpy":
-            return {"exact": lambda queries: numpy_search(units, queries)}
-        import torch
-        from latentlens.index import ContextualIndex
-
-        metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(units))]
-        index = ContextualIndex({1: {"embeddings": torch.from_numpy(units), "metadata": metadata}})
-        return {"exact": lambda q: [[n.token_id for n in r] for r in index.search(torch.from_numpy(q), top_k=TOP)]}
-    from lensbank.store.embedded import engine
-    from lensbank.store.opening import open_store
-
-    store = open_store(folder / kind)
-    bank = store.open(store.list()[0].name)
-
-    def search(queries: Floats, exact: bool) -> list[list[int]]:
-        return [[int(hit.id[-12:], 16) for hit in row] for row in bank.search(queries, TOP, exact=exact)]
-
-    def looking_at(count: int) -> Callable[[Floats], list[list[int]]]:
-        def search_so(queries: Floats) -> list[list[int]]:
-            setattr(engine, "GRAPH_CANDIDATES", count)  # noqa: B010 - what it searches with is its own affair
-            return search(queries, False)
-
-        return search_so
-
-    more = {f"{count} candidates": looking_at(count) for count in candidates if "graph" in kind}
-    if "product" in kind:
-        return {"product": _product(bank)}
-    return {"approximate": lambda q: search(q, False), "exact": lambda q: search(q, True), **more}
-
-
-def _product(bank: Any) -> Callable[[Floats], list[list[int]]]:
-    """As a query searches exactly by default: the mapped vectors times the states, on the CPU."""
-    import torch
-
-    from lensbank.query.bank_product import BankProduct, product_of
-
-    product = product_of(bank, torch.device("cpu"))
-    if not isinstance(product, BankProduct):
-        raise SystemExit(f"no product: {product.reason}")
-    return lambda queries: [
-        [int(hit.id[-12:], 16) for hit in row[:TOP]] for row in product.search(queries, TOP, (), False)
-    ]
-
-
-def evict(path: Path) -> None:
-    """Have the kernel forget what it keeps of a file, or of all files of a folder."""
-    os.sync()  # only what is on the disk can be forgotten
-    for file in [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]:
-        with file.open("rb") as opened:
-            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def measure(folder: Path, kind: str, repeat: int, candidates: list[int]) -> dict[str, Any]:
-    """One kind, in this process."""
+def serve(folder: Path, kind: str, candidates: list[int]) -> None:
+    """One kind, in this process: opened, then asked as the lines of standard input say."""
     queries = np.load(folder / "queries.npy")
-    evict(folder / kind if (folder / kind).is_dir() else folder / "units.npy")
+    prepare(kind)
+    imported, _ = memory(os.getpid())
+    evict(folder / of_bank(kind) if (folder / of_bank(kind)).is_dir() else folder / "units.npy")
     began = time.perf_counter()
     modes = searcher(folder, kind, candidates)
-    result: dict[str, Any] = {"opened": time.perf_counter() - began, "modes": {}}
-    for mode, search in modes.items():
-        seconds = []
-        for _ in range(1 + repeat):
-            began = time.perf_counter()
-            found = search(queries)
-            seconds.append(time.perf_counter() - began)
+    _say({"opened": time.perf_counter() - began, "modes": list(modes), "imported": imported})
+    for line in sys.stdin:
+        mode, images = json.loads(line)
+        asked = _images(queries, images)
+        began = time.perf_counter()
+        found = modes[mode](asked)
+        seconds = time.perf_counter() - began
         anonymous, mapped = memory(os.getpid())
-        result["modes"][mode] = {
-            "first": seconds[0] if mode == next(iter(modes)) else None,  # later ones find what it has read
-            "then": statistics.median(seconds[1:]),
-            "found": found,
-            "anonymous": anonymous,
-            "mapped": mapped,
-        }
-    return result
+        _say({"seconds": seconds, "found": found[:QUERIES], "anonymous": anonymous, "mapped": mapped})
 
 
-def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], repeat: int, candidates: str) -> None:
-    """Everything about one set of vectors, as a Markdown table."""
+def _images(queries: Floats, images: int) -> Floats:
+    """So many images' queries, alike and not the same; the first are as they were given."""
+    draw = np.random.default_rng(images)
+    near = [queries + draw.normal(0, 0.1 / np.sqrt(queries.shape[1]), queries.shape) for _ in range(images - 1)]
+    stacked = np.concatenate([queries, *near]).astype(np.float32)
+    unit: Floats = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+    return unit
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+class _Kind:
+    """A process that serves one kind."""
+
+    def __init__(self, folder: Path, kind: str, candidates: str) -> None:
+        self.kind = kind
+        command = [sys.executable, "-m", "benchmarks.bench_search", "--one", kind, "--keep", str(folder)]
+        command += ["--candidates", candidates]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.opened = self._hear()
+        self.modes: list[str] = self.opened["modes"] if self.opened else []
+
+    def ask(self, mode: str, images: int = 1) -> dict[str, Any]:
+        """Search once."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([mode, images]) + "\n")
+        self._process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        heard: dict[str, Any] = json.loads(line) if line else {}
+        return heard
+
+    def close(self) -> None:
+        """End it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._process.wait()
+
+
+def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], options: Any) -> dict[str, Any]:
+    """Everything about one set of vectors."""
     from lensbank.store.embedded.disk import disk_bytes
 
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "units.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     np.save(folder / "queries.npy", queries / np.linalg.norm(queries, axis=1, keepdims=True))
-    truth: list[list[int]] = []
-    print(f"\n{len(vectors):,} rows x {vectors.shape[1]} dimensions ({vectors.nbytes / 1e6:,.0f} MB as float32)\n")
-    print("| kind | mode | open | first | then | recall@5 | memory: anonymous, mapped | rows/s | index | disk/row |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    costs: dict[str, dict[str, float]] = {}
+    for bank in dict.fromkeys(of_bank(kind) for kind in kinds if kind not in ("numpy", "official")):
+        costs[bank] = {} if (folder / bank).exists() else build(folder / bank, vectors, bank)
+        costs[bank]["disk"] = disk_bytes(folder / bank) / len(vectors)
+    opened, rows = list[_Kind](), list[dict[str, Any]]()
     for kind in kinds:
-        built = ""
-        if kind not in ("numpy", "official"):
-            times = {} if (folder / kind).exists() else build(folder / kind, vectors, kind)
-            cost = f"{len(vectors) / times['written']:,.0f} | {times['indexed']:.1f} s" if times else "kept | kept"
-            built = f"{cost} | {disk_bytes(folder / kind) / len(vectors):,.0f} B"
-        command = [sys.executable, "-m", "benchmarks.bench_search", "--one", kind, "--keep", str(folder)]
-        command += ["--repeat", str(repeat), "--candidates", candidates]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            print(f"| {kind} | not run | | | | | | | | |")
+        one = _Kind(folder, kind, options.candidates)
+        if not one.opened:
+            rows.append({"kind": kind, "mode": "not run"})
             continue
-        result = json.loads(done.stdout.splitlines()[-1])
-        for mode, seen in result["modes"].items():
-            truth = truth or seen["found"]
-            hits = sum(len(set(a) & set(b)) for a, b in zip(seen["found"], truth, strict=True))
-            recall = hits / sum(map(len, truth))
-            cold = "| |" if seen["first"] is None else f"{result['opened']:.2f} s | {seen['first']:.2f} s |"
-            print(
-                f"| {kind} | {mode} | {cold} {seen['then']:.2f} s | {recall:.4f} | "
-                f"{seen['anonymous'] / 1e6:,.0f} MB, {seen['mapped'] / 1e6:,.0f} MB | {built or ' | | '} |",
-                flush=True,
-            )
+        opened.append(one)
+        for number, mode in enumerate(one.modes):
+            cold = one.ask(mode)  # later modes find what the first has read
+            row: dict[str, Any] = {
+                "kind": kind,
+                "mode": mode,
+                "imported": one.opened["imported"],
+                **costs.get(of_bank(kind), {}),
+            }
+            row |= {"opened": one.opened["opened"], "first": cold["seconds"]} if not number else {}
+            rows.append({**row, "found": cold["found"]})
+    for images in dict.fromkeys((1, options.images)):
+        _in_turn(opened, rows, images, options.repeat)
+    truth = next(row["found"] for row in rows if "found" in row)
+    for one in opened:
+        one.close()
+    for row in rows:
+        if found := row.pop("found", None):
+            hits = sum(len(set(a) & set(b)) for a, b in zip(found, truth, strict=True))
+            row["recall"] = hits / sum(map(len, truth))
+    return {"name": folder.name, "rows": len(vectors), "dim": vectors.shape[1], "images": options.images, "kinds": rows}
+
+
+def _in_turn(opened: list[_Kind], rows: list[dict[str, Any]], images: int, repeat: int) -> None:
+    """Ask all kinds, one after the other, in rounds; medians go into their rows."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _ in range(repeat):
+        for one in opened if images == 1 else [one for one in opened if is_product(one.kind)]:
+            for mode in one.modes:
+                answer = one.ask(mode, images)
+                seconds.setdefault((one.kind, mode), []).append(answer["seconds"] / images)
+                for row in rows:
+                    if images == 1 and (row["kind"], row["mode"]) == (one.kind, mode):
+                        row |= {"anonymous": answer["anonymous"], "mapped": answer["mapped"]}
+    official = seconds.get(("official", "exact"))
+    for row in rows:
+        taken = seconds.get((row["kind"], row["mode"]))
+        if taken:
+            column = "then" if images == 1 else "many"
+            row[column] = statistics.median(taken)
+            if official:
+                row[f"{column}_ratio"] = statistics.median(a / b for a, b in zip(taken, official, strict=True))
 
 
 def main() -> None:
@@ -272,15 +204,20 @@ def main() -> None:
     parser.add_argument("--bank", action="append", default=[], help="with --store: only this bank; repeatable")
     parser.add_argument("--kinds", default=KINDS, help="see above; the first one is what recall is measured against")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--images", type=int, default=9, help="asked at once, beside one alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", default="", help="of searches in graphs, beside the default; e.g. 128,512")
     parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    candidates = [int(count) for count in options.candidates.split(",") if count]
     if options.one:
-        print(json.dumps(measure(options.keep, options.one, options.repeat, candidates)))
+        serve(options.keep, options.one, [int(count) for count in options.candidates.split(",") if count])
         return
+    shown = [word for word in sys.argv[1:] if str(options.keep) not in word and word != "--keep"]
+    if options.json is not None:
+        shown = [word for word in shown if word not in ("--json", str(options.json))]
+    command, measured = "python -m benchmarks.bench_search " + " ".join(shown), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         if options.store:
@@ -289,7 +226,12 @@ def main() -> None:
             sizes = map(int, options.rows.split(","))
             sets = ((f"{rows}x{options.dim}", *synthetic(rows, options.dim, options.seed)) for rows in sizes)  # type: ignore[assignment]
         for name, vectors, queries in sets:
-            compare(folder / name, vectors, queries, options.kinds.split(","), options.repeat, options.candidates)
+            of_set = compare(folder / name, vectors, queries, options.kinds.split(","), options)
+            measured.append(of_set)
+            print(f"\n{table(of_set)}", flush=True)
+    if options.json is not None:
+        result = {"command": command, "machine": machine(), "sets": measured}
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""The figures of `bench_search` and `bench_local_copy` as tables, on a terminal and in docs/storage.md alike."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """What decides how fast it is."""
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        info = ""
+    flags = set((re.search(r"^(?:flags|Features)\s*:(.*)$", info, re.MULTILINE) or ["", ""])[1].split())
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in wanted if flag in flags],
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def machine_in_words(of: Mapping[str, Any]) -> str:
+    """For a reader: what was measured on."""
+    names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "VNNI", "amx_int8": "AMX"}
+    flags = list(dict.fromkeys(names.get(flag, flag) for flag in of["flags"]))
+    if "AVX-512" in flags:
+        flags.remove("AVX2")
+    return f"{of['cores']} cores ({of['processor']}{', ' if flags else ''}{', '.join(flags)})"
+
+
+def table(of: Mapping[str, Any]) -> str:
+    """One set of vectors, as Markdown."""
+    size = 4 * of["rows"] * of["dim"] / 1e6
+    many = f"{of['images']} at once, each" if of["images"] > 1 else ""
+    head = ["kind", "mode", "open", "first", "then", "÷ official", *([many, "÷ official"] if many else []), "recall@5"]
+    head += ["memory: imports, beyond, mapped", "rows/s", "index", "disk/row"]
+    lines = [f"{of['rows']:,} rows x {of['dim']} dimensions ({size:,.0f} MB as float32)", ""]
+    lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in of["kinds"]:
+        cells = [row["kind"], row["mode"], *(_seconds(row.get(name)) for name in ("opened", "first", "then"))]
+        cells += [_number(row.get("then_ratio"), ".2f")]
+        cells += [_seconds(row.get("many")), _number(row.get("many_ratio"), ".2f")] if many else []
+        cells += [_number(row.get("recall"), ".4f"), _memory(row)]
+        cells += [_number(of["rows"] / row["written"] if "written" in row else None, ",.0f")]
+        cells += [_number(row.get("indexed"), ".1f", " s"), _number(row.get("disk"), ",.0f", " B")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def copy_table(of: Mapping[str, Any]) -> str:
+    """What a local copy costs and saves, as Markdown."""
+    server = "stand-in" if of["stand_in"] else "server"
+    lines = [f"{of['rows']:,} rows x {of['dim']} dimensions", "", "| | |", "|---|---|"]
+    lines.append(f"| the {server} searches an image's 576 states exactly in | {of['server']:.2f} s |")
+    lines.append(f"| a product over the copy, in | {of['copy']:.2f} s |")
+    lines.append(
+        f"| copying, once: read, written, read again, compared ({of['disk'] / 1e6:,.0f} MB) | {of['copying']:.1f} s |"
+    )
+    lines.append(f"| comparing the copy with the server, and opening it, each time | {of['checking']:.2f} s |")
+    lines.append(f"| neighbours that are the same | {of['same']:.4f} |")
+    lines.append(f"| pays from so many images on, by the {server}'s search | {_images(of, of['server'])} |")
+    if "elsewhere" in of:
+        named = f"{of['elsewhere']:.1f} s, as measured on a real server"
+        lines.append(f"| pays from so many images on, where a search takes {named} | {_images(of, of['elsewhere'])} |")
+    return "\n".join(lines)
+
+
+def _images(of: Mapping[str, Any], seconds: float) -> str:
+    saved = seconds - of["copy"]
+    return f"{math.ceil((of['copying'] + of['checking']) / saved):,}" if saved > 0 else "never"
+
+
+def _memory(row: Mapping[str, Any]) -> str:
+    if "anonymous" not in row:
+        return ""
+    mapped = f"{row['mapped'] / 1e6:,.0f} MB"
+    if "imported" not in row:
+        return f"{row['anonymous'] / 1e6:,.0f} in all, {mapped}"
+    return f"{row['imported'] / 1e6:,.0f}, {(row['anonymous'] - row['imported']) / 1e6:,.0f}, {mapped}"
+
+
+def _seconds(value: float | None) -> str:
+    return _number(value, ".2f", " s")
+
+
+def _number(value: float | None, form: str, unit: str = "", over: float = 1) -> str:
+    return "" if value is None else f"{value / over:{form}}{unit}"

@@ -1,0 +1,49 @@
+"""Write the measured tables of docs/storage.md from docs/figures, or check that they are up to date (--check).
+
+A table stands between ``<!-- figures: NAME.json -->`` and ``<!-- end of figures -->``; the file is what a benchmark
+wrote with ``--json``, and names the command.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from benchmarks.search_table import copy_table, machine_in_words, table  # noqa: E402
+
+PAGE = DOCS / "storage.md"
+_BLOCK = re.compile(r"(<!-- figures: ([\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+
+def render(text: str) -> str:
+    """A page with its tables as the figures are now."""
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{figures(block[2])}\n\n{block[3]}", text)
+
+
+def figures(name: str) -> str:
+    """The tables of one file of figures."""
+    of: dict[str, Any] = json.loads((DOCS / "figures" / name).read_text(encoding="utf-8"))
+    load = f", with a load of {of['machine']['load']} when it began" if of["machine"].get("load") is not None else ""
+    said = f"`{of['command']}` on {machine_in_words(of['machine'])}{load}{of.get('note', '')}:"
+    tables = [table(one) for one in of["sets"]] if "sets" in of else [copy_table(of)]
+    return "\n\n".join([said, *tables])
+
+
+def main() -> int:
+    """Write or check the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    if "--check" not in sys.argv:
+        PAGE.write_text(render(text), encoding="utf-8")
+        return 0
+    if render(text) == text:
+        return 0
+    sys.stderr.write("docs/storage.md does not show the figures in docs/figures: run `make docs`\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

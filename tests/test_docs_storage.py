@@ -1,0 +1,50 @@
+"""The measured tables of docs/storage.md come from docs/figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.search_table import copy_table, machine_in_words, table
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = sorted((ROOT / "docs" / "figures").glob("*.json"))
+
+
+def test_the_page_shows_the_figures_and_every_file_is_shown():
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_storage.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
+    assert FIGURES and all(f"<!-- figures: {file.name} -->" in page for file in FIGURES)
+
+
+@pytest.mark.parametrize("file", FIGURES, ids=lambda file: file.name)
+def test_figures_name_a_command_that_is_there_and_the_machine(file):
+    of = json.loads(file.read_text(encoding="utf-8"))
+    module = of["command"].split()[2]
+    assert of["command"].startswith("python -m benchmarks.") and (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    assert machine_in_words(of["machine"]).startswith(f"{of['machine']['cores']} cores")
+
+
+def test_a_table_has_a_cell_for_every_column():
+    ratios = {"then": 2.0, "then_ratio": 1.0, "many": 1.0, "many_ratio": 1.0, "recall": 1.0}
+    costs = {"written": 4.0, "indexed": 2.5, "disk": 3000.0, "imported": 2e6, "anonymous": 5e6, "mapped": 7e6}
+    rows = [
+        {"kind": "official", "mode": "exact", **ratios},
+        {"kind": "float32", "mode": "exact", "opened": 0.5, "first": 0.75, "then": 1.0, **costs},
+        {"kind": "float16", "mode": "not run"},
+    ]
+    lines = table({"rows": 1000, "dim": 10, "images": 9, "kinds": rows}).splitlines()[2:]
+    assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
+    assert "| 0.50 s | 0.75 s | 1.00 s |" in lines[3] and "| 2, 3, 7 MB | 250 | 2.5 s | 3,000 B |" in lines[3]
+
+
+def test_a_copy_pays_when_it_has_saved_what_it_cost():
+    seconds = {"server": 2.0, "copy": 1.0, "copying": 9.5, "checking": 0.5, "elsewhere": 0.5}
+    of = {"rows": 9, "dim": 2, "stand_in": True, "disk": 1e6, "same": 1.0, **seconds}
+    shown = copy_table(of)
+    assert "by the stand-in's search | 10 |" in shown and "as measured on a real server | never |" in shown
