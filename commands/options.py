@@ -12,6 +12,7 @@ import click
 
 from ..schemas.errors import UsageError
 from . import completion
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -283,4 +284,6 @@ def load(
         large=large,
         like=like,
     )
+    for note in loaded.notes:
+        say(note)
     return replace(loaded, chosen=kept(loaded.dtype)) if like and adding else loaded

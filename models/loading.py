@@ -23,6 +23,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import ModelError, UsageError
 from ..schemas.shown import Shown
+from .adapters import adapter_error, adapters_below
 from .configuration import computation
 from .connectors.register import register_connectors
 from .devices import pick_device, pick_dtype
@@ -40,7 +41,7 @@ from .plausibility import check_numbers, read_configuration
 from .precision import Precision, choose_precision
 from .probing import Probed
 from .processors import load_processor
-from .sources import adapter_error, check_source
+from .sources import check_source
 from .tokenizers import require_fast
 from .verification import verify_language_model, with_own_logits
 from .weight_files import require_own_weights
@@ -70,6 +71,7 @@ class LoadedModel(Shown):
             connector, ``processor`` for its settings, ``configuration`` for the model's; empty elsewhere.
         quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
         chosen: why it computes in this precision, where none was asked for.
+        notes: what a reader should know about what was read, one sentence each.
     """
 
     model: Any
@@ -88,6 +90,7 @@ class LoadedModel(Shown):
     quantised: str | None = None
     vision: Mapping[str, str] = field(default_factory=dict)
     chosen: Precision | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """In a line: name, size, precision and place."""
@@ -253,6 +256,7 @@ def load_model(
         quantised=quantisation(model.config),
         vision=vision,
         chosen=chosen,
+        notes=() if directory is None or not (note := adapters_below(directory)) else (note,),
     )
 
 

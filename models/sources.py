@@ -10,13 +10,9 @@ from ..schemas.errors import ModelError
 from ..schemas.files import shown_path
 from ..schemas.names import is_text
 from ..schemas.reading import NotOfKindError, read_json
+from .adapters import adapter_error, adapter_files, models_below
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-# As PEFT writes them, and as diffusers and others do.
-_ADAPTERS = re.compile(
-    r"adapter_config\.json | adapter_model.* | (.*[^a-z])? lora ([^a-z].*)? \.(safetensors|bin)",
-    re.VERBOSE | re.IGNORECASE,
-)
 _LONGEST_SETTINGS = 16 << 20
 # Endings that no hub id has.
 _OF_FILES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json", ".onnx")
@@ -41,13 +37,13 @@ def check_source(source: str, weights: bool = True) -> Path | None:
         _require_hub_id(source, path)
         return None
     path = _absolute(path)
-    if found := [file for file in sorted(path.glob("*")) if _ADAPTERS.fullmatch(file.name)]:
+    if found := adapter_files(path):
         raise adapter_error(source, found[0])
     if not any(path.glob("*.safetensors")) and any(path.glob("*.[gG][gG][uU][fF]")):
         raise gguf_error(source)
     if not (path / "config.json").is_file():
         raise ModelError(
-            f"The directory {source} has no config.json; expected a Hugging Face model directory.",
+            f"The directory {source} has no config.json; expected a Hugging Face model directory.{models_below(path)}",
             "Save one with save_pretrained(), or give a hub id.",
         )
     if weights and not any(path.glob("*.safetensors")):
@@ -103,28 +99,6 @@ def _starts_as_gguf(path: Path) -> bool:
             return file.read(4) == b"GGUF"
     except OSError:
         return False
-
-
-def adapter_error(source: str, seen: Path | str) -> ModelError:
-    """What refuses an adapter (LoRA and its kin): without it merged, the base model would be read in its place.
-
-    Args:
-        source: as the user gave it.
-        seen: the file that shows it (of ``adapter_config.json``, the base is named), or what a tensor is called.
-    """
-    base = None
-    if isinstance(seen, Path) and seen.name == "adapter_config.json":
-        try:
-            data: dict[str, Any] = read_json(seen, dict[str, Any], _LONGEST_SETTINGS)
-            base = data.get("base_model_name_or_path")
-        except (OSError, NotOfKindError):
-            base = None
-    of = f" of {base}" if isinstance(base, str) and base else ""
-    named = seen.name if isinstance(seen, Path) else seen
-    return ModelError(
-        f"{source} holds an adapter{of} ({named}), whose weights are read only when merged into its base.",
-        "Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.",
-    )
 
 
 def pickles_error(source: str, seen: str) -> ModelError:

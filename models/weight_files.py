@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..schemas.errors import ModelError
 from ..schemas.reading import NotOfKindError, read_json
+from .adapters import adapter_error, is_adapters
 
 _INDEX = "*.index.json"
 _LONGEST = 256 << 20
@@ -31,8 +32,10 @@ def require_own_weights(folder: Path) -> None:
     A loader that is told to read safetensors alone still opens what a safetensors index names.
 
     Raises:
-        ModelError: an index that is none, or names another kind of file, a path, or a file that is not there.
+        ModelError: an index that is none, or names another kind of file, a path, or a file that is not there; or an
+            adapter's tensors are in a file that no loader reads.
     """
+    _require_no_adapter(folder)
     for index in sorted(folder.glob(_INDEX)):
         if not index.name.endswith(".safetensors.index.json"):
             continue
@@ -52,3 +55,19 @@ def require_own_weights(folder: Path) -> None:
                 )
             if not (folder / name).is_file():
                 raise ModelError(f"{index} names {name!r}, which is not there.", "Fetch the model again.")
+
+
+def _require_no_adapter(folder: Path) -> None:
+    """Refuse a file beside the weights whose tensors are an adapter's, whatever it is called.
+
+    Raises:
+        ModelError: there is one.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+        except (SafetensorError, OSError, ValueError):
+            continue  # a damaged file says so when it is read
+        if names and all(map(is_adapters, names)):
+            raise adapter_error(str(folder), path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +14,12 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ..schemas.errors import UnsupportedModelError
+from .adapters import adapter_error, is_adapters
 from .large import explained, onto_disk, quantisation, require_known
 from .layers import LanguageModel, find_language_model, require_decoder_only
 from .loading_errors import quiet, translated
 from .plausibility import require_fitting, require_match
-from .sources import adapter_error
 from .weight_files import float_kinds
-
-# What PEFT and its forerunners call the tensors that they add to a model's.
-_OF_ADAPTER = re.compile(r"\b(lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|base_layer\.|modules_to_save\.|prompt_encoder\.)")
 
 
 def require_loadable(source: str, place: str, config: Any, is_vlm: bool, trust_remote_code: bool) -> None:
@@ -70,7 +66,7 @@ def _require_merged(source: str, unexpected: Iterable[str]) -> None:
     Raises:
         ModelError: they are.
     """
-    if found := sorted(name for name in unexpected if _OF_ADAPTER.search(name)):
+    if found := sorted(name for name in unexpected if is_adapters(name)):
         raise adapter_error(source, found[0])
 
 

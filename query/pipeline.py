@@ -73,7 +73,8 @@ class QuerySession:
         self._centre: Centre | None = None
         if (asked := options.layers) is not None:
             self._layers = asked_layers(asked, loaded.lm.n_layers)
-        on_words, self._notes = split_conditions(options.where, options.lenses)
+        on_words, notes = split_conditions(options.where, options.lenses)
+        self._notes = [*loaded.notes, *notes]
         with ExitStack() as undo:
             undo.callback(self.close)
             if "latent" in options.lenses:
