@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ..schemas.addresses import without_secrets
-from ..schemas.errors import LensbankError, UsageError
+from ..schemas.errors import MORE_FILES, LensbankError, UsageError, is_too_many_files
 from ..schemas.files import STDOUT, require_writable, write_whole
 from ..schemas.layers import LayerChoice, read_layer
 from ..show.display import clean
@@ -186,8 +185,8 @@ def reported(debug: bool) -> Iterator[None]:
     except MemoryError:
         _fail("Error: out of memory. Use fewer --layer, --dtype bfloat16 or a smaller --batch-tokens.", 1, debug)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            error = OSError("too many files are open. Raise the limit (ulimit -n 4096), or ask fewer banks at once.")
+        if is_too_many_files(error):
+            error = OSError(f"too many files are open. {MORE_FILES}")
         _fail(f"Error: {error}", 1, debug)
     except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise

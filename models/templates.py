@@ -51,6 +51,8 @@ def render_template(tokenizer: Any, template: Any, content: Any, name: str) -> s
     if key not in known:
         forks = sys.platform == "linux"
         answer = _in_child(tokenizer, template, content) if forks else _attempt(tokenizer, template, content)
+        if "errno" in answer:  # the machine's fault, not the template's
+            raise OSError(int(answer["errno"]), os.strerror(int(answer["errno"])))
         if "failure" in answer:
             raise ModelError(f"The chat template of {name} {answer['failure']}.", _HINT)
         known[key] = answer["text"]
@@ -67,6 +69,8 @@ def _attempt(tokenizer: Any, template: Any, content: Any) -> dict[str, str]:
         return {"text": ""}
     except MemoryError:
         return {"failure": f"needs more than {MEMORY >> 20} MB of memory for one short question"}
+    except OSError as error:
+        return {"errno": str(error.errno or 0)}
     except Exception as error:  # noqa: BLE001 - a program of somebody else's
         said = str(error).strip().partition("\n")[0][:200]
         return {"failure": f"cannot be rendered: {type(error).__name__}{': ' if said else ''}{said}"}
@@ -102,12 +106,18 @@ def _in_child(tokenizer: Any, template: Any, content: Any) -> dict[str, str]:
 
 def _answer(writing: int, tokenizer: Any, template: Any, content: Any) -> NoReturn:
     """What the child does; nothing of the parent's may be flushed, closed or handled in it."""
+    data = b""
     try:
         _limit_memory()
         with open(os.devnull, "w") as nowhere:
             for stream in (1, 2):
                 os.dup2(nowhere.fileno(), stream)
         data = json.dumps(_attempt(tokenizer, template, content)).encode()
+    except OSError as error:
+        data = json.dumps({"errno": str(error.errno or 0)}).encode()
+    except BaseException:
+        os._exit(0)
+    try:
         while data:
             data = data[os.write(writing, data) :]
     finally:

@@ -22,6 +22,7 @@ The tree::
         │   └── DamagedRecordError its record is
         ├── StoreLockedError       another process is writing
         │   └── LeavingError       it has lost its parent, and will end by itself
+        ├── OpenFilesError         too many files are open
         └── StoreFullError         no space left, or the folder cannot be written
 
 Each message says what was seen and what was expected; ``hint`` says what to do next.
@@ -29,6 +30,11 @@ Each message says what was seen and what was expected; ``hint`` says what to do 
 """
 
 from __future__ import annotations
+
+import errno
+
+#: What to do where too many files are open.
+MORE_FILES = "Raise the limit (ulimit -n 4096), or ask fewer banks at once."
 
 
 class LensbankError(Exception):
@@ -134,5 +140,20 @@ class GaveUpError(StoreError):
     """A server kept somebody waiting who no longer wants the answer."""
 
 
+class OpenFilesError(StoreError):
+    """Too many files are open, in this process or on this machine; what could not be opened is not damaged."""
+
+    def __init__(self, path: object) -> None:
+        """What could not be opened."""
+        super().__init__(f"{path} cannot be opened: too many files are open.", MORE_FILES)
+
+
 class StoreFullError(StoreError):
     """No space left on the device, or the folder cannot be written."""
+
+
+def is_too_many_files(error: BaseException) -> bool:
+    """Whether the system refused to open one more file."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return True
+    return f"(os error {errno.EMFILE})" in str(error) or f"(os error {errno.ENFILE})" in str(error)

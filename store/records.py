@@ -13,7 +13,7 @@ from typing import Any
 from ..schemas.checksums import require_unchanged, with_checksums
 from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, BankIdentity, BankRecord
 from ..schemas.corpora import CorpusRecord
-from ..schemas.errors import BankIncompleteError, DamagedRecordError
+from ..schemas.errors import BankIncompleteError, DamagedRecordError, OpenFilesError, is_too_many_files
 from ..schemas.imports import ImportRecord
 from ..schemas.plans import PlanRecord
 from ..schemas.reading import checked, parse_json, read_json
@@ -69,6 +69,8 @@ def read_sidecar(folder: Path) -> Sidecar | None:
             ) from None
         return None
     except OSError as error:
+        if is_too_many_files(error):
+            raise OpenFilesError(path) from error
         raise DamagedRecordError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedRecordError(

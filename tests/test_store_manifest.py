@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import time
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from test_store_rows import CORPUS, Rows
 
 from lensbank import cli
-from lensbank.schemas.errors import BankIncompleteError, StoreError, StoreFullError, StoreLockedError
+from lensbank.schemas.errors import BankIncompleteError, OpenFilesError, StoreError, StoreFullError, StoreLockedError
 from lensbank.schemas.filters import parse
 from lensbank.store.embedded import disk, manifest, rebuild
 from lensbank.store.embedded.engine import EngineSettings
@@ -369,3 +370,25 @@ def test_another_layout_of_the_same_record_and_one_without_checksums_are_read(st
     path.write_text(json.dumps(data))
     with store.open(folder.name) as bank:
         assert bank.count() == data["rows"]
+
+
+def test_too_many_open_files_are_no_damage(store, folder):
+    """Neither of the record nor of other files; nothing is left out, or called damaged, on their account."""
+    import resource
+
+    store.open(IDENTITY).close()  # what is opened once, libraries among it
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))  # the lowest number that a new file can have
+    said = []
+    for more in range(6):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, hard))
+        try:
+            for ask in (lambda: store.open(IDENTITY).close(), store.list, store.damaged):
+                try:
+                    ask()
+                except OpenFilesError as error:
+                    said.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert said and all("too many files are open. Raise the limit (ulimit -n 4096)" in one for one in said)
+    assert store.check_files(folder.name).passed and not store.damaged()

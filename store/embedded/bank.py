@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ...schemas.errors import DamagedBankError, StoreError, StoreFullError
+from ...schemas.errors import DamagedBankError, OpenFilesError, StoreError, StoreFullError
 from ...schemas.filters import Condition
 from ..approximation import Fallback
 from ..balance import Balance, balance
@@ -66,6 +66,8 @@ class EmbeddedBank(Bank):
                 f"{error.message} The embedded engine opens a bank's files for writing even to read them.",
                 "Copy the store to a folder that you can write, and give that one as --store.",
             ) from error
+        except OpenFilesError:
+            raise
         except StoreError as error:
             raise DamagedBankError(error.message, error.hint) from error
         self._rows = self._call(lambda: engine.count_rows(self._open()))

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ...schemas.errors import StoreError, StoreFullError, StoreLockedError
+from ...schemas.errors import OpenFilesError, StoreError, StoreFullError, StoreLockedError, is_too_many_files
 from ...schemas.units import show_bytes
 
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
@@ -81,6 +81,8 @@ def store_error(error: BaseException, path: Path) -> StoreError:
     """
     if isinstance(error, StoreError):
         return error
+    if is_too_many_files(error):
+        return OpenFilesError(path)
     code = error.errno if isinstance(error, OSError) else None
     text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     if "Not enough space" in text:  # the engine's own check before it indexes

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from ...schemas.errors import DamagedBankError, StoreError
+from ...schemas.errors import DamagedBankError, OpenFilesError, StoreError, is_too_many_files
 from ..records import SHARD_DIR, write_durably
 
 MANIFEST_FILE = "manifest.json"
@@ -107,6 +107,7 @@ def read(folder: Path, digest: str) -> Manifest:
     try:
         data = path.read_bytes()
     except OSError as error:
+        _unreadable(path, error)
         raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, is missing ({error.strerror})") from error
     if _list_digest(data) != digest:
         raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, is not the one on record")
@@ -122,7 +123,7 @@ def look(folder: Path, manifest: Manifest) -> list[Damage]:
             if not fault and _ends(shard / path, facts.size) != facts.ends:
                 fault = "has other content"
         except OSError as error:
-            fault = f"cannot be read ({error.strerror})"
+            fault = _unreadable(shard / path, error)
         if fault:
             found.append(Damage(f"{SHARD_DIR}/{path}", fault))
     return found
@@ -136,10 +137,21 @@ def compare(folder: Path, manifest: Manifest) -> list[Damage]:
             if not fault and _facts(shard / path, facts.size)[1] != facts.digest:
                 fault = "has other content"
         except OSError as error:
-            fault = f"cannot be read ({error.strerror})"
+            fault = _unreadable(shard / path, error)
         if fault:
             found.append(Damage(f"{SHARD_DIR}/{path}", fault))
     return found
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    """What is wrong with a file that cannot be read.
+
+    Raises:
+        OpenFilesError: nothing is: too many are open.
+    """
+    if is_too_many_files(error):
+        raise OpenFilesError(path) from error
+    return f"cannot be read ({error.strerror})"
 
 
 def require_whole(folder: Path, manifest: Manifest, damages: list[Damage]) -> None:

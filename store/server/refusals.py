@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ...schemas.errors import StoreError, StoreFullError
 from .address import KEY_VARIABLE
@@ -86,8 +86,9 @@ def refusal(fault: Fault, address: str, text: str, waited: float, reached: bool)
         return StoreError(f"{server} refuses: {text}", "See the server's log.")
     after = f" for {waited:.0f} s" if waited >= 1 else ""
     hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
-    if urlsplit(address).port is None:
-        hint = f"Port 6333 was asked ({address}:6333), as the address names none. {hint}"
+    if (parts := urlsplit(address)).port is None:
+        asked = urlunsplit(parts._replace(netloc=f"{parts.netloc}:6333"))
+        hint = f"Port 6333 was asked ({asked}), as the address names none. {hint}"
     if reached:
         hint = "When it answers again, run the same command: it goes on where it stopped."
     return StoreError(f"{server} failed{after}: {text}", hint)
