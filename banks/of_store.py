@@ -88,6 +88,7 @@ def at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[D
         raise LayerError(
             f"The store {said} for this model.",
             f"It has layers {', '.join(map(str, there))}; --bank-layer chooses among them, ingest adds others."
+            + " The nearest input embeddings are what --lens embedding shows." * (0 in missing)
             + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
         )
     return [info for info in infos if info.record.identity.layer in layers]

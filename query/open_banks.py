@@ -95,6 +95,22 @@ class OpenBanks:
         self._opened.close()
 
 
+def layer_zero_notes(layers: Sequence[int], bank_layers: Sequence[int]) -> list[str]:
+    """What it means to ask about layer 0 where no bank of it is searched: a sentence, or none.
+
+    Args:
+        layers: query layers, as asked for.
+        bank_layers: that are searched.
+    """
+    if 0 not in layers or 0 in bank_layers or not bank_layers:
+        return []
+    return [
+        "No bank of layer 0 is searched: states of layer 0 (what enters the first block; of an image, what its "
+        f"connector gives) are compared with the corpus at layer {', '.join(map(str, bank_layers))}. Layers need not "
+        "be the same; the nearest input embeddings are what --lens embedding shows."
+    ]
+
+
 def _opened_whole(
     store: Store, infos: Sequence[BankInfo], opened: ExitStack, *, by_name: bool
 ) -> tuple[tuple[Bank, ...], tuple[str, ...]]:

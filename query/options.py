@@ -40,7 +40,8 @@ class QueryOptions:
             model, or ``engine``, the database; ``None`` for the product where it can be had.
 
     Raises:
-        UsageError: a value of another type or out of range, an unknown ``distinct``, or an unknown or repeated lens.
+        UsageError: a value of another type or out of range, an unknown ``distinct``, an unknown or repeated lens, or
+            a bank asked for without LatentLens.
     """
 
     layers: LayerChoice | Literal["all"] | None = None
@@ -77,6 +78,9 @@ class QueryOptions:
         if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):
             asked = ",".join(self.lenses) or "none"
             raise UsageError(f"The lenses asked for are {asked}; choose from {', '.join(LENSES)}, each at most once.")
+        if "latent" not in self.lenses and (self.bank_layers is not None or self.centre):
+            option = "--centre" if self.centre else "--bank-layer"
+            raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
 
     def require_text(self) -> None:
         """Refuse what belongs to an image, where a text is asked about.

@@ -22,7 +22,7 @@ from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
 from .given import given_states
 from .lenses import LatentLens, Lens, LensAnswer
-from .open_banks import OpenBanks
+from .open_banks import OpenBanks, layer_zero_notes
 from .options import QueryOptions
 from .vocabulary import Vocabulary
 from .vocabulary_lenses import EmbeddingLens, LogitLens
@@ -58,7 +58,6 @@ class QuerySession:
             progress: where to report to.
 
         Raises:
-            UsageError: a bank layer was asked for without LatentLens.
             LayerError: a query layer the model lacks, or a bank layer the store lacks.
             FilterError: a condition the database cannot express, or that no lens asked for can meet.
             BankNotFoundError, BankMismatchError, BankIncompleteError: see :func:`choose_banks`.
@@ -82,10 +81,9 @@ class QuerySession:
                 self._notes += self._opened.notes
                 for line in self._opened.warnings:
                     self._progress.note(line)
-            elif options.bank_layers is not None or options.centre:
-                option = "--centre" if options.centre else "--bank-layer"
-                raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
-            if asked is None:
+            if asked is not None:
+                self._notes += layer_zero_notes(self._layers, self._opened.layers)
+            else:
                 self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(loaded.lm.n_layers))}))
             self._lenses = [self._lens(name, on_words) for name in options.lenses]
             undo.pop_all()

@@ -50,6 +50,15 @@ def ask(store, loaded):
     return session
 
 
+def test_layer_0_without_a_bank_of_it_is_explained(ask):
+    with ask(layers=(0, 1)) as session:
+        [note] = [note for note in session.text("A dog").notes if "No bank of layer 0" in note]
+    assert "compared with the corpus at layer 1, 2" in note and "--lens embedding" in note
+    for options in ({}, {"layers": (1,)}, {"layers": (0,), "lenses": ("embedding",)}):  # unasked, or nothing to explain
+        with ask(**options) as session:
+            assert not any("No bank of layer 0" in note for note in session.text("A dog").notes)
+
+
 def test_an_image_becomes_a_reading(ask, photo, loaded):
     with ask() as session:
         reading = session.image(photo)
