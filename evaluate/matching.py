@@ -28,10 +28,14 @@ _IRREGULAR = {
     "mouse": "mice", "goose": "geese", "tooth": "teeth", "foot": "feet", "ox": "oxen", "child": "children",
     "person": "people", "wolf": "wolves", "knife": "knives", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves",
     "calf": "calves", "half": "halves", "wife": "wives", "thief": "thieves", "elf": "elves", "scarf": "scarves",
-    "hoof": "hooves", "tomato": "tomatoes", "potato": "potatoes", "sheep": "sheep",
+    "hoof": "hooves", "tomato": "tomatoes", "potato": "potatoes", "sheep": "sheep", "hero": "heroes", "die": "dice",
 }  # fmt: skip
 _SINGULAR = {several: one for one, several in _IRREGULAR.items() if several != one}
-_ALSO = {"person": ("persons",), "fish": ("fish", "fishes")}
+_ALSO = {
+    "person": ("persons",), "fish": ("fish", "fishes"), "cactus": ("cacti",), "octopus": ("octopi",),
+    "scarf": ("scarfs",), "bus": ("busses",), "quiz": ("quizzes",), "die": ("dies",), "deer": ("deer",),
+    "aircraft": ("aircraft",),
+}  # fmt: skip
 # They end as plurals do and are none.
 _NO_PLURALS = frozenset(
     "gas lens news canvas atlas christmas species series pancreas iris tennis oasis basis axis crisis pelvis mantis "
@@ -114,7 +118,7 @@ def names(word: str, synonyms: tuple[str, ...] = ()) -> frozenset[str]:
     forms: list[str] = []
     for name in spoken:
         one = singular(name)
-        forms += [name, plural(name), *_ALSO.get(words.folded(name), ()), *([one] if one else [])]
+        forms += [name, plural(name), *_ALSO.get(words.folded(one or name), ()), *([one] if one else [])]
     joined = re.compile(r"[ \-\u2010\u2011]")
     return frozenset(
         bare(form) for name in forms for form in (name, name.replace(" ", "-"), joined.sub("", name)) if form

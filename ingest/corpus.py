@@ -150,7 +150,7 @@ def read_corpora(
 
     Plain text has one sentence per line, CSV (with a header) and JSON lines one per row; with
     ``split`` they hold free text that is split into sentences, and blank lines end paragraphs.
-    Any of them may be compressed (``.gz``, ``.zst``). Files of an unknown kind are plain text; in
+    Any of them may be compressed (``.gz``, ``.zst``, ``.bz2``, ``.xz``). Files of an unknown kind are plain text; in
     folders, which are read with all that is below them in order of name, they are passed over.
     Standard input is plain text, or with ``text_field`` JSON lines or CSV.
 

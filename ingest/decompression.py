@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,11 @@ from typing import Any, BinaryIO
 from ..schemas.errors import CorpusError
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
+_BLOCK, _NO_BLOCK = b"1AY&SY", b"\x17rE8P\x90"  # after the level
+_HEAD = 10
 _SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 0x50 to 0x5f: a frame without content
-_SUFFIXES = (".gz", ".zst")
+_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 #: Compressed bytes per step: a block of 128 KiB may take 4 of them.
 _STEP = 2048
 _AGAIN = "Fetch or compress it again."
@@ -21,28 +26,42 @@ _AGAIN = "Fetch or compress it again."
 
 @contextmanager
 def decompressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The content of a file that may be gzip or Zstandard, told by its first bytes; all its members or frames.
+    """The content of a file that may be gzip, Zstandard, bzip2 or xz, told by its first bytes; all that it holds.
 
     Raises:
         CorpusError: damaged or truncated, or Zstandard without the package that reads it.
     """
-    head = file.read(4)
-    file.seek(0)
-    stream: Any = file
-    if head.startswith(_GZIP):
-        stream = gzip.GzipFile(fileobj=file)
-    elif head.startswith(_ZSTD) or (len(head) == 4 and 0x50 <= head[0] <= 0x5F and head[1:] == _SKIPPABLE):
-        stream = io.BufferedReader(_Zstandard(file, name), _STEP * 16)
-    elif head and name.lower().endswith(_SUFFIXES) and (_GZIP.startswith(head) or _ZSTD.startswith(head)):
-        raise CorpusError(f"{name} is cut short: it has {len(head)} bytes.", _AGAIN)
+    stream = _content(file, name)
     try:
         yield stream
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise CorpusError(f"{name} is damaged or cut short: {error}.", _AGAIN) from error
+    except OSError as error:
+        if error.errno is not None:  # the file cannot be read at all
+            raise
         raise CorpusError(f"{name} is damaged or cut short: {error}.", _AGAIN) from error
     except Exception as error:
         if type(error).__name__ == "ZstdError":
             raise CorpusError(f"{name} is damaged or cut short: {error}.", _AGAIN) from error
         raise
+
+
+def _content(file: BinaryIO, name: str) -> Any:
+    """The file itself, or what takes out what is packed in it."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    if head.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=file)
+    if head.startswith(_ZSTD) or (len(head) > 3 and 0x50 <= head[0] <= 0x5F and head[1:4] == _SKIPPABLE):
+        return io.BufferedReader(_Zstandard(file, name), _STEP * 16)
+    if head.startswith(_BZIP2) and head[4:] in (_BLOCK, _NO_BLOCK):
+        return bz2.BZ2File(file)
+    if head.startswith(_XZ):
+        return lzma.LZMAFile(file)  # noqa: SIM115 - the file is its opener's
+    begun = any(one.startswith(head) for one in (_GZIP, _ZSTD, _BZIP2, _XZ))
+    if head and begun and name.lower().endswith(_SUFFIXES):
+        raise CorpusError(f"{name} is cut short: it has {len(head)} bytes.", _AGAIN)
+    return file
 
 
 class _Zstandard(io.RawIOBase):

@@ -28,7 +28,7 @@ class TextField:
     @staticmethod
     def is_usual(name: str) -> bool:
         """Whether a field of this name is taken without asking."""
-        return name in _TEXT_FIELDS
+        return name.lower() in _TEXT_FIELDS
 
     def choose(self, fields: list[str]) -> str:
         """The field to read of those there are.
@@ -43,7 +43,13 @@ class TextField:
                     f"{self.file} has no field {self.name!r}; its fields are {listed}.", "Choose one with --text-field."
                 )
             return self.name
-        likely = [name for name in _TEXT_FIELDS if name in fields] or fields
+        if not fields:
+            raise CorpusError(
+                f"{self.file} has no field whose value in the first row is a text.",
+                "Name it with --text-field; a.b is key b in what a holds.",
+            )
+        likely = [name for name in _TEXT_FIELDS if name in fields]
+        likely = likely or [name for name in fields if self.is_usual(name)] or fields
         if len(likely) != 1:
             raise CorpusError(
                 f"{self.file} has several fields and it is not clear which holds the text: {listed}.",

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 
 from ..schemas.errors import CorpusError
 from .fields import TextField
+from .foreign import require_text
 from .key_paths import NOTHING_THERE, at_path, key_paths
 from .tables import csv_texts
 
@@ -18,7 +19,8 @@ Format = Literal["text", "csv", "jsonl"]
 MAX_LINE_BYTES = 64 << 20
 _MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# Line and paragraph separator, next line: in plain text they end a line, and stand nowhere else.
+_SEPARATORS = re.compile("[\u2028\u2029\x85]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -36,11 +38,42 @@ def read_texts(stream: BinaryIO, kind: Format, field: TextField) -> Iterator[tup
     Raises:
         CorpusError: binary, not UTF-8, a row that cannot be read, no such field.
     """
+    require_text(stream, field.file)
     lines = decoded_lines(stream, field.file)
     if kind == "text":
-        return enumerate(lines, 1)
+        return _text_lines(lines, field)
     rows = csv_texts(lines, field, MAX_LINE_BYTES) if kind == "csv" else _jsonl_texts(lines, field)
     return _with_text(rows, field)
+
+
+def _text_lines(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, str]]:
+    """Lines of plain text; those of Unicode's own separators have the number of the line that they are in."""
+    first = True
+    for number, line in enumerate(lines, 1):
+        if first and line.strip():
+            first = False
+            if _is_json_row(line):
+                field.remarks.say(
+                    f"{field.file}: its first line is JSON, and it is read as plain text, braces and all. To read JSON "
+                    "lines, name the field that holds the text by --text-field."
+                )
+        for part in _SEPARATORS.split(line):
+            yield number, part
+
+
+def _is_json_row(line: str) -> bool:
+    if not line.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Whether a file that begins so holds a JSON object on its first line."""
+    line = next((line for line in head.removeprefix(_MARK).splitlines() if line.strip()), b"")
+    return _is_json_row(line.decode("utf-8", "replace"))
 
 
 def _with_text(rows: Iterator[tuple[int, str | None]], field: TextField) -> Iterator[tuple[int, str]]:
@@ -62,13 +95,11 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
             :data:`MAX_LINE_BYTES`; names file and line.
     """
     for number, raw in enumerate(_raw_lines(stream), 1):
-        if number == 1 and raw.startswith(_UTF16):
-            raise CorpusError(f"{name} is UTF-16; expected UTF-8.", f"Convert it: iconv -f UTF-16 -t UTF-8 '{name}'.")
         raw = raw.removeprefix(_MARK)
         if b"\0" in raw:
             raise CorpusError(
                 f"{name} is binary: line {number} holds a zero byte; expected text.",
-                "Corpora are txt, csv or jsonl files, also as .gz or .zst.",
+                "Corpora are txt, csv or jsonl files, also compressed (gz, zst, bz2, xz).",
             )
         if len(raw) > MAX_LINE_BYTES or (len(raw) == MAX_LINE_BYTES and not raw.endswith((b"\n", b"\r"))):
             raise CorpusError(
@@ -117,6 +148,13 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
             texts = [name for name, value in row.items() if value is None or isinstance(value, str)]
             there = field.name is not None and at_path(row, field.name) is not NOTHING_THERE
             key = field.name if there else field.choose(texts if field.name is None else key_paths(row))
+            if field.name is None and key is not None and len(row) > 1 and not field.is_usual(key):
+                field.remarks.say(f"{field.file}: texts are read from {key!r}, the only field that holds one.")
+        if isinstance(row, list) and row and isinstance(row[0], dict | list):
+            raise CorpusError(
+                f"{field.file}, line {number}, is a JSON array; expected one object per line (JSON lines).",
+                f"Convert it: jq -c '.[]' {field.file}",
+            )
         text = row if not isinstance(row, dict) else at_path(row, key) if key is not None else None
         if text is NOTHING_THERE and row:
             raise CorpusError(

@@ -14,7 +14,8 @@ from typing import BinaryIO
 from ..schemas.errors import CorpusError
 from ..schemas.files import kind_of, standard_input
 from ..schemas.names import escaped
-from .readers import Format
+from .decompression import decompressed
+from .readers import Format, is_json_lines
 
 _FORMATS: dict[str, Format] = {
     ".txt": "text",
@@ -24,7 +25,9 @@ _FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_COMPRESSED = (".gz", ".zst")
+_COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+#: Bytes of a .json file that are looked at: JSON lines have a whole object on their first.
+_PEEK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ def _folder(folder: Path, corpus: str) -> list[Source]:
     if not found:
         kinds = ", ".join(_FORMATS)
         raise CorpusError(
-            f"The folder {folder} holds no corpus files.", f"Files that are read: {kinds}, also as .gz, .zst."
+            f"The folder {folder} holds no corpus files.",
+            f"Files that are read: {kinds}, also compressed ({', '.join(_COMPRESSED)}).",
         )
     found.sort(key=lambda path: path.relative_to(folder).parts)
     return [Source(corpus, path.relative_to(folder).as_posix(), path, _format(path)) for path in found]
@@ -120,6 +124,9 @@ def _folder(folder: Path, corpus: str) -> list[Source]:
 def _format(path: Path) -> Format:
     suffix = _suffix(path)
     if suffix == ".json":
+        with path.open("rb") as file, decompressed(file, path.name) as content:
+            if is_json_lines(content.read(_PEEK)):
+                return "jsonl"
         raise CorpusError(
             f"{path} is a JSON document; expected JSON lines, one object per line.",
             f"Convert it: jq -c '.[]' {path.name} > {path.stem}.jsonl",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
@@ -12,6 +13,7 @@ from .fields import TextField
 
 #: Lines that a quoted cell of a TSV file may span: beyond, the quote is taken for a character of the text.
 _SPAN = 64
+_NAMED = re.compile(r'"?sep=([,;|\t])"?')
 _ENDS = tuple(".!?…。！？।؟")
 
 
@@ -33,6 +35,8 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
     if not header_line:
         return
     delimiter = _delimiter(header_line, field.file)
+    if named := _NAMED.fullmatch(header_line.strip()):  # as Excel writes it
+        delimiter, header_line, at = named[1], next(lines, ""), at + 1
     csv.field_size_limit(longest)
     header = _header(header_line, delimiter, field.file, at)
     if field.name is None and len(header) == 1 and _is_text(header[0]):
@@ -60,7 +64,7 @@ def _delimiter(header: str, file: str) -> str:
     # Only the header is looked at: texts are full of commas, names of columns are not.
     if ".tsv" in file.lower() and ("\t" in header or _is_text(header)):
         return "\t"
-    return max(",;\t", key=header.count)
+    return max(",;\t|", key=header.count)
 
 
 def _header(line: str, delimiter: str, file: str, at: int) -> list[str]:
@@ -77,7 +81,7 @@ def _is_text(name: str) -> bool:
 
 def _csv_rows(lines: Iterator[str], delimiter: str, file: str, before: int) -> Iterator[tuple[int, list[str]]]:
     """Rows, and the line that each starts on, from 1."""
-    rows, at = csv.reader(lines, delimiter=delimiter, strict=True), 1
+    rows, at = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True), 1
     try:
         for row in rows:
             yield at, row

@@ -84,6 +84,7 @@ def test_an_index_names_concepts_by_number():
         ("knives", "knife"),
     ]
     + [("cherries", "cherry"), ("boxes", "box"), ("wine_glasses", "wineglass"), ("(bear)", "bear"), ("fish", "fishes")]
+    + [("hero", "heroes"), ("heroes", "hero"), ("cactus", "cacti"), ("people", "persons"), ("scarves", "scarfs")]
     + [("dog", "(dog"), ("dog", "dog,"), ("dog", '"Dogs"'), ("foot\u00adball", "football"), ("__dog__", "dog")],
 )
 def test_names_as_data_sets_write_them(name, word):
