@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def has_old_words(record: BankRecord) -> bool:
     """Whether words of a bank are not told by today's rules, or it is not known."""
-    return any(corpus.has_old_words for corpus in record.corpora)
+    return any(corpus.has_old_words for corpus in record.corpora if corpus.indexed is None)
 
 
 def retell(
