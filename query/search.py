@@ -127,6 +127,8 @@ def search_banks(
         FilterError: a condition the database cannot express.
         StoreError: the database failed.
     """
+    if not k:
+        return [[] for _ in states]
     merges = [_Merge(len(banks), k, distinct) for _ in range(len(states))]
     _multiply(banks, states, merges, k, where, distinct, exact, advance, products)
     # One more than needed shows whether the list ends in a tie.

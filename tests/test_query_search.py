@@ -151,9 +151,23 @@ def test_norm_of_a_query_does_not_matter(ask, banks, queries):
     assert [[f.hit.id for f in found] for found in plain] == [[f.hit.id for f in found] for found in scaled]
 
 
-def test_states_without_direction_are_refused(ask, banks):
-    with pytest.raises(StateError):
-        ask(banks, np.full((1, DIM), np.nan, np.float32), 5)
+@pytest.mark.parametrize("number", [np.nan, np.inf, 0.0])
+def test_states_without_direction_are_refused(ask, banks, queries, number):
+    states = queries.copy()
+    states[3] = number
+    for distinct in (None, "word"):
+        with pytest.raises(StateError):
+            ask(banks, states, 5, distinct=distinct)
+
+
+@pytest.mark.parametrize("distinct", [None, "word"])
+def test_more_neighbours_than_rows_and_none(ask, banks, data, queries, distinct):
+    every = ask(banks, queries[:2], 5000, distinct=distinct)
+    for query, found in zip(queries[:2], every, strict=True):
+        assert_same(found, brute_force(data, query, 5000, distinct=distinct is not None))
+    assert len(every[0]) == (32 if distinct else ROWS * len(LAYERS))
+    assert ask(banks, queries, 0, distinct=distinct) == [[]] * len(queries)
+    assert ask(banks, queries[:2], 5, [], distinct) == ask(banks, queries[:2], 5, distinct=distinct)
 
 
 def test_ties_are_ordered_by_layer_and_id(ask, tmp_path):
