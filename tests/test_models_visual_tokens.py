@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 import shutil
 
@@ -6,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import CHAT_TEMPLATE, DIM, N_LAYERS, save_fastvlm, save_llava, save_text_model
+from tiny_models import CHAT_TEMPLATE, DIM, N_LAYERS, llama_config, save_fastvlm, save_llava, save_text_model
+from tiny_vlms import TINY, VIT
+from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from lensbank.models.families import generic, llava
+from lensbank.models.families import generic, single
 from lensbank.models.loading import load_model
 from lensbank.models.patches import Shown, image_features
 from lensbank.models.states import visual_states
@@ -240,7 +243,7 @@ def test_a_class_token_that_cannot_be_told_is_refused(tmp_path, picture):
         with pytest.raises(UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid"):
             prepare_image(loaded, Image.fromarray(picture))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(llava, "_CLASS", ("no such name",))
+        patch.setattr(single, "_CLASS", ("no such name",))
         with pytest.raises(UnsupportedModelError, match="of 16 patches its tower keeps 17 tokens.*'default'"):
             prepare_image(loaded, Image.fromarray(picture))
 
@@ -249,6 +252,45 @@ def test_a_processor_that_does_not_count_the_class_token_is_named(tmp_path, pict
     loaded = save_full(tmp_path / "class", in_processor=False)
     with pytest.raises(UnsupportedModelError, match="placed 16 .* makes 17 .*vision_feature_select_strategy"):
         prepare_image(loaded, Image.fromarray(picture))
+
+
+def strategy(folder, value, *files):
+    """A family's tiny model with another vision_feature_select_strategy."""
+    for name in files:
+        settings = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**settings, "vision_feature_select_strategy": value}))
+    return load_model(str(folder), dtype="float32")
+
+
+@pytest.mark.parametrize("files", [("config.json", "processor_config.json"), ("config.json",)])
+def test_class_tokens_among_tiles_are_refused_for_what_they_are(tmp_path, picture, files):
+    """transformers cannot join such tiles: the processor's counts are not what is wrong."""
+    loaded = strategy(TINY["llava_next"].save(tmp_path / "next"), "full", *files)
+    with pytest.raises(UnsupportedModelError, match="'full' keeps the class token .* beside the patches of every tile"):
+        prepare_image(loaded, Image.fromarray(picture))
+
+
+@pytest.mark.parametrize("files", [("config.json", "processor_config.json"), ("config.json",)])
+def test_a_patch_that_is_dropped_as_if_it_were_a_class_token_is_missed(tmp_path, picture, files):
+    loaded = strategy(TINY["llava_onevision"].save(tmp_path / "one"), "default", *files)
+    with pytest.raises(UnsupportedModelError, match="drops the first token .* which has no class token"):
+        prepare_image(loaded, Image.fromarray(picture))
+
+
+def test_a_patch_that_is_dropped_is_missed_in_a_single_picture_too(tmp_path, picture):
+    torch.manual_seed(0)
+    tower = SiglipVisionConfig(**VIT, image_size=32, patch_size=8, vision_use_head=False)
+    folder = save_llava(tmp_path / "siglip")
+    config = LlavaConfig(vision_config=tower, text_config=llama_config(), image_token_index=4)
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    with pytest.raises(UnsupportedModelError, match="drops the first token .* which has no class token"):
+        prepare_image(load_model(str(folder), dtype="float32"), Image.fromarray(picture))
+    strategy(folder, "full", "config.json", "processor_config.json")
+    processor = json.loads((folder / "processor_config.json").read_text())
+    (folder / "processor_config.json").write_text(json.dumps({**processor, "num_additional_image_tokens": 0}))
+    loaded = load_model(str(folder), dtype="float32")
+    shown = prepare_image(loaded, Image.fromarray(picture))
+    assert [(token.row, token.col) for token in shown.tokens] == list(np.ndindex(4, 4))
 
 
 def test_tiles_of_an_unknown_family_are_refused(models):

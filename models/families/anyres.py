@@ -22,7 +22,7 @@ from transformers.models.llava_next import modeling_llava_next as modeling
 from ..geometry import PixelMap, Span, cells_of, unprocessed
 from ..loading import LoadedModel
 from ..patches import Cell, Grid, Plan, Shown, row_by_row, unsupported, vision_config
-from .single import patch_size
+from .single import class_tokens, drops_a_patch, patch_size
 
 _best: Any = processing.select_best_resolution
 _fitted: Any = processing.get_patch_output_size
@@ -35,7 +35,12 @@ Coarsened = Callable[[int, int], tuple[int, int]]
 def plan(
     loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown, coarsened: Coarsened = lambda *grid: grid
 ) -> Plan:
-    """The overview row by row, then the large grid with a newline after every row."""
+    """The overview row by row, then the large grid with a newline after every row.
+
+    Raises:
+        UnsupportedModelError: tiles of another size than the tower's, or with a class token, or without a patch.
+    """
+    _require_patches_alone(loaded)
     side, patch = int(vision_config(loaded).image_size), patch_size(loaded)
     per_side = side // patch
     pictures = inputs["pixel_values"][shown.number]
@@ -64,6 +69,20 @@ def plan(
         _joined(pictures[1 : 1 + down * across], down, across),
     )
     return Plan((overview, large), (*overview_cells, *_with_newlines(1, rows, cols)))
+
+
+def _require_patches_alone(loaded: LoadedModel) -> None:
+    """Tiles can be joined only where the tower's features are their patches, no more and no less."""
+    full = getattr(loaded.model.config, "vision_feature_select_strategy", "default") == "full"
+    if full and class_tokens(loaded):
+        raise unsupported(
+            loaded,
+            "vision_feature_select_strategy 'full' keeps the class token of its vision tower beside the patches of "
+            "every tile, and transformers joins tiles of patches alone",
+            "Such a model has 'default' in config.json and processor_config.json; correct them if it was trained so.",
+        )
+    if not full and not class_tokens(loaded):
+        raise drops_a_patch(loaded)
 
 
 def _with_newlines(grid: int, rows: int, cols: int) -> Iterator[Cell | str]:

@@ -16,20 +16,20 @@ from ..loading import LoadedModel
 from ..patches import Family, Plan, Shown, image_features, unsupported, vision_config
 from . import pixtral, single
 
-# What towers call the token that they put in front of the patches.
-_CLASS = ("class_embedding", "cls_token")
-
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.patches.Family`.
 
     Raises:
-        UnsupportedModelError: strategy ``full`` keeps more of the tower than patches and one class token.
+        UnsupportedModelError: strategy ``full`` keeps more of the tower than patches and one class token, or
+            ``default`` drops a patch.
     """
     if vision_config(loaded).model_type == "pixtral":
         return pixtral.plan(loaded, inputs, shown)
     found = single.patched(loaded, inputs, shown, single.patch_size(loaded))
-    if getattr(loaded.model.config, "vision_feature_select_strategy", "default") != "full":
+    full = getattr(loaded.model.config, "vision_feature_select_strategy", "default") == "full"
+    classes = single.class_tokens(loaded)
+    if not full and classes:
         return found
     pictures = inputs["pixel_values"]
     alone = {**inputs, "pixel_values": pictures[shown.number : shown.number + 1]}
@@ -37,8 +37,9 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     extra = made - len(found.cells)
     if extra == 0:
         return found
-    names = [name for name, _ in loaded.model.named_parameters() if name.endswith(_CLASS)]
-    if extra != 1 or len(names) != 1:
+    if not full:
+        raise single.drops_a_patch(loaded)
+    if extra != 1 or classes != 1:
         raise unsupported(
             loaded,
             f"of {len(found.cells)} patches its tower keeps {made} tokens (vision_feature_select_strategy 'full')",

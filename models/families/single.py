@@ -8,12 +8,15 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from ...schemas.errors import UnsupportedModelError
 from ..geometry import PixelMap, Span, cells_of, pixel_map
 from ..loading import LoadedModel
 from ..patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
 from ..tracing import unlike
 
 Measured = TypeVar("Measured")
+# What towers call the token that they put in front of the patches.
+_CLASS = ("class_embedding", "cls_token")
 _measured: WeakKeyDictionary[nn.Module, dict[Any, Any]] = WeakKeyDictionary()
 
 
@@ -79,6 +82,21 @@ def patch_size(loaded: LoadedModel) -> int:
     if not isinstance(side, int):
         raise unsupported(loaded, f"its vision tower has patches of size {value}")
     return side
+
+
+def class_tokens(loaded: LoadedModel) -> int:
+    """How many tokens the vision tower puts in front of the patches, by the names of its parameters."""
+    return sum(name.endswith(_CLASS) for name, _ in loaded.model.named_parameters())
+
+
+def drops_a_patch(loaded: LoadedModel) -> UnsupportedModelError:
+    """What refuses strategy ``default`` with a tower that has nothing but patches."""
+    return unsupported(
+        loaded,
+        "vision_feature_select_strategy 'default' drops the first token of its vision tower, which has no class token: "
+        "the first patch would be lost",
+        "Such a model has 'full' in config.json and processor_config.json; correct them if the model was trained so.",
+    )
 
 
 def _image_processor(loaded: LoadedModel) -> Any:
