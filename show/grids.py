@@ -9,6 +9,7 @@ from ..schemas.results import Neighbor, TokenReading, View, VocabularyToken
 from ..schemas.words import folded
 from .display import clean, columns, cut, fit, wrap
 from .ink import Ink, shaded
+from .spelling import decoded, spelled
 
 # Narrower cells hold no word that could be read beside its number; wider grids continue below.
 _MIN_CELL = 11
@@ -18,8 +19,8 @@ NOTHING = "·"
 
 
 def shown_word(found: Neighbor | VocabularyToken) -> str:
-    """The word found, or its token where the word is empty."""
-    return clean(found.word).strip() or clean(found.token).strip() or NOTHING
+    """The word found; what is no word as :func:`show.spelling.spelled` has it."""
+    return spelled(found.word, found.token) or clean(found.word).strip() or clean(found.token).strip() or NOTHING
 
 
 def grid_lines(
@@ -92,7 +93,7 @@ def _strength(found: Neighbor | VocabularyToken) -> float:
 
 def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
     """Each text token with the words found for it on one line."""
-    labels = [clean(token.label) for token in tokens]
+    labels = [shown_label(token.label) for token in tokens]
     wide = min(max(map(columns, labels), default=1), width // 4)
     lines = []
     for token, label in zip(tokens, labels, strict=True):
@@ -113,6 +114,13 @@ def _outstanding(tokens: Sequence[TokenReading], width: int, lens: str) -> list[
         named.setdefault(folded(word), f"{cut(word, 24)} {gap:+.2f}{where}")
     words = ", ".join(list(named.values())[:_FREQUENT])
     return wrap(f"furthest above chance: {words}", width, "  ") if words else []
+
+
+def shown_label(label: str) -> str:
+    """A text token's own string: the space before it, and what is no word, can be seen."""
+    text = decoded(label)
+    bare = text.lstrip(" ")
+    return spelled(text, label) or "␣" * (len(text) - len(bare)) + clean(bare)
 
 
 def measure(found: Neighbor | VocabularyToken) -> str:

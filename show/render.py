@@ -19,7 +19,7 @@ from ..schemas.results import (
 )
 from ..schemas.words import word_span
 from .display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
-from .grids import above, grid_lines, measure, shown_word, summary_lines, token_lines
+from .grids import above, grid_lines, measure, shown_label, shown_word, summary_lines, token_lines
 from .ink import Ink, preview_lines, shaded
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _lens_name(lens: str) -> str:
 def _token(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
     """One token with all that was found for it."""
     if token.row is None:
-        title = f"token {token.index} {clean(token.label)}"
+        title = f"token {token.index} {shown_label(token.label)}"
     else:
         title = f"patch {token.row},{token.col}"
         if len(reading.views) > 1:
@@ -187,7 +187,7 @@ def _neighbors(reading: Reading, token: TokenReading, width: int, ink: Ink) -> l
     if not token.neighbors:
         return ["    no neighbours"]
     # A column of words as wide as its longest, within reason.
-    longest = max(columns(clean(neighbor.word)) for neighbor in token.neighbors)
+    longest = max(columns(shown_word(neighbor)) for neighbor in token.neighbors)
     words = min(max(longest, 6), width // 5)
     return [_neighbor(reading, neighbor, words, width, ink) for neighbor in token.neighbors]
 
@@ -213,7 +213,7 @@ def _neighbor(reading: Reading, neighbor: Neighbor, words: int, width: int, ink:
     banks = reading.search.bank_layers
     rank = banks.index(neighbor.bank_layer) / max(1, len(banks) - 1) if neighbor.bank_layer in banks else 0.5
     bank = shaded(f"L{neighbor.bank_layer:<2}", rank, ink)
-    head = f"    {fit(clean(neighbor.word), words)}  {neighbor.score:6.3f}{above(neighbor, 3)}  {bank}  "
+    head = f"    {fit(shown_word(neighbor), words)}  {neighbor.score:6.3f}{above(neighbor, 3)}  {bank}  "
     start, end = word_span(neighbor.sentence, neighbor.char_start, neighbor.char_end)
     return head + marked(neighbor.sentence, start, end, width - columns(head), ink > Ink.PLAIN)
 

@@ -12,7 +12,7 @@ tokens, and those share words and files. So the data is tables and numbers into 
     readings    as in schemas.results, less their neighbours. The tokens, which are the same at every
                 layer, stand once; each layer has for each lens how many entries each token has, their
                 numbers in one of the two tables, and their scores in ten-thousandths, one token after
-                the other
+                the other; and where it is known what chance reaches, that, likewise
 
 A token that is its word behind one of :data:`MARKS` is no string but the mark's number, from -1 down.
 
@@ -39,6 +39,7 @@ from ..schemas.results import (
     VocabularyToken,
 )
 from ..schemas.words import word_span
+from .spelling import spelled
 
 LATENT = "latent"
 #: What tokenizers put before a word: the page has the same list, in the same order.
@@ -123,7 +124,8 @@ class _Tables:
         sentence, (start, seen, end) = _shown_sentence(n)
         document, line = _document(n.document)
         strings = (self.string(sentence), self.string(", ".join(n.corpora or (n.corpus,))), self.string(document))
-        names = (self.string(n.word), self.token(n.token, n.word))
+        word = spelled(n.word, n.token) or n.word
+        names = (self.string(word), self.token(n.token, word))
         numbers = (line, n.token_id, n.bank_layer, int(n.is_word))
         return self._neighbors((*names, *strings, *numbers, start, seen - start, end - start))
 
@@ -135,7 +137,8 @@ class _Tables:
         return self.string(token)
 
     def entry(self, v: VocabularyToken) -> int:
-        return self._vocabulary((self.string(v.word), self.token(v.token, v.word), v.token_id))
+        word = spelled(v.word, v.token) or v.word
+        return self._vocabulary((self.string(word), self.token(v.token, word), v.token_id))
 
 
 def readable(text: str) -> str:
@@ -217,7 +220,7 @@ def _token_texts(reading: Reading, tokens: Sequence[TokenReading]) -> list[str |
         text = token.label if span[0] is None else reading.source[slice(*span)]
         seen[span] += 1
         parts = f" {seen[span]}/{sizes[span]}" if span[0] is not None and sizes[span] > 1 else ""
-        texts.append(readable(text) + parts)
+        texts.append(readable(spelled(text, token.label if span[0] is None else "") or text) + parts)
     return texts
 
 
@@ -253,6 +256,9 @@ def _layer(layer: LayerReading, lenses: Iterable[str], tables: _Tables) -> dict[
             "entry": [number(entry) for entries in found for entry in entries],
             "score": [round(entry.score * SCORE_UNIT) for entries in found for entry in entries],
         }
+        reaches = [entry.reach for entries in found for entry in entries]
+        if any(reach is not None for reach in reaches):
+            packed[lens]["reach"] = [None if reach is None else round(reach * SCORE_UNIT) for reach in reaches]
         chances = [getattr(entry, "probability", None) for entries in found for entry in entries]
         if any(chance is not None for chance in chances):
             packed[lens]["probability"] = [None if chance is None else float(f"{chance:.3g}") for chance in chances]

@@ -251,9 +251,9 @@ def test_word_is_marked_whole_and_bold_in_colour():
 
 def test_text_is_shown_token_by_token():
     shown = to_table([text_reading(9, words=["dog", "cat"])])
-    assert [line.split()[0] for line in shown.split("\n") if line.startswith("  Ġ")] == ["Ġdog", "Ġcat"] * 4 + ["Ġdog"]
+    assert [line.split()[0] for line in shown.split("\n") if line.startswith("  ␣")] == ["␣dog", "␣cat"] * 4 + ["␣dog"]
     assert "dog 0.88" in shown and "most frequent of 9: dog 9" in shown
-    assert "  token 2 Ġdog · norm 3.2" in to_table([text_reading(3, words=["dog", "cat"])])
+    assert "  token 2 ␣dog · norm 3.2" in to_table([text_reading(3, words=["dog", "cat"])])
 
 
 def test_header_names_how_it_was_searched():
@@ -270,14 +270,14 @@ def test_each_lens_has_its_grid():
     assert "lenses latent, logit" in lines[2]
     latent, logit = lines.index("  LatentLens"), lines.index("  LogitLens")
     assert lines[latent + 2].split()[1::2] == ["dog"] * 5 and lines[logit + 2].split()[1::2] == ["rose"] * 5
-    assert "from bank layers" in lines[logit - 1] and "  most frequent of 10: rose 10, Ġ 10" in lines
+    assert "from bank layers" in lines[logit - 1] and "  most frequent of 10: rose 10, ␣ 10" in lines
     (lonely,) = [to_table([with_lenses(image_reading(2, 5, layers=(8,)), "logit")])]
     assert "LogitLens" not in lonely and "lenses logit" in lonely and "bank layers" not in lonely
 
 
 def test_each_lens_has_its_line_below_a_token():
     shown = to_table([with_lenses(image_reading(1, 1, layers=(8,)), "latent", "logit", "embedding")])
-    assert "    LogitLens: rose 3.5%, Ġ 0.1%" in shown
+    assert "    LogitLens: rose 3.5%, ␣ 0.1%" in shown
     assert "bed 0.20" in shown and "EmbeddingLens: " in shown and "[hund]" in shown
     assert "LogitLens: no entries" in to_table(
         [replace(READINGS["few"], search=replace(READINGS["few"].search, lenses=("logit",)))]

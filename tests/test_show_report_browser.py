@@ -13,7 +13,7 @@ from browser_fixtures import watched_page
 from page_readings import HOSTILE, hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image
 
-from lensbank.schemas.results import LayerReading
+from lensbank.schemas.results import LayerReading, VocabularyToken
 from lensbank.schemas.searches import BankSearch
 from lensbank.show.report import to_html
 
@@ -154,6 +154,80 @@ def test_it_opens_on_a_patch_that_says_something(show):
     tokens = tuple(replace(token, neighbors=equal) for token in same.layers[0].tokens)
     with show(replace(same, layers=(LayerReading(4, tokens),))) as page:
         expects(place(page)).to_have_text("Row 1, column 1")  # the first of those around the middle
+
+
+def with_gaps(reading, reaches):
+    """The reading with what chance reaches, by token's number."""
+
+    def told(number, token):
+        near = tuple(replace(n, reach=reaches[number], gap=n.score - reaches[number]) for n in token.neighbors)
+        return replace(token, neighbors=near)
+
+    return replace(
+        reading,
+        layers=tuple(
+            LayerReading(layer.layer, tuple(told(number, token) for number, token in enumerate(layer.tokens)))
+            for layer in reading.layers
+        ),
+    )
+
+
+def test_a_score_is_told_beside_what_chance_reaches(show):
+    """The highest score is not the best one: another stands further above what random rows reach."""
+    reaches = [0.25 + 0.05 * row + 0.01 * col for row in range(3) for col in range(4)]  # each score is 0.05 above
+    reaches[6] -= 0.1  # 0.15 above
+    reaches[11] += 0.045  # the highest score: 0.005 above
+    with show(with_gaps(image_reading(), reaches)) as page:
+        expects(place(page)).to_have_text("Row 1, column 2")
+        first = page.locator("[data-lens=latent] li").first
+        assert first.locator(".number").inner_text() == "0.37" and "+0.15" in first.locator(".above").inner_text()
+        track, tick = (first.locator(name).bounding_box() for name in (".track", ".chance"))
+        assert (tick["x"] + tick["width"] / 2 - track["x"]) / track["width"] == pytest.approx(0.22, abs=0.01)
+        page.locator("#how summary").click()
+        assert "+0.15 is how far the score stands above it" in page.locator("#how-list").inner_text()
+        page.keyboard.press("6")
+        bright, dark = fill(page, 6)[0], fill(page, 11)[0]
+        assert bright == "rgb(253,231,37)" and fill(page, 0)[0] == fill(page, 5)[0] not in (bright, dark)
+        expects(page.locator("#legend svg")).to_have_attribute(
+            "aria-label", "above chance from +0.00 (dark) to +0.15 (bright)"
+        )
+        patch(page, 11).hover()
+        expects(page.locator("#hovered")).to_have_text("Row 2, column 3: r2c3L4 0.43 (+0.01 above chance)")
+        expects(first.locator(".above")).to_have_class("above little")
+        until(page, "location.hash.includes('colour=gap')")
+
+
+def test_a_reading_from_before_has_no_chance_and_says_so(show):
+    with show(image_reading()) as page:
+        expects(page.locator("[data-colour=gap]")).to_be_disabled()
+        page.keyboard.press("6")
+        expects(page.locator("[data-colour=none]")).to_have_attribute("aria-pressed", "true")
+        assert page.locator(".chance, .above").count() == 0
+        page.locator("#how summary").click()
+        assert "is not known here" in page.locator("#how-list").inner_text()
+
+
+def test_tokens_that_are_no_word_can_be_told_apart(show):
+    odd = [("", "Ġ"), (",", ","), ("", "Ċ"), ("", "ĉ"), ("\\xe5\\xb9", "å¹"), ("dog", "Ġdog")]
+    reading = image_reading(1, 1, layers=(4,), lenses=("latent", "logit"), top_k=6)
+    entries = tuple(VocabularyToken(word, token, 9, 5.0, 0.1) for word, token in odd)
+    near = tuple(neighbor(word, 0.5, token=token) for word, token in odd[:2])
+    token = replace(reading.layers[0].tokens[0], neighbors=near, vocabulary={"logit": entries})
+    with show(replace(reading, layers=(LayerReading(4, (token,)),))) as page:
+        assert words(page, "logit") == ["␣", "“,”", "↵", "⇥", "<0xE5><0xB9>", "dog"]
+        assert words(page)[:2] == ["␣", "“,”"]
+        assert page.locator("#figure .words text").text_content() == "␣"
+
+
+def test_words_in_the_patches_are_of_one_size(show):
+    long = image_reading(1, 2, layers=(4,))
+    tokens = tuple(
+        replace(token, neighbors=(neighbor(word, 0.5),))
+        for token, word in zip(long.layers[0].tokens, ("a", "internationalisation"), strict=True)
+    )
+    with show(replace(long, layers=(LayerReading(4, tokens),))) as page:
+        sizes = {word.get_attribute("font-size") for word in page.locator("#figure .words text").all()}
+        assert len(sizes) == 1
 
 
 def test_norms_are_a_colour_of_their_own(show):
@@ -499,7 +573,7 @@ def test_the_address_keeps_the_view_and_opens_it_again(show):
         page.keyboard.type("er1c3L8")
         until(page, "location.hash.includes('er1c3L8')")
         hash_ = page.evaluate("location.hash")
-    assert hash_ == "#layer=8&patch=0:1,3&held=1&lens=embedding&colour=find&words=0&find=er1c3L8"
+    assert hash_ == "#layer=8&patch=0:1,3&pinned=1&lens=embedding&colour=find&words=0&find=er1c3L8"
     with show(reading, at=hash_) as page:
         expects(place(page)).to_have_text("Row 1, column 3")
         expects(page.locator("#lock")).to_have_text("Pinned")

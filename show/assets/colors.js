@@ -65,6 +65,7 @@ function scoreRange(one, layer, lens, scale) {
 function colouring(one, layer, options) {
   const { colour, lens } = options;
   if (colour === "score") return scoreColouring(one, layer, options);
+  if (colour === "gap" && layer.lenses[lens].reach) return gapColouring(one, layer, options);
   if (colour === "find") return findColouring(one, layer, options);
   if (colour === "bank" && isLatent(lens)) return bankColouring(one, layer);
   if (colour === "norm") return normColouring(one, layer, options);
@@ -81,6 +82,25 @@ function scoreColouring(one, layer, { lens, scale }) {
       return at < 0 ? null : { fill: viridis(share(strength(found, at))), opacity: 0.85 };
     },
     legend: { kind: "ramp", low, high, title: `best ${LENSES[lens]?.score ?? "score"}`, isProbability: Boolean(found.probability) },
+  };
+}
+
+/** How far the best words stand above chance; what does not is as dark as nothing. */
+function gapColouring(one, layer, { lens, scale }) {
+  const gapOf = (each, token) => {
+    const found = each.lenses[lens];
+    const at = bestOf(found, token);
+    return at < 0 ? NaN : gapAt(found, at);
+  };
+  const of = scale === "all" ? one.layers : [layer];
+  const gaps = of.flatMap((each) => each.norm.map((_, token) => gapOf(each, token))).filter((gap) => !Number.isNaN(gap));
+  const high = Math.max(...gaps, 0.01);
+  return {
+    of: (token) => {
+      const gap = gapOf(layer, token);
+      return Number.isNaN(gap) ? null : { fill: viridis(gap / high), opacity: 0.85 };
+    },
+    legend: { kind: "ramp", low: 0, high, title: "above chance", shown: gapText },
   };
 }
 

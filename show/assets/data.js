@@ -21,7 +21,10 @@ const MARKS = ["Ġ", "▁", ""];
 for (const one of data.readings) {
   for (const layer of one.layers) {
     for (const found of Object.values(layer.lenses))
+    {
       found.score = Float64Array.from(found.score, (score) => score / 10_000);
+      found.reach &&= Float64Array.from(found.reach, (reach) => (reach === null ? NaN : reach / 10_000));
+    }
   }
 }
 // Doublings or halvings of the median norm from which on a state is an outlier: 1.8 times.
@@ -52,6 +55,9 @@ const lensTitle = (lens) => LENSES[lens]?.title ?? lens;
 const reading = () => data.readings[state.reading];
 const layerAt = (at) => reading().layers[at];
 const lensesOf = (one) => one.search.lenses;
+
+/** What show/spelling.py writes for white space, bytes and characters that show nothing. */
+const SPELT = /^(?:[␣↵␍⇥]|<0x[0-9A-F]{2}>|U\+[0-9A-F]{4})/u;
 
 /** Whether a word has nothing to read: empty, or only bytes of a character. */
 const isUnreadable = (word) => /^[\s\uFFFD]*$/u.test(word);
@@ -106,6 +112,8 @@ function entriesOf(layer, lens, token) {
       word: wordOf(lens, entry),
       score: found.score[at],
       probability: found.probability?.[at] ?? null,
+      reach: found.reach?.[at] ?? NaN,
+      gap: gapAt(found, at),
     };
     entries.push(isLatent(lens) ? { ...common, ...neighbor(entry) } : { ...common, ...named(data.vocabulary, entry) });
   }
@@ -114,7 +122,7 @@ function entriesOf(layer, lens, token) {
 
 function named(table, entry) {
   const word = data.strings[table.word[entry]];
-  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: isUnreadable(word) };
+  return { token: tokenOf(table, entry), tokenId: table.token_id[entry], raw: isUnreadable(word) || SPELT.test(word) };
 }
 
 function neighbor(entry) {
@@ -134,6 +142,12 @@ function neighbor(entry) {
 
 /** How strong an entry is: what its lens compares by, a probability where there is one. */
 const strength = (found, at) => found.probability?.[at] ?? found.score[at];
+
+/** How far an entry stands above what chance reaches (docs/results.md); NaN where that is not known. */
+const gapAt = (found, at) => (found.reach ? found.score[at] - found.reach[at] : NaN);
+
+/** A gap as a person reads it. */
+const gapText = (gap) => `${gap < 0 ? "−" : "+"}${Math.abs(gap).toFixed(2)}`;
 
 /** The best entry of a token: its number in the lists, or -1. */
 function bestOf(found, token) {
@@ -222,7 +236,7 @@ function matcher(lens, typed, phrase) {
   const inside = phrase && isLatent(lens) ? new RegExp(parts.join("|"), "u") : null;
   const known = new Map();
   const decide = (entry) => {
-    const word = folded(wordOf(lens, entry));
+    const word = folded(wordOf(lens, entry)).replace(/^“(.*)”$/u, "$1");
     if (whole.has(word) || beginnings.some((start) => word.startsWith(start))) return true;
     if (!inside) return false;
     const { sentence, seen } = neighbor(entry);

@@ -72,7 +72,9 @@ function drawHovered() {
   const found = layerAt(state.layer).lenses[state.lens];
   const at = bestOf(found, token);
   const said = at < 0 ? "nothing" : wordOf(state.lens, found.entry[at]);
-  const score = at < 0 ? "" : ` ${shownScore(strength(found, at), Boolean(found.probability))}`;
+  const gap = at < 0 ? NaN : gapAt(found, at);
+  const above = Number.isNaN(gap) ? "" : ` (${gapText(gap)} above chance)`;
+  const score = at < 0 ? "" : ` ${shownScore(strength(found, at), Boolean(found.probability))}${above}`;
   const held = state.locked && token === state.token ? " (pinned)" : "";
   byId("hovered").replaceChildren(`${placeName(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
 }
@@ -173,6 +175,7 @@ function drawControls() {
   for (const button of byId("colour").children) {
     button.setAttribute("aria-pressed", button.dataset.colour === state.colour);
     if (button.dataset.colour === "bank") button.disabled = !banks || !isLatent(state.lens);
+    if (button.dataset.colour === "gap") button.disabled = !hasGaps(one, state.lens);
   }
   byId("words").checked = state.words;
   byId("find-bar").hidden = state.colour !== "find";
@@ -254,9 +257,13 @@ function stepLayer(step) {
   speakSoon();
 }
 
+/** Whether a lens's scores are told beside chance. */
+const hasGaps = (one, lens) => one.layers.some((layer) => layer.lenses[lens].reach);
+
 /** Colour the patches; where there is a word to type, go there. */
 function setColour(colour) {
   if (colour === "bank" && !isLatent(state.lens)) return;
+  if (colour === "gap" && !hasGaps(reading(), state.lens)) return;
   change({ colour });
   if (colour === "find" && !state.find) {
     drawNow();
@@ -266,7 +273,8 @@ function setColour(colour) {
 
 /** Draw another lens; only LatentLens has bank layers. */
 function setLens(lens) {
-  change({ lens, colour: state.colour === "bank" && !isLatent(lens) ? "none" : state.colour });
+  const lost = (state.colour === "bank" && !isLatent(lens)) || (state.colour === "gap" && !hasGaps(reading(), lens));
+  change({ lens, colour: lost ? "none" : state.colour });
 }
 
 function readFigure() {

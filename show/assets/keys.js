@@ -7,7 +7,7 @@ const KEYS = [
   ["Enter, space", "pin the patch, or unpin it"],
   ["Esc", "unpin"],
   ["[ ]", "previous and next layer; Page Up and Page Down do the same"],
-  ["1 2 3 4 5", "plain, score, where is…, bank layer, norm"],
+  ["1 2 3 4 5 6", "plain, score, where is…, bank layer, norm, above chance"],
   ["/", "type a word to look for"],
   ["w", "the words in the patches"],
   ["l", "the next lens in the patches"],
@@ -20,7 +20,7 @@ const KEYS = [
   ["?", "this list"],
 ];
 
-const COLOURS = ["none", "score", "find", "bank", "norm"];
+const COLOURS = ["none", "score", "find", "bank", "norm", "gap"];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** What a key does anywhere on the page. */

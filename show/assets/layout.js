@@ -63,7 +63,7 @@ function placeName(one, token) {
 function tokenText(label) {
   const text = label
     .replace(/^[Ġ▁\s]+(?=[^\s])/u, "")
-    .replace(/[Ċ\n]/gu, "⏎")
+    .replace(/[Ċ\n]/gu, "↵")
     .replace(/[ĉ\t]/gu, "⇥");
   return text.replace(/^[Ġ▁ ]+$/u, "␣") || "·";
 }

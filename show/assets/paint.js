@@ -1,7 +1,7 @@
 // All patches as SVG: the same drawing on the screen and in a saved figure.
 
 const SMALLEST = 7; // px: smaller words cannot be read
-const LARGEST = 17;
+const LARGEST = 15;
 const WORD_OF_TEXT = { light: "#a3225a", dark: "#ff8fb8" }; // what a token is near to, below the token itself
 const VEIL = { plain: 0, words: 0.56, find: 0.5 };
 
@@ -82,7 +82,7 @@ const tidy = (number) => Math.round(number * 100) / 100;
 
 function paintImage(one, { colour, find, words }, { width, height }, theme) {
   const finding = colour === "find" && find.trim();
-  const grey = colour === "score" || colour === "bank" || finding;
+  const grey = colour === "score" || colour === "gap" || colour === "bank" || finding;
   const parts = [];
   if (grey) {
     parts.push(svg("filter", { id: "grey" }, svg("feColorMatrix", { type: "saturate", values: "0" })));
@@ -115,12 +115,8 @@ function paintWord(one, layer, options, cell, ink, halo) {
   const word = at < 0 ? "·" : wordOf(options.lens, found.entry[at]);
   const isText = one.kind !== "image";
   const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
-  const fitting = (room * 99) / Math.max(1, textWidth(word, 550));
-  const size = Math.min(
-    isText ? 14 : Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.34)),
-    cell.h * 0.46,
-    Math.max(SMALLEST, fitting),
-  );
+  // One size for all words: a short one does not seem to say more than a long one.
+  const size = Math.min(isText ? 14 : Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.165)), cell.h * 0.46);
   if (size < SMALLEST || room < SMALLEST) return [];
   const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
   return [

@@ -1,5 +1,6 @@
 // The chosen patch: what each lens says of it at this layer.
 
+const LITTLE = 0.02; // a score no further above chance than this says next to nothing
 const MAX_SHOWN = 50; // a list longer than this is shown on request
 
 let shownAll = false;
@@ -58,12 +59,22 @@ function drawHow(one, layer) {
   const parts = [
     ["Lens", `LatentLens looks up the ${thing}'s hidden state among the states of words in sentences; LogitLens asks the model's output head, EmbeddingLens its input embeddings.`],
     ["Layer", `Whose state is looked up: 0 is what enters the language model, ${layer.layer} here is what its block ${layer.layer} puts out.`],
-    ["Word and score", `The nearest is ${word} at ${score}: the cosine between the two states, 1 for the same direction. Cosines of different layers, models or banks cannot be compared, and a score alone proves nothing: look at the score's range over the image, and at random vectors in an evaluation.`],
+    ["Word and score", `The nearest is ${word} at ${score}: the cosine between the two states, 1 for the same direction. Cosines of different layers, models or banks cannot be compared, and a score alone proves nothing: some states are near to everything.`],
+    ["Above chance", chanceText(one, lens, entry)],
     ["Sentence", "Where the word stood in the corpus. What is grey came after it: the state could not have seen that."],
     ["Bank layer", `The layer that the word's state was taken from; it may differ from the ${thing}'s.${bank}`],
     ["Norm", `The length of the state: ${layer.norm[state.token]} here, ${timesText(timesMedian(layer, state.token))} the median. Cosines do not see it, but states of unusual norm often have high scores with words that have nothing to do with the image.`],
   ]; // prettier-ignore
   byId("how-list").replaceChildren(...parts.flatMap(([name, text]) => [el("dt", { text: name }), el("dd", { text })]));
+}
+
+/** What the second number and the tick on the bar are. */
+function chanceText(one, lens, entry) {
+  if (!entry || Number.isNaN(entry.gap))
+    return "How far a score stands above what random rows of the bank reach is not known here: the reading is from before, the bank is small, or the lens gives probabilities, which are told beside the whole vocabulary as they are.";
+  const rows = isLatent(lens) ? `random rows of bank layer ${entry.bankLayer}` : "random entries of the vocabulary";
+  const worth = entry.gap < LITTLE ? "Many rows are as near: the word says next to nothing." : "The further above, the more the word says.";
+  return `The tick on the bar, ${entry.reach.toFixed(2)} here, is what one in a hundred of ${rows} reaches with this very state; ${gapText(entry.gap)} is how far the score stands above it. ${worth} LogitLens has no tick: a probability is told beside the whole vocabulary as it is.`;
 }
 
 let crop = null;
@@ -97,6 +108,7 @@ function drawLock() {
   const lock = byId("lock");
   lock.setAttribute("aria-pressed", state.locked);
   lock.textContent = state.locked ? "Pinned" : "Pin";
+  lock.title = state.locked ? "Unpin this patch (click it again, or Esc)" : "Pin this patch while the pointer moves (click it, or Enter)";
 }
 
 function drawLenses() {
@@ -155,10 +167,16 @@ function entryItem(one, lens, entry) {
   const word = el("span", { class: entry.raw ? "word raw" : "word", title: entryTitle(lens, entry) }, wordLine(entry));
   const fill = el("div", { class: "fill" });
   fill.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
+  const known = !Number.isNaN(entry.gap);
+  const tick = known ? el("div", { class: "chance" }) : null;
+  if (known) tick.style.left = `${100 * Math.min(1, Math.max(0, entry.reach))}%`;
+  const above = known
+    ? el("small", { class: entry.gap < LITTLE ? "above little" : "above" }, gapText(entry.gap), el("span", { class: "spoken", text: " above chance" }))
+    : null;
   const parts = [
     word,
-    el("div", { class: "track", "aria-hidden": "true" }, fill),
-    el("span", { class: "score", text: scoreText(entry) }),
+    el("div", { class: "track", "aria-hidden": "true" }, fill, tick),
+    el("span", { class: "score" }, el("span", { class: "number", text: scoreText(entry) }), above),
   ];
   if (isLatent(lens)) parts.push(layerMark(one, entry.bankLayer));
   const line = el("div", { class: "entry" }, ...parts);
@@ -182,6 +200,7 @@ function scoreText(entry) {
 function entryTitle(lens, entry) {
   const facts = [`token ${entry.token} (${entry.tokenId})`, `score ${entry.score}`];
   if (entry.probability !== null) facts.push(`probability ${entry.probability}`);
+  if (!Number.isNaN(entry.gap)) facts.push(`chance reaches ${entry.reach.toFixed(4)}, the score is ${gapText(entry.gap)} above it`);
   if (isLatent(lens))
     facts.push(`bank layer ${entry.bankLayer}`, `${entry.document}`, ...(entry.isWord ? [] : ["not a whole word"]));
   return facts.join("\n");
@@ -239,11 +258,12 @@ function patchText() {
 
 function entryText(lens, entry) {
   const score = entry.probability === null ? entry.score.toFixed(3) : scoreText(entry);
-  if (!isLatent(lens)) return `${entry.word}\t${score}`;
+  const above = Number.isNaN(entry.gap) ? "" : `\t${gapText(entry.gap)} above chance`;
+  if (!isLatent(lens)) return `${entry.word}\t${score}${above}`;
   const { sentence, start, end } = entry;
   const from = `${entry.document || entry.corpus}`;
   const marked = `${sentence.slice(0, start)}[${sentence.slice(start, end)}]${sentence.slice(end)}`;
-  return `${entry.word}\t${score}\tbank layer ${entry.bankLayer}\t${marked.replace(/\s+/g, " ")}\t${from}`;
+  return `${entry.word}\t${score}${above}\tbank layer ${entry.bankLayer}\t${marked.replace(/\s+/g, " ")}\t${from}`;
 }
 
 let speaking = null;

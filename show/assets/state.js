@@ -7,7 +7,7 @@ const state = {
   locked: false,
   lens: "latent",
   group: 0, // which views are shown, see layout.js
-  colour: "none", // none, score, find, bank or norm
+  colour: "none", // none, score, gap, find, bank or norm
   scale: "layer", // of the score's colours: this layer's range, or that of all
   words: true,
   find: "",
@@ -65,7 +65,7 @@ function addressOf() {
   if (data.readings.length > 1) parts.set("reading", state.reading + 1);
   if (one.layers.length) parts.set("layer", layerAt(state.layer).layer);
   if (one.tokens.index.length) parts.set("patch", tokenName(one, state.token));
-  if (state.locked) parts.set("held", 1);
+  if (state.locked) parts.set("pinned", 1);
   if (lensesOf(one).length > 1) parts.set("lens", state.lens);
   if (state.colour !== "none") parts.set("colour", state.colour);
   if (state.scale !== "layer") parts.set("scale", state.scale);
@@ -105,9 +105,9 @@ function readAddress() {
   if (token >= 0) {
     state.token = token;
     state.group = groupOf(one, token);
-    state.locked = parts.get("held") === "1";
+    state.locked = (parts.get("pinned") ?? parts.get("held")) === "1"; // links of earlier pages say held
   }
-  if (["score", "find", "bank", "norm"].includes(parts.get("colour"))) state.colour = parts.get("colour");
+  if (["score", "gap", "find", "bank", "norm"].includes(parts.get("colour"))) state.colour = parts.get("colour");
   state.scale = parts.get("scale") === "all" ? "all" : "layer";
   if (parts.has("words")) state.words = parts.get("words") !== "0";
   state.find = parts.get("find") ?? "";
@@ -124,15 +124,20 @@ function beginning(one) {
 }
 
 /**
- * The patch of the highest score whose state is of a usual size; of equals the one nearest the middle. States of unusual
- * norm are left out: their scores are high whatever the image shows.
+ * The patch whose best word stands furthest above chance; of equals the one nearest the middle. Where chance is not known,
+ * the highest score whose state is of a usual size: scores of unusual ones are high whatever the image shows.
  */
 function tellingOf(one, at, tokens) {
   const layer = one.layers[at];
   const found = layer?.lenses[lensesOf(one)[0]];
   if (!found) return middleOf(one, tokens);
-  const score = (token) => (bestOf(found, token) < 0 ? -Infinity : strength(found, bestOf(found, token)));
-  const usual = tokens.filter((token) => !isOutlier(layer, token));
+  const measure = found.reach ? gapAt : strength;
+  const score = (token) => {
+    const at = bestOf(found, token);
+    const value = at < 0 ? NaN : measure(found, at);
+    return Number.isNaN(value) ? -Infinity : value;
+  };
+  const usual = found.reach ? tokens : tokens.filter((token) => !isOutlier(layer, token));
   const among = usual.length ? usual : tokens;
   const best = Math.max(...among.map(score));
   return middleOf(one, among.filter((token) => score(token) === best));
