@@ -217,6 +217,7 @@ def main() -> None:
     shown = [word for word in sys.argv[1:] if str(options.keep) not in word and word != "--keep"]
     if options.json is not None:
         shown = [word for word in shown if word not in ("--json", str(options.json))]
+    began_on = machine()
     command, measured = "python -m benchmarks.bench_search " + " ".join(shown), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
@@ -229,9 +230,9 @@ def main() -> None:
             of_set = compare(folder / name, vectors, queries, options.kinds.split(","), options)
             measured.append(of_set)
             print(f"\n{table(of_set)}", flush=True)
-    if options.json is not None:
-        result = {"command": command, "machine": machine(), "sets": measured}
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            if options.json is not None:
+                result = {"command": command, "machine": began_on, "sets": measured}
+                options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
