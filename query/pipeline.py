@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +11,18 @@ from ..banks.of_model import choose_banks, model_source
 from ..models.layers import asked_layers, default_layers
 from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
-from ..schemas.filters import Condition
 from ..schemas.progress import Progress, Silent
 from ..schemas.results import Reading
 from ..store.base import Bank, Store
+from .asked_lenses import asked_lenses
 from .asking import Asked, ask_image, ask_text
 from .assembling import assembled, search_settings
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
 from .given import given_states
-from .lenses import LatentLens, Lens, LensAnswer
+from .lenses import LensAnswer
 from .open_banks import OpenBanks, layer_zero_notes
 from .options import QueryOptions
-from .vocabulary import Vocabulary
-from .vocabulary_lenses import EmbeddingLens, LogitLens
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,7 +82,7 @@ class QuerySession:
                 self._notes += layer_zero_notes(self._layers, self._opened.layers)
             else:
                 self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(loaded.lm.n_layers))}))
-            self._lenses = [self._lens(name, on_words) for name in options.lenses]
+            self._lenses = asked_lenses(loaded, self._opened, options, on_words, self._advance)
             undo.pop_all()
 
     def image(self, image: GivenImage) -> Reading:
@@ -233,19 +230,6 @@ class QuerySession:
             readings.append(assembled(one, found, self._loaded.provenance(), self._opened.facts, settings, notes))
             start = end
         return readings
-
-    def _lens(self, name: str, on_words: Sequence[Condition]) -> Lens:
-        options, advance = self._options, self._advance
-        if name == "latent":
-            asked = (options.top_k, options.where, options.distinct, options.exact, advance, options.recall_check)
-            return LatentLens(self._opened.banks, *asked, self._opened.products, self._loaded.device)
-        kind = LogitLens if name == "logit" else EmbeddingLens
-        return kind(self._loaded, self._vocabulary, options.top_k, on_words, options.distinct, advance)
-
-    @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        lm: Any = self._loaded.lm
-        return Vocabulary(self._loaded.tokenizer, max(lm.vocab_size, int(lm.embed_tokens.weight.shape[0])))
 
     @property
     def loaded(self) -> LoadedModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from ..schemas.errors import StateError
 from ..schemas.filters import Condition
 from ..schemas.results import VocabularyToken
 from .baselines import FEWEST, chance_levels, sample_size, with_baseline
-from .comparing import Places
 from .distinct_rows import nearest_distinct
+from .embedding_rows import EmbeddingRows, EntryWords
 from .lenses import LensAnswer, by_layer
 from .product import nearest
 from .search import Distinct
@@ -30,21 +31,12 @@ if TYPE_CHECKING:
 
 # Scores held at once, at most: 256 MB of float32.
 _SCORES_AT_ONCE = 64 << 20
-# Normalised embeddings that are kept, at most: 256 MB of float32.
-_UNITS_KEPT = 64 << 20
 # States whose entries are told of at once.
 _STATES_AT_ONCE = 1024
 
 
-class LogitLens:
-    """What the model would predict if a state were its last: own final norm, own unembedding.
-
-    Logits are computed in the model's dtype, scaled and soft-capped where the architecture does
-    so; at the last layer they are the model's own (nostalgebraist 2020). The probability is a
-    share of the whole vocabulary, whatever the conditions leave of it.
-    """
-
-    name = "logit"
+class _VocabularyLens:
+    """What the lenses share that answer with vocabulary entries."""
 
     def __init__(
         self,
@@ -69,9 +61,23 @@ class LogitLens:
         self._vocabulary = vocabulary
         self._top_k = top_k
         self._distinct = distinct
-        self._advance = advance
-        kept = vocabulary.allowed(where)[: loaded.lm.vocab_size] if where else None
-        self._allowed = None if kept is None else torch.from_numpy(kept).to(loaded.device)
+        self._advance = advance or (lambda count: None)
+        #: Which entries meet the conditions; ``None`` where all do.
+        self._allowed = vocabulary.allowed(where) if where else None
+
+    def _entry(self, entry: int, score: float, probability: float | None) -> VocabularyToken:
+        return VocabularyToken(self._vocabulary.words[entry], self._vocabulary.tokens[entry], entry, score, probability)
+
+
+class LogitLens(_VocabularyLens):
+    """What the model would predict if a state were its last: own final norm, own unembedding.
+
+    Logits are computed in the model's dtype, scaled and soft-capped where the architecture does
+    so; at the last layer they are the model's own (nostalgebraist 2020). The probability is a
+    share of the whole vocabulary, whatever the conditions leave of it.
+    """
+
+    name = "logit"
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """The entries of the highest logit for each state.
@@ -86,16 +92,17 @@ class LogitLens:
         stacked = torch.from_numpy(np.concatenate(list(states.values())))
         found: list[tuple[VocabularyToken, ...]] = []
         step = max(1, _SCORES_AT_ONCE // lm.vocab_size)
+        kept = self._allowed
+        allowed = None if kept is None else torch.from_numpy(kept[: lm.vocab_size]).to(self._loaded.device)
         with resident(lm.final_norm), resident(lm.unembed):
             for start in range(0, len(stacked), step):
                 chunk = stacked[start : start + step]
                 with torch.inference_mode():
                     logits = self._logits(chunk.to(self._loaded.device))
                     totals = logits.logsumexp(dim=1).tolist()
-                    best = self._vocabulary.best(logits, self._top_k, self._allowed, self._distinct)
+                    best = self._vocabulary.best(logits, self._top_k, allowed, self._distinct)
                 found += [self._entries(row, total) for row, total in zip(best, totals, strict=True)]
-                if self._advance is not None:
-                    self._advance(len(chunk))
+                self._advance(len(chunk))
         return LensAnswer(by_layer(states, found))
 
     def _logits(self, states: Tensor) -> Tensor:
@@ -111,14 +118,10 @@ class LogitLens:
         return logits
 
     def _entries(self, best: Sequence[tuple[int, float]], log_total: float) -> tuple[VocabularyToken, ...]:
-        words, tokens = self._vocabulary.words, self._vocabulary.tokens
-        return tuple(
-            VocabularyToken(words[entry], tokens[entry], entry, score, math.exp(score - log_total))
-            for entry, score in best
-        )
+        return tuple(self._entry(entry, score, math.exp(score - log_total)) for entry, score in best)
 
 
-class EmbeddingLens:
+class EmbeddingLens(_VocabularyLens):
     """The vocabulary entries whose input embedding has the highest cosine with a state.
 
     Rows of the input embedding as they enter the first block, position embeddings left out; compared as
@@ -128,24 +131,15 @@ class EmbeddingLens:
 
     name = "embedding"
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        vocabulary: Vocabulary,
-        top_k: int,
-        where: Sequence[Condition] = (),
-        distinct: Distinct | None = None,
-        advance: Callable[[int], None] | None = None,
-    ) -> None:
-        """See :class:`LogitLens`."""
-        self._loaded = loaded
-        self._vocabulary = vocabulary
-        self._top_k = top_k
-        self._distinct = distinct
-        self._advance = advance
-        self._rows = _Embeddings(loaded, len(vocabulary))
-        self._allowed = vocabulary.allowed(where)[: self._rows.count] if where else None
-        self._sample: Floats | None = None
+    @cached_property
+    def _rows(self) -> EmbeddingRows:
+        return EmbeddingRows(self._loaded, len(self._vocabulary))
+
+    @cached_property
+    def _sample(self) -> Floats:
+        """Rows evenly over the ids, which tokenizers give out by frequency."""
+        rows = min(self._rows.count, sample_size(self._rows.dim))
+        return self._rows.take(np.linspace(0, self._rows.count - 1, rows).astype(np.int64))
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """The entries of the highest cosine for each state.
@@ -164,83 +158,26 @@ class EmbeddingLens:
                     found += [
                         self._entries(best, level) for best, level in zip(self._best(part, device), levels, strict=True)
                     ]
-                    if self._advance is not None:
-                        self._advance(len(part))
+                    self._advance(len(part))
         return LensAnswer(by_layer(states, found))
 
     def _best(self, units: NDArray[np.float32], device: torch.device) -> list[list[tuple[float, int]]]:
+        allowed = None if self._allowed is None else self._allowed[: self._rows.count]
         if self._distinct:
-            words = _EntryWords(self._vocabulary)
-            return nearest_distinct(self._rows, words, units, self._top_k, device, self._allowed)
-        found = nearest(self._rows, units, self._top_k, device, self._allowed)
+            words = EntryWords(self._vocabulary)
+            return nearest_distinct(self._rows, words, units, self._top_k, device, allowed)
+        found = nearest(self._rows, units, self._top_k, device, allowed)
         return [list(zip(scores.tolist(), at.tolist(), strict=True)) for scores, at in found]
 
     def _levels(self, units: NDArray[np.float32]) -> list[tuple[float, float] | None]:
         """What a sample of the vocabulary reaches for each state, none where that is small; filters do not count."""
         if self._rows.count < FEWEST:
             return [None] * len(units)
-        if self._sample is None:  # evenly over the ids, which tokenizers give out by frequency
-            rows = min(self._rows.count, sample_size(self._rows.dim))
-            self._sample = self._rows.take(np.linspace(0, self._rows.count - 1, rows).astype(np.int64))
         return list(chance_levels(units, self._sample, self._loaded.device))
 
     def _entries(
         self, best: Sequence[tuple[float, int]], level: tuple[float, float] | None
     ) -> tuple[VocabularyToken, ...]:
-        words, tokens = self._vocabulary.words, self._vocabulary.tokens
         return tuple(
-            with_baseline(VocabularyToken(words[entry], tokens[entry], entry, max(-1.0, min(1.0, score)), None), level)
-            for score, entry in best
+            with_baseline(self._entry(entry, max(-1.0, min(1.0, score)), None), level) for score, entry in best
         )
-
-
-class _Embeddings:
-    """The unit rows of a model's input embedding; a :class:`query.comparing.Source`."""
-
-    def __init__(self, loaded: LoadedModel, most: int) -> None:
-        weight: Any = loaded.lm.embed_tokens.weight
-        self._lm = loaded.lm
-        self._device = loaded.device
-        self.count, self.dim = min(most, int(weight.shape[0])), loaded.lm.dim
-        self._kept: Tensor | None = None
-
-    def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
-        """See :class:`query.comparing.Source`; made once where they are few bytes."""
-        if self._kept is None and self.count * self.dim <= _UNITS_KEPT:
-            self._kept = torch.cat([self._units(start, start + size) for start in range(0, self.count, size)])
-        for start in range(0, self.count, size):
-            rows = self._units(start, start + size) if self._kept is None else self._kept[start : start + size]
-            yield start, rows.to(device)
-
-    def take(self, places: Places) -> Floats:
-        """See :class:`query.comparing.Source`."""
-        if self._kept is not None:
-            return self._kept[torch.from_numpy(places).to(self._kept.device)].cpu().numpy()
-        return self._of(torch.from_numpy(places)).cpu().numpy()
-
-    def keys(self, places: Places) -> tuple[NDArray[Any], ...]:
-        """See :class:`query.comparing.Source`: by id."""
-        return (places,)
-
-    def _units(self, start: int, end: int) -> Tensor:
-        return self._of(torch.arange(start, min(end, self.count)))
-
-    def _of(self, ids: Tensor) -> Tensor:
-        with torch.inference_mode():
-            rows = self._lm.embeddings(ids.to(self._device)).to(self._device).float()
-            return torch.nn.functional.normalize(rows, dim=1)
-
-
-class _EntryWords:
-    """The words of vocabulary entries; :class:`query.distinct_rows.RowWords`."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-
-    def of(self, places: Places) -> list[str]:
-        """The word of each entry."""
-        return [self._vocabulary.words[place] for place in places.tolist()]
-
-    def rows(self, words: Sequence[str]) -> Places:
-        """All entries of some words, ascending."""
-        return np.flatnonzero(np.isin(np.array(self._vocabulary.words, object), np.array(words, object)))
