@@ -12,6 +12,7 @@ _EXTRACT = "Extract it, and give the text, CSV or JSON lines files, or their fol
 _EXPORT = "Export its texts as CSV or JSON lines."
 #: First bytes, what such a file is, and what to do.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Fetch it: git lfs pull."),
     (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", _EXTRACT),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _EXTRACT),
     (b"Rar!\x1a\x07", "a RAR archive", _EXTRACT),

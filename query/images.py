@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from ..schemas.errors import ImageError, InputError
 from ..schemas.files import kind_of, shown_path, standard_input
+from .image_kinds import is_video, other_kind
 from .pixels import UnclearPixels, to_rgb
 
 #: Pillow's own limit: 178,956,970 pixels are half a gigabyte in RGB.
@@ -201,18 +202,11 @@ def _read(path: str | Path) -> bytes:
 
 def _bounded(path: str | Path, stream: BinaryIO) -> bytes:
     data = stream.read(MAX_BYTES + 1)
-    if _is_video(data):
+    if is_video(data):
         raise ImageError(f"{path} is a video; expected an image.", "Save one of its frames as PNG or JPEG.")
     if len(data) > MAX_BYTES:
         raise ImageError(f"{path} holds more than {MAX_BYTES >> 20} MiB; expected an image.", "Scale it down.")
     return data
-
-
-def _is_video(data: bytes) -> bool:
-    """By the first bytes: MP4 and QuickTime, Matroska and WebM, AVI."""
-    kind = data[8:12]
-    boxed = data[4:8] == b"ftyp" and kind[:3] in (b"iso", b"mp4", b"avc", b"M4V", b"qt ", b"3gp")
-    return boxed or data[:4] == b"\x1aE\xdf\xa3" or (data[:4] == b"RIFF" and kind == b"AVI ")
 
 
 @contextmanager
@@ -249,8 +243,8 @@ def _require_size(path: str | Path, image: Image.Image, max_pixels: int) -> None
 def _refusal(path: str | Path, data: bytes, error: Exception) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(f"The image {path} is too large: {error}", "Scale it down.")
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-        return ImageError(f"The image {path} is HEIC; expected {_READABLE}.", "Convert it to JPEG.")
+    if other := other_kind(data):
+        return ImageError(f"The image {path} is {other[0]}; expected {_READABLE}.", other[1])
     return ImageError(f"{path} is not an image that can be read; expected {_READABLE}.", "Convert it to PNG or JPEG.")
 
 

@@ -43,6 +43,7 @@ TEXT = "A dog barks.\nA cat sleeps.\n"
         ("a.docx", archive("zip"), "Office document"),
         ("a.tar", archive("tar"), "a.tar is a tar archive.*Extract it"),
         ("a.tgz", gzip.compress(archive("tar")), "a tar archive"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS.*git lfs pull"),
         ("a.txt", b"%PDF-1.4\n1 0 obj\n", "a PDF document.*pdftotext"),
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0", "a picture"),
         ("a.parquet", b"PAR1\x15\x04\x15\0", "a Parquet table"),

@@ -95,6 +95,26 @@ def test_formats_that_run_programs_are_not_read(tmp_path):
         open_image(path)
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\0\0\0\x18ftypheim" + bytes(40), "is HEIC.*Convert it to JPEG"),
+        (b'<?xml version="1.0"?>\n<svg/>', "a drawing .SVG.*Export it as PNG"),
+        (b"\n<svg/>", "a drawing .SVG"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page.*Get it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS.*git lfs pull"),
+        (b"%PDF-1.4\n", "a PDF document"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, data, says):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=says):
+        open_image(path)
+
+
 def test_heic_is_named(tmp_path):
     path = tmp_path / "phone.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
