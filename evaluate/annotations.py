@@ -10,7 +10,7 @@ A word list is a JSON object: category name → ``{"synonyms": [...], "hypernyms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from ..schemas.errors import InputError
 from ..schemas.files import shown_path
 from ..schemas.reading import NotOfKindError, read_json
 from ..schemas.results import PixelBox
-from .boxes import BoxCounts, RawBox, pixel_box, read_numbers, require_pixels
+from .annotation_kinds import other_form, other_list, other_text, refusal
+from .boxes import BoxCounts, Numbers, RawBox, pixel_box, read_numbers, require_pixels
 from .image_finder import ImageFinder
 from .matching import Concept
+from .segments import box_of
 
 #: Bytes of an annotation file: the largest of COCO and LVIS have half of a gigabyte.
 _LONGEST = 4 << 30
@@ -92,23 +94,20 @@ def read_annotations(file: Path, folder: Path, word_list: Path | None = None) ->
         InputError: missing, not JSON, not of this form, boxes in another unit, or a reference that cannot be.
     """
     data = _load(file)
+    if other := other_form(data):
+        raise _wrong(file, *refusal(other))
     words = {} if word_list is None else _load(word_list)
     concepts = _concepts(_rows(data, "categories", ("id", "name"), file), words, file)
     finder = ImageFinder(folder)
     images, alias = _images(_rows(data, "images", ("id",), file), finder, file)
-    counts, crowds, raws = BoxCounts(), 0, []
-    rows = _rows(data, "annotations", ("image_id", "category_id", "bbox"), file)
-    for number, row in enumerate(rows):
-        name = str(row.get("id", number))
-        at, what = alias.get(str(row["image_id"])), concepts.get(str(row["category_id"]))
-        if at is None or what is None:
-            raise _wrong(file, f"annotation {name} names an image or a category that is not listed")
-        numbers = read_numbers(row["bbox"])
-        if numbers is None:
-            raise _wrong(file, f"annotation {name} has the box {row['bbox']}; expected [x, y, width, height] in pixels")
-        crowd = _flag(row.get("iscrowd"), name, file)
-        crowds += crowd
+    rows = _rows(data, "annotations", ("image_id", "category_id"), file)
+    counts = BoxCounts()
+    raws = []
+    for at, what, crowd, name, numbers in _objects(rows, alias, concepts, counts, file):
         raws.append((at, what, crowd, RawBox(name, numbers, images[at].size or finder.size(images[at].path))))
+    crowds = sum(crowd for _, _, crowd, _ in raws)
+    if rows and not raws:
+        raise _wrong(file, f"no annotation can be used: {counts.notes()[0].rstrip('.')}")
     require_pixels([raw for *_, raw in raws], str(file))
     things: dict[str, list[Thing]] = {}
     for at, what, crowd, raw in raws:
@@ -116,7 +115,7 @@ def read_annotations(file: Path, folder: Path, word_list: Path | None = None) ->
         if box is not None:
             things.setdefault(at, []).append(Thing(what, box, crowd))
     notes = [*finder.notes(), *counts.notes()]
-    if crowds and crowds == len(rows):
+    if crowds and crowds == len(raws):
         notes.append(
             f"Every one of the {crowds} objects is marked iscrowd (a region of many), where patches are not judged: "
             "set it to 0 where a box is of one object."
@@ -124,6 +123,32 @@ def read_annotations(file: Path, folder: Path, word_list: Path | None = None) ->
     return Annotations(
         tuple(replace(image, things=tuple(things.get(at, ()))) for at, image in images.items()), tuple(notes)
     )
+
+
+def _objects(
+    rows: Sequence[Mapping[str, Any]],
+    alias: Mapping[str, str],
+    concepts: Mapping[str, Concept],
+    counts: BoxCounts,
+    file: Path,
+) -> Iterator[tuple[str, Concept, bool, str, Numbers]]:
+    """Of each annotation that can be used: image, concept, whether it is a crowd, name, and the four numbers."""
+    for number, row in enumerate(rows):
+        name = str(row.get("id", number))
+        at, what = alias.get(_key(row["image_id"])), concepts.get(_key(row["category_id"]))
+        if what is None:  # left out, its objects would count as background
+            raise _wrong(file, f"annotation {name} names a category that is not listed")
+        if at is None:
+            counts.add("unlisted", name)
+            continue
+        given = row.get("bbox") or box_of(row.get("segmentation"))
+        if given is None:
+            counts.add("boxless", name)
+            continue
+        numbers = read_numbers(given)
+        if numbers is None:
+            raise _wrong(file, f"annotation {name} has the box {given}; expected [x, y, width, height] in pixels")
+        yield at, what, _flag(row.get("iscrowd"), name, file), name, numbers
 
 
 def _images(
@@ -134,7 +159,7 @@ def _images(
     alias: dict[str, str] = {}
     by_path: dict[Path, str] = {}
     for number, row in enumerate(rows):
-        key, name = str(row["id"]), row.get("file_name") or row.get("coco_url") or row.get("flickr_url")
+        key, name = _key(row["id"]), row.get("file_name") or row.get("coco_url") or row.get("flickr_url")
         if key in alias:
             raise _wrong(file, f"two images have the same id, {row['id']}")
         if not isinstance(name, str) or not name.strip():
@@ -149,6 +174,11 @@ def _images(
                 raise _wrong(file, f"two entries name the image {name}, and their sizes or groups differ")
             finder.doubles += 1
     return images, alias
+
+
+def _key(value: object) -> str:
+    """An id however it is written: 1, 1.0 and "1" are the same."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _size(row: Mapping[str, Any], name: str, file: Path) -> tuple[int, int] | None:
@@ -178,7 +208,7 @@ def _concepts(rows: Sequence[Mapping[str, Any]], words: Mapping[str, Any], file:
     concepts: dict[str, Concept] = {}
     for row in rows:
         concept = _concept(row, words, file)
-        known = concepts.setdefault(str(row["id"]), concept)
+        known = concepts.setdefault(_key(row["id"]), concept)
         if known != concept:
             raise _wrong(file, f"category {row['id']} is both {known.name!r} and {concept.name!r}")
     return concepts
@@ -208,6 +238,8 @@ def _load(file: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.", "Check the path.") from error
     except NotOfKindError as error:
+        if other := other_text(file) or other_list(file):
+            raise _wrong(file, *refusal(other)) from error
         raise _wrong(file, str(error)) from error
     return data
 
@@ -224,7 +256,7 @@ def _rows(data: Mapping[str, Any], key: str, needed: Sequence[str], file: Path) 
 
 
 def _concept(row: Mapping[str, Any], words: Mapping[str, Any], file: Path) -> Concept:
-    name = str(row["name"]).strip()
+    name = "" if row["name"] is None else str(row["name"]).strip()
     if not name:
         raise _wrong(file, f"category {row['id']} has an empty name")
     extra = words.get(name, {})
@@ -249,5 +281,5 @@ def _words(source: Mapping[str, Any], key: str, name: str, file: Path) -> list[s
     return [word.strip() for word in found]
 
 
-def _wrong(file: Path, why: str) -> InputError:
-    return InputError(f"{file} is no annotation file: {why}.", "docs/evaluation.md shows the form.")
+def _wrong(file: Path, why: str, hint: str = "docs/evaluation.md shows the form.") -> InputError:
+    return InputError(f"{file} is no annotation file: {why}.", hint)

@@ -42,25 +42,29 @@ class RawBox:
 class BoxCounts:
     """What was left out or cut."""
 
+    unlisted: int = 0
+    boxless: int = 0
     empty: int = 0
     outside: int = 0
     cut: int = 0
     examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, kind: str, box: RawBox) -> None:
+    def add(self, kind: str, name: str) -> None:
         """Count one, and keep the first as the example."""
         setattr(self, kind, getattr(self, kind) + 1)
-        self.examples.setdefault(kind, box.name)
+        self.examples.setdefault(kind, name)
 
     def notes(self) -> list[str]:
         """For people; nothing where nothing happened."""
         said = {
-            "empty": "have no area and were left out",
-            "outside": "lie wholly outside of their image and were left out",
-            "cut": "reach beyond their image and were cut at its edge",
+            "unlisted": "annotations name an image that is not listed and were left out",
+            "boxless": "annotations have neither a box nor an outline that can be read and were left out",
+            "empty": "boxes have no area and were left out",
+            "outside": "boxes lie wholly outside of their image and were left out",
+            "cut": "boxes reach beyond their image and were cut at its edge",
         }
         return [
-            f"{getattr(self, kind)} boxes {what} (the first: annotation {self.examples[kind]})."
+            f"{getattr(self, kind)} {what} (the first: annotation {self.examples[kind]})."
             for kind, what in said.items()
             if getattr(self, kind)
         ]
@@ -137,14 +141,14 @@ def pixel_box(box: RawBox, counts: BoxCounts) -> PixelBox | None:
     """The part of a box that lies in its image; ``None`` where nothing is left, which is counted."""
     x, y, width, height = box.numbers
     if width <= 0 or height <= 0:
-        counts.add("empty", box)
+        counts.add("empty", box.name)
         return None
     if box.size is None:
         return PixelBox(x, y, x + width, y + height)
     inside = PixelBox(max(0.0, x), max(0.0, y), min(float(box.size[0]), x + width), min(float(box.size[1]), y + height))
     if inside.x0 >= inside.x1 or inside.y0 >= inside.y1:
-        counts.add("outside", box)
+        counts.add("outside", box.name)
         return None
     if _is_beyond(box.numbers, box.size):
-        counts.add("cut", box)
+        counts.add("cut", box.name)
     return inside

@@ -40,8 +40,9 @@ def test_groups_and_a_word_list(tmp_path):
         ({"categories": ["dog"]}, "entry 0 of 'categories' has no 'id'"),
         ({"images": [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]}, "the same id"),
         ({"categories": [{"id": 2, "name": " "}]}, "empty name"),
+        ({"categories": [{"id": 2, "name": None}]}, "empty name"),
         ({"categories": [{"id": 2, "name": "dog", "synonyms": "puppy"}]}, "'synonyms' of 'dog' is no list"),
-        ({"categories": [{"id": 2, "name": "dog"}]}, "names an image or a category that is not listed"),
+        ({"categories": [{"id": 2, "name": "dog"}]}, "names a category that is not listed"),
         (
             {"annotations": [{"id": 3, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5]}]},
             "annotation 3 has the box",
@@ -52,6 +53,91 @@ def test_groups_and_a_word_list(tmp_path):
 def test_what_is_no_annotation_file(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         read_annotations(write_coco(tmp_path / "a.json", **changes), tmp_path)
+
+
+def one_object(tmp_path, row, images=None, **entry):
+    """The only object of a file, and what is said of it."""
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    data = {
+        "images": images or [{"id": 1, "file_name": "a.png", **entry}],
+        "categories": [{"id": 2, "name": "dog"}],
+        "annotations": [{"id": 3, "image_id": 1, "category_id": 2, **row}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    found = read_annotations(tmp_path / "a.json", tmp_path)
+    return [thing.box for image in found.images for thing in image.things], found.notes
+
+
+BOX = {"bbox": [3, 5, 40, 20]}
+
+
+@pytest.mark.parametrize("ids", [(1, 1.0), (1.0, 1), ("1", 1), (1.0, "1"), ("a", "a")])
+def test_ids_are_the_same_however_they_are_written(tmp_path, ids):
+    assert one_object(tmp_path, {**BOX, "image_id": ids[1]}, id=ids[0]) == ([box(3, 5, 43, 25)], ())
+    assert one_object(tmp_path, {**BOX, "category_id": 2.0}) == ([box(3, 5, 43, 25)], ())
+
+
+@pytest.mark.parametrize(
+    ("outline", "expected"),
+    [
+        ([[3, 5, 43, 5, 43, 25, 3, 25]], (3, 5, 43, 25)),
+        ([[3, 5, 10, 5, 3, 9], [30, 20, 43, 20, 30, 25]], (3, 5, 43, 25)),
+        # Packed by pycocotools, whose own boxes these are.
+        ({"size": [40, 60], "counts": "m3d0d0" + "0" * 77 + "Se0"}, (3, 5, 43, 25)),
+        ({"size": [40, 60], "counts": "`<X6Xh1"}, (10, 0, 15, 40)),
+        ({"size": [40, 60], "counts": "oZ21"}, (59, 39, 60, 40)),
+        (
+            {
+                "size": [40, 60],
+                "counts": "e<1h00G070K030O0O030K070G0;0C0?0_O0c00[O0g00WO0k00SO0o00oN0S1110OOmN0Q10QO0m00UO0i00YO0e00"
+                "]O0a00A0cU1",
+            },
+            (10, 5, 30, 31),
+        ),
+        ({"size": [40, 60], "counts": [283, 9, 2108]}, (7, 3, 8, 12)),
+    ],
+)
+@pytest.mark.parametrize("without", [{}, {"bbox": None}, {"bbox": []}])
+def test_an_outline_without_a_box_gives_one(tmp_path, outline, expected, without):
+    assert one_object(tmp_path, {"segmentation": outline, **without}) == ([box(*expected)], ())
+
+
+@pytest.mark.parametrize("outline", [None, [], [[]], "x", {"size": [40, 60], "counts": "\n"}, {"counts": [5]}])
+def test_annotations_with_neither_are_counted_and_refused_where_there_are_no_others(tmp_path, outline):
+    with pytest.raises(InputError, match="1 annotations have neither a box nor an outline"):
+        one_object(tmp_path, {"segmentation": outline})
+
+
+def test_annotations_of_other_images_are_left_out_and_counted(tmp_path):
+    file = write_coco(tmp_path / "a.json")
+    data = json.loads(file.read_text())
+    more = [{**data["annotations"][0], "id": 90 + n, "image_id": "elsewhere"} for n in range(3)]
+    file.write_text(json.dumps({**data, "annotations": [*data["annotations"], *more]}))
+    found, plain = read_annotations(file, tmp_path), read_annotations(write_coco(tmp_path / "b.json"), tmp_path)
+    assert found.images == plain.images
+    said = "3 annotations name an image that is not listed and were left out (the first: annotation 90)."
+    assert found.notes == (*plain.notes, said) or said in found.notes
+    with pytest.raises(InputError, match="no annotation can be used: 1 annotations name an image that is not listed"):
+        one_object(tmp_path, {**BOX, "image_id": 9})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"version": "5", "shapes": [], "imagePath": "a.png"}', "of LabelMe"),
+        ('{"a.png12": {"filename": "a.png", "regions": []}}', "of the VGG Image Annotator"),
+        ('[{"image": "a.png", "annotations": []}]', "of CreateML"),
+        ('{"images": [], "annotations": [{"id": 1, "image_id": 1, "caption": "a dog"}]}', "of captions"),
+        ('{"annotations": [{"image_id": 1, "segments_info": []}]}', "of COCO's panoptic task"),
+        ("<annotation><object/></annotation>", "Pascal VOC"),
+        ("ImageID,Source,LabelName,XMin\n", "Open Images"),
+        ("0 0.5 0.5 0.1 0.1\n", "of YOLO"),
+    ],
+)
+def test_files_of_other_tools_are_named(tmp_path, text, says):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=f"{says}.*COCO"):
+        read_annotations(tmp_path / "a.json", tmp_path)
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "expected an object, found")])
