@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # In the order in which they are joined: a script uses what stands in those before it when it runs.
-STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css")
+STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css", "compare.css", "print.css")
 SCRIPTS = (
     "dom.js",
     "data.js",
@@ -35,6 +35,8 @@ SCRIPTS = (
     "figure.js",
     "panel.js",
     "depth.js",
+    "compare.js",
+    "peek.js",
     "overview.js",
     "provenance.js",
     "export.js",

@@ -230,6 +230,101 @@ def test_words_in_the_patches_are_of_one_size(show):
         assert len(sizes) == 1
 
 
+def test_two_layers_side_by_side_under_one_cursor(show):
+    with show(image_reading(lenses=ALL)) as page:
+        expects(page.locator("#beside")).to_be_hidden()
+        page.locator("#beside-what").select_option("layer:8")
+        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LatentLens")
+        main, beside = (page.locator(name).bounding_box() for name in ("#figure svg", "#beside-figure svg"))
+        assert main["width"] == beside["width"] and main["x"] + main["width"] <= beside["x"]
+        patch(page, 6).hover()
+        expects(page.locator("#beside-words .word").first).to_have_text("r1c2L8")
+        assert page.locator("#beside-frames rect").count() == page.locator("#frames rect").count() == 2
+        page.locator("#beside-figure [data-token='11']").click()  # the cursor of the one is that of the other
+        expects(place(page)).to_have_text("Row 2, column 3")
+        expects(page.locator("#lock")).to_have_text("Pinned")
+        page.locator("#beside-lens").select_option("logit")
+        expects(page.locator("#beside-figure .words text").first).to_have_text(re.compile("^lr0c0L8|^lr0"))
+        until(page, "location.hash.includes('besidelens=logit')")
+        hash_ = page.evaluate("location.hash")
+    with show(image_reading(lenses=ALL), at=hash_) as page:
+        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LogitLens")
+        page.locator("#beside-what").select_option("")
+        expects(page.locator("#beside")).to_be_hidden()
+        expects(page.locator("#beside-words")).to_be_hidden()
+
+
+def test_two_readings_of_one_image_side_by_side(show):
+    """Another model's, with another grid: the same place of the image is marked."""
+    one = image_reading()
+    other = replace(image_reading(6, 8, layers=(3, 9)), model={**one.model, "id": "org/other"})
+    text = text_reading()
+    with show(one, other, text) as page:
+        names = page.locator("#readings button").all_inner_texts()
+        assert names[:2] == ["photo.png (org/model; layers 0, 4, 8)", "photo.png (org/other; layers 3, 9)"]
+        assert page.locator("#beside-what option").all_inner_texts()[4:] == [names[1]]  # no text beside an image
+        page.locator("#beside-what").select_option("reading:2")
+        expects(page.locator("#beside-name")).to_contain_text("layer 3")  # the nearest to layer 4
+        patch(page, 0).hover()
+        expects(page.locator("#beside-words .word").first).to_have_text("r1c1L3")  # the middle of twice as fine a grid
+        page.locator("#beside-figure [data-token='47']").hover()
+        expects(place(page)).to_have_text("Row 2, column 3")
+        page.keyboard.press(".")  # the other one becomes the shown one: nothing is beside itself
+        expects(page.locator("#beside")).to_be_hidden()
+
+
+def test_on_a_phone_the_reading_is_seen_after_a_tap(show):
+    phone = dict(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    with show(image_reading(), **phone) as page:
+        patch(page, 6).scroll_into_view_if_needed()
+        patch(page, 6).tap()
+        peek = page.locator("#peek-words")
+        expects(peek).to_contain_text("Row 1, column 2, layer 4")
+        expects(peek).to_contain_text("r1c2L4 0.37")
+        expects(peek).to_be_in_viewport()
+        page.locator("#peek-more").tap()
+        expects(page.locator("#lenses")).to_be_in_viewport()
+        expects(page.locator("#peek")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    with show(image_reading()) as page:
+        expects(page.locator("#peek")).to_be_hidden()
+
+
+def test_paper_shows_the_reading_and_nothing_to_press(show):
+    with show(image_reading(), color_scheme="dark", at="#layer=8&patch=0:1,2&pinned=1") as page:
+        page.emulate_media(media="print", color_scheme="dark")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        for seen in ("#figure svg", "#panel .word >> nth=0", "#layers", "#facts-list", "#print-caption"):
+            expects(page.locator(seen)).to_be_visible()
+        for hidden in ("#lock", "#save-bar", "#show-bar", "#layer-bar", "#copy-link", "#copy-patch", "#how", "#peek"):
+            expects(page.locator(hidden)).to_be_hidden()
+        expects(page.locator("#print-caption")).to_have_text("photo.png · org/model · layer 8 · LatentLens")
+        assert page.evaluate("document.documentElement.dataset.theme") == "light"
+        assert page.pdf().startswith(b"%PDF")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_inside_another_page_the_link_is_what_follows_its_address(show, tmp_path):
+    """A notebook shows pages by srcdoc: such a page has no address that others could open."""
+    with show(image_reading()) as page:
+        inner = (tmp_path / "report.html").read_text(encoding="utf-8")
+        copied = "(text) => { window.copied = text; return Promise.resolve(); }"
+        page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {{writeText: {copied}}}}})")
+        page.locator("#copy-link").click()
+        assert re.match(r"file:///.*report\.html#layer=4&patch=", page.evaluate("window.copied"))
+        page.goto("about:blank")
+        page.evaluate("html => { const f = document.createElement('iframe'); f.srcdoc = html; f.width = 1200; "
+                      "f.height = 700; document.body.append(f); }", inner)  # fmt: skip
+        frame = page.frame_locator("iframe")
+        frame.locator("html[data-ready]").wait_for()
+        inside = next(each for each in page.frames if each.parent_frame)
+        inside.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{value: {{writeText: {copied}}}}})")
+        frame.locator("#copy-link").click()
+        assert re.match(r"#layer=4&patch=0:\d,\d$", inside.evaluate("window.copied"))
+        expects(frame.locator("#told")).to_contain_text("no address here")
+
+
 def test_norms_are_a_colour_of_their_own(show):
     with show(odd_norms(image_reading(), {0: 50.0, 1: 6.25})) as page:
         page.keyboard.press("5")

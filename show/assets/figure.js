@@ -10,7 +10,7 @@ const BELOW = 96; // px under the image for what explains it
 
 /** Width that the drawing may take: the column's, but no higher than the window unless it is enlarged. */
 function roomForFigure(one) {
-  const wide = Math.max(180, byId("view").clientWidth);
+  const wide = Math.max(180, figureShare(byId("view").clientWidth));
   if (one.kind !== "image") return wide;
   const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
   const high = state.large ? Infinity : Math.max(320, globalThis.innerHeight - top - BELOW);
@@ -47,6 +47,8 @@ function drawFigure() {
   figure.setAttribute("aria-label", `${count} at layer ${layer.layer}`);
   drawLegend(one, legend);
   drawFrames();
+  byId("print-caption").textContent =
+    `${one.kind === "image" ? one.source : "text"} · ${one.model.id} · layer ${layer.layer} · ${lensTitle(state.lens)}`;
 }
 
 function cellOf(token) {
@@ -126,6 +128,7 @@ function point(token) {
   hovered = token;
   if (!state.locked && token !== null) change({ token });
   drawFrames();
+  drawBesideFrames();
   drawHovered();
 }
 
@@ -154,11 +157,16 @@ function listenToFigure() {
   new ResizeObserver(() => {
     if (!geometry) return;
     drawLayerBar();
-    if (roomForFigure(reading()) !== geometry.width) drawFigure();
+    fitFigures();
   }).observe(byId("view"));
-  globalThis.addEventListener("resize", () => {
-    if (roomForFigure(reading()) !== geometry.width) drawFigure();
-  });
+  globalThis.addEventListener("resize", fitFigures);
+}
+
+/** Draw the image, and what is beside it, as wide as there is room. */
+function fitFigures() {
+  if (roomForFigure(reading()) === geometry.width) return;
+  drawFigure();
+  drawBeside();
 }
 
 function drawControls() {
@@ -278,7 +286,7 @@ function setLens(lens) {
 }
 
 function readFigure() {
-  const first = ["reading", "group", "layer", "lens", "colour", "scale", "words", "find", "phrase", "large"];
+  const first = ["reading", "group", "layer", "lens", "colour", "scale", "words", "find", "phrase", "large", "beside"];
   watch([...first], drawControls);
   watch(["reading", "layer"], drawLayerBar);
   watch([...first], drawFigure);

@@ -3,12 +3,21 @@
 const THEMES = ["system", "light", "dark"];
 const darkSystem = globalThis.matchMedia("(prefers-color-scheme: dark)");
 let themeChosen = "system";
+let printing = false;
 
 function applyTheme() {
   const dark = themeChosen === "dark" || (themeChosen === "system" && darkSystem.matches);
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  document.documentElement.dataset.theme = dark && !printing ? "dark" : "light";
   byId("theme").textContent = { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" }[themeChosen];
-  if (geometry) drawFigure();
+  if (!geometry) return;
+  drawFigure();
+  drawBeside();
+}
+
+/** Paper is white, whatever the screen is. */
+function forPaper(now) {
+  printing = now;
+  applyTheme();
 }
 
 function nextTheme() {
@@ -20,14 +29,18 @@ function openPage() {
   applyTheme();
   darkSystem.addEventListener("change", applyTheme);
   byId("theme").addEventListener("click", nextTheme);
+  globalThis.addEventListener("beforeprint", () => forPaper(true));
+  globalThis.addEventListener("afterprint", () => forPaper(false));
   state.words =
     Math.max(...data.readings[0].views.map((view) => view.cols), 1) <= 16 || data.readings[0].kind !== "image";
   readAddress();
   byId("main").hidden = false;
   readProvenance();
   readFigure();
+  readCompare();
   readPanel();
   readDepth();
+  readPeek();
   readOverview();
   readExport();
   readKeys();

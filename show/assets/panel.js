@@ -131,8 +131,8 @@ function keepHeight(holder) {
   holder.style.minHeight = `${tallest.height}px`;
 }
 
-function lensSection(one, lens) {
-  const entries = entriesOf(layerAt(state.layer), lens, state.token);
+function lensSection(one, lens, layer = layerAt(state.layer), token = state.token) {
+  const entries = entriesOf(layer, lens, token);
   const about = LENSES[lens]?.about;
   const section = el(
     "section",
@@ -158,6 +158,7 @@ function showAllButton(count) {
   const onclick = () => {
     shownAll = true;
     drawLenses();
+    drawBesideWords();
   };
   return el("button", { type: "button", text: `Show all ${count}`, onclick });
 }

@@ -136,11 +136,14 @@ function makeStrip() {
           onclick: () => showReading(number),
         },
         one.picture ? el("img", { src: one.picture, alt: "", decoding: "async" }) : null,
-        el("span", { dir: "auto", text: one.source || "(no text)" }),
+        el("span", { dir: "auto", text: readingName(number) }),
       ),
     ),
   );
 }
+
+/** Whether others can open the page by its address: inside a notebook, or as a data URL, it has none. */
+const hasAddress = () => ["http:", "https:", "file:"].includes(location.protocol);
 
 function readProvenance() {
   makeStrip();
@@ -148,7 +151,8 @@ function readProvenance() {
   watch(["reading"], drawProvenance);
   byId("copy-provenance").addEventListener("click", () => copyText(provenanceText(reading()), "What produced this"));
   byId("copy-command").addEventListener("click", () => copyText(data.command, "The command"));
-  byId("copy-link").addEventListener("click", () =>
-    copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link"),
-  );
+  byId("copy-link").addEventListener("click", () => {
+    if (hasAddress()) copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link");
+    else copyText(addressOf(), "The page has no address here. What to add to the one where it is shared is");
+  });
 }

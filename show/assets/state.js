@@ -13,6 +13,8 @@ const state = {
   find: "",
   phrase: false,
   large: false,
+  beside: "", // what is shown beside: layer:8 of this reading, or reading:2
+  besideLens: "", // of that; the same lens where it is empty
 };
 
 const watchers = [];
@@ -73,6 +75,10 @@ function addressOf() {
   if (state.find) parts.set("find", state.find);
   if (state.phrase) parts.set("phrase", 1);
   if (state.large) parts.set("large", 1);
+  if (besideOf()) {
+    parts.set("beside", state.beside);
+    if (state.besideLens) parts.set("besidelens", state.besideLens);
+  }
   // Commas and colons may stand in a fragment; a person can then read it.
   return `#${parts.toString().replaceAll("%2C", ",").replaceAll("%3A", ":")}`;
 }
@@ -113,6 +119,8 @@ function readAddress() {
   state.find = parts.get("find") ?? "";
   state.phrase = parts.get("phrase") === "1";
   state.large = parts.get("large") === "1";
+  state.beside = parts.get("beside") ?? "";
+  state.besideLens = parts.get("besidelens") ?? "";
 }
 
 /** How a reading is first shown: its middle layer, and there a patch that says something. */
@@ -163,6 +171,7 @@ function showReading(number) {
   Object.assign(state, first, {
     layer: same >= 0 ? same : first.layer,
     lens: lensesOf(one).includes(lens) ? lens : first.lens,
+    beside: state.beside === `reading:${number + 1}` ? "" : state.beside,
   });
   drawAll();
 }

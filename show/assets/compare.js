@@ -1,0 +1,177 @@
+// Two of them side by side: another layer, another lens, or another reading, under one cursor.
+
+let besideGeometry = null;
+
+/** What is shown beside: {one, at, layer, lens, group, name}; null where nothing is. */
+function besideOf() {
+  const [kind, value] = state.beside.split(":");
+  const own = kind === "layer";
+  const one = own ? reading() : kind === "reading" ? data.readings[Number(value) - 1] : null;
+  if (!one) return null;
+  const wanted = own ? Number(value) : layerAt(state.layer).layer;
+  const at = nearestLayer(one, wanted);
+  if (own && one.layers[at].layer !== wanted) return null;
+  const lenses = lensesOf(one);
+  const lens = [state.besideLens, state.lens, lenses[0]].find((each) => lenses.includes(each));
+  const group = groupsOf(one)[state.group] ? state.group : 0;
+  const name = own ? `Layer ${wanted}` : `${readingName(Number(value) - 1)}, layer ${one.layers[at].layer}`;
+  return { one, at, layer: one.layers[at], lens, group, name };
+}
+
+/** The number in a reading's layers of the layer closest to one of the model's. */
+function nearestLayer(one, wanted) {
+  const far = (at) => Math.abs(one.layers[at].layer - wanted);
+  return one.layers.reduce((best, _, at) => (far(at) < far(best) ? at : best), 0);
+}
+
+/** Readings that can be put beside this one: of the same kind. */
+function comparable() {
+  return data.readings.map((one, number) => ({ one, number })).filter(
+    ({ one, number }) => number !== state.reading && one.kind === reading().kind,
+  ); // prettier-ignore
+}
+
+/** A reading's name; what tells it from others of the same image or text, where there are some. */
+function readingName(number) {
+  const one = data.readings[number];
+  const alike = data.readings.filter((each) => each.source === one.source);
+  const name = one.source || "(no text)";
+  if (alike.length < 2) return name;
+  const facts = [
+    (each) => each.model.id,
+    (each) => each.model.dtype,
+    (each) => (each.kind === "image" ? each.prompt.replace(/<[^<>]*>/g, " ").replace(/\s+/g, " ").trim() : ""),
+    (each) => lensesOf(each).map(lensTitle).join(", "),
+    (each) => each.search.where.join(" and "),
+    (each) => (each.search.centring ? "centred" : ""),
+    (each) => `layers ${each.layers.map((layer) => layer.layer).join(", ")}`,
+  ];
+  const telling = facts.filter((fact) => new Set(alike.map(fact)).size > 1).map((fact) => fact(one));
+  const told = telling.filter(Boolean);
+  return `${name} (${told.length ? told.join("; ") : alike.indexOf(one) + 1})`;
+}
+
+/** The token of another reading at the same place: of an image where the middle lies, of a text of the same number. */
+function twinOf(one, token, other, group) {
+  if (one === other) return token;
+  const there = tokensOf(other, group);
+  if (one.kind !== "image") return there[Math.min(token, there.length - 1)] ?? null;
+  const [x0, y0, x1, y1] = one.tokens.box[token];
+  const [x, y] = [((x0 + x1) / 2) * (other.width / one.width), ((y0 + y1) / 2) * (other.height / one.height)];
+  const inside = there.find((each) => {
+    const [left, top, right, bottom] = other.tokens.box[each];
+    return left <= x && x < right && top <= y && y < bottom;
+  });
+  return inside ?? null;
+}
+
+const isNarrow = () => globalThis.matchMedia("(max-width: 44rem)").matches;
+
+/** The share of the column that one drawing takes. */
+const figureShare = (wide) => (besideOf() && !isNarrow() ? Math.floor((wide - 14) / 2) : wide);
+
+function drawBeside() {
+  const beside = besideOf();
+  byId("beside").hidden = !beside;
+  byId("desk").classList.toggle("compare", Boolean(beside));
+  besideGeometry = null;
+  if (!beside) return;
+  const { one, layer, lens, group } = beside;
+  byId("beside-name").textContent = `${beside.name} · ${lensTitle(lens)}`;
+  besideGeometry = geometryFor(one, group, Math.max(180, Math.floor(geometry.width)));
+  const { group: drawn, legend } = paintView(one, layer, { ...viewOptions(), lens }, besideGeometry, theme());
+  const size = { width: tidy(besideGeometry.width), height: tidy(besideGeometry.height) };
+  byId("beside-figure").replaceChildren(
+    svg(
+      "svg",
+      { ...size, viewBox: `0 0 ${size.width} ${size.height}`, overflow: "visible", "aria-hidden": "true", "font-family": FONT },
+      drawn,
+      svg("g", { id: "beside-frames" }),
+    ),
+  );
+  const holder = byId("beside-legend");
+  holder.replaceChildren();
+  if (legend && legend.kind !== "ask") {
+    const painted = paintLegend(one, legend, "currentColor");
+    const look = { width: Math.ceil(painted.width), height: painted.height, "font-family": FONT, role: "img" };
+    holder.append(svg("svg", { ...look, "aria-label": legendText(legend) }, painted.group));
+  }
+  drawBesideFrames();
+}
+
+function drawBesideFrames() {
+  const frames = byId("beside-frames");
+  const beside = besideOf();
+  if (!frames || !beside || !besideGeometry) return;
+  const cell = (token) => {
+    const twin = token === null ? null : twinOf(reading(), token, beside.one, beside.group);
+    return besideGeometry.cells.find((each) => each.token === twin);
+  };
+  const [chosen, pointed] = [cell(state.token), hovered === state.token ? null : cell(hovered)];
+  frames.replaceChildren(
+    ...(pointed ? paintFrame(pointed, 1.5) : []),
+    ...(chosen ? paintFrame(chosen, state.locked ? 4 : 2.5) : []),
+  );
+}
+
+/** What the other one says of the same place. */
+function drawBesideWords() {
+  const beside = besideOf();
+  const holder = byId("beside-words");
+  holder.hidden = !beside;
+  holder.replaceChildren();
+  if (!beside) return;
+  const twin = twinOf(reading(), state.token, beside.one, beside.group);
+  holder.append(el("h3", { class: "beside-title", text: `Beside: ${beside.name}` }));
+  if (twin === null) holder.append(el("p", { class: "nothing", text: "It has no patch there." }));
+  else holder.append(lensSection(beside.one, beside.lens, beside.layer, twin));
+}
+
+function drawBesideControls() {
+  const one = reading();
+  const others = comparable();
+  byId("beside-bar").hidden = one.layers.length < 2 && lensesOf(one).length < 2 && !others.length;
+  const option = (value, text) => el("option", { value, text });
+  const choices = [option("", "nothing")];
+  choices.push(
+    el("optgroup", { label: "This one" }, ...one.layers.map(({ layer }) => option(`layer:${layer}`, `Layer ${layer}`))),
+  );
+  if (others.length) {
+    choices.push(
+      el("optgroup", { label: "Another one" }, ...others.map(({ number }) => option(`reading:${number + 1}`, readingName(number)))),
+    );
+  }
+  byId("beside-what").replaceChildren(...choices);
+  const beside = besideOf();
+  byId("beside-what").value = beside ? state.beside : "";
+  const lenses = beside ? lensesOf(beside.one) : [];
+  byId("beside-lens").replaceChildren(...lenses.map((lens) => option(lens, lensTitle(lens))));
+  byId("beside-lens").value = beside?.lens ?? "";
+  byId("beside-lens").hidden = lenses.length < 2;
+}
+
+/** The token of this reading under a place of the other. */
+function ownTokenAt(event) {
+  const beside = besideOf();
+  const token = tokenAt(event);
+  return beside && token !== null ? twinOf(beside.one, token, reading(), state.group) : null;
+}
+
+function readCompare() {
+  const all = ["reading", "layer", "beside", "besideLens", "lens", "group"];
+  watch([...all], drawBesideControls);
+  watch([...all, "colour", "scale", "words", "find", "phrase", "large"], drawBeside);
+  watch([...all, "token"], drawBesideWords);
+  watch(["token", "locked"], drawBesideFrames);
+  byId("beside-what").addEventListener("change", (event) => change({ beside: event.target.value, besideLens: "" }));
+  byId("beside-lens").addEventListener("change", (event) => change({ besideLens: event.target.value }));
+  const figure = byId("beside-figure");
+  figure.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "touch") point(ownTokenAt(event));
+  });
+  figure.addEventListener("pointerleave", () => point(null));
+  figure.addEventListener("click", (event) => {
+    const token = ownTokenAt(event);
+    if (token !== null) pin(token);
+  });
+}
