@@ -82,7 +82,20 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
             f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
             "Add --offload-folder DIR: they are written there once more.",
         )
-    return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _HINTS[part])
+    if isinstance(error, KeyError) and error.args and part in ("configuration", "weights"):  # an activation, say
+        return ModelError(
+            f"{source} cannot be loaded: its configuration names {error.args[0]!r}, which transformers does not know.",
+            _HINTS["configuration"],
+        )
+    return ModelError(f"The {part} of {source} cannot be loaded: {_first_line(error)}", _hint(part, causes))
+
+
+def _hint(part: str, causes: list[BaseException]) -> str:
+    if any(isinstance(cause, ImportError) for cause in causes):
+        return "Install it, or take out of config.json what asks for it."
+    if part == "weights" and any(isinstance(cause, AssertionError | TypeError | AttributeError) for cause in causes):
+        return _HINTS["configuration"]  # they fail as the model is built
+    return _HINTS[part]
 
 
 def _explain_hub(source: str, part: str, causes: list[BaseException], text: str) -> ModelError | None:

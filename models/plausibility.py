@@ -166,7 +166,8 @@ def require_match(source: str, report: Mapping[str, Any], model: Any) -> None:
         place = _in_a_list(model, missing[0])
         said = f" (its configuration says {place.length} layers of {place.prefix})" if place else ""
         raise ModelError(
-            f"The weights of {source} are incomplete{said}: {len(missing)} tensors are missing, {missing[0]} first.",
+            f"The weights of {source} are incomplete{said}: {len(missing)} "
+            f"{'tensor is' if len(missing) == 1 else 'tensors are'} missing, {missing[0]} first.",
             f"They would be random. {again}",
         )
     # Blocks that predict further tokens follow the last.

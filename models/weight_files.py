@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..schemas.errors import ModelError
+from ..schemas.files import shown_path
 from ..schemas.reading import NotOfKindError, read_json
 from .adapters import adapter_error, is_adapters
 
@@ -32,9 +33,10 @@ def require_own_weights(folder: Path) -> None:
     A loader that is told to read safetensors alone still opens what a safetensors index names.
 
     Raises:
-        ModelError: an index that is none, or names another kind of file, a path, or a file that is not there; or an
-            adapter's tensors are in a file that no loader reads.
+        ModelError: an index that is none, or names another kind of file, a path, or a file that is not there; an
+            adapter's tensors in a file that no loader reads; or what is called like weights is no file.
     """
+    _require_files(folder)
     _require_no_adapter(folder)
     for index in sorted(folder.glob(_INDEX)):
         if not index.name.endswith(".safetensors.index.json"):
@@ -46,6 +48,8 @@ def require_own_weights(folder: Path) -> None:
         files = data.get("weight_map")
         if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
             raise ModelError(f"{index} has no table weight_map of tensor and file names.", "Fetch the model again.")
+        if not isinstance(data.get("metadata"), dict):
+            raise ModelError(f"{index} has no table metadata, which transformers asks for.", "Fetch the model again.")
         for name in sorted(set(files.values())):
             if not name.endswith(".safetensors") or os.path.basename(name) != name or "\\" in name:
                 raise ModelError(
@@ -55,6 +59,18 @@ def require_own_weights(folder: Path) -> None:
                 )
             if not (folder / name).is_file():
                 raise ModelError(f"{index} names {name!r}, which is not there.", "Fetch the model again.")
+
+
+def _require_files(folder: Path) -> None:
+    """Refuse what is called like weights and is no file.
+
+    Raises:
+        ModelError: there is such a thing.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        if not path.is_file():  # a pipe would be waited for
+            seen = f"a link to {shown_path(path.readlink())}, which is none" if path.is_symlink() else "none"
+            raise ModelError(f"{path} should be a file of weights; it is {seen}.", "Fetch the model again.")
 
 
 def _require_no_adapter(folder: Path) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.quantizers.auto import AutoHfQuantizer
 
-from ..schemas.errors import UnsupportedModelError
+from ..schemas.errors import ModelError, UnsupportedModelError
 from .adapters import adapter_error, is_adapters
 from .large import explained, onto_disk, quantisation, require_known
 from .layers import LanguageModel, find_language_model, require_decoder_only
@@ -36,9 +37,20 @@ def require_loadable(source: str, place: str, config: Any, is_vlm: bool, trust_r
             f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
             "Use a causal language model, or a VLM built on one.",
         )
+    method, quantizer = quantisation(config), cast("Any", AutoHfQuantizer)
+    if method is not None and not quantizer.supports_quant_method(_settings(config.quantization_config)):
+        raise ModelError(
+            f"The configuration of {source} says that its weights are quantised ({method}), in a way that transformers "
+            "does not know: they would be read as if they were not.",
+            "Update transformers, or use the model as it was before.",
+        )
     folder = Path(place) if Path(place).is_dir() else None
     with translated(source, "configuration"):
         require_fitting(source, config, factory, folder, trust_remote_code)
+
+
+def _settings(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else dict(found.to_dict())
 
 
 def load_weights(

@@ -181,7 +181,7 @@ def test_a_missing_tensor_is_never_filled_with_random_values(broken):
     weights = load_file(broken / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match="1 tensors are missing, model.layers.1.mlp.up_proj.weight first"):
+    with pytest.raises(ModelError, match="1 tensor is missing, model.layers.1.mlp.up_proj.weight first"):
         load_model(str(broken))
 
 

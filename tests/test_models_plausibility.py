@@ -178,3 +178,20 @@ def test_the_layout_costs_little(tiny_llm):
 
     plausibility.require_fitting("m", AutoConfig.from_pretrained(tiny_llm), AutoModelForCausalLM, tiny_llm, False)
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        ("hidden_act", "nope", "its configuration names 'nope', which transformers does not know. Check config.json"),
+        ("pad_token_id", 99_999, "Padding_idx must be within num_embeddings. Check config.json"),
+        ("_attn_implementation", "flash_attention_2", "FlashAttention2 .* Install it, or take out of config.json"),
+        (
+            "quantization_config",
+            {"quant_method": "nope"},
+            r"are quantised \(nope\), in a way that transformers does not",
+        ),
+    ],
+)
+def test_what_the_configuration_asks_for_and_nobody_has_is_named(edited, field, value, match):
+    refused(edited(**{field: value}), match)

@@ -1,6 +1,8 @@
 """Weights come from safetensors beside the configuration, whatever an index says."""
 
 import json
+import os
+import time
 
 import pytest
 from tiny_vlms import TINY
@@ -23,13 +25,14 @@ def write_index(folder, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"weight_map": {"a": "pytorch_model.bin"}}, "names 'pytorch_model.bin'; expected safetensors"),
-        ({"weight_map": {"a": "../other/model.safetensors"}}, "expected safetensors files beside it"),
-        ({"weight_map": {"a": "/etc/model.safetensors"}}, "expected safetensors files beside it"),
-        ({"weight_map": {"a": "sub\\\\model.safetensors"}}, "expected safetensors files beside it"),
-        ({"weight_map": {"a": "gone.safetensors"}}, "which is not there"),
+        ({"metadata": {}, "weight_map": {"a": "pytorch_model.bin"}}, "names 'pytorch_model.bin'; expected safetensors"),
+        ({"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}, "expected safetensors files beside it"),
+        ({"metadata": {}, "weight_map": {"a": "/etc/model.safetensors"}}, "expected safetensors files beside it"),
+        ({"metadata": {}, "weight_map": {"a": "sub\\\\model.safetensors"}}, "expected safetensors files beside it"),
+        ({"metadata": {}, "weight_map": {"a": "gone.safetensors"}}, "which is not there"),
         ({"weight_map": ["a"]}, "no table weight_map"),
         ({}, "no table weight_map"),
+        ({"weight_map": {}}, "no table metadata"),
         ("{", "is no index of weights"),
         ("[" * 100_000, "is no index of weights"),
     ],
@@ -44,3 +47,25 @@ def test_an_index_that_leads_elsewhere_is_refused_before_it_is_followed(folder, 
 def test_an_index_of_files_beside_it_is_fine(folder):
     write_index(folder, {"metadata": {}, "weight_map": {"a": "model.safetensors"}})
     require_own_weights(folder)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link that leads nowhere"])
+def test_what_is_called_like_weights_and_is_no_file_is_not_waited_for(folder, tmp_path, kind):
+    path = folder / "model-00001-of-00002.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "gone")
+    began = time.monotonic()
+    with pytest.raises(ModelError, match="should be a file of weights; it is"):
+        load_model(str(folder))
+    assert time.monotonic() - began < 2
+
+
+def test_weights_may_be_links_to_files(folder, tmp_path):
+    """As the hub's cache has them."""
+    (folder / "model.safetensors").rename(tmp_path / "blob")
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    assert load_model(str(folder)).name == "model"
