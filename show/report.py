@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # In the order in which they are joined: a script uses what stands in those before it when it runs.
-STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css", "compare.css", "print.css")
+STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css", "gallery.css", "compare.css", "print.css")
 SCRIPTS = (
     "dom.js",
     "data.js",
@@ -37,6 +37,7 @@ SCRIPTS = (
     "depth.js",
     "compare.js",
     "peek.js",
+    "gallery.js",
     "overview.js",
     "provenance.js",
     "export.js",

@@ -325,6 +325,48 @@ def test_inside_another_page_the_link_is_what_follows_its_address(show, tmp_path
         expects(frame.locator("#told")).to_contain_text("no address here")
 
 
+def test_a_word_is_looked_for_in_all_images(show):
+    def with_dogs(name, *tokens):
+        reading = image_reading(source=name)
+        layers = []
+        for layer in reading.layers:
+            cells = list(layer.tokens)
+            for token, score in tokens if layer.layer == 8 else ():
+                cells[token] = replace(cells[token], neighbors=(neighbor("Dog", score), *cells[token].neighbors[1:]))
+            layers.append(LayerReading(layer.layer, tuple(cells)))
+        return replace(reading, layers=tuple(layers))
+
+    readings = [with_dogs("b.png"), with_dogs("c.png", (5, 0.9)), with_dogs("a.png", (1, 0.4), (6, 0.7))]
+    with show(*readings, at="#layer=8") as page:
+        expects(page.locator("#gallery-images button")).to_have_count(0)
+        page.locator("#gallery summary").click()
+        items = page.locator("#gallery-images button span")
+        expects(items).to_have_text(["b.png", "c.png", "a.png"])
+        page.locator("#gallery-find").fill("dog")
+        expects(page.locator("#gallery-count")).to_have_text("in 2 of 3 images, layer 8, LatentLens")
+        assert page.locator("#gallery-images small").all_inner_texts() == [
+            "nowhere",
+            "1 patch, best 0.90",
+            "2 patches, best 0.70",
+        ]
+        for order, names in (("patches", "acb"), ("best", "cab"), ("name", "abc"), ("given", "bca")):
+            page.locator("#gallery-sort").select_option(order)
+            expects(items).to_have_text([f"{name}.png" for name in names])
+        page.locator("[data-reading='2'] [data-token='1']").click()  # a mark: that patch
+        expects(page.locator("#source")).to_have_text("a.png")
+        expects(place(page)).to_have_text("Row 0, column 1")
+        expects(page.locator("#lock")).to_have_text("Pinned")
+        assert words(page)[0] == "Dog"
+        page.locator("#gallery-images [data-reading='1']").press("Enter")  # the image: its best patch
+        expects(page.locator("#source")).to_have_text("c.png")
+        expects(place(page)).to_have_text("Row 1, column 1")
+        page.locator("#layer-down").click()  # at another layer the word is nowhere
+        expects(page.locator("#gallery-count")).to_contain_text("in 0 of 3 images, layer 4")
+        until(page, "location.hash.includes('sheet=1')")
+    with show(image_reading()) as page:
+        expects(page.locator("#gallery")).to_be_hidden()
+
+
 def test_norms_are_a_colour_of_their_own(show):
     with show(odd_norms(image_reading(), {0: 50.0, 1: 6.25})) as page:
         page.keyboard.press("5")

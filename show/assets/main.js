@@ -41,6 +41,7 @@ function openPage() {
   readPanel();
   readDepth();
   readPeek();
+  readGallery();
   readOverview();
   readExport();
   readKeys();

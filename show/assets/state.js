@@ -13,6 +13,8 @@ const state = {
   find: "",
   phrase: false,
   large: false,
+  sheet: false, // whether the contact sheet is open
+  sort: "given", // of its images
   beside: "", // what is shown beside: layer:8 of this reading, or reading:2
   besideLens: "", // of that; the same lens where it is empty
 };
@@ -75,6 +77,8 @@ function addressOf() {
   if (state.find) parts.set("find", state.find);
   if (state.phrase) parts.set("phrase", 1);
   if (state.large) parts.set("large", 1);
+  if (state.sheet) parts.set("sheet", 1);
+  if (state.sort !== "given") parts.set("sort", state.sort);
   if (besideOf()) {
     parts.set("beside", state.beside);
     if (state.besideLens) parts.set("besidelens", state.besideLens);
@@ -119,6 +123,8 @@ function readAddress() {
   state.find = parts.get("find") ?? "";
   state.phrase = parts.get("phrase") === "1";
   state.large = parts.get("large") === "1";
+  state.sheet = parts.get("sheet") === "1";
+  state.sort = ["patches", "best", "name"].includes(parts.get("sort")) ? parts.get("sort") : "given";
   state.beside = parts.get("beside") ?? "";
   state.besideLens = parts.get("besidelens") ?? "";
 }
