@@ -1,8 +1,8 @@
 """Shares over patches, with 95 % intervals over images: the patches of one image are alike.
 
 An interval is Clopper and Pearson's with the *effective* number of patches: so many independent ones
-as would be as uncertain, by the spread between images (the linearised variance of a ratio), less what
-few images leave unknown of that spread (Korn and Graubard 1998, Survey Methodology 24). Where hits
+as would be as uncertain, by the spread between images (each left out in turn), less what few images, or
+images of very different sizes, leave unknown of that spread (Korn and Graubard 1998, Survey Methodology 24). Where hits
 fall into few images, these tell little of the spread either: the number is then drawn towards one
 patch an image, and is that where there is no hit at all, so that the upper end of zero hits is near
 3 / images. Drawing images again, the usual way, knows only the images there are and covers far too
@@ -31,6 +31,10 @@ _OUTSIDE = 0.05
 _Z = 1.959964
 #: So many images with hits weigh as much as not knowing whether patches of one image differ at all.
 _UNKNOWING = 1.0
+#: Below, one image has nearly all patches, and there is no spread to be seen.
+_ONE_IMAGE = 1.05
+#: So few patches leave everything open.
+_NOTHING = 1e-3
 
 #: Hits and totals by image, ``[n_images]`` each; hits are fractions where they are expectations.
 Counted = tuple["Floats", "Floats"]
@@ -105,30 +109,41 @@ def _mean(parts: Sequence[Counted]) -> tuple[Estimate, Floats] | None:
     ratios = [float(hits.sum() / totals.sum()) for hits, totals in counted]
     errors = [(h - r * t) / t.sum() for (h, t), r in zip(counted, ratios, strict=True)]
     share, residuals = float(np.mean(ratios)), np.mean(errors, axis=0)
-    seen = int(np.any([totals > 0 for _, totals in counted], axis=0).sum())
+    weights = np.mean([totals / totals.sum() for _, totals in counted], axis=0)
     patches = float(np.mean([totals.sum() for _, totals in counted]))
-    low, high = _ends(share, residuals, seen, patches)
+    low, high = _ends(share, residuals, weights, patches)
     return Estimate(share, low, high), residuals
 
 
-def _ends(share: float, residuals: Floats, images: int, patches: float) -> tuple[float, float]:
-    size = _effective(share, residuals, images, patches)
+def _ends(share: float, residuals: Floats, weights: Floats, patches: float) -> tuple[float, float]:
+    size = _effective(share, residuals, weights, patches)
     hit, miss = share * size, (1 - share) * size
     low = beta_quantile(_OUTSIDE / 2, hit, miss + 1) if hit > 0 else 0.0
     high = beta_quantile(1 - _OUTSIDE / 2, hit + 1, miss) if miss > 0 else 1.0
-    return min(low, share), max(high, share)
+    return min(round(low, 9), share), max(round(high, 9), share)
 
 
-def _effective(share: float, residuals: Floats, images: int, patches: float) -> float:
-    """So many independent patches would be as uncertain."""
+def _effective(share: float, residuals: Floats, weights: Floats, patches: float) -> float:
+    """So many independent patches would be as uncertain.
+
+    Args:
+        share: hits over totals.
+        residuals: what each image adds to its error.
+        weights: what each image has of the total.
+        patches: the total.
+    """
     rare = min(share, 1 - share)
-    if rare <= 0 or images < 2:
-        return float(images)
-    variance = images / (images - 1) * float((residuals**2).sum())
+    # So many images of one size would know as much of the spread between images (Kish 1965).
+    images = round(1 / float((weights**2).sum()), 9)
+    if rare <= 0 or images < _ONE_IMAGE:
+        return images
+    # Each image left out in turn: one with most of the patches draws the share to its own, and hides what it adds.
+    seen = int((weights > 0).sum())
+    variance = (seen - 1) / seen * float(((residuals / (1 - weights)) ** 2).sum())
     measured = min(patches, share * (1 - share) / variance) if variance > 0 else patches
     weight = rare * measured  # about the number of images among which hits (or misses) are spread
     size = (weight + _UNKNOWING) / (weight / measured + _UNKNOWING / images)
-    return size * (_Z / t_quantile(1 - _OUTSIDE / 2, images - 1)) ** 2
+    return max(_NOTHING, size * (_Z / t_quantile(1 - _OUTSIDE / 2, images - 1)) ** 2)
 
 
 def _correlation(residuals: Sequence[Floats]) -> Floats:

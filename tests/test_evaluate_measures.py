@@ -204,6 +204,34 @@ def test_intervals_hold_the_truth_as_often_as_they_say(images, truth, patches, r
     assert inside >= 0.92
 
 
+@pytest.mark.parametrize("sizes", ["lognormal", "one large", "some empty"])
+@pytest.mark.parametrize(("images", "truth", "rho"), [(5, 0.1, 0.3), (10, 0.02, 0.1), (10, 0.5, 0.3), (30, 0.5, 0.05)])
+def test_intervals_hold_the_truth_over_images_of_very_different_sizes(images, truth, rho, sizes):
+    """Object patches an image has from one to a few thousand; one image may hold nearly all of them."""
+    rng, inside, runs = np.random.default_rng(7), 0, 250
+    a, b = truth * (1 - rho) / rho, (1 - truth) * (1 - rho) / rho
+    for _ in range(runs):
+        totals = np.maximum(1, np.round(np.exp(rng.normal(3, 1.5, images))))
+        if sizes == "one large":
+            totals = np.array([2000.0, *[10.0] * (images - 1)])
+        if sizes == "some empty":
+            totals[rng.random(images) < 0.4] = 0
+        hits = rng.binomial(totals.astype(int), rng.beta(a, b, size=images)).astype(float)
+        found = ClusteredShares(images).ratio(hits, totals)
+        inside += found is None or found.low <= truth <= found.high
+    assert inside / runs >= 0.92
+
+
+def test_an_image_with_nearly_all_patches_is_one_image():
+    totals = np.array([5000.0, 10, 10, 10])
+    found = ClusteredShares(4).ratio(np.array([1500.0, 1, 9, 4]), totals)
+    assert found.low < 0.02 and found.high > 0.98
+    # Of images of nearly one size, nothing changes.
+    even = np.array([48.0, 50, 52, 50] * 5)
+    alike = ClusteredShares(20).ratio(np.round(even * 0.3), even)
+    assert alike.low > 0.2 and alike.high < 0.4
+
+
 def test_differences_over_the_same_images_hold_the_truth():
     """Two lenses that read the same images: what makes an image easy makes it easy for both."""
     rng, inside, wide = np.random.default_rng(3), 0, 0.0
