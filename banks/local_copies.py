@@ -230,6 +230,10 @@ class LocalCopies(Store):
         """See :meth:`Store.damaged`."""
         return self._server.damaged()
 
+    def disk_bytes(self, info: BankInfo) -> int | None:
+        """See :meth:`Store.disk_bytes`: on the server."""
+        return self._server.disk_bytes(info)
+
     def take_stock(self, info: BankInfo) -> Balance:
         """See :meth:`Store.take_stock`."""
         return self._server.take_stock(info)

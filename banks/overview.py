@@ -34,7 +34,7 @@ def overview(store: Store) -> list[dict[str, Any]]:
         StoreError: the store or a record cannot be read.
     """
     infos = sorted(store.list(), key=lambda i: (i.record.identity.model, i.record.identity.layer, i.name))
-    return [_facts(info, store.take_stock(info)) for info in infos]
+    return [_facts(info, store.disk_bytes(info), store.take_stock(info)) for info in infos]
 
 
 def differing(banks: Sequence[dict[str, Any]]) -> str:
@@ -61,12 +61,12 @@ def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
     ]
 
 
-def _facts(info: BankInfo, balance: Balance) -> dict[str, Any]:
+def _facts(info: BankInfo, disk_bytes: int | None, balance: Balance) -> dict[str, Any]:
     record = info.record.to_dict()
     return {
         "name": info.name,
         "rows": info.rows,
-        "disk_bytes": info.disk_bytes,
+        "disk_bytes": disk_bytes,
         "index": info.index,
         "progress": bank_state(info, balance),
         "rows_missing": balance.missing,

@@ -112,7 +112,7 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
                 if name not in found and name not in damaged:
                     store.open(name)  # says which there are
             known = [found[name] for name in dict.fromkeys(names) if name in found]
-            sizes = [info.disk_bytes for info in known]
+            sizes = [store.disk_bytes(info) for info in known]
             size = None if None in sizes else sum(s for s in sizes if s is not None)
             how_much = f"{sum(info.rows for info in known):,} rows, {show_bytes(size)}"
             if damaged.intersection(names):

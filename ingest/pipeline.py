@@ -280,7 +280,7 @@ class _Ingest:
         self._progress.finish()
 
     def _disk_bytes(self, names: Sequence[str]) -> int | None:
-        sizes = [info.disk_bytes for info in self._store.list() if info.name in names]
+        sizes = [self._store.disk_bytes(info) for info in self._store.list() if info.name in names]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @contextmanager

@@ -198,6 +198,14 @@ class Store(Care, Closing, Shown):
         """
         return ()
 
+    def disk_bytes(self, info: BankInfo) -> int | None:
+        """Bytes that a bank takes on the disk, asked for where :meth:`list` does not say; ``None`` where nobody does.
+
+        Args:
+            info: of the bank, from :meth:`list`.
+        """
+        return info.disk_bytes
+
     def take_stock(self, info: BankInfo) -> Balance:
         """What can be known of a bank's rows and files at little cost, without opening it.
 

@@ -211,6 +211,9 @@ class Collection:
         with self.lock:
             return self.shard.query_batch(edge.QueryBatchRequest([_query(r) for r in requests]))
 
+    def disk_bytes(self):
+        return sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
+
     def facet(self, key, limit):
         with self.lock:
             return self.shard.facet(edge.FacetRequest(key, limit=limit, exact=True)).hits

@@ -113,6 +113,9 @@ class Server:
                 raise Refusal(429, f"{said}retry later", math.ceil((points - left) * MINUTE / rate))
             self._budgets[name] = left - points, now
 
+    def tells_sizes(self):
+        return tuple(map(int, self.version.split(".")[:2])) >= (1, 18)
+
     def create(self, name, config):
         config = {**json.loads(os.environ.get("STANDIN_STRICT", "{}")), **config}
         metadata = tuple(map(int, self.version.split(".")[:2])) >= (1, 16)
@@ -211,6 +214,9 @@ class Rest(BaseHTTPRequestHandler):
             return True
         if rest == "":
             return collection.info().model_dump(mode="json", exclude_none=True)
+        if (rest, verb) == ("/memory", "GET") and self.server.backend.tells_sizes():
+            used = dict.fromkeys(("ram_bytes", "cached_bytes", "expected_cache_bytes"), 0)
+            return {"total": {"disk_bytes": collection.disk_bytes(), **used}, "vectors": [], "sparse_vectors": []}
         if (rest, verb) == ("/shards/0/snapshot", "GET"):
             path = Path(tempfile.mkstemp(suffix=".snapshot")[1])
             collection.snapshot(path)

@@ -29,6 +29,7 @@ from .filters import server_filter
 from .lease import Lease
 from .options import ServerOptions
 from .prefixes import spelled_out
+from .sizes import collection_bytes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -140,9 +141,9 @@ class ServerBank(Bank):
         ]
         return rows, None if following is None else str(following)
 
-    def disk_bytes(self) -> None:
-        """See :meth:`Bank.disk_bytes`; a server does not say."""
-        return
+    def disk_bytes(self) -> int | None:
+        """See :meth:`Bank.disk_bytes`; servers before 1.18 do not say."""
+        return collection_bytes(self._connection, self.name)
 
     def is_indexed(self) -> bool:
         """See :meth:`Bank.is_indexed`."""
@@ -215,6 +216,10 @@ class ServerStore(Store):
                 rows = ServerBank(self._connection, name, record).count()
                 banks.append(BankInfo(name, record, rows, None))
         return banks
+
+    def disk_bytes(self, info: BankInfo) -> int | None:
+        """See :meth:`Store.disk_bytes`; servers before 1.18 do not say."""
+        return collection_bytes(self._connection, info.name)
 
     def take_stock(self, info: BankInfo) -> Balance:
         """See :meth:`Store.take_stock`; rows are counted."""
