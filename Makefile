@@ -9,19 +9,26 @@ EVALUATION := $(CACHE)/evaluate-demo
 IMAGE ?= demo/data/images/scene_14.png
 # For a quick look: LIMIT=4 evaluates so many pictures of each group. Use another EVALUATION folder with it.
 LIMIT ?=
+# Which torch: nothing takes the package index's, cpu PyTorch's own build without CUDA, anything else is given to pip
+# (TORCH="torch==2.13.0", or with an --index-url).
+TORCH ?=
+CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
+# The tested version; a build of it (2.13.0+cpu) is that version, too.
+PINNED_TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
-SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show demo benchmarks docs tests
+SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show demo benchmarks docs examples tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo demo-bank evaluate-demo test test-torchvision test-quantised test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo demo-bank examples evaluate-demo test test-torchvision test-quantised test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
-	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image"
+	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image (TORCH=cpu: without CUDA)"
 	@echo "make evaluate-demo  the demo's three lenses on 200 held-out scenes and the photographs: table and plots"
+	@echo "make examples    run the notebooks in examples/ and keep their outputs (after make demo)"
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
@@ -33,8 +40,10 @@ help:
 
 # One environment for everything; pinned to the versions that were tested.
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Making an environment in $(VENV). $(if $(TORCH),torch: $(TORCH).,Where the package index has torch with CUDA it takes 5.2 GB; make demo TORCH=cpu takes the small build.)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet $(if $(filter cpu,$(TORCH)),--index-url $(CPU_WHEELS) $(PINNED_TORCH),$(TORCH)))
 	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,demo-train]'
 	touch $@
 
@@ -52,6 +61,10 @@ demo: demo-bank
 	$(BIN)/python cli.py query $(IMAGE) --store $(STORE) --lens latent,logit,embedding --format html --out $(CACHE)/demo-report.html
 	@echo "The model is in $(MODEL), the bank in $(STORE), the whole reading in $(CACHE)/demo-reading.json."
 	@echo "Open $(CACHE)/demo-report.html in a browser: every patch, layer and lens to look at."
+
+# Runs the notebooks anew and keeps their outputs.
+examples: demo-bank
+	$(BIN)/python examples/run.py $(wildcard examples/*.ipynb) --write
 
 # The same command goes on after an interruption.
 evaluate-demo: demo-bank
@@ -101,6 +114,7 @@ types: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_method.py
 	$(BIN)/python docs/make_readme.py
 	$(BIN)/python docs/make_storage.py
 
@@ -113,6 +127,7 @@ screenshots: $(VENV)/.ready
 docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check
 	$(BIN)/python docs/make_architecture.py --check
+	$(BIN)/python docs/make_method.py --check
 	$(BIN)/python docs/make_readme.py --check
 	$(BIN)/python docs/make_storage.py --check
 
