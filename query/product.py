@@ -61,11 +61,11 @@ def nearest(
         found = nearest(Gathered(source, places), queries, k, device, None, less)
         return [(scores, places[at]) for scores, at in found]
     if device.type == "cpu" and pays(source, len(queries), k):
-        return _by_rounded(source, queries, k, keep, without)
-    return _by_float32(source, queries, k, device, keep, without)
+        return by_rounded(source, queries, k, keep, without)
+    return by_float32(source, queries, k, device, keep, without)
 
 
-def _by_rounded(
+def by_rounded(
     source: Source,
     queries: NDArray[np.float32],
     k: int,
@@ -77,11 +77,11 @@ def _by_rounded(
         found = nearest_rounded(source, queries, k, keep, without)
     left = [i for i, one in enumerate(found) if one is None]
     less = None if without is None else [without[i] for i in left]
-    rest = iter(_by_float32(source, queries[left], k, torch.device("cpu"), keep, less))
+    rest = iter(by_float32(source, queries[left], k, torch.device("cpu"), keep, less))
     return [next(rest) if one is None else one for one in found]
 
 
-def _by_float32(
+def by_float32(
     source: Source,
     queries: NDArray[np.float32],
     k: int,
@@ -89,6 +89,7 @@ def _by_float32(
     keep: NDArray[np.bool_] | None,
     without: Sequence[Places] | None,
 ) -> list[Ranked]:
+    """By all rows in float32."""
     answers: list[Ranked] = []
     size = GPU_BLOCK_ROWS if device.type != "cpu" else BLOCK_ROWS
     with torch.inference_mode(), _full_precision():

@@ -1,10 +1,12 @@
 """Candidates by a product of rows and vectors rounded to eight bits, on processors that multiply those quickly.
 
 Each row less a common mean is a whole number from -127 to 127 per dimension, times a scale of its own, plus a residual
-whose length is known; so is each vector. What the product of the whole numbers, which is exact, can be off by is then
-at most ``|vector| |row's residual| + |vector's residual| |row|``. A row whose score with that added is below the k-th
-highest with it taken off cannot be among the k nearest; the others, some dozens, are compared in float64. So the
-answer is the exact one. Rows are rounded block by block as they are read, and not kept.
+whose length is known. So is each vector less what it has along a few directions that the vectors share, whose products
+with the rows are taken in float32. What the product of the whole numbers, which is exact, can be off by is then at most
+``|vector| |row's residual| + |vector's residual| |row|``, and small: hidden states of images have most of their length
+in common. A row whose score with that added is below the k-th highest with it taken off cannot be among the k nearest;
+the others, some dozens, are compared in float64. So the answer is the exact one. Rows are rounded block by block as
+they are read, and not kept.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from .comparing import Places, Ranked, Source, compared, error_bound
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Vectors from which on rounding every row once is worth it, rows, and rows per neighbour asked for.
-LEAST_VECTORS, LEAST_ROWS, ROWS_PER_NEIGHBOUR = 192, 4096, 1024
+#: Vectors from which on rounding every row once is worth it, rows, and rows per neighbour asked for. With few rows the
+#: candidates are too large a share of them (benchmarks/compare_rounded.py).
+LEAST_VECTORS, LEAST_ROWS, ROWS_PER_NEIGHBOUR = 192, 50_000, 1024
 #: Rows that are rounded at once (fewer where they are wide), and vectors they are multiplied with at once: what is in
 #: hand stays in a processor's cache.
 BLOCK_ROWS, BLOCK_NUMBERS, VECTORS_AT_ONCE = 4096, 4 << 20, 1024
@@ -34,6 +37,8 @@ _MOST_CANDIDATES = 1024
 # Scores that share a maximum.
 _GROUP = 64
 _LEVELS = 127
+# Directions that are left to float32: the more, the shorter is what is rounded, and the more is multiplied twice.
+_DIRECTIONS = 16
 # Stands for minus infinity, which would be no number times zero.
 _NEVER = -1e30
 _LOWEST = -1e25
@@ -79,33 +84,41 @@ def _seconds(work: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tenso
 
 @dataclass(frozen=True, slots=True)
 class _Rounded:
-    """Rows or vectors less a mean, as whole numbers.
+    """Rows or vectors as whole numbers.
 
     Attributes:
+        plain: ``[n, dim]`` float32, what they stand for.
         numbers: ``[n, dim]`` int8.
         scale: ``[n]``; what one of them stands for.
         off: ``[n]``; length of the residual, at most.
         length: ``[n]``; of scale times numbers, at most.
-        shift: ``[n]``; product of mean and row.
     """
 
+    plain: Tensor
     numbers: Tensor
     scale: Tensor
     off: Tensor
     length: Tensor
-    shift: Tensor
 
 
-def _rounded(rows: Tensor, mean: Tensor) -> _Rounded:
-    centred = rows - mean
-    scale = torch.maximum(centred.amax(1), -centred.amin(1)).div_(_LEVELS).clamp_(min=1e-12)
-    shift = centred @ mean
-    whole = (centred / scale.unsqueeze(1)).round_()
+def _rounded(plain: Tensor) -> _Rounded:
+    scale = torch.maximum(plain.amax(1), -plain.amin(1)).div_(_LEVELS).clamp_(min=1e-12)
+    whole = (plain / scale.unsqueeze(1)).round_()
     numbers = whole.to(torch.int8)
-    more = 1 + 2 * error_bound(rows.shape[1])  # for sums in float32
-    off = torch.linalg.vector_norm(centred.addcmul_(whole, scale.unsqueeze(1), value=-1), dim=1).mul_(more)
+    more = 1 + 2 * error_bound(plain.shape[1])  # for sums in float32
+    residual = torch.addcmul(plain, whole, scale.unsqueeze(1), value=-1)
+    off = torch.linalg.vector_norm(residual, dim=1).mul_(more)
     length = torch.linalg.vector_norm(whole, dim=1).mul_(scale).mul_(more)
-    return _Rounded(numbers, scale, off, length, shift)
+    return _Rounded(plain, numbers, scale, off, length)
+
+
+def _shared(queries: Tensor) -> Tensor:
+    """Directions that vectors have most in common, ``[dim, few]``: a round of subspace iteration from some of them."""
+    count = min(_DIRECTIONS, *queries.shape)
+    some = queries[torch.linspace(0, len(queries) - 1, count).long()].T
+    for _ in range(2):
+        some = torch.linalg.qr(queries.T @ (queries @ torch.linalg.qr(some).Q)).Q
+    return some.contiguous()
 
 
 def nearest_rounded(
@@ -120,16 +133,17 @@ def nearest_rounded(
     mean = torch.from_numpy(source.take(sample).astype(np.float32).mean(0))
     at_once = -(-len(queries) // -(-len(queries) // VECTORS_AT_ONCE))  # all parts of one size
     asked = [
-        _Asked(source, queries[start : start + at_once], k, mean, without and without[start:])
+        _Asked(source, queries[start : start + at_once], k, without and without[start:])
         for start in range(0, len(queries), at_once)
     ]
     size = min(BLOCK_ROWS, max(1, BLOCK_NUMBERS // (source.dim * _GROUP)) * _GROUP)
     for start, rows in source.blocks(torch.device("cpu"), size):
-        block = _rounded(rows, mean)
+        block = _rounded(rows - mean)
+        masked = torch.zeros(len(rows))
         if keep is not None:
-            block.shift.masked_fill_(~torch.from_numpy(keep[start : start + len(rows)]), _NEVER)
+            masked.masked_fill_(~torch.from_numpy(keep[start : start + len(rows)]), _NEVER)
         for one in asked:
-            one.look_at(start, block)
+            one.look_at(start, block, masked)
     return [answer for one in asked for answer in one.answers()]
 
 
@@ -144,30 +158,36 @@ class _Asked:
     Scores are bounds from above divided by the vector's scale, less what all rows have in common.
     """
 
-    def __init__(
-        self, source: Source, queries: NDArray[np.float32], k: int, mean: Tensor, without: Sequence[Places] | None
-    ) -> None:
+    def __init__(self, source: Source, queries: NDArray[np.float32], k: int, without: Sequence[Places] | None) -> None:
         self._source, self._queries, self._k, self._without = source, queries, k, without
-        own = _rounded(torch.from_numpy(np.ascontiguousarray(queries)), mean)
+        given = torch.from_numpy(np.ascontiguousarray(queries))
+        self._directions = _shared(given)
+        along = given @ self._directions
+        own = _rounded(given - along @ self._directions.T)
         self._numbers = own.numbers
-        # |vector| and |its residual|, and what rounding in float32 can add: each over the scale.
-        whole = own.length + own.off
-        self._weights = torch.stack([torch.ones_like(whole), whole, own.off], 1) / own.scale.unsqueeze(1)
-        self._blur = (3 * error_bound(source.dim) + 4e-6) / own.scale
+        # What float32 can be off by in products with the directions, over the length of a row.
+        sums = error_bound(source.dim + 2 * _DIRECTIONS)
+        blur = torch.linalg.vector_norm(along.abs() @ self._directions.abs().T, dim=1).mul_(1.01 * sums)
+        # |vector| and |its residual|.
+        slack = torch.stack([own.length + own.off + blur, own.off + blur], 1)
+        self._slack = slack / own.scale.unsqueeze(1)
+        self._weights = torch.cat([along, torch.ones(len(given), 1), slack], 1) / own.scale.unsqueeze(1)
+        self._blur = 2e-5 / own.scale  # of everything else in float32
         self._best = torch.full((len(queries), k), -torch.inf)
         self._least = torch.full((len(queries),), _LOWEST)
         self._given_up = torch.zeros(len(queries), dtype=torch.bool)
         self._number = torch.zeros(len(queries), dtype=torch.int64)
         self._found: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def look_at(self, start: int, block: _Rounded) -> None:
+    def look_at(self, start: int, block: _Rounded, masked: Tensor) -> None:
         """Add the candidates among a block's rows."""
         count = len(block.scale)
         groups = -(-count // _GROUP)
         scores = torch.full((len(self._queries), groups * _GROUP), _NEVER)
         part = scores[:, :count]
         torch.mul(torch._int_mm(self._numbers, block.numbers.T), block.scale, out=part)
-        part.addmm_(self._weights, torch.stack([block.shift, block.off, block.length]))
+        along = block.plain @ self._directions
+        part.addmm_(self._weights, torch.cat([along, torch.stack([masked, block.off, block.length], 1)], 1).T)
         self._leave_out(part, start)
         grouped = scores.view(-1, _GROUP, groups)
         peaks = grouped.amax(1)
@@ -198,7 +218,7 @@ class _Asked:
         padded = torch.zeros(2, groups * _GROUP)
         padded[0, : len(block.off)], padded[1, : len(block.off)] = block.off, block.length
         slack = padded.view(2, _GROUP, groups).amax(1)
-        least = torch.addmm(peaks[better], self._weights[better, 1:], slack, alpha=-2)
+        least = torch.addmm(peaks[better], self._slack[better], slack, alpha=-2)
         kept = torch.cat([self._best[better], least], 1).topk(self._k, dim=1).values
         self._best[better] = kept
         self._least[better] = (kept[:, -1] - 2 * self._blur[better]).clamp_(min=_LOWEST)

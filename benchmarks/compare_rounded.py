@@ -1,0 +1,106 @@
+"""Exact search with candidates of eight bits beside the float32 product, on real states.
+
+    python -m benchmarks.compare_rounded --model MODEL --store STORE [--layers 0,1,8,16,24] [--threads 1] IMAGE...
+
+Visual tokens of the images are searched in the rows of all the model's banks together, which makes one large bank of
+real states; every answer is compared. Both ways in turn, the least of three times each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lensbank.models.loading import load_model
+from lensbank.query import product, rounded
+from lensbank.query.asking import ask_image
+from lensbank.query.bank_product import BankProduct, product_of
+from lensbank.query.images import open_image
+from lensbank.query.options import QueryOptions
+from lensbank.store.opening import open_store
+
+TOP, ROUNDS = 5, 3
+
+
+class Rows:
+    """Rows in memory as a :class:`query.comparing.Source`."""
+
+    def __init__(self, rows: NDArray[np.float32]) -> None:
+        """Rows ``[n, dim]``."""
+        self.rows, (self.count, self.dim) = rows, rows.shape
+
+    def blocks(self, device: torch.device, size: int) -> Iterator[tuple[int, Tensor]]:
+        """See there."""
+        for start in range(0, self.count, size):
+            yield start, torch.from_numpy(self.rows[start : start + size]).to(device)
+
+    def take(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See there."""
+        taken: NDArray[np.float32] = self.rows[places]
+        return taken
+
+    def keys(self, places: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """See there: by number."""
+        return (places,)
+
+
+def rows_of(target: str) -> NDArray[np.float32]:
+    """The rows of all banks of a store."""
+    found = []
+    with open_store(target) as store:
+        for info in store.list():
+            with store.open(info.name) as bank:
+                of = product_of(bank, torch.device("cpu"))
+                if not isinstance(of, BankProduct):
+                    raise SystemExit(f"{info.name}: {of.reason}")
+                vectors = bank.vectors()
+                found += [np.asarray(part.rows, np.float32) for part in getattr(vectors, "parts", ())]
+    return np.concatenate(found)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--layers", default="0,1,8,16,24")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    layers = [int(layer) for layer in options.layers.split(",")]
+    loaded, cpu = load_model(options.model, need_vision=True), torch.device("cpu")
+    asked = [ask_image(loaded, open_image(path), layers, QueryOptions()) for path in options.images]
+    source = Rows(rows_of(options.store))
+    rounded.is_exact(source.dim)
+    print(f"{source.count:,} rows\n\n| layer | states | eight bits | float32 | ratio | left to float32 |")
+    print("|---|---|---|---|---|---|")
+    for layer in layers:
+        states = np.concatenate([one.states[layer] for one in asked])
+        queries = (states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float32)
+        seconds: dict[str, list[float]] = {"rounded": [], "float32": []}
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            ours = product.by_rounded(source, queries, TOP, None, None)
+            seconds["rounded"].append(time.perf_counter() - began)
+            began = time.perf_counter()
+            true = product.by_float32(source, queries, TOP, cpu, None, None)
+            seconds["float32"].append(time.perf_counter() - began)
+            if any((a[1] != b[1]).any() for a, b in zip(ours, true, strict=True)):
+                raise SystemExit("the answers differ")
+        with torch.inference_mode():
+            left = [answer is None for answer in rounded.nearest_rounded(source, queries, TOP, None, None)]
+        one, other = (min(seconds[name]) for name in ("rounded", "float32"))
+        times = f"{one:.2f} s | {other:.2f} s | {one / other:.2f}"
+        print(f"| {layer} | {len(queries):,} | {times} | {sum(left):,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
