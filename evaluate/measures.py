@@ -17,7 +17,7 @@ random patches an image of which two patches were read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from .annotations import AnnotatedImage, Thing, things_under
 from .chance import Chance, Numbers
 from .matching import ConceptIndex
-from .records import ImageWords, Words
+from .records import ImageWords, Patch, Words
 from .statistics import ClusteredShares, Estimate
 
 if TYPE_CHECKING:
@@ -91,6 +91,25 @@ class Measure:
     above_chance: Estimate | None
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One object patch.
+
+    Attributes:
+        image: its number in the group.
+        patch: where it is.
+        under: names of the things under it.
+        named: those of them that the words name.
+        words: what the lens says, best first.
+    """
+
+    image: int
+    patch: Patch
+    under: tuple[str, ...]
+    named: tuple[str, ...]
+    words: Words
+
+
 class GroundTruth:
     """The counts of one group of images, and the figures made of them.
 
@@ -112,6 +131,7 @@ class GroundTruth:
         self._numbers = {concept: number for number, concept in enumerate(self.index.concepts)}
         self._shares = ClusteredShares(len(images))
         truths = [self._truth(image.things, found) for image, found in zip(images, words, strict=True)]
+        self._truths, self._words = truths, list(words)
         self._chance = Chance([truth.under for truth in truths])
         self._counts: dict[tuple[int, str], dict[str, Floats]] = {}
         for place, (truth, found) in enumerate(zip(truths, words, strict=True)):
@@ -155,6 +175,20 @@ class GroundTruth:
             random_vectors=of_objects("random_vectors"),
             above_chance=self._shares.difference((counts["concrete"], objects), (counts["shuffled"], exchanged)),
         )
+
+    def cases(self, layer: int, lens: str) -> Iterator[Case]:
+        """Every object patch, with what is under it and what the lens says of it at a layer."""
+        concepts = self.index.concepts
+        for place, (truth, found) in enumerate(zip(self._truths, self._words, strict=True)):
+            for i, said in enumerate(found.words.get(layer, {}).get(lens, ())):
+                if under := truth.under[i]:
+                    named = self.index.strict(said) & under
+                    things, hit = (tuple(concepts[n].name for n in sorted(some)) for some in (under, named))
+                    yield Case(place, found.patches[i], things, hit, said)
+
+    def share(self, part: Floats, whole: Floats) -> Estimate | None:
+        """A share over the group's images, counts by image, with its interval."""
+        return self._shares.ratio(part, whole)
 
     def mean(self, lens: str, name: str = "concrete", layers: Sequence[int] | None = None) -> Estimate | None:
         """The mean over layers of a share of object patches (a name of :data:`COUNTED`)."""

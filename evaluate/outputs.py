@@ -10,6 +10,7 @@ from typing import Any
 from ..schemas.errors import UsageError
 from ..schemas.files import write_whole
 from ..schemas.frames import to_csv
+from .example_pictures import FILES, file_of
 from .report import to_markdown, to_table
 from .tables import flat, to_latex
 
@@ -37,5 +38,11 @@ def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | Non
         plots = draw(summary, out)
     except UsageError as error:
         plots, lacking = [], str(error)
-    write_whole(out / REPORT_FILE, to_markdown(summary, plots))
+    write_whole(out / REPORT_FILE, to_markdown(summary, plots, _pictures(summary, out)))
     return table, lacking
+
+
+def _pictures(summary: Mapping[str, Any], out: Path) -> list[tuple[str, Mapping[str, Any], str]]:
+    """The pictures of examples that are there: their kind, what they are of, and their names."""
+    named = [(kind, of, file_of(kind, n)) for n, of in enumerate(summary.get("examples", ())) for kind in FILES]
+    return [one for one in named if (out / one[2]).exists()]

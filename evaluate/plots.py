@@ -10,7 +10,7 @@ from ..schemas.errors import UsageError
 from ..schemas.files import opened_whole
 from ..schemas.results import LENSES
 from ..show.display import clean
-from .report import HEADLINE
+from .headline import HEADLINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +39,8 @@ def draw(summary: Mapping[str, Any], folder: Path) -> list[str]:
     """Draw what a summary holds.
 
     Returns:
-        Names of the files written to ``folder``: the shares by layer, and the Mid-Layer Leap where
-        LatentLens was asked for.
+        Names of the PNGs written to ``folder``, beside which PDF and SVG lie: the shares by layer, and the Mid-Layer
+        Leap where LatentLens was asked for.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -48,14 +48,23 @@ def draw(summary: Mapping[str, Any], folder: Path) -> list[str]:
     require_matplotlib()
     names = []
     if summary["results"]:
-        with opened_whole(folder / SHARES) as file:
-            shares_figure(summary).savefig(file, format="png", dpi=150)
+        _save(shares_figure(summary), folder / SHARES)
         names.append(SHARES)
     if summary["leap"]["bank_layers"]:
-        with opened_whole(folder / LEAP) as file:
-            leap_figure(summary["leap"]).savefig(file, format="png", dpi=150)
+        _save(leap_figure(summary["leap"]), folder / LEAP)
         names.append(LEAP)
     return names
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As PNG for the report, and as PDF and SVG for a paper: text stays text, and no date makes two runs differ."""
+    from matplotlib import rc_context
+
+    dates: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        for form, metadata in dates.items():
+            with opened_whole(path.with_suffix(f".{form}")) as file:
+                figure.savefig(file, format=form, dpi=150, metadata=metadata)
 
 
 def shares_figure(summary: Mapping[str, Any]) -> Figure:

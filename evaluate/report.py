@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..schemas.results import LENSES
 from ..show.display import clean, columns
+from .headline import HEADLINE, headline
 from .report_judged import (
     judged_cells,
     judged_facts,
@@ -16,12 +16,11 @@ from .report_judged import (
     judged_tables,
     percent,
 )
+from .report_parts import WIDTH, concept_lines, escaped, example_lines, folded_lines, stacked
 
 __all__ = ["HEADLINE", "escaped", "percent", "to_markdown", "to_table"]
 
 Row = Mapping[str, Any]
-#: The share that a table and the main plot lead with, by judge.
-HEADLINE = {"ground-truth": "concrete", "words": "interpretable", "llm": "interpretable"}
 _SHOWN_CONCEPTS = 12
 
 
@@ -36,32 +35,38 @@ def to_table(summary: Row) -> str:
     return "\n".join(lines)
 
 
-def to_markdown(summary: Row, plots: Sequence[str] = ()) -> str:
+def to_markdown(summary: Row, plots: Sequence[str] = (), pictures: Sequence[tuple[str, Row, str]] = ()) -> str:
     """The report.
 
     Args:
         summary: as :mod:`evaluate.summary` makes it.
         plots: file names of the plots, relative to the report.
+        pictures: of examples: ``hits`` or ``misses``, group, lens and layer, file name.
     """
-    lines = [f"# Evaluation of {escaped(str(summary['settings']['model']['id']))}", "", *_opening(summary), ""]
+    lines = [f"# Evaluation of {escaped(str(summary['settings']['model']['id']))}", ""]
+    lines += [part for group in _groups(summary) if (said := headline(summary, group)) for part in (_bold(said), "")]
+    lines += [*_opening(summary), ""]
     lines += [part for name in plots for part in (f"![{_alt(name)}]({name})", "")]
+    if plots:
+        lines += ["Beside each figure lie a PDF and an SVG of the same name.", ""]
     for group in _groups(summary):
         lines += [f"## {escaped(_group_title(summary, group))}", ""]
         lines += [*_markdown_table(_header(summary), [_cells(summary, row) for row in _rows(summary, group)]), ""]
         lines += _verdict(summary, group)
+    lines += example_lines(pictures)
     lines += _rules(summary)
+    lines += concept_lines(summary)
     for title, header, cells in judged_tables(summary):
         lines += [f"## {title}", "", *_markdown_table(header, [[escaped(c) for c in row] for row in cells]), ""]
     lines += _coverage(summary)
     lines += ["## Settings", "", *_settings(summary), ""]
     if summary["notes"]:
         lines += ["## Notes", "", *(f"* {escaped(note)}" for note in summary["notes"]), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(folded_lines(lines)).rstrip() + "\n"
 
 
-def escaped(text: str) -> str:
-    """Text of unknown origin as Markdown shows it: neither markup nor HTML."""
-    return re.sub(r"([\\`*\[\]<>|&])", r"\\\1", clean(text))
+def _bold(said: str) -> str:
+    return f"**{escaped(said)}**"
 
 
 def _groups(summary: Row) -> list[str]:
@@ -103,12 +108,27 @@ def _cells(summary: Row, row: Row) -> list[str]:
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    table = [list(header), *map(list, rows)]
+    """Cells in columns; columns beyond :data:`WIDTH` go on below, behind the first two again."""
+    table = [*stacked(header), *map(list, rows)]
     widths = [max(columns(row[i]) for row in table) for i in range(len(header))]
-    lines = [
-        "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(r, widths, strict=True)) for r in table
-    ]
-    return [line.rstrip() for line in lines]
+    lines: list[str] = []
+    for part in _parts(widths):
+        lines += [""] if lines else []
+        for row in table:
+            cells = (row[i] + " " * (widths[i] - columns(row[i])) for i in part)
+            lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _parts(widths: Sequence[int]) -> list[list[int]]:
+    """Numbers of the columns that stand beside each other."""
+    repeated = [0, 1][: len(widths)]
+    parts = [list(repeated)]
+    for i in range(len(repeated), len(widths)):
+        if sum(widths[j] + 2 for j in (*parts[-1], i)) - 2 > WIDTH and len(parts[-1]) > len(repeated):
+            parts.append(list(repeated))
+        parts[-1].append(i)
+    return parts
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,6 +12,7 @@ from ..schemas.errors import UsageError
 from ..schemas.progress import Progress
 from .annotations import AnnotatedImage
 from .coverage import coverage
+from .example_pictures import draw_examples
 from .matching import Concept, is_nameable
 from .orientation import upright
 from .outputs import write_outputs
@@ -108,4 +109,8 @@ def evaluate_ground_truth(
             "Set iscrowd to 0 where a box is of one object.",
         )
     chosen = sampled_images(images, options)
-    return ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress, notes))
+    summary = ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress, notes))
+    paths = {image.name: image.path for image in chosen}
+    for number, shown in enumerate(summary["examples"]):
+        draw_examples(shown, paths, out, number)
+    return summary

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..schemas.version import tool_version
 from .annotations import AnnotatedImage
+from .cases import by_concept, examples
 from .coverage import Coverage, few_contexts_note
+from .headline import best_rows
 from .measures import GroundTruth, Measure, leap
 from .records import ImageWords
 from .statistics import INTERVALS, Estimate
@@ -81,10 +83,14 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
 
     ``results``: a row for each group, lens and layer. ``means``: over the layers, by group and lens.
     ``leads``: LatentLens against the better of the others at each layer, where it was asked for.
+    ``concepts``: a row for each concept, at each lens's best layer. ``examples``: hits and misses of
+    the best lens there, by group.
     """
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
     leads: list[dict[str, Any]] = []
+    concepts: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for group in group_names(done.images):
         places = [i for i, image in enumerate(done.images) if image.group == group]
         truth = GroundTruth([done.images[i] for i in places], [done.words[i] for i in places])
@@ -93,7 +99,16 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
             shares = {name: _plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
             means.append({"group": group, "lens": lens, "layers": list(truth.layers), **shares})
         leads += [{"group": group, **lead} for lead in _leads(truth)]
-    return {**summary_header(done), "results": rows, "means": means, "leads": leads}
+        best = best_rows([row for row in rows if row["group"] == group], "concrete")
+        for row in best:
+            place = {"group": group, "lens": row["lens"], "layer": row["layer"]}
+            concepts += [{**place, **one} for one in by_concept(truth, row["layer"], row["lens"])]
+        if best:
+            names = [done.images[i].name for i in places]
+            of = {"group": group, "lens": best[0]["lens"], "layer": best[0]["layer"]}
+            shown.append({**of, **examples(truth, names, best[0]["layer"], best[0]["lens"])})
+    found = {"results": rows, "means": means, "leads": leads, "concepts": concepts, "examples": shown}
+    return {**summary_header(done), **found}
 
 
 def _row(group: str, measure: Measure) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """What a person reads of an evaluation: table, report and plots, from the summary alone."""
 
 import json
+import re
 import sys
 
 import pytest
 from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
 
 from lensbank.evaluate.coverage import Coverage
+from lensbank.evaluate.example_pictures import draw_examples
 from lensbank.evaluate.plots import draw, require_matplotlib
 from lensbank.evaluate.report import percent, to_markdown, to_table
 from lensbank.evaluate.run import write_outputs
@@ -77,10 +79,13 @@ def test_the_summary_holds_every_figure(summary):
 def test_the_table_is_aligned(summary):
     lines = to_table(summary).split("\n")
     assert lines[0] == "street (2 images)"
-    head, first = lines[2], lines[3]
-    assert head.index("layer") == first.index("0") and "50.0 % (0 to 100)" in to_table(summary)
-    assert "loose" in head
-    assert "loose" not in to_table(summary_of(["dog"] * 4, ["x"] * 4)).split("\n")[2]
+    first = next(number for number, line in enumerate(lines) if line.startswith("LatentLens"))
+    head = lines[2:first]  # titles of several words stand below each other
+    assert head[-1].index("layer") == lines[first].index("0") and "50.0 % (0 to 100)" in to_table(summary)
+    assert "shuffled" in head[-1] and "loose" in head[-1]
+    assert max(map(len, lines)) <= 100  # what has no room goes on below
+    assert [line.split()[:2] for line in lines if line.startswith("LogitLens")].count(["LogitLens", "0"]) == 4
+    assert "loose" not in "".join(to_table(summary_of(["dog"] * 4, ["x"] * 4)).split("\n")[2:5])
 
 
 def test_the_report_reads(summary):
@@ -90,10 +95,52 @@ def test_the_report_reads(summary):
     assert "LatentLens searched bank layers 2, 8, 1,234 rows each, of lines.txt." in report
     assert "(shares.png)" in report and "(leap.png)" not in report
     assert "No lens is ahead at layer 0, 8" in report  # two images tell nothing
-    assert "median 40, fewest: fire truck 2, dog 40, car 41" in report
+    assert "median 40, fewest: fire truck 2, dog 40, car 41" in " ".join(report.split())
     assert "filters: is_word=true" in report and "* A note." in report
-    rows = [line for line in report.split("\n") if line.startswith("|")]
-    assert {row.count("|") for row in rows} == {rows[0].count("|")}
+    for table in re.findall(r"(?:^\|.*\n)+", report, re.MULTILINE):
+        assert len({row.count("|") for row in table.splitlines()}) == 1
+    prose = [line for line in report.split("\n") if not line.startswith(("|", "!"))]
+    assert max(map(len, prose)) <= 100
+
+
+def test_the_report_leads_with_a_sentence_and_its_interval(summary):
+    first = " ".join(to_markdown(summary).split("\n\n")[1].split())
+    assert first.startswith(
+        "**street: at layer 8, its best of 2, LatentLens names the thing under 50.0 % (0 to 100) of 4 object patches; "
+        "by chance (the same words on other images) 50.0 %. LogitLens"
+    )
+    assert "at layer 0. The best layers were chosen on these very images.**" in first
+
+
+def test_each_concept_has_its_share_at_the_best_layer(summary):
+    rows = {(r["group"], r["lens"], r["concept"]): r for r in summary["concepts"]}
+    assert rows["street", "latent", "dog"]["layer"] == 8
+    counted = {key[2]: (row["patches"], row["named"]) for key, row in rows.items() if key[:2] == ("street", "latent")}
+    assert counted == {"dog": (2, 2), "car": (2, 0)}
+    report = to_markdown(summary)
+    assert "## By concept" in report and "### yard" in report
+    assert re.search(r"^\| dog \| 2 \| ", report, re.MULTILINE)
+
+
+def test_hits_and_misses_are_shown_as_pictures(summary, tmp_path):
+    from PIL import Image
+
+    (street, _) = summary["examples"]
+    assert (street["lens"], street["layer"]) == ("latent", 8)
+    assert len(street["hits"]) == 2 and len(street["misses"]) == 2
+    assert street["hits"][0]["named"] == street["hits"][0]["things"] and not street["misses"][0]["named"]
+    image = tmp_path / "photo.png"
+    Image.new("RGB", (200, 200), "#00ff00").save(image)
+    paths = {street[kind][0]["image"]: image for kind in ("hits", "misses")}
+    draw_examples(street, paths, tmp_path)
+    for name in ("hits.png", "misses.png"):
+        with Image.open(tmp_path / name) as drawn:
+            colours = {colour for _, colour in drawn.convert("RGB").getcolors(1 << 24)}
+            assert {(0, 255, 0), (0x16, 0x15, 0x0F), (255, 255, 255)} <= colours
+    report = to_markdown(summary, (), [("hits", street, "hits.png"), ("misses", street, "misses.png")])
+    assert "## Hits and misses" in report and "![Hits of LatentLens at layer 8, street](hits.png)" in report
+    draw_examples({**street, "hits": []}, paths, tmp_path)  # a picture of an earlier run does not stay
+    assert not (tmp_path / "hits.png").exists()
 
 
 def test_shares_are_shown_in_percent():
@@ -118,6 +165,12 @@ def test_plots_are_drawn(summary, tmp_path):
     from PIL import Image
 
     assert draw(summary, tmp_path) == ["shares.png", "leap.png"]
+    for stem in ("shares", "leap"):
+        assert (tmp_path / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+        assert "<text" in (tmp_path / f"{stem}.svg").read_text()  # text stays text
+    before = (tmp_path / "leap.pdf").read_bytes(), (tmp_path / "leap.svg").read_bytes()
+    draw(summary, tmp_path)
+    assert before == ((tmp_path / "leap.pdf").read_bytes(), (tmp_path / "leap.svg").read_bytes())
     for name in ("shares.png", "leap.png"):
         with Image.open(tmp_path / name) as plot:
             assert plot.width > 300 and len(plot.convert("RGB").getcolors(1 << 24)) > 20

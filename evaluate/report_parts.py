@@ -1,0 +1,94 @@
+"""Parts of the report: its lines folded, hits and misses, the table of concepts."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..schemas.results import LENSES
+from ..show.display import clean
+from .report_judged import percent
+
+Row = Mapping[str, Any]
+#: Columns that prose is folded to.
+WIDTH = 100
+_MOST_CONCEPTS = 200
+
+
+def escaped(text: str) -> str:
+    """Text of unknown origin as Markdown shows it: neither markup nor HTML."""
+    return re.sub(r"([\\`*\[\]<>|&])", r"\\\1", clean(text))
+
+
+def folded_lines(lines: Iterable[str]) -> list[str]:
+    """Prose in lines of at most :data:`WIDTH` columns; headings, tables and pictures stay whole."""
+    folded: list[str] = []
+    for line in lines:
+        if len(line) <= WIDTH or line.startswith(("#", "|", "![")):
+            folded.append(line)
+            continue
+        indent = "  " if line.startswith("* ") else ""
+        folded += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return folded
+
+
+def stacked(header: Sequence[str]) -> list[list[str]]:
+    """A table's header with each title's words below each other where that makes columns narrower."""
+    titles = [re.split(" (?!%)", title) for title in header]
+    if sum(len(title) + 2 for title in header) <= WIDTH:
+        titles = [[title] for title in header]
+    high = max(map(len, titles), default=1)
+    return [
+        [words[row - high + len(words)] if row >= high - len(words) else "" for words in titles] for row in range(high)
+    ]
+
+
+def example_lines(pictures: Sequence[tuple[str, Row, str]]) -> list[str]:
+    """Hits and misses as pictures; each patch is framed, the thing under it named, and below it the words."""
+    if not pictures:
+        return []
+    lines = ["## Hits and misses", ""]
+    lines += [
+        "The framed patch, the thing under it, the words, and where it is: image, row and column. They were not picked "
+        "by hand: their order is a hash of their place, images and things varied.",
+        "",
+    ]
+    for kind, of, name in pictures:
+        lens = LENSES.get(of["lens"], clean(of["lens"]))
+        told = f"{kind.capitalize()} of {lens} at layer {of['layer']}, {of['group']}"
+        lines += [escaped(told) + ":", "", f"![{escaped(told)}]({name})", ""]
+    return lines
+
+
+def concept_lines(summary: Row) -> list[str]:
+    """Object patches and how many were named, for each concept, at each lens's best layer."""
+    rows = summary.get("concepts", ())
+    if not rows:
+        return []
+    places = list(dict.fromkeys((row["group"], row["lens"], row["layer"]) for row in rows))
+    lines = [
+        "## By concept",
+        "",
+        "Object patches of each concept, and the share that is named, at each lens's best layer.",
+        "",
+    ]
+    for group in dict.fromkeys(row["group"] for row in rows):
+        mine = [place for place in places if place[0] == group]
+        header = [f"{LENSES.get(lens, escaped(lens))}, layer {layer} (95 %)" for _, lens, layer in mine]
+        lines += [f"### {escaped(group)}", "", _cells(["concept", "patches", *header]), "|" + "---|" * (2 + len(mine))]
+        shares = {(row["lens"], row["concept"]): row for row in rows if row["group"] == group}
+        concepts = list(dict.fromkeys(row["concept"] for row in rows if row["group"] == group))
+        for concept in concepts[:_MOST_CONCEPTS]:
+            found = [shares[lens, concept] for _, lens, _ in mine]
+            told = [percent(row["share"], True) for row in found]
+            lines.append(_cells([escaped(concept), f"{found[0]['patches']:,}", *told]))
+        if len(concepts) > _MOST_CONCEPTS:
+            lines += ["", f"{len(concepts) - _MOST_CONCEPTS:,} more concepts of fewer patches are in summary.json."]
+        lines.append("")
+    return lines
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
