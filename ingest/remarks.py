@@ -41,7 +41,7 @@ class Remarks:
         for (file, script), count in self._no_rules.items():
             what = f"{count:,} paragraphs are" if count > 1 else "1 paragraph is"
             said.append(
-                f"{file}: there are no sentence rules for the {script} script: {what} kept as one sentence each. "
-                "Split the text with another tool and give one sentence per line."
+                f"{file}: there are no sentence rules for the {script} script: {what} kept as one sentence each, or "
+                "cut at stops of other scripts alone. Split the text with another tool and give one sentence per line."
             )
         return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..schemas.errors import FilterError
@@ -139,7 +140,20 @@ def _nothing_note(banks: Sequence[Bank], where: Sequence[Condition]) -> str:
         note = f"{note} {none}"
     if any(condition.field == "token" and condition.op == "=" for condition in where):
         note += " A token is the tokenizer's own string, often with a mark for the space before it (Ġdog, ▁dog)."
-    return note
+    return note + _other_form(banks, where)
+
+
+def _other_form(banks: Sequence[Bank], where: Sequence[Condition]) -> str:
+    """That a word is there in other characters: accents may be composed with their letters, or follow them."""
+    for condition in where:
+        if condition.field != "word" or condition.op != "=":
+            continue
+        for value in map(str, condition.values):
+            for form, what in (("NFC", "composed"), ("NFD", "decomposed")):
+                other = unicodedata.normalize(form, value)  # type: ignore[arg-type]
+                if other != value and any(bank.count([Condition("word", "=", (other,))]) for bank in banks):
+                    return f" The banks hold {value!r} in {what} characters (Unicode {form}): type it so."
+    return ""
 
 
 def _layers(numbers: Iterable[int]) -> str:
