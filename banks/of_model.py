@@ -144,8 +144,8 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
         notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
     if any(bank.record.identity.computation is None for bank in banks):
         notes.append(
-            "Banks were made before the model's configuration was on record: that they are of this model is known from "
-            "its weights alone."
+            "Banks were made before lensbank recorded the model's configuration: they are matched to this model by its "
+            "weights alone."
         )
     made = sorted({bank.record.identity.compute_dtype for bank in banks} - {UNKNOWN_DTYPE})
     now = loaded.dtype_name

@@ -55,9 +55,9 @@ def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
         return []
     shown = ", ".join(old[:3]) + (f" and {len(old) - 3} more" if len(old) > 3 else "")
     return [
-        f"The words of {shown} were told by other rules than today's (version {RULES}), or it is not on record by "
-        "which: some may be cut or joined otherwise, and is_word may differ. States and neighbours are the same; "
-        "lensbank banks repair --words gives the banks today's words without encoding again."
+        f"The words of {shown} follow older or unrecorded word rules (now version {RULES}): some may be split "
+        "differently, and is_word may differ. States and neighbours are the same; lensbank banks repair --words "
+        "updates the words without encoding again."
     ]
 
 

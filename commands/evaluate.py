@@ -66,7 +66,12 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help="COCO-style JSON: boxes and category names. Default: annotations.json in the folder, where there is one.",
 )
 @click.option("--word-list", type=_FILE, help="JSON: synonyms and hypernyms of the category names.")
-@click.option("--out", type=_FOLDER, required=True, help="Folder for the results; an interrupted run goes on there.")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    required=True,
+    help="Folder for the results. Rerun with the same folder after an interruption.",
+)
 @model_options(required=False)
 @click.option(
     "--judge",
@@ -103,12 +108,12 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,
-    help="Whether --approximate measures its recall, as in query.  [default: recall-check]",
+    help="Measure the recall of --approximate, as in query.  [default: recall-check]",
 )
 @click.option(
     "--sample",
     type=click.IntRange(1),
-    help="Visual tokens in all, spread over the images. Default: all; judges llm, words: 100.",
+    help="Number of visual tokens in total, spread over the images. Default: all; judges llm, words: 100.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @judge_options
@@ -117,12 +122,11 @@ def evaluate(**options: Any) -> None:
     """Measure how often each lens names what an image shows, with controls and intervals.
 
     Every image is shown to the model once. Results go to --out: table.txt, summary.json, report.md and the
-    plots (with matplotlib: pip install 'lensbank[evaluate]'). The same command goes on where it was
-    interrupted; other options need another --out.
+    plots (with matplotlib: pip install 'lensbank[evaluate]'). Rerun the same command after an
+    interruption; other options need another --out.
 
-    --judge llm sends pictures of yours to --judge-url, for every sampled patch once for each lens and layer: it says
-    beforehand what, where to and how often, and waits for --yes or your answer. A key is taken from
-    LENSBANK_JUDGE_KEY alone.
+    --judge llm sends your pictures to --judge-url, once per sampled patch, lens and layer. It first says what it will
+    send, where and how often, and waits for --yes or your answer. The key is taken from LENSBANK_JUDGE_KEY alone.
 
     \b
     Example:

@@ -72,7 +72,7 @@ _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
     show_default=True,
     help="html: a contact sheet, one file that needs no network.",
 )
-@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
+@click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def find(words: tuple[str, ...], **options: Any) -> None:
     """Search indexed images: by a word that a lens gave their patches, by a phrase, or by a patch.

@@ -35,7 +35,7 @@ from .terminal import echo, reported
 )
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
 @layers_option
-@click.option("--name", help="Of the set of images. Default: the folder's.")
+@click.option("--name", help="Name of the set of images. Default: the folder's name.")
 @click.option(
     "--annotations", type=click.Path(path_type=Path), help="What is on the images, as COCO (docs/evaluation.md)."
 )
@@ -62,9 +62,9 @@ from .terminal import echo, reported
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="As stored. float16 halves the disk.",
+    help="Precision of stored vectors. float16 halves the disk space.",
 )
-@click.option("--again", is_flag=True, help="Read every image anew, also those that are there.")
+@click.option("--again", is_flag=True, help="Read every image again, even if it is already indexed.")
 @click.option("--prune", is_flag=True, help="Delete what the set holds of images that are not given.")
 @shared_options
 def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> None:
@@ -72,8 +72,8 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
 
     The model sees each image once; LatentLens (and other lenses) describe its visual tokens by the store's text banks,
     and state, place, words and annotated things are stored. `lensbank find` then searches all images at once. Images
-    that are there already are passed over, changed ones replaced; an interrupted run goes on where it stopped when the
-    same command is given again. Exit code 1 where an image could not be read.
+    that are already indexed are skipped, changed ones are replaced; rerun the same command after an interruption.
+    Exit code 1 if an image could not be read.
 
     \b
     Example:

@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="Of the --plan.",
+    help="Format of the --plan.",
 )
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:

@@ -51,31 +51,33 @@ def judge_options(command: Command) -> Command:
                 type=click.FloatRange(1),
                 default=120,
                 show_default=True,
-                help="Judge llm: seconds that a request may take.",
+                help="Judge llm: time limit per request in seconds.",
             ),
             click.option(
                 "--judge-patience",
                 type=click.FloatRange(1),
                 default=600,
                 show_default=True,
-                help="Judge llm: seconds that a question may take, with all that is tried again.",
+                help="Judge llm: time limit per question in seconds, including retries.",
             ),
             click.option(
                 "--concurrency",
                 type=click.IntRange(1, 64),
                 default=4,
                 show_default=True,
-                help="Judge llm: requests at a time.",
+                help="Judge llm: number of parallel requests.",
             ),
             click.option(
-                "--max-calls", type=click.IntRange(0), help="Judge llm: requests at most, earlier runs counted."
+                "--max-calls",
+                type=click.IntRange(0),
+                help="Judge llm: maximum number of requests, including earlier runs.",
             ),
             click.option(
                 "--max-tokens-total",
                 type=click.IntRange(1),
-                help="Judge llm: no request is begun after so many tokens, as the server counts; earlier runs counted.",
+                help="Judge llm: stop after this many tokens, as counted by the server, including earlier runs.",
             ),
-            click.option("--yes", is_flag=True, help="Judge llm: send what is announced without asking first."),
+            click.option("--yes", is_flag=True, help="Judge llm: send without asking first."),
         ]
     ):
         command = option(command)
@@ -172,7 +174,7 @@ def resumable(progress: TerminalProgress) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         progress.finish()
-        progress.note("What has been read and answered is kept: the same command goes on from there.")
+        progress.note("What has been read and answered is kept. Rerun the same command to continue.")
         raise
 
 

@@ -76,7 +76,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,
-    help="Whether --approximate compares up to 32 of its answers with exact ones.  [default: recall-check]",
+    help="Compare up to 32 answers of --approximate with exact ones.  [default: recall-check]",
 )
 @click.option(
     "--format",
@@ -86,7 +86,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     show_default=True,
     help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
 )
-@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
+@click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
     """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.

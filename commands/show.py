@@ -32,7 +32,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     show_default=True,
     help="As of query. png needs every image.",
 )
-@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
+@click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @silent_option
 def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) -> None:

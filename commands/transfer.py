@@ -46,8 +46,8 @@ def choice_options(command: Command) -> Command:
 def push(other: str, **options: Any) -> None:
     """Copy banks of the store into a Qdrant server (or another folder): all, unless you choose.
 
-    Rows that are there already are not sent again, so an interrupted push goes on where it
-    stopped when the same command is given again. A bank is complete in its new place only after
+    Rows that are already there are not sent again: rerun the same command after an
+    interruption. A bank is complete in its new place only after
     all its rows have been read back and compared.
 
     \b
@@ -65,7 +65,7 @@ def push(other: str, **options: Any) -> None:
 def pull(other: str, **options: Any) -> None:
     """Copy banks of a Qdrant server (or another folder) into the store: all, unless you choose.
 
-    Goes on after an interruption and verifies as push does.
+    Continues after an interruption and verifies as push does.
 
     \b
     Example:

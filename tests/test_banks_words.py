@@ -36,15 +36,15 @@ def test_a_new_bank_s_rules_are_on_record_and_nothing_is_said(made):
     name = json.loads(listed.stdout)[0]["name"]
     assert f"word rules {RULES}" in lens("banks", "show", name, "--store", made / "store").stdout
     query = lens("query", "--text", "A cat", "--model", made / "model", "--store", made / "store", "--dtype", "float32")
-    assert query.exit_code == 0 and "other rules" not in listed.stderr + query.output
+    assert query.exit_code == 0 and "word rules (now" not in listed.stderr + query.output
 
 
 def test_older_rules_are_named_where_banks_are_listed_shown_and_searched(made, monkeypatch):
     """As if today's were those of a later version."""
-    monkeypatch.setattr("lensbank.schemas.collection.WORD_RULES", RULES + 1)
+    monkeypatch.setattr("lensbank.schemas.corpora.WORD_RULES", RULES + 1)
     monkeypatch.setattr("lensbank.banks.overview.RULES", RULES + 1)
     listed = lens("banks", "list", "--store", made / "store", "--format", "json")
-    said = f"The words of lines were told by other rules than today's (version {RULES + 1})"
+    said = f"The words of lines follow older or unrecorded word rules (now version {RULES + 1})"
     assert said in listed.stderr and "lensbank banks repair --words" in listed.stderr
     [bank] = json.loads(listed.stdout)
     shown = lens("banks", "show", bank["name"], "--store", made / "store")
@@ -59,7 +59,7 @@ def test_a_corpus_of_other_rules_is_named_once_with_what_to_do():
     old = [replace(now, name=name, words=words) for name, words in (("a", None), ("b", 1), ("a", None))]
     assert now.words == RULES and word_notes([now]) == []
     [note] = word_notes([now, *old])
-    assert note.startswith("The words of a, b were told by other rules") and "banks repair --words" in note
+    assert note.startswith("The words of a, b follow older or unrecorded word rules") and "banks repair --words" in note
 
 
 def test_records_without_rules_are_read_as_of_none():

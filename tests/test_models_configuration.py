@@ -139,7 +139,9 @@ def test_a_bank_from_before_is_known_by_its_weights_and_says_so(made, tiny_llm, 
     with open_store(folder) as store:
         [info] = choose_banks(store, loaded)
         with store.open(info.name) as bank:
-            assert any("known from its weights alone" in note for note in bank_notes([bank], loaded, True, ()))
+            assert any(
+                "matched to this model by its weights alone" in note for note in bank_notes([bank], loaded, True, ())
+            )
 
 
 def test_a_value_that_only_a_newer_library_knows_makes_no_other_model():
