@@ -52,7 +52,7 @@ def model_source(store: Store) -> str:
 
 def require_banks(
     store: Store, layers: LayerChoice | Literal["all"] | None, bank_layers: LayerChoice | None, centred: bool
-) -> None:
+) -> list[BankInfo]:
     """Refuse a question that no bank of the store can answer, whatever the model.
 
     Which banks are the model's is known when it is loaded (:func:`banks.of_model.choose_banks`).
@@ -63,15 +63,19 @@ def require_banks(
         bank_layers: to search; ``None`` for all.
         centred: whether centred banks are asked, or raw ones.
 
+    Returns:
+        The banks that may be asked.
+
     Raises:
         BankNotFoundError: the store holds no banks, or none of that kind.
         LayerError: it has no such bank layer, or no model of its banks has such a layer.
     """
     infos = of_kind(readable(store), centred)
     if bank_layers is not None:
-        at_layers(infos, bank_layers, store.damaged())
+        infos = at_layers(infos, bank_layers, store.damaged())
     if layers is not None:
         asked_layers(layers, max(info.record.identity.n_layers for info in infos))
+    return infos
 
 
 def at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[DamagedBank]) -> list[BankInfo]:

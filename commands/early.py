@@ -63,7 +63,11 @@ def require_query(store: Store | None, settings: QueryOptions, options: dict[str
     from ..banks.of_store import model_source, require_banks
 
     if store is not None and "latent" in settings.lenses:
-        require_banks(store, settings.layers, settings.bank_layers, settings.centre)
+        asked = require_banks(store, settings.layers, settings.bank_layers, settings.centre)
+    else:
+        asked = []
     source: str = model_source(store) if options["model"] is None and store is not None else options["model"]
     require_model(source, options, settings.layers)
+    if store is not None:
+        store.expect(asked)
     return source

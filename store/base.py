@@ -217,6 +217,13 @@ class Store(Care, Closing, Shown):
         """
         return Balance()
 
+    def expect(self, infos: Sequence[BankInfo]) -> None:  # noqa: B027 - a hint that a store may pass over
+        """Be told that banks are about to be opened, some seconds before they are.
+
+        Args:
+            infos: of the banks, from :meth:`list`.
+        """
+
     @contextmanager
     def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:
         """A block in which a server is no longer waited for once ``leaving`` says so.

@@ -164,10 +164,11 @@ class EmbeddedBank(Bank):
 
     def close(self) -> None:
         """See :meth:`Bank.close`."""
-        shard, self._shard, self._vectors = self._shard, None, None
+        shard, self._shard = self._shard, None
         if shard is not None:
             with suppress(Exception):  # nothing was written, so nothing can be lost
                 shard.close()
+        self._vectors = None  # until now: what is mapped stays in the system's memory for the next who opens it
         self._lock.release()
 
     def _open(self) -> qdrant_edge.EdgeShard:

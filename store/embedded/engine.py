@@ -26,6 +26,7 @@ from ..approximation import (
     oversampling,
 )
 from ..rows import engine_id
+from .warming import at_hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def _index(kind: FieldKind) -> Any:
 
 def load_shard(folder: Path) -> edge.EdgeShard:
     """An existing shard as it was left."""
-    return edge.EdgeShard.load(str(folder))
+    with at_hand(folder):
+        return edge.EdgeShard.load(str(folder))
 
 
 def close_for_good(shard: edge.EdgeShard, folder: Path) -> None:

@@ -25,6 +25,7 @@ from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank, FilesReport
 from ..records import (
+    SHARD_DIR,
     Sidecar,
     read_sidecar,
     require_complete,
@@ -37,9 +38,12 @@ from .disk import disk_bytes, store_error
 from .engine import EngineSettings
 from .locks import BankLock
 from .resources import writing_processes
+from .warming import read_ahead
 
 _DROPPED = ".dropped-"
 _FILES = "files damaged"
+# Bytes of banks that are read before they are opened: more might push each other out of memory again.
+_READ_AHEAD = 2 << 30
 
 
 def _read(folder: Path) -> Sidecar | DamagedRecordError | BankMismatchError | None:
@@ -123,6 +127,12 @@ class EmbeddedStore(Store):
             return Balance()
         except StoreError:
             return Balance(damage=_FILES)
+
+    def expect(self, infos: Sequence[BankInfo]) -> None:
+        """See :meth:`Store.expect`; their files are read by the system while a model is loaded."""
+        if sum(info.disk_bytes or 0 for info in infos) <= _READ_AHEAD:
+            for info in infos:
+                read_ahead(self.root / info.name / SHARD_DIR)
 
     def check_files(self, name: str) -> FilesReport:
         """See :meth:`Store.check_files`."""
