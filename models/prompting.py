@@ -78,8 +78,10 @@ def _from_template(loaded: LoadedModel, template: Any, token: str, question: str
         f"{token}\n{question}",
     )
     chosen = template.get("default") if isinstance(template, dict) else template
+    refusals = []
     for content in contents:
-        text = render_template(loaded.tokenizer, chosen, content, loaded.name)
+        text, said = render_template(loaded.tokenizer, chosen, content, loaded.name)
+        refusals.append(said)
         if text.count(token) == 1:
             return text
         if token in text:
@@ -88,6 +90,11 @@ def _from_template(loaded: LoadedModel, template: Any, token: str, question: str
                 "image; expected once.",
                 "Correct chat_template.jinja in the model's directory: which of them the image is cannot be known.",
             )
+    if all(refusals):
+        raise ModelError(
+            f"The chat template of {loaded.name} takes no turn of a user with an image: it says {refusals[0]!r}.",
+            "Correct chat_template.jinja in the model's directory, so that it takes one question without other turns.",
+        )
     raise ModelError(
         f"The chat template of {loaded.name} does not place the image token {token}.",
         "Correct chat_template.jinja in the model's directory.",

@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
@@ -26,10 +26,24 @@ from ..schemas.errors import ModelError
 #: Seconds, bytes of memory more than the process has, and characters that a prompt may take.
 SECONDS, MEMORY, LONGEST = 10.0, 512 << 20, 1_000_000
 _HINT = "Correct chat_template.jinja in the model's directory, or get the model from a source that you trust."
-_rendered: WeakKeyDictionary[Any, dict[tuple[str, str], str]] = WeakKeyDictionary()
 
 
-def render_template(tokenizer: Any, template: Any, content: Any, name: str) -> str:
+class Rendered(NamedTuple):
+    """What a template made of a turn.
+
+    Attributes:
+        text: empty where the template does not take this kind of content.
+        said: why it does not take it, in its own words; else empty.
+    """
+
+    text: str
+    said: str
+
+
+_rendered: WeakKeyDictionary[Any, dict[tuple[str, str], Rendered]] = WeakKeyDictionary()
+
+
+def render_template(tokenizer: Any, template: Any, content: Any, name: str) -> Rendered:
     """One user's turn through a chat template, with the beginning of the answer.
 
     The same turn is rendered once for a tokenizer: a fork takes some 20 ms, and more beside a model in main memory.
@@ -39,9 +53,6 @@ def render_template(tokenizer: Any, template: Any, content: Any, name: str) -> s
         template: the text of the template.
         content: of the turn: a text, or typed parts.
         name: of the model, for messages.
-
-    Returns:
-        The text; empty where the template cannot take this kind of content.
 
     Raises:
         ModelError: it takes more than :data:`SECONDS`, :data:`MEMORY` or :data:`LONGEST`, or fails in any other way.
@@ -55,7 +66,7 @@ def render_template(tokenizer: Any, template: Any, content: Any, name: str) -> s
             raise OSError(int(answer["errno"]), os.strerror(int(answer["errno"])))
         if "failure" in answer:
             raise ModelError(f"The chat template of {name} {answer['failure']}.", _HINT)
-        known[key] = answer["text"]
+        known[key] = Rendered(answer["text"], answer.get("said", ""))
     return known[key]
 
 
@@ -65,8 +76,8 @@ def _attempt(tokenizer: Any, template: Any, content: Any) -> dict[str, str]:
         turns = [{"role": "user", "content": content}]
         made = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=True)
         text = str(made)
-    except (TemplateError, TypeError):
-        return {"text": ""}
+    except (TemplateError, TypeError) as error:
+        return {"text": "", "said": str(error).strip().partition("\n")[0][:200]}
     except MemoryError:
         return {"failure": f"needs more than {MEMORY >> 20} MB of memory for one short question"}
     except OSError as error:

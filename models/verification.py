@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..schemas.errors import UnsupportedModelError
+from ..schemas.errors import ModelError, UnsupportedModelError
 from .capture import capture_hidden_states, changed_output
 from .layers import LanguageModel
 from .offload import execution_device
@@ -42,7 +42,7 @@ def verify_language_model(lm: LanguageModel) -> None:
     ids = torch.tensor([[3, 1, 4, 1, 5]], device=execution_device(lm.embed_tokens)) % lm.vocab_size
     other = ids.clone()
     other[0, -1] = 2 % lm.vocab_size
-    with torch.inference_mode():
+    with torch.inference_mode(), _explained(kind):
         with capture_hidden_states(lm, [deepest], stop_early=False) as states:
             last = lm.module(input_ids=ids, use_cache=False).last_hidden_state
         with capture_hidden_states(lm, [deepest]) as changed:
@@ -57,6 +57,19 @@ def verify_language_model(lm: LanguageModel) -> None:
                 f"This {kind!r} model is not causal: a token's state depends on what follows it.",
                 "Use a decoder-only (causal) language model.",
             )
+
+
+@contextmanager
+def _explained(kind: str) -> Iterator[None]:
+    """Say in a sentence that a model's own code fails on five tokens: its configuration contradicts itself, mostly."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        said = (str(error).strip() or type(error).__name__).partition("\n")[0][:200].rstrip(".")
+        raise ModelError(
+            f"This {kind!r} model fails on a text of five tokens: {said}.",
+            "Check the sizes in config.json, or update transformers.",
+        ) from error
 
 
 def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:

@@ -54,6 +54,23 @@ def test_a_template_that_forgets_the_image(folder, tmp_path):
         image_prompt(loaded, "Is it a dog?")
 
 
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('the first turn must be a system one') }}", "the first turn must be a system one"),
+        (
+            "{% if not messages[1:] %}{{ raise_exception('must alternate') }}{% endif %}",
+            "must alternate",
+        ),
+        ("{{ nothing.at.all }}", "'nothing' is undefined"),
+    ],
+)
+def test_a_template_that_refuses_the_turn_is_quoted(folder, tmp_path, template, said):
+    loaded = with_template(folder, tmp_path, template)
+    with pytest.raises(ModelError, match=f"takes no turn of a user with an image: it says .{said}"):
+        image_prompt(loaded, "Is it a dog?")
+
+
 def test_without_a_template(folder):
     loaded = load_model(str(folder), dtype="float32")
     assert image_prompt(loaded, None) == "<image>"

@@ -73,7 +73,7 @@ def test_one_that_makes_gigabytes_is_ended(tokenizer, template):
 
 def test_one_whose_text_is_too_long(tokenizer):
     refused(tokenizer, "{{ 'x' * 1000001 }}", "makes 1,000,001 characters of one short question")
-    assert len(render_template(tokenizer, "{{ 'x' * 1000000 }}", "a question", "m")) == 1_000_000
+    assert len(render_template(tokenizer, "{{ 'x' * 1000000 }}", "a question", "m").text) == 1_000_000
 
 
 def test_one_that_the_sandbox_stops(tokenizer):
@@ -83,8 +83,8 @@ def test_one_that_the_sandbox_stops(tokenizer):
 
 
 def test_content_that_a_template_cannot_take_is_no_failure(tokenizer):
-    assert render_template(tokenizer, "{{ messages[0]['content'] + 'x' }}", [{"type": "image"}], "m") == ""
-    assert render_template(tokenizer, "{{ raise_exception('text only') }}", "a", "m") == ""
+    assert render_template(tokenizer, "{{ messages[0]['content'] + 'x' }}", [{"type": "image"}], "m").text == ""
+    assert render_template(tokenizer, "{{ raise_exception('text only') }}", "a", "m") == ("", "text only")
 
 
 def test_an_ordinary_one_costs_little_and_is_rendered_once(tokenizer, monkeypatch):
@@ -96,14 +96,14 @@ def test_an_ordinary_one_costs_little_and_is_rendered_once(tokenizer, monkeypatc
         render_template(tokenizer, CHAT_TEMPLATE, f"question {number}", "m")
         times.append(time.perf_counter() - started)
     assert min(times) < 0.2
-    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it? 猫 \ud800", "m") == expected
+    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it? 猫 \ud800", "m").text == expected
     monkeypatch.setattr(templates, "_in_child", None)
-    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it? 猫 \ud800", "m") == expected
+    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it? 猫 \ud800", "m").text == expected
 
 
 def test_where_there_is_no_fork(tokenizer, monkeypatch):
     monkeypatch.setattr(templates.sys, "platform", "darwin")
     monkeypatch.setattr(templates, "_in_child", None)
-    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it?", "m").startswith("<|im_start|>user\nIs it?")
+    assert render_template(tokenizer, CHAT_TEMPLATE, "Is it?", "m").text.startswith("<|im_start|>user\nIs it?")
     with pytest.raises(ModelError, match="OverflowError"):
         render_template(tokenizer, "{% for i in range(10**9) %}x{% endfor %}", "a", "m")

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+import transformers
 from tiny_models import VOCAB, llama_config
 from torch import nn
 from transformers import (
@@ -21,8 +22,9 @@ from transformers import (
 
 from lensbank.models.capture import capture_hidden_states
 from lensbank.models.layers import LAYOUTS, find_language_model
+from lensbank.models.loading import load_model
 from lensbank.models.verification import verify_language_model, with_own_logits
-from lensbank.schemas.errors import UnsupportedModelError
+from lensbank.schemas.errors import ModelError, UnsupportedModelError
 
 
 def require_finite(lm):
@@ -176,3 +178,10 @@ def test_ordinary_heads_pass_in_every_precision(lm, dtype):
     inside = find_language_model(model)
     assert with_own_logits(inside, model) == inside
     assert not inside.final_norm._forward_hooks  # what was hooked in for the comparison is gone
+
+
+def test_a_model_whose_own_code_fails_is_said_to(tiny_llm, monkeypatch):
+    """A configuration may contradict itself in ways that show only when the model runs."""
+    monkeypatch.setattr(transformers.LlamaModel, "forward", lambda self, **_: torch.zeros(2, 3) + torch.zeros(4))
+    with pytest.raises(ModelError, match="'llama' model fails on a text of five tokens: The size of tensor a"):
+        load_model(str(tiny_llm), dtype="float32")
