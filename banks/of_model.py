@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..models.devices import DTYPES
-from ..models.large import reloading
 from ..models.loading import LoadedModel
+from ..models.machine.devices import DTYPES
+from ..models.machine.large import reloading
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, OtherCodeError
 from ..schemas.layers import LayerChoice

@@ -34,13 +34,13 @@ from transformers import (
 )
 
 from lensbank.models.configuration import computation
-from lensbank.models.devices import pick_dtype
 from lensbank.models.encoding import Encoder, Rows, batches, default_batch_tokens
+from lensbank.models.files.processors import NoVideo, images_only
 from lensbank.models.fingerprints import tokenizer_fingerprint, weights_fingerprint
 from lensbank.models.layers import default_layers, find_language_model
 from lensbank.models.loading import LoadedModel
-from lensbank.models.memory import estimate_memory
-from lensbank.models.processors import NoVideo, images_only
+from lensbank.models.machine.devices import pick_dtype
+from lensbank.models.machine.memory import estimate_memory
 from lensbank.models.states import visual_states
 from lensbank.models.verification import verify_language_model, with_own_logits
 from lensbank.models.visual_tokens import prepare_image

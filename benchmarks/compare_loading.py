@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from lensbank.models.large import LargeModel, onto_disk
 from lensbank.models.loading import LoadedModel, load_model
+from lensbank.models.machine.large import LargeModel, onto_disk
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 
 from lensbank.models.loading import load_model
-from lensbank.models.memory import estimate_memory
+from lensbank.models.machine.memory import estimate_memory
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
 

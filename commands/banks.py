@@ -236,7 +236,7 @@ def _verify_rows(
     """Compare a sample with the model and say what was found; how many banks, and which are not as it says."""
     from ..banks.of_model import choose_banks, model_source
     from ..banks.verify import verify as check
-    from ..models.large import reloading
+    from ..models.machine.large import reloading
     from ..schemas.collection import UNKNOWN_DTYPE
 
     source = options["model"] or model_source(store)

@@ -47,8 +47,8 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
         if trusted:
             progress.note(f"Warning: code that comes with {llm} may run, with all your rights (--trust-remote-code).")
         from ..models.connectors.found import find_checkpoint, require_new
-        from ..models.hub import require_reachable
-        from ..models.sources import check_source
+        from ..models.files.hub import require_reachable
+        from ..models.files.sources import check_source
 
         require_new(out)
         find_checkpoint(connector)

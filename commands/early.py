@@ -27,9 +27,9 @@ def require_model(
         ModelError: no model, or a library is missing.
         LayerError: a layer that it lacks.
     """
-    from ..models.asked import require_possible
-    from ..models.hub import require_reachable
-    from ..models.sources import check_source, depth_of
+    from ..models.files.hub import require_reachable
+    from ..models.files.sources import check_source, depth_of
+    from ..models.machine.asked import require_possible
     from ..schemas.layers import asked_layers
 
     if source == "":

@@ -159,7 +159,7 @@ def _say_plan(
     """See what the ingest would take, and say it."""
     target, existing = _existing(options, progress)
     from ..ingest.forecast import forecast
-    from ..models.outline import read_outline
+    from ..models.files.outline import read_outline
 
     if options["no_measure"]:
         outline = read_outline(options["model"], options["revision"], options["trust_remote_code"])

@@ -262,9 +262,9 @@ def load(
         store: whose banks of the model say in which precision, where none was asked for.
         adding: whether rows are added to these banks, so that it must be theirs, on whatever device.
     """
-    from ..models.large import LargeModel
     from ..models.loading import load_model
-    from ..models.precision import kept
+    from ..models.machine.large import LargeModel
+    from ..models.machine.precision import kept
 
     dtype, like = options["dtype"], None
     if dtype == "auto" and store is not None:

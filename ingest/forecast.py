@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models.encoding import BATCH_TOKENS_CPU, default_batch_tokens
-from ..models.outline import Outline
+from ..models.files.outline import Outline
 from ..models.tokens import BulkTokenizer
 from ..schemas.progress import Progress, Silent
 from ..schemas.units import show_bytes

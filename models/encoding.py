@@ -11,7 +11,7 @@ import torch
 
 from ..schemas.errors import ModelError, StateError
 from .capture import capture_hidden_states
-from .offload import execution_device
+from .machine.offload import execution_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

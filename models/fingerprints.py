@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .configuration import effective
 from .layers import LanguageModel
-from .offload import stored_tensors
+from .machine.offload import stored_tensors
 
 #: Values read from each tensor: enough to notice any retraining, few enough to take a second at 7 B.
 SAMPLES = 4096

@@ -23,29 +23,29 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import ModelError, UsageError
 from ..schemas.shown import Shown
-from .adapters import adapter_error, adapters_below
 from .configuration import computation
 from .connectors.register import register_connectors
-from .devices import pick_device, pick_dtype
+from .files.adapters import adapter_error, adapters_below
+from .files.hub import require_reachable
+from .files.loading_errors import quiet, translated
+from .files.plausibility import check_numbers, read_configuration
+from .files.processors import load_processor
+from .files.sources import check_source
+from .files.weight_files import require_own_weights
+from .files.weights import as_published, load_weights, require_loadable, rounds_otherwise
 from .fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
-from .hub import require_reachable
-from .large import (
+from .layers import LanguageModel, find_language_model
+from .machine.devices import pick_device, pick_dtype
+from .machine.large import (
     LargeModel,
     main_device,
     quantisation,
     spread_over,
 )
-from .layers import LanguageModel, find_language_model
-from .loading_errors import quiet, translated
-from .plausibility import check_numbers, read_configuration
-from .precision import Precision, choose_precision
+from .machine.precision import Precision, choose_precision
 from .probing import Probed
-from .processors import load_processor
-from .sources import check_source
 from .tokenizers import require_fast
 from .verification import verify_language_model, with_own_logits
-from .weight_files import require_own_weights
-from .weights import as_published, load_weights, require_loadable, rounds_otherwise
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,8 +169,9 @@ def load_model(
     Args:
         source: a model directory or a hub id.
         device: ``auto`` (CUDA where there is one), or a torch device.
-        dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (see :func:`models.precision.choose_precision`;
-            of a model that is spread or quantised, bfloat16 where the hardware has it, else float32).
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (see
+            :func:`models.machine.precision.choose_precision`; of a model that is spread or quantised, bfloat16 where
+            the hardware has it, else float32).
         revision: branch, tag or commit on the hub.
         trust_remote_code: run code that comes with the model.
         need_vision: refuse a model that cannot be shown images.

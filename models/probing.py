@@ -16,7 +16,7 @@ from ..schemas.probes import KIND, NUMBERS, Probe, packed
 from .capture import capture_hidden_states
 from .fingerprints import values_fingerprint
 from .layers import LanguageModel
-from .offload import execution_device
+from .machine.offload import execution_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

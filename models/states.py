@@ -11,9 +11,9 @@ from torch import Tensor
 from ..schemas.errors import ModelError, StateError, UsageError
 from .capture import capture_hidden_states
 from .loading import LoadedModel
-from .offload import execution_device
-from .patches import unpadded, unsupported
+from .machine.offload import execution_device
 from .tokens import require_embedded, span_of
+from .visual.patches import unpadded, unsupported
 from .visual_tokens import VisualInput, require_length
 
 

@@ -8,9 +8,9 @@ from transformers import AutoTokenizer
 
 from ..schemas.errors import ModelError
 from .connectors.register import register_connectors
+from .files.loading_errors import quiet, translated
+from .files.sources import check_source
 from .fingerprints import tokenizer_fingerprint
-from .loading_errors import quiet, translated
-from .sources import check_source
 from .tokens import BulkTokenizer
 
 

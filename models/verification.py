@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..schemas.errors import ModelError, UnsupportedModelError
 from .capture import capture_hidden_states, changed_output
 from .layers import LanguageModel
-from .offload import execution_device
+from .machine.offload import execution_device
 
 # Relative to the norm: the same sums in another order differ by less, even in bfloat16.
 _TOLERANCE = 0.02

@@ -36,7 +36,7 @@ from .families import (
     qwen_vl,
 )
 from .loading import LoadedModel
-from .patches import (
+from .visual.patches import (
     Family,
     Grid,
     Placement,
@@ -46,8 +46,8 @@ from .patches import (
     token_positions,
     unsupported,
 )
-from .prompting import image_prompt, influence
-from .tracing import verify_grids
+from .visual.prompting import image_prompt, influence
+from .visual.tracing import verify_grids
 
 __all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image"]
 
@@ -95,7 +95,7 @@ def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = 
     Args:
         loaded: a VLM.
         image: upright; RGB.
-        prompt: see :func:`models.prompting.image_prompt`.
+        prompt: see :func:`models.visual.prompting.image_prompt`.
 
     Raises:
         ModelError: a text-only model, or a processor that fails.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..models.loading import LoadedModel
-from ..models.memory import estimate_memory
+from ..models.machine.memory import estimate_memory
 from ..models.states import text_states, visual_states
 from ..models.visual_tokens import prepare_image, require_vision
 from ..schemas.checking import require_kind

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..models.layers import LanguageModel
 from ..models.loading import LoadedModel
-from ..models.memory import estimate_memory
-from ..models.patches import token_strings
+from ..models.machine.memory import estimate_memory
+from ..models.visual.patches import token_strings
 from ..models.visual_tokens import VisualInput, family_of, prepare_image
 from ..schemas.inspection import Blocks, ImageFacts, Inspection
 from .images import OpenedImage

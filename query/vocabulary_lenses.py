@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.loading import LoadedModel
-from ..models.offload import resident
+from ..models.machine.offload import resident
 from ..schemas.errors import StateError
 from ..schemas.filters import Condition
 from ..schemas.results import VocabularyToken

@@ -29,7 +29,7 @@ from transformers import (
     VipLlavaForConditionalGeneration,
 )
 
-from lensbank.models.processors import NoVideo, images_only
+from lensbank.models.files.processors import NoVideo, images_only
 
 PINPOINTS = [[32, 64], [64, 32]]
 

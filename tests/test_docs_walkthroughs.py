@@ -15,7 +15,7 @@ import pytest
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.forecast import forecast
 from lensbank.ingest.options import IngestOptions
-from lensbank.models.outline import read_outline
+from lensbank.models.files.outline import read_outline
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")

@@ -13,8 +13,8 @@ from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
 from lensbank.ingest.sample import Measured
 from lensbank.ingest.sizes import index_seconds
+from lensbank.models.files.outline import read_outline
 from lensbank.models.loading import load_model
-from lensbank.models.outline import read_outline
 from lensbank.schemas.errors import CorpusError, ModelError
 from lensbank.store.embedded.store import EmbeddedStore
 

@@ -17,8 +17,8 @@ from tiny_models import N_LAYERS
 from lensbank.models.connectors.convert import convert
 from lensbank.models.families import connector as family
 from lensbank.models.loading import load_model
-from lensbank.models.patches import token_strings
 from lensbank.models.states import visual_states
+from lensbank.models.visual.patches import token_strings
 from lensbank.models.visual_tokens import prepare_image
 from lensbank.schemas.errors import InputError, ModelError, UsageError
 

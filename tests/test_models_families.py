@@ -17,9 +17,9 @@ from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
 from lensbank.models.capture import capture_hidden_states
 from lensbank.models.loading import load_model
-from lensbank.models.patches import image_features, token_positions, unpadded
-from lensbank.models.prompting import image_prompt
 from lensbank.models.states import visual_states
+from lensbank.models.visual.patches import image_features, token_positions, unpadded
+from lensbank.models.visual.prompting import image_prompt
 from lensbank.models.visual_tokens import family_of, locate, prepare_image, process
 from lensbank.query.pipeline import QueryOptions, QuerySession
 from lensbank.schemas.errors import ModelError

@@ -10,9 +10,9 @@ from tiny_vlms import TINY
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from lensbank.models.fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
-from lensbank.models.large import LargeModel, onto_disk
 from lensbank.models.layers import find_language_model
 from lensbank.models.loading import load_model
+from lensbank.models.machine.large import LargeModel, onto_disk
 
 
 def make(seed=0, **overrides):
@@ -123,7 +123,7 @@ def test_fingerprints_are_of_the_files_whatever_they_are_loaded_as(tmp_path, kep
 def test_fingerprints_need_no_accelerate(tmp_path, monkeypatch):
     folder = TINY["llava"].save(tmp_path / "llava")
     expected = on_record(folder, dtype="float32")
-    monkeypatch.setattr("lensbank.models.weights.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("lensbank.models.files.weights.importlib.util.find_spec", lambda name: None)
     assert on_record(folder, dtype="float16") == expected
 
 

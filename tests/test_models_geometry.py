@@ -6,9 +6,9 @@ from transformers.models.efficientnet.image_processing_pil_efficientnet import E
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from lensbank.models.families.single import sized
-from lensbank.models.geometry import even, pixel_map
-from lensbank.models.patches import Grid
-from lensbank.models.tracing import verify_grids
+from lensbank.models.visual.geometry import even, pixel_map
+from lensbank.models.visual.patches import Grid
+from lensbank.models.visual.tracing import verify_grids
 from lensbank.schemas.errors import ImageError, UnsupportedModelError
 from lensbank.schemas.results import PixelBox
 

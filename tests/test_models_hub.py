@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub import constants
 
-from lensbank.models import hub
-from lensbank.models.hub import require_reachable
+from lensbank.models.files import hub
+from lensbank.models.files.hub import require_reachable
 from lensbank.models.loading import load_model
 from lensbank.schemas.errors import ModelError
 

@@ -17,9 +17,9 @@ from lensbank.banks.verify import verify
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
-from lensbank.models.large import LargeModel, onto_disk, spread_over
 from lensbank.models.loading import load_model
-from lensbank.models.offload import execution_device, resident, stored_tensors
+from lensbank.models.machine.large import LargeModel, onto_disk, spread_over
+from lensbank.models.machine.offload import execution_device, resident, stored_tensors
 from lensbank.models.states import text_states, visual_states
 from lensbank.models.visual_tokens import prepare_image
 from lensbank.query.images import open_image

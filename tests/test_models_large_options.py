@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_models import save_text_model
 
-from lensbank.models import asked
-from lensbank.models.large import LargeModel, main_device, quantisation, reloading, spread_over
 from lensbank.models.loading import load_model
+from lensbank.models.machine import asked
+from lensbank.models.machine.large import LargeModel, main_device, quantisation, reloading, spread_over
 from lensbank.schemas.errors import ModelError, UsageError
 
 

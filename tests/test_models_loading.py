@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from lensbank.models import loading
 from lensbank.models.loading import load_model
-from lensbank.models.precision import Precision
+from lensbank.models.machine.precision import Precision
 from lensbank.schemas.errors import ModelError, UnsupportedModelError, UsageError
 
 

@@ -12,7 +12,7 @@ from transformers import CLIPImageProcessorPil
 
 from benchmarks.compare_memory import peak
 from lensbank.models.loading import load_model
-from lensbank.models.memory import estimate_memory
+from lensbank.models.machine.memory import estimate_memory
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
 from lensbank.schemas.inspection import MemoryEstimate
@@ -62,7 +62,7 @@ def test_eager_attention_needs_more(tmp_path):
 def test_of_weights_on_disk_only_the_largest_counts(tmp_path):
     import json
 
-    from lensbank.models.large import LargeModel, onto_disk
+    from lensbank.models.machine.large import LargeModel, onto_disk
 
     plain = load_model(str(TINY["llava"].save(tmp_path / "model")), dtype="float32")
     (tmp_path / "map.json").write_text(json.dumps(onto_disk(plain.model, "model.language_model.layers.0")))

@@ -12,7 +12,7 @@ from tiny_models import N_LAYERS, VOCAB, llama_config, tiny_tokenizer
 from tiny_vlms import TINY
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lensbank.models import plausibility
+from lensbank.models.files import plausibility
 from lensbank.models.loading import load_model
 from lensbank.schemas.errors import ModelError
 

@@ -15,8 +15,8 @@ from transformers import LlamaForCausalLM
 from lensbank.banks.of_model import choose_banks, require_model
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
-from lensbank.models.large import LargeModel
 from lensbank.models.loading import load_model
+from lensbank.models.machine.large import LargeModel
 from lensbank.models.probing import Probed
 from lensbank.schemas.errors import OtherCodeError
 from lensbank.schemas.probes import lowest_cosine

@@ -5,7 +5,7 @@ from PIL import Image
 from tiny_models import CHAT_TEMPLATE, save_fastvlm
 
 from lensbank.models.loading import load_model
-from lensbank.models.prompting import DEFAULT_QUESTION, image_prompt
+from lensbank.models.visual.prompting import DEFAULT_QUESTION, image_prompt
 from lensbank.models.visual_tokens import prepare_image
 from lensbank.schemas.errors import ModelError, UsageError
 

@@ -13,8 +13,8 @@ from lensbank.banks.verify import verify
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
-from lensbank.models.large import LargeModel
 from lensbank.models.loading import load_model
+from lensbank.models.machine.large import LargeModel
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
 from lensbank.query.pipeline import QueryOptions, QuerySession

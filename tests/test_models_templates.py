@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_models import CHAT_TEMPLATE, tiny_tokenizer
 
-from lensbank.models import templates
-from lensbank.models.templates import render_template
+from lensbank.models.visual import templates
+from lensbank.models.visual.templates import render_template
 from lensbank.schemas.errors import ModelError
 
 LOOPS = "{% for i in range(99999) %}" * 4 + "x" + "{% endfor %}" * 4

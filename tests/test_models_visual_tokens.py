@@ -14,8 +14,8 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from lensbank.models.families import generic, single
 from lensbank.models.loading import load_model
-from lensbank.models.patches import Shown, image_features
 from lensbank.models.states import visual_states
+from lensbank.models.visual.patches import Shown, image_features
 from lensbank.models.visual_tokens import FAMILIES, prepare_image
 from lensbank.schemas.errors import ImageError, LayerError, ModelError, StateError, UnsupportedModelError
 from lensbank.schemas.results import PixelBox, View

@@ -7,8 +7,8 @@ import time
 import pytest
 from tiny_vlms import TINY
 
+from lensbank.models.files.weight_files import require_own_weights
 from lensbank.models.loading import load_model
-from lensbank.models.weight_files import require_own_weights
 from lensbank.schemas.errors import ModelError
 
 

@@ -11,7 +11,7 @@ from test_store_rows import CORPUS, IDENTITY, Rows
 
 from lensbank.evaluate.annotations import read_annotations
 from lensbank.evaluate.judging.key import KEY_FILE, Key
-from lensbank.models.large import LargeModel
+from lensbank.models.machine.large import LargeModel
 from lensbank.schemas.errors import DamagedRecordError, InputError, LensbankError, UsageError
 from lensbank.schemas.reading import NotOfKindError, checked, parse_json, read_json
 from lensbank.schemas.results_json import reading_from_dict

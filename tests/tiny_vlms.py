@@ -63,7 +63,7 @@ from transformers import (
     SmolVLMProcessor,
 )
 
-from lensbank.models.processors import NoVideo, images_only
+from lensbank.models.files.processors import NoVideo, images_only
 
 DIM = 32
 TEXT = dict(

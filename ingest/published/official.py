@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.tensor_files import load_plain, require_intact
+from ...models.files.tensor_files import load_plain, require_intact
 from ...schemas.errors import InputError, LayerError
 from ...schemas.layers import LayerChoice, layers_among
 

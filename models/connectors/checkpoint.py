@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor
 
 from ...schemas.errors import InputError, ModelError
-from ..tensor_files import tensors_of
+from ..files.tensor_files import tensors_of
 
 #: Published tensor → tensor of :class:`models.connectors.model.ConnectorVlm`.
 TENSORS = {

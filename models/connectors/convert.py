@@ -21,9 +21,9 @@ from transformers import AutoTokenizer
 
 from ...schemas.errors import ModelError
 from ...schemas.files import partial_folder, usual_mode, write_whole
+from ..files.loading_errors import quiet, translated
+from ..files.tensor_files import tensors_of
 from ..fingerprints import tokenizer_fingerprint
-from ..loading_errors import quiet, translated
-from ..tensor_files import tensors_of
 from .checkpoint import ENCODERS, Recipe, read_recipe, read_tensors
 from .config import ConnectorConfig
 from .found import find_checkpoint, require_new

@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from ...schemas.errors import ModelError
-from ..loading_errors import translated
-from ..plausibility import read_configuration
+from ..files.loading_errors import translated
+from ..files.plausibility import read_configuration
 from .checkpoint import ENCODERS, Recipe
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")

@@ -19,9 +19,9 @@ from transformers import image_processing_utils as processing
 from transformers.image_utils import ChannelDimension
 from transformers.models.llava_next import modeling_llava_next as modeling
 
-from ..geometry import PixelMap, Span, cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Cell, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..visual.geometry import PixelMap, Span, cells_of, unprocessed
+from ..visual.patches import Cell, Grid, Plan, Shown, row_by_row, unsupported, vision_config
 from .single import class_tokens, drops_a_patch, patch_size
 
 _best: Any = processing.select_best_resolution

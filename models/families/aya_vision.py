@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown
+from ..visual.patches import Family, Plan, Shown
 from . import internvl
 from .single import patch_size
 
@@ -25,7 +25,7 @@ _MARKERS = {
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     return internvl.tiled(loaded, inputs, shown, patch_size(loaded) * int(loaded.model.config.downsample_factor))
 
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..connectors.processor import token_names
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Family, Plan, Shown
 from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     processor = loaded.processor
     assert processor is not None
     pixels = processor.image_processor

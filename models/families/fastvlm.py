@@ -12,14 +12,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..geometry import even
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown, image_features, unsupported
+from ..visual.geometry import even
+from ..visual.patches import Family, Plan, Shown, image_features, unsupported
 from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     pixels, mapped = single.picture(loaded, inputs, shown)
     rows, cols = single.measured_once(loaded, pixels, lambda: _feature_map(loaded, pixels))
     return single.one_grid(pixels, mapped, even(rows, mapped.y.size), even(cols, mapped.x.size))

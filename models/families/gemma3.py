@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..geometry import PixelMap, cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import (
+from ..visual.geometry import PixelMap, cells_of, unprocessed
+from ..visual.patches import (
     Cell,
     Family,
     Grid,
@@ -33,7 +33,7 @@ _NOTE = "The visual tokens of a picture attend to each other in both directions,
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     config: Any = loaded.model.config
     pictures = inputs["pixel_values"]
     crops = pictures.shape[0] - shown.total

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..geometry import Span, cells_of, even
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown, image_features, unsupported
+from ..visual.geometry import Span, cells_of, even
+from ..visual.patches import Family, Plan, Shown, image_features, unsupported
 from . import single
 
 _PROBES = 12
@@ -26,7 +26,7 @@ _AHEAD = 0.15
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`.
+    """See :class:`models.visual.patches.Family`.
 
     Raises:
         UnsupportedModelError: several pictures (tiles), a count that is no grid, or a processor

@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor
 from transformers.models.idefics3 import image_processing_pil_idefics3 as processing
 
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
 from .single import patch_size
 
 _fitted: Any = processing._resize_output_size_rescale_to_max_len
@@ -33,7 +33,7 @@ _MARKERS = {
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     processor: Any = loaded.processor
     image_processor = processor.image_processor
     side = int(image_processor.max_image_size["longest_edge"])

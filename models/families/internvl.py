@@ -13,16 +13,16 @@ from typing import Any
 from torch import Tensor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Cell, Family, Grid, Plan, Shown, row_by_row, unsupported
 from .single import patch_size
 
 _MARKERS = {"<img>": "start", "</img>": "end"}
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     return tiled(loaded, inputs, shown, round(patch_size(loaded) / float(loaded.model.config.downsample_ratio)))
 
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown, image_features, unsupported, vision_config
+from ..visual.patches import Family, Plan, Shown, image_features, unsupported, vision_config
 from . import pixtral, single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`.
+    """See :class:`models.visual.patches.Family`.
 
     Raises:
         UnsupportedModelError: strategy ``full`` keeps more of the tower than patches and one class token, or

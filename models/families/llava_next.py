@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..patches import Family
+from ..visual.patches import Family
 from . import anyres
 
 FAMILY = Family(types=("llava_next",), plan=anyres.plan, bounded=None)

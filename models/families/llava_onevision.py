@@ -13,14 +13,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Family, Grid, Plan, Shown, row_by_row, vision_config
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Family, Grid, Plan, Shown, row_by_row, vision_config
 from . import anyres, single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     together = inputs.get("batch_num_images")
     if together is not None and int(together[shown.sample]) > 1:
         return _untiled(loaded, inputs, shown)

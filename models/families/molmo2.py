@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry import Span, unprocessed
 from ..loading import LoadedModel
-from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..visual.geometry import Span, unprocessed
+from ..visual.patches import Family, Grid, Plan, Shown, row_by_row, unsupported
 from .single import patch_size
 
 _MARKERS = {"<im_start>": "start", "<low_res_im_start>": "start", "<im_end>": "end", "<im_col>": "newline"}
@@ -26,7 +26,7 @@ _NOTE = "The visual tokens of a prompt attend to each other in both directions, 
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     counts = inputs.get("image_grids")
     if counts is None:
         raise unsupported(loaded, "its processor gave no image_grids")

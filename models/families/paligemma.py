@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..loading import LoadedModel
-from ..patches import Family, Plan, Shown
+from ..visual.patches import Family, Plan, Shown
 from . import single
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     return single.patched(loaded, inputs, shown, single.patch_size(loaded))
 
 

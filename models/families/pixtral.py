@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Family, Grid, Plan, Shown, row_by_row, unsupported
 from .single import patch_size
 
 MARKERS = {"[IMG_BREAK]": "newline", "[IMG_END]": "end"}
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     sizes = inputs.get("image_sizes")
     if sizes is None:
         raise unsupported(loaded, "its processor gave no image_sizes")

@@ -13,15 +13,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ..geometry import cells_of, unprocessed
 from ..loading import LoadedModel
-from ..patches import Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..visual.geometry import cells_of, unprocessed
+from ..visual.patches import Family, Grid, Plan, Shown, row_by_row, unsupported, vision_config
 
 _MARKERS = {"<|vision_start|>": "start", "<|vision_end|>": "end"}
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
-    """See :class:`models.patches.Family`."""
+    """See :class:`models.visual.patches.Family`."""
     grids = inputs.get("image_grid_thw")
     if grids is None:
         raise unsupported(loaded, "its processor gave no image_grid_thw")

@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from ...schemas.errors import UnsupportedModelError
-from ..geometry import PixelMap, Span, cells_of, pixel_map
 from ..loading import LoadedModel
-from ..patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
-from ..tracing import unlike
+from ..visual.geometry import PixelMap, Span, cells_of, pixel_map
+from ..visual.patches import Grid, Plan, Shown, row_by_row, unsupported, vision_config
+from ..visual.tracing import unlike
 
 Measured = TypeVar("Measured")
 # What towers call the token that they put in front of the patches.

@@ -14,10 +14,10 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.quantizers.auto import AutoHfQuantizer
 
-from ..schemas.errors import ModelError, UnsupportedModelError
+from ...schemas.errors import ModelError, UnsupportedModelError
+from ..layers import LanguageModel, find_language_model, require_decoder_only
+from ..machine.large import explained, onto_disk, quantisation, require_known
 from .adapters import adapter_error, is_adapters
-from .large import explained, onto_disk, quantisation, require_known
-from .layers import LanguageModel, find_language_model, require_decoder_only
 from .loading_errors import quiet, translated
 from .plausibility import require_fitting, require_match
 from .weight_files import float_kinds

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..schemas.errors import ModelError
-from ..schemas.files import shown_path
-from ..schemas.names import is_text
-from ..schemas.reading import NotOfKindError, read_json
+from ...schemas.errors import ModelError
+from ...schemas.files import shown_path
+from ...schemas.names import is_text
+from ...schemas.reading import NotOfKindError, read_json
 from .adapters import adapter_error, adapter_files, models_below
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

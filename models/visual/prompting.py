@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..schemas.errors import ModelError, UsageError
-from ..schemas.names import is_text
-from .loading import LoadedModel
+from ...schemas.errors import ModelError, UsageError
+from ...schemas.names import is_text
+from ..loading import LoadedModel
 from .templates import render_template
 
 #: Asked where the user gives no prompt: the visual tokens come first in most templates, so it cannot influence them.

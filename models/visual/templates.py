@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
 
-from ..schemas.errors import ModelError
+from ...schemas.errors import ModelError
 
 #: Seconds, bytes of memory more than the process has, and characters that a prompt may take.
 SECONDS, MEMORY, LONGEST = 10.0, 512 << 20, 1_000_000

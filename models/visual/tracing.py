@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..schemas.errors import UnsupportedModelError
+from ...schemas.errors import UnsupportedModelError
 from .geometry import Axis
 from .patches import Grid
 

@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn.modules import module as hooks
 from transformers.initialization import meta_device_safe_creation_ops
 
-from ..schemas.errors import ModelError
-from ..schemas.reading import NotOfKindError, read_json
+from ...schemas.errors import ModelError
+from ...schemas.reading import NotOfKindError, read_json
 
 _LONGEST = 16 << 20
 #: How configurations name their numbers of blocks. Lists of blocks are made of them, as soon as they are read.

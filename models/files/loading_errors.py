@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
-from ..schemas.errors import ModelError
+from ...schemas.errors import ModelError
 from .sources import gguf_error, pickles_error
 
 

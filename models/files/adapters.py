@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..schemas.errors import ModelError
-from ..schemas.files import shown_path
-from ..schemas.reading import NotOfKindError, read_json
+from ...schemas.errors import ModelError
+from ...schemas.files import shown_path
+from ...schemas.reading import NotOfKindError, read_json
 
 # As PEFT writes them, and as diffusers, mlx and others do.
 _FILES = re.compile(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..schemas.errors import ModelError
+from ...schemas.errors import ModelError
 from .asked import QUANTISED, read_device_map, read_max_memory, require_possible
 from .devices import pick_device
 

@@ -13,8 +13,8 @@ from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.video_processing_utils import VideoProcessorMixin
 
-from .connectors.config import ConnectorConfig
-from .connectors.processor import ConnectorProcessor
+from ..connectors.config import ConnectorConfig
+from ..connectors.processor import ConnectorProcessor
 from .loading_errors import translated
 
 

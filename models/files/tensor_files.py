@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..schemas.errors import InputError
+from ...schemas.errors import InputError
 
 
 def load_plain(path: Path) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from ..schemas.errors import ModelError
-from ..schemas.files import shown_path
-from ..schemas.reading import NotOfKindError, read_json
+from ...schemas.errors import ModelError
+from ...schemas.files import shown_path
+from ...schemas.reading import NotOfKindError, read_json
 from .adapters import adapter_error, is_adapters
 
 _INDEX = "*.index.json"

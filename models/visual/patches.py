@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..schemas.errors import UnsupportedModelError
-from ..schemas.inspection import LayoutToken, VisualToken
-from ..schemas.results import PixelBox, View
+from ...schemas.errors import UnsupportedModelError
+from ...schemas.inspection import LayoutToken, VisualToken
+from ...schemas.results import PixelBox, View
+from ..loading import LoadedModel
 from .geometry import PixelMap, Span, require_bounded
-from .loading import LoadedModel
 
 #: A patch: number of its grid, row, column.
 Cell = tuple[int, int, int]

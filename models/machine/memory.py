@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..schemas.inspection import MemoryEstimate
-from .loading import LoadedModel
+from ...schemas.inspection import MemoryEstimate
+from ..loading import LoadedModel
 
 # Values of a convolutional tower's first feature maps per pixel of the picture, as two of them are in memory.
 _CONVOLUTION_VALUES = 96

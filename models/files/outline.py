@@ -7,12 +7,12 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
-from ..schemas.errors import ModelError
-from .connectors.register import register_connectors
+from ...schemas.errors import ModelError
+from ..connectors.register import register_connectors
+from ..tokenizers import require_fast
 from .loading_errors import quiet, translated
 from .plausibility import read_configuration
 from .sources import check_source
-from .tokenizers import require_fast
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..schemas.errors import UsageError
+from ...schemas.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,7 +28,7 @@ def pick_device(name: str) -> torch.device:
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """A dtype by its name; ``auto`` is bfloat16 where the device has it, else float32.
 
-    Which of them is the faster, :mod:`models.precision` measures.
+    Which of them is the faster, :mod:`models.machine.precision` measures.
 
     Raises:
         UsageError: it is not known.

@@ -1,7 +1,7 @@
 """From a processed image's pixels back to the original's: undo a processor's resize, crop and pad.
 
 The steps are read from the image processor's settings and worked out in exact fractions, so that
-the boxes of a grid share their edges. `models.tracing` then holds what was worked out against
+the boxes of a grid share their edges. `models.visual.tracing` then holds what was worked out against
 what the processor does to pictures whose colours *are* coordinates.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.image_utils import get_image_size_for_max_height_width
 
-from ..schemas.errors import ImageError, UnsupportedModelError
-from ..schemas.results import PixelBox
+from ...schemas.errors import ImageError, UnsupportedModelError
+from ...schemas.results import PixelBox
 
 #: Largest picture that a processor may make on the way: more is a very long thin image.
 MAX_RESIZED_PIXELS = 2**28

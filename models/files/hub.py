@@ -6,7 +6,7 @@ import os
 import time
 from functools import lru_cache
 
-from ..schemas.errors import ModelError
+from ...schemas.errors import ModelError
 
 #: Seconds that one question may take; HF_HUB_ETAG_TIMEOUT, where it is set.
 _PATIENCE = 5.0

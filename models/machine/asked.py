@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..schemas.errors import ModelError, UsageError
-from ..schemas.reading import NotOfKindError, read_json
+from ...schemas.errors import ModelError, UsageError
+from ...schemas.reading import NotOfKindError, read_json
 
 #: ``--load-in`` → how it is called in a bank's record.
 QUANTISED = {"8bit": "int8", "4bit": "nf4"}
@@ -31,7 +31,7 @@ def require_possible(
 
     Args:
         device: a name; whether the machine has it, torch says.
-        device_map: see :class:`models.large.LargeModel`, as of the rest.
+        device_map: see :class:`models.machine.large.LargeModel`, as of the rest.
         load_in: likewise.
         offload_folder: likewise.
         max_memory: likewise.

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from ..schemas.machine import free_memory
-from ..schemas.units import show_bytes
+from ...schemas.machine import free_memory
+from ...schemas.units import show_bytes
 from .devices import DTYPES, has_native_bfloat16, has_own
 
 #: float32 is kept unless bfloat16 takes less than this share of its time: it is the more exact of the two, and a choice
