@@ -61,7 +61,8 @@ class Server:
         self.reading_key = os.environ.get("QDRANT__SERVICE__READ_ONLY_API_KEY")
         self.retry_after = 1  # seconds, of the faults that are a rate limit
         self.faults = []  # statuses of the next requests about points
-        self.seen = {"rest": 0, "grpc": 0, "rest writes": 0, "grpc writes": 0, "upserts": 0, "largest": 0, "at once": 0}
+        counted = "rest, grpc, rest writes, grpc writes, grpc keys, upserts, largest, at once"
+        self.seen = dict.fromkeys(counted.split(", "), 0)
         self._upserting = 0
         self._budgets = {}
         self._lock = threading.Lock()
@@ -70,6 +71,7 @@ class Server:
         with self._lock:
             self.seen[protocol] += 1
             self.seen[f"{protocol} writes"] += writes
+            self.seen["grpc keys"] += protocol == "grpc" and key is not None
             if self.key and (key is None or key not in (self.key, self.reading_key)):
                 raise Refusal(401, "Must provide an API key or an Authorization bearer token")
             if self.key and key != self.key and writes:

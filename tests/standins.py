@@ -16,6 +16,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -95,6 +97,18 @@ class StandIn:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._held is not None:
             self._held.close()
+
+
+def tls_pair(folder):
+    """A certificate for the loopback address, and its key."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=standin -addext subjectAltName=IP:127.0.0.1"
+    try:
+        subprocess.run(
+            [*command.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("openssl is needed to make a certificate")
+    return folder / "cert.pem", folder / "key.pem"
 
 
 def hold(port):

@@ -5,7 +5,7 @@ import time
 import pytest
 from click.testing import CliRunner
 from qdrant_client import QdrantClient
-from standins import StandIn, free_pair, hold
+from standins import StandIn, free_pair, hold, tls_pair
 from test_store_rows import CORPUS, Rows
 
 from lensbank.cli import main_group
@@ -150,18 +150,110 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(rows):
 
 def test_a_key_that_may_only_read_reads_over_rest(rows, monkeypatch):
     with StandIn(QDRANT__SERVICE__API_KEY="writes", QDRANT__SERVICE__READ_ONLY_API_KEY="reads") as server:
+        named = ServerOptions(grpc_port=server.grpc_port)
         monkeypatch.setenv("QDRANT_API_KEY", "writes")
-        with open_store(server.url) as store:
+        with open_store(server.url, server=named) as store:
             write(store, rows)
             assert store.protocol == "grpc"
         monkeypatch.setenv("QDRANT_API_KEY", "reads")
         said = []
-        with open_store(server.url, notify=said.append) as store, store.open(rows.identities()[0]) as bank:
+        opened = open_store(server.url, server=named, notify=said.append)
+        with opened as store, store.open(rows.identities()[0]) as bank:
             assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
             assert bank.count() == 120
         assert len(said) == 1 and "the key may not write" in said[0] and "Rows go over REST" in said[0]
         with pytest.raises(StoreError, match="the key may not write"):
-            open_store(server.url, server=ServerOptions(protocol="grpc"))
+            open_store(server.url, server=ServerOptions(protocol="grpc", grpc_port=server.grpc_port))
+
+
+def test_a_key_goes_to_no_port_that_was_only_guessed(neighbours, rows, monkeypatch):
+    first, second = neighbours
+    monkeypatch.setenv("QDRANT_API_KEY", "open-sesame")
+    before, said = second.order_faults()["grpc keys"], []
+    with open_store(first.url, notify=said.append) as store:
+        write(store, rows)
+        assert store.protocol == "rest"
+        with store.open(rows.identities()[0]) as bank:
+            assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
+    with pytest.raises(StoreError, match="the key in QDRANT_API_KEY.*goes to no port you did not name.*grpc-port="):
+        open_store(first.url, server=ServerOptions(protocol="grpc"))
+    assert second.order_faults()["grpc keys"] == before
+    assert len(said) == 1 and "Rows go over REST; --server grpc-port=" in said[0] and "open-sesame" not in said[0]
+    drop_all(first)
+
+
+def test_over_https_a_key_goes_to_the_port_above(rows, tmp_path, monkeypatch):
+    pair = tls_pair(tmp_path)
+    monkeypatch.setenv("QDRANT_API_KEY", "open-sesame")
+    tls = {"STANDIN_CERT": str(pair[0]), "STANDIN_KEY": str(pair[1])}
+    server = StandIn(QDRANT__SERVICE__API_KEY="open-sesame", **tls)
+    with server, open_store(server.url, server=ServerOptions(ca_file=pair[0])) as store:
+        write(store, rows)
+        assert store.protocol == "grpc"
+
+
+@pytest.mark.parametrize("protocol", ["auto", "grpc"])
+@pytest.mark.parametrize("work", ["search", "write"])
+def test_a_port_that_another_server_took_meanwhile_is_proven_again(rows, protocol, work):
+    """Both ports are taken from the server between two requests; only REST comes back as the one that was asked."""
+    identity, others = rows.identities()[0], Rows(50, seed=7)
+    with StandIn(STANDIN_WAL="1") as server, StandIn(STANDIN_WAL="1") as other:
+        with open_store(other.url) as store:
+            write(store, others)
+        there = other.collections()
+        said, options = [], ServerOptions(protocol=protocol, patience=20, streams=1, batch_rows=40)
+        with open_store(server.url, server=options, notify=said.append) as store:
+            if work == "search":
+                write(store, rows)
+                bank = store.open(identity)
+                assert [hit[0].id for hit in bank.search(rows.vectors[4][:2], 1)] == rows.ids[:2]
+            else:
+                writer = store.writer(rows.identities(), "/model").__enter__()
+                rows.put(writer, 0, 60)
+                writer.flush()
+            ports = server.port, server.grpc_port
+            for one in (server, other):
+                one.kill()
+            server.grpc_port, other.grpc_port = 0, ports[1]
+            server.start()
+            other.start()
+            before = other.order_faults()["grpc writes"]
+
+            def go_on():
+                if work == "search":
+                    assert [hit[0].id for hit in bank.search(rows.vectors[4][:2], 1)] == rows.ids[:2]
+                else:
+                    rows.put(writer, 60, 120)
+                    writer.finish(CORPUS)
+                    writer.__exit__(None, None, None)
+
+            if protocol == "grpc":
+                with pytest.raises(StoreError, match="another server answers there"):
+                    go_on()
+                if work == "write":
+                    writer.__exit__(StoreError, StoreError(""), None)
+            else:
+                go_on()
+                assert ids(server, identity) == set(rows.ids)
+                assert len(said) == 1 and "another server answers there. Rows go over REST" in said[0]
+            assert other.order_faults()["grpc writes"] == before and other.collections() == there
+        assert ids(other, identity) == set(others.ids)
+
+
+def test_a_server_that_was_started_again_is_asked_over_grpc_again(rows):
+    with StandIn(STANDIN_WAL="1") as server:
+        said = []
+        with open_store(server.url, notify=said.append) as store:
+            write(store, rows)
+            with store.open(rows.identities()[0]) as bank:
+                bank.search(rows.vectors[4][:1], 1)
+                for _ in range(2):
+                    server.kill()
+                    server.start()
+                    assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
+            assert store.protocol == "grpc"
+        assert said == []
+        assert "lensbank_proof" not in str(metadata(server, rows))
 
 
 def test_listing_asks_nothing_over_grpc(rows):

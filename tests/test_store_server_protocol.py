@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-from standins import HERE, StandIn
+from standins import HERE, StandIn, tls_pair
 from test_store_rows import CORPUS, Rows, assert_same_hits
 
 from lensbank.schemas.errors import StoreError, StoreLockedError, UsageError
@@ -477,15 +477,7 @@ def test_the_key_is_needed_sent_and_never_shown(rows, monkeypatch, capfd):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=standin -addext subjectAltName=IP:127.0.0.1"
-    try:
-        subprocess.run(
-            [*command.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("openssl is needed to make a certificate")
-    return folder / "cert.pem", folder / "key.pem"
+    return tls_pair(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_with_a_certificate_of_ones_own(certificate, rows):

@@ -140,7 +140,7 @@ def test_a_server_that_is_killed_and_comes_back(loaded, corpus, troubled, expect
 def test_a_network_in_a_bad_mood(loaded, corpus, troubled, expected):
     _, proxy, url, options = troubled
     # Rows travel over few connections, which stay open; other requests of REST have one each.
-    proxy.plan = moody(seed=3, share=0.9, most=60_000) if options.protocol == "grpc" else moody(seed=3, share=0.6)
+    proxy.plan = moody(seed=3, share=1.0, most=150_000) if options.protocol == "grpc" else moody(seed=3, share=0.8)
     banks, _ = ingest(loaded, corpus, url, options)
     assert proxy.broken >= 2
     assert banks == expected[0]

@@ -11,8 +11,9 @@ from ...schemas.errors import StoreError, UsageError
 from .address import KEY_VARIABLE, ServerAddress, read_address
 from .connection import Connection, Notify
 from .faults import read_fault
+from .lasting import ProvenClient
 from .options import ServerOptions
-from .proof import NotShownError, require_same
+from .proof import NotShownError, UnansweredError, require_same
 from .refusals import UntrustedError
 from .scheme import speaks_http, speaks_tls
 
@@ -25,6 +26,8 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 # The first request of a command should fail at once where there is no server, but not for a hiccup.
 _CONNECT_PATIENCE = 2.0
 _PROBE_SECONDS = 3.0
+# How long a server that was started again may take to listen on its second port, before rows go over REST.
+_BACK_WITHIN = 10.0
 
 
 def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> Connection:
@@ -45,8 +48,10 @@ def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> C
     try:
         version = _require_version(Connection(client, address.url, options, notify=notify), address)
 
-        def find_grpc(connection: Connection, bank: str | None) -> QdrantClient | None:
-            return _find_grpc(connection, address, key, bank)
+        def find_grpc(
+            connection: Connection, bank: str | None, lost: ProvenClient | None, lost_for: float
+        ) -> ProvenClient | None:
+            return _find_grpc(connection, address, key, bank, lost, lost_for)
 
         # Behind a path stands a proxy, of which nobody knows where it passes gRPC on.
         looks = options.protocol == "grpc" or (
@@ -63,30 +68,50 @@ def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> C
 
 
 def _find_grpc(
-    connection: Connection, address: ServerAddress, key: str | None, bank: str | None
-) -> QdrantClient | None:
+    connection: Connection,
+    address: ServerAddress,
+    key: str | None,
+    bank: str | None,
+    known: ProvenClient | None,
+    lost_for: float,
+) -> ProvenClient | None:
     """A client for the rows, shown to reach the same server.
+
+    Args:
+        connection: over REST.
+        address: of the server.
+        key: its key.
+        bank: that is there, if one is known.
+        known: what was shown before, whose connection was lost; shown again.
+        lost_for: seconds since that was seen.
 
     Returns:
         ``None`` where that cannot be shown, and REST will do; the user is told.
 
     Raises:
+        ConnectionError: what was lost may come back.
         StoreError: REST may not be used.
     """
     options = connection.options
     port = options.grpc_port or address.port + 1
-    client = None
+    made = known
     try:
-        if port >= 1 << 16:
-            raise NotShownError("there is no such port")
-        client = _client(address, options, key, grpc_port=port)
-        _probe(client, address.host, port)
-        require_same(connection, client, bank)
+        if made is None:
+            _require_trusted(address, options, key, port)
+            made = ProvenClient(*(_client(address, options, key, grpc_port=port) for _ in range(2)))
+            # Made on first use, which must not be by several threads at once.
+            made.client.grpc_points, made.client.grpc_collections  # noqa: B018
+        _probe(made.watch, address.host, port)
+        require_same(connection, made.client, bank)
+        made.proof += 1
     except NotShownError as error:
-        if client is not None:
-            client.close()
         said = error.message.rstrip(".")
         why = f"It cannot be shown that gRPC port {port} is the Qdrant server {address.url}: {said}."
+        if known is None:
+            if made is not None:
+                made.close()
+        elif error.passing and (options.protocol == "grpc" or lost_for < _BACK_WITHIN):
+            raise ConnectionError(why) from error
         if options.protocol == "grpc":
             raise StoreError(
                 why,
@@ -95,10 +120,34 @@ def _find_grpc(
         connection.say(f"{why} Rows go over REST; --server grpc-port=... or protocol=rest ends this note.")
         return None
     except BaseException:
-        if client is not None:
-            client.close()
+        if made is not None and known is None:
+            made.close()
         raise
-    return client
+    return made
+
+
+def _require_trusted(address: ServerAddress, options: ServerOptions, key: str | None, port: int) -> None:
+    """Look at a port before a key goes there.
+
+    Nothing that a server tells without its key shows which one it is. So a key goes to a port that
+    the user has named, or whose certificate is that of the host; never to one that is only guessed.
+
+    Raises:
+        NotShownError: there is none, nothing answers, or the key may not go there.
+    """
+    if port >= 1 << 16:
+        raise NotShownError("there is no such port")
+    if key is None:
+        return
+    keyless = _client(address, options, None, grpc_port=port)
+    try:
+        _probe(keyless, address.host, port)
+    finally:
+        keyless.close()
+    if not address.secure and options.grpc_port is None:
+        raise NotShownError(
+            f"that takes the key in {KEY_VARIABLE}, which over plain http goes to no port you did not name"
+        )
 
 
 def _client(
@@ -132,7 +181,8 @@ def _client(
             grpc_port=grpc_port or address.port,  # the client wants a number; without gRPC it is not used
             grpc_options=grpc_options,
             timeout=max(1, round(options.timeout)),
-            pool_size=options.streams + 1,
+            # One channel, one connection: what was shown of it holds for every request.
+            pool_size=options.streams + 1 if grpc_port is None else 1,
             check_compatibility=False,  # the version is looked at below
             **rest,
         )
@@ -178,13 +228,13 @@ def _probe(client: QdrantClient, host: str, port: int) -> None:
     """Ask for something over gRPC that needs no key and says nothing of the server but its version.
 
     Raises:
-        NotShownError: nothing answers.
+        UnansweredError: nothing answers.
     """
     try:
         # A port that swallows packets would keep gRPC waiting for its own, longer, time.
         socket.create_connection((host, port), _PROBE_SECONDS).close()
         client.info()
     except Exception as error:
-        raise NotShownError(f"it does not answer over gRPC ({read_fault(error).text})") from error
-    # Made on first use, which must not be by several threads at once.
-    client.grpc_points, client.grpc_collections  # noqa: B018
+        if read_fault(error).kind == "denied":  # who refuses a key that was not sent answers
+            return
+        raise UnansweredError(f"it does not answer over gRPC ({read_fault(error).text})") from error

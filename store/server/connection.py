@@ -15,6 +15,7 @@ from ...schemas.errors import GaveUpError, LensbankError, StoreError
 from ..records import record_in
 from .address import KEY_VARIABLE
 from .faults import Fault, read_fault
+from .lasting import FindGrpc, GrpcSide
 from .options import ServerOptions
 from .refusals import refusal
 
@@ -46,8 +47,9 @@ class Connection:
         options: timeouts and patience.
         version: of the server, major and minor; ``None`` for the client's local mode.
         notify: told when the server keeps one waiting.
-        find_grpc: called once, before the first row is read or written, with the name of a bank
-            that is there, if one is known; returns a client for the rows, or ``None`` for REST.
+        find_grpc: called before the first row is read or written, and again whenever the connection
+            that it found was lost, with the name of a bank that is there, if one is known; returns a
+            client for the rows, or ``None`` for REST from then on.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Connection:
         options: ServerOptions | None = None,
         version: tuple[int, int] | None = None,
         notify: Notify | None = None,
-        find_grpc: Callable[[Connection, str | None], QdrantClient | None] | None = None,
+        find_grpc: FindGrpc[Connection] | None = None,
     ) -> None:
         """Nothing is requested yet."""
         self.client = client
@@ -67,9 +69,7 @@ class Connection:
         #: Whether somebody has asked for an end: then nobody waits for the server any more.
         self.leaving: Callable[[], bool] = lambda: False
         self._notify = notify
-        self._find_grpc = find_grpc
-        self._grpc: QdrantClient | None = None
-        self._finding = threading.Lock()
+        self._grpc = GrpcSide(self, find_grpc)
         self._quiet_until = 0.0
         self._said: set[str] = set()
         self._reached = False
@@ -88,11 +88,10 @@ class Connection:
         Raises:
             StoreError: only gRPC may be used, and it cannot be shown to reach this server.
         """
-        with self._finding:
-            if self._find_grpc is not None:
-                self._grpc = self._find_grpc(self, bank)
-                self._find_grpc = None
-        return "rest" if self._grpc is None else "grpc"
+        try:
+            return "rest" if self._grpc.proven(bank) is None else "grpc"
+        except ConnectionError:  # lost for now; the next request waits for it
+            return "grpc"
 
     def rows(
         self,
@@ -107,8 +106,18 @@ class Connection:
         Raises:
             StoreError: see :meth:`call` and :meth:`protocol_for`.
         """
-        self.protocol_for(bank)
-        return self._repeat(self._grpc or self.client, work, patience, stop, before)
+
+        def by_what_is_proven(_: QdrantClient) -> T:
+            proven = self._grpc.proven(bank)
+            if proven is None:
+                return work(self.client)
+            proof = proven.proof
+            result = work(proven.client)
+            if not proven.lasts or proven.proof != proof:  # gRPC may have sent it to whoever listens there now
+                raise ConnectionError("the connection was lost on the way")
+            return result
+
+        return self._repeat(by_what_is_proven, patience, stop, before)
 
     def call(
         self,
@@ -134,19 +143,15 @@ class Connection:
             StoreFullError: the server's disk is full.
             StoreError: the server refuses, or did not answer in time.
         """
-        return self._repeat(self.client, work, patience, stop, before)
+        return self._repeat(work, patience, stop, before)
 
     def close(self) -> None:
         """Close what is open."""
         self.client.close()
-        with self._finding:
-            self._find_grpc = None
-            if self._grpc is not None:
-                self._grpc.close()
+        self._grpc.close()
 
     def _repeat(
         self,
-        client: QdrantClient,
         work: Callable[[QdrantClient], T],
         patience: float | None,
         stop: threading.Event | None,
@@ -159,7 +164,7 @@ class Connection:
                 before()
             try:
                 with self._turns:
-                    result = work(client)
+                    result = work(self.client)
             except LensbankError:
                 raise
             except Exception as error:

@@ -105,7 +105,8 @@ def read_fault(error: Exception) -> Fault:
         name = error.code().name if callable(getattr(error, "code", None)) else "UNKNOWN"
         text = str(error.details() or "") if callable(getattr(error, "details", None)) else ""
         return Fault(_by_text(text, _CODES.get(name, "refused")), _line(f"{name} {text}"))
-    return Fault(_by_text(str(error), "refused"), _line(str(error) or type(error).__name__))
+    lost = isinstance(error, ConnectionError)
+    return Fault(_by_text(str(error), "unreachable" if lost else "refused"), _line(str(error) or type(error).__name__))
 
 
 def _by_text(text: str, kind: Kind) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -52,13 +52,17 @@ def upsert(
         StoreError: the request failed.
     """
     seconds = max(1, round(connection.options.timeout))
-    send: Callable[[QdrantClient], object]
-    if connection.version is None:  # the client's local mode has no requests
-        send = partial(_upsert_locally, batch)
-    elif connection.protocol_for(batch.collection) == "grpc":
-        send = partial(_by_grpc, _grpc_request(batch), seconds)
-    else:
-        send = partial(_put, batch.collection, rest_body(batch))
+    # Written for the first attempt that wants it: which of the two that is may change between attempts.
+    request, body = cache(partial(_grpc_request, batch)), cache(partial(rest_body, batch))
+
+    def send(client: QdrantClient) -> None:
+        if connection.version is None:  # the client's local mode has no requests
+            _upsert_locally(batch, client)
+        elif client is connection.client:
+            _put(batch.collection, body(), client)
+        else:
+            client.grpc_points.Upsert(request(), timeout=seconds)
+
     connection.rows(batch.collection, send, stop=stop, before=before)
 
 
@@ -87,10 +91,6 @@ def rest_body(batch: Batch) -> bytes:
 
 def _ordered(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: payload[name] for name in _FIRST_FIELDS if name in payload}, **payload}
-
-
-def _by_grpc(request: Any, seconds: int, client: QdrantClient) -> None:
-    client.grpc_points.Upsert(request, timeout=seconds)
 
 
 def _put(collection: str, body: bytes, client: QdrantClient) -> None:

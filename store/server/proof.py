@@ -32,7 +32,19 @@ _LEFT_BEHIND = 600.0
 
 
 class NotShownError(StoreError):
-    """It could not be shown that both are one server."""
+    """It could not be shown that both are one server.
+
+    Attributes:
+        passing: whether it may be shown a moment later: somebody did not answer.
+    """
+
+    passing = False
+
+
+class UnansweredError(NotShownError):
+    """One of the two did not answer."""
+
+    passing = True
 
 
 def require_same(rest: Connection, grpc: QdrantClient, bank: str | None) -> None:
@@ -59,7 +71,7 @@ def require_same(rest: Connection, grpc: QdrantClient, bank: str | None) -> None
     except DeniedError as error:
         raise NotShownError("the key may not write, which is needed to show that both are one server") from error
     except StoreError as error:
-        raise NotShownError(f"nothing could be written to show that both are one server ({error.message})") from error
+        raise UnansweredError(f"nothing could be written to show that both are one server ({error.message})") from error
 
 
 def _through_metadata(rest: Connection, grpc: QdrantClient, bank: str, nonce: str) -> None:
@@ -112,7 +124,8 @@ def _wait_for(grpc: QdrantClient, collection: str, key: str) -> dict[str, Any]:
         except Exception as error:
             fault = read_fault(error)
             if fault.kind != "missing":
-                raise NotShownError(f"what answers there says {fault.text}") from error
+                kind = UnansweredError if fault.passing else NotShownError
+                raise kind(f"what answers there says {fault.text}") from error
             found = {}
         if key in found:
             return found
