@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         Store,
         evaluate,
         figure,
+        find,
+        index,
         ingest,
         lens,
         load_model,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         plot_leap,
         plot_shares,
         reading_from_dict,
+        score,
         to_json,
         to_table,
     )
@@ -40,6 +43,8 @@ __all__ = [
     "Store",
     "evaluate",
     "figure",
+    "find",
+    "index",
     "ingest",
     "lens",
     "load_model",
@@ -49,6 +54,7 @@ __all__ = [
     "plot_leap",
     "plot_shares",
     "reading_from_dict",
+    "score",
     "to_json",
     "to_table",
 ]

@@ -5,20 +5,21 @@ Gathers entry points; what they return is documented where it is defined.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from inspect import signature
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from .banks.local_copies import with_local_copies
-from .drawing import figure, page
+from .drawing import figure, page, plot_layers, plot_leap, plot_shares
 from .evaluate.annotations import read_annotations
-from .evaluate.plots import leap_figure, shares_figure
 from .evaluate.reading import ReadingOptions
 from .evaluate.run import evaluate_ground_truth, write_outputs
 from .evaluate.tables import Evaluation
+from .images.options import IndexOptions, IndexSummary
+from .images.sets import GroupBy
+from .images.shortcuts import find_images as find
+from .images.shortcuts import index_images
+from .images.shortcuts import score_images as score
 from .ingest.corpus import read_corpora
 from .ingest.options import IngestSummary
 from .ingest.pipeline import IngestOptions, default_layers
@@ -28,8 +29,7 @@ from .query.images import MAX_PIXELS
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
 from .schemas import filters
-from .schemas.checking import require_kind
-from .schemas.errors import UsageError
+from .schemas.given import refuse_unknown, whole_numbers
 from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
 from .show.bars import Bars
@@ -38,8 +38,6 @@ from .store import opening
 from .store.base import Store
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from .store.server.options import ServerOptions
 __all__ = [
     "LoadedModel",
@@ -48,6 +46,8 @@ __all__ = [
     "Store",
     "evaluate",
     "figure",
+    "find",
+    "index",
     "ingest",
     "lens",
     "load_model",
@@ -57,12 +57,10 @@ __all__ = [
     "plot_leap",
     "plot_shares",
     "reading_from_dict",
+    "score",
     "to_json",
     "to_table",
 ]
-
-#: The share of patches by layer, one line a lens, of an evaluation's summary.
-plot_shares = shares_figure
 
 
 def open_store(
@@ -139,10 +137,10 @@ def ingest(
     Raises:
         LensbankError: as :func:`ingest.pipeline.run`.
     """
-    _refuse(unknown, ingest)
+    refuse_unknown(unknown, ingest)
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
     options = IngestOptions(
-        layers=_whole(layers, "layers") or default_layers(model.lm.n_layers),
+        layers=whole_numbers(layers, "layers") or default_layers(model.lm.n_layers),
         max_contexts=max_contexts,
         seed=seed,
         vector_dtype=vector_dtype,
@@ -203,10 +201,10 @@ def lens(
     Raises:
         LensbankError: as :class:`query.pipeline.QuerySession`.
     """
-    _refuse(unknown, lens)
+    refuse_unknown(unknown, lens)
     asked = QueryOptions(
-        layers="all" if isinstance(layers, str) and layers == "all" else _whole(layers, "layers"),
-        bank_layers=_whole(bank_layers, "bank_layers"),
+        layers="all" if isinstance(layers, str) and layers == "all" else whole_numbers(layers, "layers"),
+        bank_layers=whole_numbers(bank_layers, "bank_layers"),
         lenses=(lenses,) if isinstance(lenses, str) else tuple(lenses),
         where=filters.parse([where] if isinstance(where, str) else where),
         top_k=top_k,
@@ -220,39 +218,6 @@ def lens(
         max_pixels=max_pixels,
     )
     return QuerySession(store, model, asked, Bars(progress))
-
-
-def _whole(layers: object, name: str) -> tuple[int, ...] | None:
-    """Layers as whole numbers; one stands for a list of one.
-
-    Raises:
-        UsageError: anything else.
-    """
-    if layers is None:
-        return None
-    if hasattr(layers, "tolist"):  # an array
-        layers = layers.tolist()
-    several = [layers] if isinstance(layers, SupportsIndex) else list(layers) if isinstance(layers, Iterable) else None
-    if several is None or isinstance(layers, str) or not all(map(_is_whole, several)):
-        raise UsageError(f"{name} is {layers!r}; expected whole numbers, such as [1, 8].")
-    return tuple(operator.index(one) for one in several)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and not hasattr(value, "__len__")
-
-
-def _refuse(unknown: Mapping[str, object], function: Callable[..., object]) -> None:
-    """Refuse options that a function lacks.
-
-    Raises:
-        TypeError: there are some; the message names the closest.
-    """
-    names = [name for name in signature(function).parameters if name != "unknown"]
-    for name in unknown:
-        close = get_close_matches(name, names, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise TypeError(f"{function.__name__}() got an unknown option {name!r}{hint}")
 
 
 def evaluate(
@@ -293,25 +258,36 @@ def evaluate(
     return Evaluation(summary)
 
 
-def plot_layers(reading: Reading) -> Figure:
-    """Which bank layers a reading's neighbours come from, by query layer (the Mid-Layer Leap).
+def index(
+    opened: QuerySession,
+    photos: str | Path | Sequence[str | Path],
+    store: Store,
+    *,
+    name: str | None = None,
+    annotations: str | Path | None = None,
+    group_by: GroupBy | None = None,
+    vector_dtype: Literal["float32", "float16"] = "float32",
+    again: bool = False,
+    prune: bool = False,
+    progress: bool = True,
+) -> IndexSummary:
+    """Write every visual token of images into image banks, as `lensbank index` does; repeatable.
+
+    Args:
+        opened: the lenses that describe them, and the layers to keep.
+        photos: files and folders.
+        store: where to; it may be that of the text banks.
+        name: of the set of images; the folder's by default.
+        annotations: COCO-style file of what they show.
+        group_by: what an image's group is; by default what the annotations say, else the folder.
+        vector_dtype: as stored.
+        again: read every image anew.
+        prune: delete what the set holds of images that are not given.
+        progress: show bars.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        LensbankError: as :func:`images.index.run`.
     """
-    require_kind(reading, Reading, "the reading", "what a session's image() or text() returns")
-    banks = list(reading.search.bank_layers)
-    shares = []
-    for layer in reading.layers:
-        found = [neighbor.bank_layer for token in layer.tokens for neighbor in token.neighbors]
-        shares.append([found.count(bank) / max(1, len(found)) for bank in banks])
-    return leap_figure(
-        {"query_layers": [layer.layer for layer in reading.layers], "bank_layers": banks, "shares": shares}
-    )
-
-
-def plot_leap(summary: Mapping[str, Any]) -> Figure:
-    """The same for all images of an evaluation, from its summary."""
-    if not isinstance(summary, Mapping) or "leap" not in summary:
-        raise UsageError("This is no summary of an evaluation: it has no 'leap'.", "Give what evaluate() returns.")
-    return leap_figure(summary["leap"])
+    with Bars(progress) as bars:
+        options = IndexOptions(vector_dtype, again, prune)
+        return index_images(opened, photos, store, name, annotations, group_by, options, bars)

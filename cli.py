@@ -33,6 +33,7 @@ from .commands.judging import evaluate_labels
 from .commands.models import inspect
 from .commands.query import query
 from .commands.repair import repair
+from .commands.score import score
 from .commands.show import show
 from .commands.streams import keep_streams
 from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
@@ -56,7 +57,7 @@ def main_group() -> None:
 
 
 COMMANDS = (
-    *(ingest, query, show, index, find, evaluate, evaluate_labels, inspect, banks),
+    *(ingest, query, show, index, find, score, evaluate, evaluate_labels, inspect, banks),
     *(push, pull, import_bank, convert_connector),
 )
 banks.add_command(repair)

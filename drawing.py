@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .banks.overview import lines_of, overview
+from .evaluate.plots import leap_figure, shares_figure
+from .images.asking import picture_of
 from .models.loading import LoadedModel
 from .query.given import opened as opened_image
 from .query.images import OpenedImage
 from .query.pixels import reduced
+from .schemas.checking import require_kind
 from .schemas.errors import UsageError
 from .schemas.files import write_whole
+from .schemas.finds import Find
 from .schemas.frames import to_csv
 from .schemas.results import Reading
 from .schemas.shown import draws, saves
+from .show.contact_sheet import find_html, find_json
 from .show.figure import draw_figure
 from .show.notebook import reading_html, table_html
 from .show.render import to_json
@@ -24,6 +29,7 @@ from .show.report import to_html
 from .store.base import Store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
     from .query.given import GivenImage
@@ -95,6 +101,34 @@ def page(
     write_whole(out, to_html(several, pictures), inputs)
 
 
+#: The share of patches by layer, one line a lens, of an evaluation's summary.
+plot_shares = shares_figure
+
+
+def plot_layers(reading: Reading) -> Figure:
+    """Which bank layers a reading's neighbours come from, by query layer (the Mid-Layer Leap).
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    require_kind(reading, Reading, "the reading", "what a session's image() or text() returns")
+    banks = list(reading.search.bank_layers)
+    shares = []
+    for layer in reading.layers:
+        found = [neighbor.bank_layer for token in layer.tokens for neighbor in token.neighbors]
+        shares.append([found.count(bank) / max(1, len(found)) for bank in banks])
+    return leap_figure(
+        {"query_layers": [layer.layer for layer in reading.layers], "bank_layers": banks, "shares": shares}
+    )
+
+
+def plot_leap(summary: Mapping[str, Any]) -> Figure:
+    """The same for all images of an evaluation, from its summary."""
+    if not isinstance(summary, Mapping) or "leap" not in summary:
+        raise UsageError("This is no summary of an evaluation: it has no 'leap'.", "Give what evaluate() returns.")
+    return leap_figure(summary["leap"])
+
+
 def _save(reading: Reading, path: Path) -> None:
     """Write a reading by the file's ending; see :meth:`schemas.results.Reading.save`."""
     ending = path.suffix.lower()
@@ -108,6 +142,33 @@ def _save(reading: Reading, path: Path) -> None:
         write_whole(path, to_csv(reading.rows()))
     else:
         raise UsageError(f"A reading cannot be saved as {path.name!r}.", "Use .json, .html, .png or .csv.")
+
+
+def _save_find(found: Find, path: Path) -> None:
+    """Write what a search has found by the file's ending; see :meth:`schemas.finds.Find.save`."""
+    ending = path.suffix.lower()
+    if ending == ".json":
+        write_whole(path, find_json(found))
+    elif ending in (".html", ".htm"):
+        write_whole(path, find_html(found, picture_of))
+    elif ending == ".csv":
+        write_whole(path, to_csv(found.rows()))
+    else:
+        raise UsageError(f"A search cannot be saved as {path.name!r}.", "Use .json, .html or .csv.")
+
+
+def _find_html(found: Find) -> str:
+    rows = [
+        (
+            image.image,
+            image.corpus,
+            "" if image.patches[0].score is None else f"{image.patches[0].score:.3f}",
+            f"{image.count:,}",
+            ", ".join(image.patches[0].patch.word[:3]),
+        )
+        for image in found.images
+    ]
+    return table_html(found.query, ("image", "set", "score", "patches", "words of the best"), rows)
 
 
 def _store_html(store: Store) -> str:
@@ -130,6 +191,8 @@ def _model_html(model: LoadedModel) -> str:
 
 
 draws(Reading, reading_html)
+draws(Find, _find_html)
 draws(Store, _store_html)
 draws(LoadedModel, _model_html)
 saves(Reading, _save)
+saves(Find, _save_find)

@@ -126,6 +126,19 @@ def _imported(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
+def _indexed(corpus: dict[str, Any]) -> list[tuple[str, str]]:
+    """A set of images: how many, from where, and how they were read."""
+    facts = corpus["indexed"]
+    where = f", where {' and '.join(facts['where'])}" if facts["where"] else ""
+    banks = ", ".join(bank["name"] for bank in facts["banks"]) or "no text bank"
+    return [
+        ("images", f"{corpus['name']}: {corpus['sentences']:,} images, {corpus['rows']:,} visual tokens"),
+        ("  from", f"{facts['folder']}, sha256 {corpus['fingerprint'][:12]}"),
+        ("  read by", f"{', '.join(facts['lenses'])}, {facts['top_k']} words each{where}, with {banks}"),
+        ("  prompt", repr(facts["prompt"])),
+    ]
+
+
 def _word_rules(corpus: dict[str, Any]) -> str:
     made = corpus.get("words")
     if made == RULES:
@@ -144,7 +157,11 @@ def details(bank: dict[str, Any]) -> str:
         "vectors": f"{identity['dim']} x {identity['vector_dtype']}, {identity['normalisation']}",
         "computed in": identity["compute_dtype"],
         "centred": f"on the text mean {(identity['mean'] or 'unknown')[:12]}" if identity["centred"] else "no",
-        "contexts": f"{every} per vocabulary token, seed {identity['seed']}",
+        **(
+            {"images": f"as seen with {(identity['visual'] or '')[:12]} (vision tower, connector, processor, prompt)"}
+            if identity["kind"] == "image"
+            else {"contexts": f"{every} per vocabulary token, seed {identity['seed']}"}
+        ),
         "weights": identity["weights"],
         "tokenizer": identity["tokenizer"],
         "rows": f"{bank['rows']:,}",
@@ -155,6 +172,9 @@ def details(bank: dict[str, Any]) -> str:
     }
     lines = [bank["name"], *(f"  {name:<15} {value}" for name, value in facts.items())]
     for corpus in bank["corpora"]:
+        if corpus.get("indexed"):
+            lines += [f"  {name:<15} {value}" for name, value in _indexed(corpus)]
+            continue
         lines.append(
             f"  {'corpus':<15} {corpus['name']}: {corpus['sentences']:,} sentences, {corpus['tokens']:,} tokens, "
             f"{corpus['rows']:,} rows, sha256 {corpus['fingerprint'][:12]}, {_word_rules(corpus)}"

@@ -245,7 +245,13 @@ def _verify_rows(
         load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
         options["load_in"] = options["load_in"] or load_in
     loaded = load(source, options)
-    chosen = names or [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
+    images = {info.name for info in store.list() if info.record.identity.kind == "image"}
+    if asked := images.intersection(names):
+        progress.note(
+            f"States of images are not computed again: {', '.join(sorted(asked))}. lensbank index --again does."
+        )
+    ours = [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
+    chosen = [name for name in names or ours if name not in images]
     rows = {info.name: info.rows for info in store.list()}
     progress.start("Checking", sum(rows.get(name, 0) for name in chosen), "rows")
     reports = []

@@ -23,7 +23,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
-    from ..images.finding import OpenImages
+    from ..images.grouping import OpenImages
     from ..schemas.filters import Condition
     from ..schemas.finds import Find
     from ..store.base import Store

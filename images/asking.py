@@ -13,7 +13,7 @@ from ..query.images import open_image
 from ..query.options import QueryOptions
 from ..schemas.errors import ImageError, UsageError
 from ..schemas.finds import FoundImage
-from .finding import OpenImages
+from .grouping import OpenImages
 from .index import image_identity
 
 if TYPE_CHECKING:

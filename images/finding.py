@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..banks.choosing import choose
-from ..schemas.errors import BankNotFoundError, StoreError, UsageError
+from ..schemas.errors import BankNotFoundError, UsageError
 from ..schemas.filters import Condition
-from ..schemas.finds import Find, FoundImage, FoundPatch
-from ..schemas.kinds import fault_of
+from ..schemas.finds import Find
 from ..schemas.layers import LayerChoice
-from ..schemas.patches import PatchPayload
-from ..schemas.version import tool_version
 from ..schemas.words import folded
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
+from .grouping import Light, OpenImages, grouped, image_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,22 +25,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 _PAGE = 1000
-#: Patches that are shown of one image, best first.
-PATCHES_EACH = 12
 # Rows asked for at first, for each image wanted, and how much more where they are of too few images.
 _ROWS_EACH, _GROWTH = 8, 4
-
-
-@dataclass(frozen=True, slots=True)
-class OpenImages:
-    """Open image banks of one model, by layer."""
-
-    banks: tuple[Bank, ...]
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Their layers, ascending."""
-        return tuple(bank.record.identity.layer for bank in self.banks)
 
 
 @contextmanager
@@ -112,12 +95,12 @@ def find_words(
         raise UsageError("No word was given.", "Example: lensbank find clock")
     field = "word" if lens == "latent" else lens
     condition = Condition(field, "=", asked)
-    found = [
-        _patch(bank, name, payload, _score(payload, field, asked))
+    every = [
+        Light(bank, name, image_of(bank, name, payload), _score(payload, field, asked))
         for bank in images.banks
-        for name, payload in _rows(bank, (condition, *where))
+        for name, payload in rows_of(bank, (condition, *where), ("corpus", "image", field, "score"))
     ]
-    return _grouped(images, "word", " or ".join(asked), where, found, top_k)
+    return grouped(images, "word", " or ".join(asked), where, every, top_k)
 
 
 def find_near(
@@ -141,21 +124,21 @@ def find_near(
     Raises:
         StoreError: the database failed, or a row is damaged.
     """
-    found: list[FoundPatch] = []
+    found: list[Light] = []
     for bank in images.banks:
         found += _nearest(bank, states[bank.record.identity.layer], where, top_k)
-    return _grouped(images, kind, query, where, found, top_k)
+    return grouped(images, kind, query, where, found, top_k)
 
 
-def _nearest(bank: Bank, state: Floats, where: Sequence[Condition], top_k: int) -> list[FoundPatch]:
+def _nearest(bank: Bank, state: Floats, where: Sequence[Condition], top_k: int) -> list[Light]:
     """The nearest patches of a bank, so many that they are of enough images."""
     import numpy as np
 
     rows, limit = bank.count(where), top_k * _ROWS_EACH
     while True:
         (hits,) = bank.search(np.asarray(state, np.float32)[None], limit, where)
-        if len({(hit.payload.get("image"), str(hit.payload.get("corpus"))) for hit in hits}) >= top_k or limit >= rows:
-            return [_patch(bank, hit.id, hit.payload, hit.score) for hit in hits]
+        if len({image_of(bank, hit.id, hit.payload) for hit in hits}) >= top_k or limit >= rows:
+            return [Light(bank, hit.id, image_of(bank, hit.id, hit.payload), hit.score) for hit in hits]
         limit *= _GROWTH
 
 
@@ -170,16 +153,16 @@ def sample_images(images: OpenImages, where: Sequence[Condition], count: int, se
     import random
     import uuid
 
-    choose_id, found = random.Random(seed), list[FoundPatch]()
+    choose_id, found = random.Random(seed), list[Light]()
     for bank in images.banks:
-        rows: dict[str, FoundPatch] = {}
+        rows: dict[str, Light] = {}
         for _ in range(4 * count):
             page, _ = bank.scroll(1, str(uuid.UUID(int=choose_id.getrandbits(128))), where=where)
-            rows.update({name: _patch(bank, name, payload, None) for name, _, payload in page})
+            rows.update({n: Light(bank, n, image_of(bank, n, payload), None) for n, _, payload in page})
             if len(rows) >= count:
                 break
         found += rows.values()
-    return _grouped(images, "sample", f"random sample, seed {seed}", where, found, count)
+    return grouped(images, "sample", f"random sample, seed {seed}", where, found, count)
 
 
 def facets(images: OpenImages, field: str, where: Sequence[Condition] = (), top_k: int = 20) -> list[tuple[str, int]]:
@@ -192,16 +175,21 @@ def facets(images: OpenImages, field: str, where: Sequence[Condition] = (), top_
 
     counts: Counter[str] = Counter()
     for bank in images.banks:
-        for _, payload in _rows(bank, where):
+        for _, payload in rows_of(bank, where, (field,)):
             values = payload.get(field, [])
             counts.update(str(one) for one in (values if isinstance(values, list) else [values]))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top_k]
 
 
-def _rows(bank: Bank, where: Sequence[Condition]) -> Iterable[tuple[str, dict[str, Any]]]:
+def rows_of(bank: Bank, where: Sequence[Condition], fields: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Ids and some fields of the rows that meet all conditions, in the order of ids.
+
+    Raises:
+        StoreError: the database failed.
+    """
     offset: str | None = None
     while True:
-        page, offset = bank.scroll(_PAGE, offset, where=where)
+        page, offset = bank.scroll(_PAGE, offset, where=where, fields=fields)
         yield from ((name, payload) for name, _, payload in page)
         if offset is None:
             return
@@ -211,49 +199,10 @@ def _score(payload: Mapping[str, Any], field: str, asked: Sequence[str]) -> floa
     """The best cosine of the words asked for; of vocabulary lenses, which have other scales, none."""
     if field != "word":
         return None
-    scores = [float(score) for word, score in zip(payload["word"], payload["score"], strict=False) if word in asked]
+    scores = [
+        float(score) for word, score in zip(payload["word"], payload.get("score", ()), strict=False) if word in asked
+    ]
     return max(scores, default=None)
-
-
-def _patch(bank: Bank, name: str, payload: Mapping[str, Any], score: float | None) -> FoundPatch:
-    if fault := fault_of("image", name, payload):
-        raise StoreError(
-            f"Row {name} of bank {bank.name} is not as lensbank writes rows: its {fault[0]} {fault[1]}.",
-            "lensbank banks verify names every such row; index the images again, which replaces them.",
-        )
-    held = PatchPayload.from_dict(payload)
-    return FoundPatch(layer=bank.record.identity.layer, score=score, point_id=name, patch=held)
-
-
-def _grouped(
-    images: OpenImages,
-    kind: str,
-    query: str,
-    where: Sequence[Condition],
-    found: Sequence[FoundPatch],
-    top_k: int,
-) -> Find:
-    """Patches by image, best image first; ties by name."""
-    groups: dict[tuple[str, str], list[FoundPatch]] = {}
-    for one in found:
-        groups.setdefault((one.patch.corpus[0], one.patch.image), []).append(one)
-    folders = {c.name: c.indexed.folder for b in images.banks for c in b.record.corpora if c.indexed is not None}
-    ranked = []
-    for (name, image), patches in groups.items():
-        patches.sort(key=lambda one: one.rank)
-        ranked.append(FoundImage(name, image, folders.get(name, ""), len(patches), tuple(patches[:PATCHES_EACH])))
-    ranked.sort(key=lambda one: one.rank)
-    return Find(
-        kind=kind,
-        query=query,
-        where=tuple(str(condition) for condition in where),
-        layers=images.layers,
-        banks=tuple(bank.name for bank in images.banks),
-        total_images=len(ranked),
-        total_patches=len(found),
-        images=tuple(ranked[:top_k]),
-        tool=tool_version(),
-    )
 
 
 def _said(made: Iterable[tuple[str, str]]) -> str:

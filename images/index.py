@@ -221,7 +221,7 @@ class _Index:
     ) -> list[tuple[SetImage, Asked, Any]]:
         """Let the lenses read the states of some images at once."""
         stacked = {layer: np.concatenate([asked.states[layer] for _, asked in batch]) for layer in layers}
-        answers = self._session.vectors(stacked)
+        answers = self._session.vectors(stacked, silent=True)
         found, start = [], 0
         for image, asked in batch:
             end = start + len(asked.tokens)

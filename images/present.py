@@ -9,6 +9,7 @@ from ..schemas.filters import Condition
 from ..store.base import Bank
 
 _PAGE = 1000
+_FIELDS = ("image", "sha256", "read", "tokens")
 
 
 @dataclass(slots=True)
@@ -45,8 +46,9 @@ def held_of(bank: Bank, name: str) -> dict[str, Held]:
     """
     found: dict[str, Held] = {}
     offset: str | None = None
+    only = (Condition("corpus", "=", (name,)),)
     while True:
-        page, offset = bank.scroll(_PAGE, offset, where=(Condition("corpus", "=", (name,)),))
+        page, offset = bank.scroll(_PAGE, offset, where=only, fields=_FIELDS)
         for _, _, payload in page:
             _count(found, payload)
         if offset is None:

@@ -53,6 +53,7 @@ def _payload(
         best=_best(words),
         word=tuple(folded(one.word) for one in near),
         score=tuple(round(one.score, 6) for one in near),
+        gap=tuple(one.gap for one in near if one.gap is not None),
         sentence=tuple(one.sentence for one in near),
         bank_layer=tuple(one.bank_layer for one in near),
         logit=_entries(words.get("logit", ())),

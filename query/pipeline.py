@@ -166,7 +166,7 @@ class QuerySession:
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
 
     def vectors(
-        self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None
+        self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None, silent: bool = False
     ) -> dict[str, LensAnswer]:
         """What each lens sees in given states.
 
@@ -175,6 +175,7 @@ class QuerySession:
                 every lens reads a state alike, whichever layer it came from.
             centred: for LatentLens in a centred session: the same states less their mean
                 (:meth:`query.centring.Centre.subtracted_from`).
+            silent: show no progress of its own, as a part of longer work.
 
         Returns:
             Lens name → its answer, in the order that the lenses were asked for.
@@ -185,7 +186,8 @@ class QuerySession:
             StoreError: the database failed.
         """
         dim = self._loaded.lm.dim
-        return self._vectors(given_states(states, dim), None if centred is None else given_states(centred, dim))
+        less = None if centred is None else given_states(centred, dim)
+        return self._vectors(given_states(states, dim), less, silent)
 
     def _vectors(
         self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None, silent: bool = False

@@ -39,7 +39,7 @@ class CorpusRecord:
     @property
     def has_old_words(self) -> bool:
         """Whether its words are not told as they are now."""
-        return self.words != WORD_RULES
+        return self.indexed is None and self.words != WORD_RULES
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CorpusRecord:

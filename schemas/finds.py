@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .frames import frame
 from .patches import PatchPayload
+from .shown import Shown, save
+
+if TYPE_CHECKING:
+    from .frames import Frame
 
 FIND_VERSION = 1
 
@@ -72,8 +77,8 @@ class FoundImage:
         return {**asdict(self), "patches": [patch.to_dict() for patch in self.patches]}
 
 
-@dataclass(frozen=True, slots=True)
-class Find:
+@dataclass(frozen=True, slots=True, repr=False)
+class Find(Shown):
     """The answer to one search of image banks.
 
     Attributes:
@@ -98,6 +103,10 @@ class Find:
     images: tuple[FoundImage, ...]
     tool: str
 
+    def __repr__(self) -> str:
+        """In a line: what was asked, and how much was found."""
+        return f"<Find {self.query!r}: {self.total_patches} patches of {self.total_images} images>"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with ``version`` first."""
         return {"version": FIND_VERSION, **asdict(self), "images": [image.to_dict() for image in self.images]}
@@ -107,3 +116,19 @@ class Find:
         for rank, image in enumerate(self.images, 1):
             for patch in image.patches:
                 yield {"rank": rank, "count": image.count, **patch.to_dict()}
+
+    def to_frame(self) -> Frame:
+        """:meth:`rows` as a table of pandas.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return frame(self.rows())
+
+    def save(self, path: str | Path) -> None:
+        """Write it by the file's ending: ``.json``, ``.html`` (the contact sheet) or ``.csv``.
+
+        Raises:
+            UsageError: another ending; the file cannot be written.
+        """
+        save(self, path)

@@ -15,6 +15,7 @@ PATCH_FIELDS: dict[str, FieldKind] = {
     "word": "keyword",
     "best": "keyword",
     "score": "float",
+    "gap": "float",
     "thing": "keyword",
     "image": "keyword",
     "group": "keyword",
@@ -32,7 +33,7 @@ PATCH_FIELDS: dict[str, FieldKind] = {
 INDEXED_PATCH_FIELDS: dict[str, FieldKind] = {
     name: PATCH_FIELDS[name] for name in ("word", "best", "thing", "image", "group", "corpus", "logit", "embedding")
 }
-_LISTS = ("word", "score", "sentence", "bank_layer", "thing", "corpus", "logit", "embedding")
+_LISTS = ("word", "score", "gap", "sentence", "bank_layer", "thing", "corpus", "logit", "embedding")
 _OTHERS: dict[str, FieldKind] = {
     "sentence": "keyword",
     "bank_layer": "integer",
@@ -52,6 +53,8 @@ class PatchPayload:
         best: the first word, as it stands in its sentence; empty where no lens gave any.
         word: words of the nearest corpus tokens, best first, folded (:func:`schemas.words.folded`).
         score: cosines of these, in the same order.
+        gap: how far each stands above what one row in a hundred of the text bank reaches, taken by chance; nothing of
+            banks that are too small to tell.
         sentence: their sentences.
         bank_layer: layers of the text banks that they are from.
         logit: of LogitLens: vocabulary entries, folded and without blanks, best first.
@@ -75,6 +78,7 @@ class PatchPayload:
     best: str
     word: Sequence[str]
     score: Sequence[float]
+    gap: Sequence[float]
     sentence: Sequence[str]
     bank_layer: Sequence[int]
     logit: Sequence[str]
@@ -110,7 +114,7 @@ class PatchPayload:
         Raises:
             KeyError: a field is missing.
         """
-        lists = ("word", "score", "sentence", "bank_layer", "logit", "embedding", "thing")
+        lists = ("word", "score", "gap", "sentence", "bank_layer", "logit", "embedding", "thing")
         known = {name: tuple(data.get(name, ())) for name in lists}
         plain = {name: data[name] for name in cls.__slots__ if name not in known}
         return cls(**{**plain, **known})

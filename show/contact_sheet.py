@@ -60,7 +60,8 @@ def _patch_line(patch: FoundPatch, width: int) -> str:
     words = ", ".join(clean(word) for word in (held.word or held.logit or held.embedding)[:_WORDS])
     thing = f"  [{', '.join(map(clean, held.thing))}]" if held.thing else ""
     place = fit(f"{held.row},{held.col}", 7)
-    line = f"      layer {patch.layer:>2}  {place} {score}  {words}{thing}"
+    gap = f" {held.gap[0]:+.2f}" if held.gap else ""
+    line = f"      layer {patch.layer:>2}  {place} {score}{gap}  {words}{thing}"
     return line if columns(line) <= width else cut(line, width)
 
 
@@ -127,6 +128,7 @@ def _patch(found: FoundPatch) -> dict[str, Any]:
         "norm": held.norm,
         "words": [readable(word) for word in held.word],
         "scores": list(held.score),
+        "gaps": list(held.gap),
         "sentences": [readable(sentence) for sentence in held.sentence],
         "banks": list(held.bank_layer),
         "logit": [readable(word) for word in held.logit],

@@ -110,7 +110,12 @@ class Bank(Closing):
 
     @abc.abstractmethod
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
+        self,
+        limit: int,
+        offset: str | None = None,
+        with_vectors: bool = False,
+        where: Sequence[Condition] = (),
+        fields: Sequence[str] | None = None,
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """Rows in id order, a page at a time.
 
@@ -119,6 +124,7 @@ class Bank(Closing):
             offset: the ``next_offset`` of the page before; ``None`` starts.
             with_vectors: whether rows carry their unit vector, float32 ``[dim]``.
             where: conditions, all of which rows must meet.
+            fields: of the payload; ``None`` for all.
 
         Returns:
             ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end). Of a payload,

@@ -196,7 +196,9 @@ class Collection:
                     limit=limit,
                     offset=offset,
                     filter=edge_filter(condition),
-                    with_payload=with_payload,
+                    with_payload=edge.PayloadSelector.Include(with_payload)
+                    if isinstance(with_payload, list)
+                    else with_payload,
                     with_vector=with_vector,
                 )
             )

@@ -400,7 +400,7 @@ class PointsOverGrpc(q.PointsServicer):
             request.limit,
             _id_of(request.offset) if request.HasField("offset") else None,
             _filter(request),
-            request.with_payload.enable,
+            list(request.with_payload.include.fields) or request.with_payload.enable,
             request.with_vectors.enable,
         )
         records = [models.Record(id=plain_id(r.id), payload=r.payload or {}, vector=r.vector) for r in page]

@@ -25,7 +25,7 @@ ALLOWED = {
     "images": {"evaluate", "query", "banks", "models", "store", "schemas"},
     "commands": {"images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
     "api": {"drawing", "images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
-    "drawing": {"banks", "show", "query", "models", "store", "schemas"},
+    "drawing": {"images", "evaluate", "banks", "show", "query", "models", "store", "schemas"},
     "cli": {"commands"},
 }
 FILES = ("api", "drawing", "cli", "bootstrap", "__main__", "__init__")

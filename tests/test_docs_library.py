@@ -40,7 +40,8 @@ def notebook(tiny_vlm, tmp_path_factory):
 def test_blocks_do_what_they_say(notebook):
     names, printed, folder = notebook
     assert len(BLOCKS) >= 6
-    assert [bank.layer for bank in (info.record.identity for info in names["store"].list())] == [1, 2]
+    banks = [info.record.identity for info in names["store"].list()]
+    assert [(bank.kind, bank.layer) for bank in banks] == [("text", 1), ("text", 2), ("image", 1), ("image", 2)]
     assert "photo.jpg" in printed and "Layer 1" in printed and "Stored" in printed
     with Image.open(folder / "figure.png") as drawn:
         assert drawn.width > 500 and drawn.height > 200

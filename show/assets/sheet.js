@@ -15,7 +15,6 @@ byId("command").textContent = [data.command, data.tool].filter(Boolean).join(" �
 const layers = [...new Set(data.images.flatMap((image) => image.patches.map((patch) => patch.layer)))].sort((a, b) => a - b);
 byId("layer").append(el("option", { value: "", text: "all" }), ...layers.map((layer) => el("option", { value: layer, text: layer })));
 byId("layer").addEventListener("change", draw);
-draw();
 
 function draw() {
   const layer = byId("layer").value;
@@ -71,6 +70,7 @@ function box(image, patch, isBest) {
 }
 
 const wordsOf = (patch) => [patch.words, patch.logit, patch.embedding].find((words) => words.length) ?? [];
+const signed = (gap) => `${gap < 0 ? "−" : "+"}${Math.abs(gap).toFixed(2)}`;
 const scored = (patch) => (patch.score === null ? "" : `${patch.score.toFixed(3)} · `);
 
 function read(image, patch) {
@@ -88,6 +88,7 @@ function read(image, patch) {
         {},
         el("td", {}, el("b", {}, foreign(word))),
         lens === "words" && el("td", { class: "number", text: patch.scores[at].toFixed(3) }),
+        lens === "words" && patch.gaps.length && el("td", { class: "number", text: signed(patch.gaps[at]) }),
         lens === "words" && el("td", { class: "number", text: `bank ${patch.banks[at]}` }),
         lens === "words" && el("td", {}, foreign(patch.sentences[at])),
       ),
@@ -97,3 +98,5 @@ function read(image, patch) {
   byId("patch-words").replaceChildren(...parts);
   byId("reading").showModal();
 }
+
+draw();

@@ -118,11 +118,16 @@ class EmbeddedBank(Bank):
         return {name: payload_as_read(payload) for name, payload in found.items()}
 
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
+        self,
+        limit: int,
+        offset: str | None = None,
+        with_vectors: bool = False,
+        where: Sequence[Condition] = (),
+        fields: Sequence[str] | None = None,
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """See :meth:`Bank.scroll`."""
         shard, condition = self._open(), edge_filter(where)
-        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors, condition))
+        records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors, condition, fields))
         rows = [
             (
                 str(r.id),

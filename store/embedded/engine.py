@@ -241,7 +241,12 @@ def count_ids(shard: edge.EdgeShard, ids: Sequence[str]) -> int:
 
 
 def scroll(
-    shard: edge.EdgeShard, limit: int, offset: str | None, with_vectors: bool, where: edge.Filter | None = None
+    shard: edge.EdgeShard,
+    limit: int,
+    offset: str | None,
+    with_vectors: bool,
+    where: edge.Filter | None = None,
+    fields: Sequence[str] | None = None,
 ) -> tuple[list[edge.Record], str | None]:
     """A page of rows in id order, and where the next one starts."""
     records, following = shard.scroll(
@@ -249,7 +254,7 @@ def scroll(
             limit=limit,
             offset=None if offset is None else engine_id(offset),
             filter=where,
-            with_payload=True,
+            with_payload=True if fields is None else edge.PayloadSelector.Include(list(fields)),
             with_vector=with_vectors,
         )
     )

@@ -124,15 +124,20 @@ class ServerBank(Bank):
         return found
 
     def scroll(
-        self, limit: int, offset: str | None = None, with_vectors: bool = False, where: Sequence[Condition] = ()
+        self,
+        limit: int,
+        offset: str | None = None,
+        with_vectors: bool = False,
+        where: Sequence[Condition] = (),
+        fields: Sequence[str] | None = None,
     ) -> tuple[list[tuple[str, Floats | None, dict[str, Any]]], str | None]:
         """See :meth:`Bank.scroll`; as many rows per page as the server allows."""
         size, start = min(limit, self._read_limits().hits or limit), None if offset is None else engine_id(offset)
-        condition = server_filter(where)
+        condition, wanted = server_filter(where), True if fields is None else list(fields)
         records, following = self._connection.rows(
             self.name,
             lambda c: c.scroll(
-                self.name, condition, limit=size, offset=start, with_payload=True, with_vectors=with_vectors
+                self.name, condition, limit=size, offset=start, with_payload=wanted, with_vectors=with_vectors
             ),
         )
         rows: list[tuple[str, Floats | None, dict[str, Any]]] = [

@@ -1,0 +1,122 @@
+"""Labels of a score: words, or sentences of the text banks, that speak for each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+from ..evaluate.matching import bare, names
+from ..schemas.errors import InputError, UsageError
+from ..schemas.filters import Condition
+from .finding import facets
+from .grouping import OpenImages
+
+_COLUMNS = ("label", "word", "sentence")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One word or sentence that speaks for a label.
+
+    Attributes:
+        label: its name.
+        kind: what ``value`` is.
+        value: as given.
+    """
+
+    label: str
+    kind: Literal["word", "sentence"]
+    value: str
+
+    def forms(self) -> frozenset[str]:
+        """What neighbours are compared with: a word's spellings and plural, folded; a sentence as it is."""
+        return names(self.value) if self.kind == "word" else frozenset({self.value})
+
+
+def words_as_labels(words: Iterable[str]) -> tuple[Entry, ...]:
+    """Each word is a label of its own.
+
+    Raises:
+        UsageError: none, or a word that no word can equal.
+    """
+    entries = tuple(Entry(word, "word", word) for word in dict.fromkeys(word.strip() for word in words) if word)
+    if not entries:
+        raise UsageError("No label was given.", "Example: --labels indoor,outdoor")
+    return _checked(entries)
+
+
+def read_labels(file: Path) -> tuple[Entry, ...]:
+    """Labels of a CSV file with the columns ``label`` and ``word`` or ``sentence``; one row an entry.
+
+    Raises:
+        InputError: it cannot be read, lacks these columns, or has no entry.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The labels {file} cannot be read: {error}.", "Give a CSV file in UTF-8.") from error
+    rows = csv.DictReader(StringIO(text))
+    columns = [name.strip().lower() for name in rows.fieldnames or ()]
+    if "label" not in columns or not {"word", "sentence"} & set(columns):
+        raise InputError(
+            f"The labels {file} have the columns {', '.join(columns) or 'none'}; expected label and word, or label "
+            "and sentence.",
+            "First line: label,word",
+        )
+    entries = []
+    for row in rows:
+        found = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name is not None}
+        entries += [
+            Entry(found["label"], kind, found[kind])
+            for kind in ("word", "sentence")
+            if found["label"] and found.get(kind)
+        ]
+    if not entries:
+        raise InputError(f"The labels {file} have no row with a label and a word or sentence.")
+    return _checked(tuple(dict.fromkeys(entries)))
+
+
+def things_as_labels(images: OpenImages, where: Sequence[Condition] = ()) -> tuple[str, ...]:
+    """Names of the annotated things of the rows that meet conditions, most frequent first.
+
+    Raises:
+        UsageError: nothing is annotated.
+        StoreError: the database failed.
+    """
+    names = tuple(name for name, _ in facets(OpenImages(images.banks[:1]), "thing", where, top_k=10_000))
+    if not names:
+        raise UsageError("Nothing is annotated on these images.", "Index them with --annotations, or give --labels.")
+    return names
+
+
+def label_names(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Names of the labels, in order of appearance."""
+    return tuple(dict.fromkeys(entry.label for entry in entries))
+
+
+def matched(entries: Sequence[Entry]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Folded word → numbers of the entries it speaks for, and sentence → likewise."""
+    words: dict[str, list[int]] = {}
+    sentences: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        for form in entry.forms():
+            (words if entry.kind == "word" else sentences).setdefault(form, []).append(number)
+    return words, sentences
+
+
+def spoken_for(word: str, words: dict[str, list[int]]) -> list[int]:
+    """Numbers of the entries that a neighbour's word speaks for."""
+    return words.get(bare(word), [])
+
+
+def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    for entry in entries:
+        if not entry.forms() or "" in entry.forms():
+            raise UsageError(
+                f"The label {entry.label!r} has {entry.value!r}, which no word can equal.", "Leave it out."
+            )
+    return entries

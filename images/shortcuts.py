@@ -1,0 +1,129 @@
+"""Image banks in a few lines of Python: what `lensbank index`, `find` and `score` do."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..query.pipeline import QuerySession
+from ..schemas import filters
+from ..schemas.errors import UsageError
+from ..schemas.finds import Find
+from ..schemas.kinds import fields_of
+from ..schemas.progress import Progress
+from ..store.base import Store
+from .asking import patch_states, phrase_states
+from .finding import find_near, find_words, open_images
+from .index import run
+from .labels import read_labels, things_as_labels, words_as_labels
+from .options import IndexOptions, IndexSummary
+from .scoring import Scores
+from .scoring import score as let_vote
+from .sets import GroupBy, gather
+
+if TYPE_CHECKING:
+    from ..models.loading import LoadedModel
+
+
+def index_images(
+    opened: QuerySession,
+    photos: str | Path | Sequence[str | Path],
+    store: Store,
+    name: str | None,
+    annotations: str | Path | None,
+    group_by: GroupBy | None,
+    options: IndexOptions,
+    progress: Progress,
+) -> IndexSummary:
+    """See :func:`api.index`."""
+    given = [photos] if isinstance(photos, str | Path) else list(photos)
+    return run(opened, gather(given, name, annotations, group_by), store, options, progress)
+
+
+def find_images(
+    store: Store,
+    words: str | Sequence[str] | None = None,
+    *,
+    text: str | None = None,
+    like: str | Path | None = None,
+    patch: tuple[int, int] | None = None,
+    model: LoadedModel | None = None,
+    layers: Sequence[int] | int | None = None,
+    lens: Literal["latent", "logit", "embedding"] = "latent",
+    where: Sequence[str] | str = (),
+    top_k: int = 20,
+) -> Find:
+    """Search the image banks of a store, as `lensbank find` does.
+
+    Args:
+        store: with image banks.
+        words: one word, or several of which any will do.
+        text: a phrase instead: patches near its last word's state; needs ``model``.
+        like: an image instead: patches near one of its own; needs ``model`` and ``patch``.
+        patch: ``(row, col)`` of it.
+        model: the banks' model.
+        layers: of the image banks; all by default.
+        lens: whose words are searched.
+        where: filters as one types them, ``["group=indoor", "score>0.5"]``.
+        top_k: images.
+
+    Raises:
+        UsageError: nothing, or more than one thing, was asked for.
+        LensbankError: as :func:`images.finding.open_images`.
+    """
+    if sum(asked is not None for asked in (words, text, like)) != 1:
+        raise UsageError("Give one of words, text and like.", "Example: lensbank.find(store, 'clock')")
+    if (like is not None) != (patch is not None):
+        raise UsageError("like takes one patch, and patch belongs to like.", "Example: patch=(3, 4)")
+    if words is None and model is None:
+        raise UsageError("A phrase or a patch is shown to the model; none was given.", "Give model=.")
+    conditions = filters.parse([where] if isinstance(where, str) else where, fields_of("image"))
+    with open_images(store, layers=_layers(layers)) as images:
+        if words is not None:
+            return find_words(images, [words] if isinstance(words, str) else words, conditions, top_k, lens)
+        assert model is not None
+        if text is not None:
+            states, said = phrase_states(model, images, text)
+            return find_near(images, states, "text", said, conditions, top_k)
+        assert like is not None and patch is not None
+        states, said = patch_states(model, images, like, patch, None)
+        return find_near(images, states, "patch", said, conditions, top_k)
+
+
+def score_images(
+    store: Store,
+    labels: Sequence[str] | str | Path | Literal["things"] = "things",
+    *,
+    layers: Sequence[int] | int | None = None,
+    where: Sequence[str] | str = (),
+    seed: int = 0,
+) -> Scores:
+    """Let the neighbours of indexed images vote for labels, as `lensbank score` does.
+
+    Args:
+        store: with image banks.
+        labels: words; the path of a CSV file with labels; or ``things``, the annotated ones.
+        layers: of the image banks; all by default.
+        where: filters as one types them.
+        seed: of the shuffled labels and of the intervals.
+
+    Raises:
+        LensbankError: as :func:`images.scoring.score`.
+    """
+    conditions = filters.parse([where] if isinstance(where, str) else where, fields_of("image"))
+    with open_images(store, layers=_layers(layers)) as images:
+        if isinstance(labels, str) and labels == "things":
+            entries = words_as_labels(things_as_labels(images, conditions))
+        elif isinstance(labels, str | Path):
+            entries = read_labels(Path(labels))
+        else:
+            entries = words_as_labels(labels)
+        return let_vote(images, entries, conditions, seed)
+
+
+def _layers(layers: Sequence[int] | int | None) -> tuple[int, ...] | None:
+    if layers is None:
+        return None
+    return (layers,) if isinstance(layers, int) else tuple(operator.index(layer) for layer in layers)
