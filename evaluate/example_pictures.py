@@ -91,4 +91,4 @@ def _sheet(cells: Sequence[tuple[Mapping[str, Any], Image.Image]]) -> Image.Imag
 def _told(example: Mapping[str, Any], kind: str) -> str:
     if kind == "place":
         return clean(f"{example['image']} {example['row']},{example['col']}")
-    return clean(", ".join(example[kind])) or "nothing"
+    return clean(", ".join(dict.fromkeys(example[kind]))) or "nothing"

@@ -4,6 +4,7 @@ import os
 import shutil
 from contextlib import contextmanager
 
+import firefox
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -41,9 +42,10 @@ def browser():
 def pytest_terminal_summary(terminalreporter):
     """Skips are easily overlooked among dots: what was not tested is said last, in red."""
     yield
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if MISSING in str(report.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests did not run: {MISSING}", red=True, bold=True)
+    for missing in (MISSING, firefox.MISSING):
+        skipped = [report for report in terminalreporter.stats.get("skipped", []) if missing in str(report.longrepr)]
+        if skipped:
+            terminalreporter.write_line(f"{len(skipped)} tests did not run: {missing}", red=True, bold=True)
 
 
 @contextmanager
