@@ -9,8 +9,10 @@ real states; every answer is compared. Both ways in turn, the least of three tim
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.search_table import machine, real_table
 from lensbank.models.loading import load_model
 from lensbank.query import product, rounded
 from lensbank.query.asking import ask_image
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--layers", default="0,1,8,16,24")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     layers = [int(layer) for layer in options.layers.split(",")]
@@ -80,8 +84,7 @@ def main() -> None:
     asked = [ask_image(loaded, open_image(path), layers, QueryOptions()) for path in options.images]
     source = Rows(rows_of(options.store))
     rounded.is_exact(source.dim)
-    print(f"{source.count:,} rows\n\n| layer | states | eight bits | float32 | ratio | left to float32 |")
-    print("|---|---|---|---|---|---|")
+    found: dict[str, Any] = {"rows": source.count, "dim": source.dim, "layers": []}
     for layer in layers:
         states = np.concatenate([one.states[layer] for one in asked])
         queries = (states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float32)
@@ -98,8 +101,14 @@ def main() -> None:
         with torch.inference_mode():
             left = [answer is None for answer in rounded.nearest_rounded(source, queries, TOP, None, None)]
         one, other = (min(seconds[name]) for name in ("rounded", "float32"))
-        times = f"{one:.2f} s | {other:.2f} s | {one / other:.2f}"
-        print(f"| {layer} | {len(queries):,} | {times} | {sum(left):,} |", flush=True)
+        of_layer = {"layer": layer, "states": len(queries), "rounded": one, "float32": other, "left": sum(left)}
+        found["layers"].append(of_layer)
+    print(real_table(found))
+    if options.json is not None:
+        command = "python -m benchmarks.compare_rounded --model MODEL --store STORE"
+        command += f" --layers {options.layers} --threads {options.threads} IMAGE... ({len(options.images)} images)"
+        result = {"command": command, "machine": machine(), **found}
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,19 @@ def table(of: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def real_table(of: Mapping[str, Any]) -> str:
+    """Candidates of eight bits beside the float32 product on real states, as Markdown."""
+    lines = [f"{of['rows']:,} rows x {of['dim']} dimensions", ""]
+    lines += [
+        "| query layer | states | eight bits | float32 | ratio | states left to float32 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in of["layers"]:
+        times = f"{one['rounded']:.2f} s | {one['float32']:.2f} s | {one['rounded'] / one['float32']:.2f}"
+        lines.append(f"| {one['layer']} | {one['states']:,} | {times} | {one['left']:,} |")
+    return "\n".join(lines)
+
+
 def copy_table(of: Mapping[str, Any]) -> str:
     """What a local copy costs and saves, as Markdown."""
     server = "stand-in" if of["stand_in"] else "server"

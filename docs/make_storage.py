@@ -13,7 +13,7 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks.search_table import copy_table, machine_in_words, table  # noqa: E402
+from benchmarks.search_table import copy_table, machine_in_words, real_table, table  # noqa: E402
 
 PAGE = DOCS / "storage.md"
 _BLOCK = re.compile(r"(<!-- figures: ([\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -29,7 +29,10 @@ def figures(name: str) -> str:
     of: dict[str, Any] = json.loads((DOCS / "figures" / name).read_text(encoding="utf-8"))
     load = f", with a load of {of['machine']['load']} when it began" if of["machine"].get("load") is not None else ""
     said = f"`{of['command']}` on {machine_in_words(of['machine'])}{load}{of.get('note', '')}:"
-    tables = [table(one) for one in of["sets"]] if "sets" in of else [copy_table(of)]
+    if "sets" in of:
+        tables = [table(one) for one in of["sets"]]
+    else:
+        tables = [real_table(of) if "layers" in of else copy_table(of)]
     return "\n\n".join([said, *tables])
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Vectors from which on rounding every row once is worth it, rows, and rows per neighbour asked for. With few rows the
-#: candidates are too large a share of them (benchmarks/compare_rounded.py).
-LEAST_VECTORS, LEAST_ROWS, ROWS_PER_NEIGHBOUR = 192, 50_000, 1024
+#: candidates are too large a share of them, with few vectors those that are left to float32 cost a pass of their own
+#: (benchmarks/compare_rounded.py).
+LEAST_VECTORS, LEAST_ROWS, ROWS_PER_NEIGHBOUR = 1536, 50_000, 1024
 #: Rows that are rounded at once (fewer where they are wide), and vectors they are multiplied with at once: what is in
 #: hand stays in a processor's cache.
 BLOCK_ROWS, BLOCK_NUMBERS, VECTORS_AT_ONCE = 4096, 4 << 20, 1024
