@@ -17,7 +17,7 @@ from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import require_complete
+from ..store.records import begun, require_complete
 from .checksums import TOLERANCE, Checksum, Comparison, checksum, compare, rows_of
 from .portions import Portion, rows_wanted
 from .row_check import require_own_rows
@@ -112,10 +112,12 @@ class Transfer:
 
     def _move(self, info: BankInfo, there: BankInfo | None) -> Moved:
         with self.source.open(info.name) as bank:
-            before = self._compare(bank) if there is not None and there.rows else None
-            done = Moved(info.name, bank.count(), info.record.identity.vector_dtype)
             corpora = self._counted(bank)
             plan = copy_plan(self.source.address, info.record.created, {c.name: c.fingerprint for c in corpora})
+            if there is not None and there.record.state == "building" and there.rows:
+                begun(info.name, there.record, plan, lambda: False)  # refused before rows are compared, not after
+            before = self._compare(bank) if there is not None and there.rows else None
+            done = Moved(info.name, bank.count(), info.record.identity.vector_dtype)
             if before is None or before.wanted:
                 if before is not None and before.present:
                     self.progress.note(

@@ -246,8 +246,10 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
         other.writer(rows.identities(), "/the/model")
     third = place("embedded", "third")
     write(third, rows)
+    refused = Told()
     with pytest.raises(BankIncompleteError, match=f"bank in {one.address}"):
-        move(third, other)
+        move(third, other, refused)
+    assert refused.phases == []  # before any row is compared
     told = Told()
     (moved,) = move(one, other, told)
     assert moved.copied == COUNT - 200 and "200 of 500 rows are there already" in told.notes[0]
