@@ -169,3 +169,18 @@ def refused(folder, arguments, code, message, **environment):
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert message in done.stderr and "torch" not in done.stderr
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize("args", [["banks", "list"], ["query", "a.png", "--layer", "x"], ["query"], ["banks", "show"]])
+def test_what_needs_no_model_loads_none(args, store, folder):
+    """Counted by modules, as seconds depend on the machine: torch alone takes one."""
+    heavy = ("torch", "transformers", "qdrant_client", "grpc", "sklearn", "pandas")
+    code = (
+        "import sys\nfrom lensbank.cli import main\n"
+        "try:\n    main()\n"
+        f"except SystemExit:\n    print([name for name in {heavy} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *args, *(["--store", str(store)] if len(args) > 1 else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout
