@@ -132,7 +132,8 @@ server_option = click.option(
     envvar="LENSBANK_SERVER",
     metavar="NAME=VALUE",
     help="How to use a Qdrant server; repeatable. timeout=120 (seconds per request), patience=600 (seconds to wait for "
-    "a server that does not answer), protocol=auto|grpc|rest, grpc-port=N (default: the REST port + 1), ca-file=FILE, "
+    "a server that does not answer), protocol=auto|grpc|rest (rest keeps the order of fields for the "
+    "dashboard), grpc-port=N (default: the REST port + 1), ca-file=FILE, "
     "streams=4 (uploads at once), batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, "
     "write-consistency=N. "
     "[env: LENSBANK_SERVER, separated by spaces]",
