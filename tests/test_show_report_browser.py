@@ -186,6 +186,7 @@ def test_a_score_is_told_beside_what_chance_reaches(show):
         page.locator("#how summary").click()
         assert "+0.15 is how far the score stands above it" in page.locator("#how-list").inner_text()
         page.keyboard.press("6")
+        until(page, "location.hash.includes('colour=gap')")  # kept after it has been drawn
         bright, dark = fill(page, 6)[0], fill(page, 11)[0]
         assert bright == "rgb(253,231,37)" and fill(page, 0)[0] == fill(page, 5)[0] not in (bright, dark)
         expects(page.locator("#legend svg")).to_have_attribute(
@@ -194,7 +195,6 @@ def test_a_score_is_told_beside_what_chance_reaches(show):
         patch(page, 11).hover()
         expects(page.locator("#hovered")).to_have_text("Row 2, column 3: r2c3L4 0.43 (+0.01 above chance)")
         expects(first.locator(".above")).to_have_class("above little")
-        until(page, "location.hash.includes('colour=gap')")
 
 
 def test_a_reading_from_before_has_no_chance_and_says_so(show):
