@@ -1,6 +1,6 @@
 """Exact search with candidates of eight bits beside the float32 product, on real states.
 
-    python -m benchmarks.compare_rounded --model MODEL --store STORE [--layers 0,1,8,16,24] [--threads 1] IMAGE...
+    python -m benchmarks.compare_rounded --model MODEL --store STORE [--layers 0,8] [--threads 1] [--together] IMAGE...
 
 Visual tokens of the images are searched in the rows of all the model's banks together, which makes one large bank of
 real states; every answer is compared. Both ways in turn, the least of three times each.
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--layers", default="0,1,8,16,24")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--together", action="store_true", help="states of all layers at once, as a query asks them")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -85,8 +86,8 @@ def main() -> None:
     source = Rows(rows_of(options.store))
     rounded.is_exact(source.dim)
     found: dict[str, Any] = {"rows": source.count, "dim": source.dim, "layers": []}
-    for layer in layers:
-        states = np.concatenate([one.states[layer] for one in asked])
+    for of in [layers] if options.together else [[layer] for layer in layers]:
+        states = np.concatenate([one.states[number] for number in of for one in asked])
         queries = (states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float32)
         seconds: dict[str, list[float]] = {"rounded": [], "float32": []}
         for _ in range(ROUNDS):
@@ -101,11 +102,18 @@ def main() -> None:
         with torch.inference_mode():
             left = [answer is None for answer in rounded.nearest_rounded(source, queries, TOP, None, None)]
         one, other = (min(seconds[name]) for name in ("rounded", "float32"))
-        of_layer = {"layer": layer, "states": len(queries), "rounded": one, "float32": other, "left": sum(left)}
+        of_layer = {
+            "layer": ", ".join(map(str, of)),
+            "states": len(queries),
+            "rounded": one,
+            "float32": other,
+            "left": sum(left),
+        }
         found["layers"].append(of_layer)
     print(real_table(found))
     if options.json is not None:
         command = "python -m benchmarks.compare_rounded --model MODEL --store STORE"
+        command += " --together" if options.together else ""
         command += f" --layers {options.layers} --threads {options.threads} IMAGE... ({len(options.images)} images)"
         result = {"command": command, "machine": machine(), **found}
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
