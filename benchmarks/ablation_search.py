@@ -77,7 +77,7 @@ def make_banks(loaded: LoadedModel, corpus_file: Path, out: Path, contexts: int 
     for centre in (False, True) if contexts == 20 else (False,):
         say(f"banks: {contexts or 'all'} contexts per token{', centred' if centre else ''}")
         layers = (*EXTRA, *BANK_LAYERS) if contexts == 20 and not centre else BANK_LAYERS
-        options = IngestOptions(layers=layers, max_contexts=contexts, index=False, centre=centre)
+        options = IngestOptions(layers=layers, max_contexts=contexts, centre=centre)
         with (
             read_corpora([corpus_file]) as corpus,
             open_store(store_of(out, contexts), create=True) as store,
