@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from .banks.local_copies import with_local_copies
 from .drawing import figure, page, plot_layers, plot_leap, plot_shares
 from .evaluate.annotations import read_annotations
-from .evaluate.reading import ReadingOptions
 from .evaluate.run import evaluate_ground_truth, write_outputs
+from .evaluate.sampling import ReadingOptions
 from .evaluate.tables import Evaluation
 from .images.options import IndexOptions, IndexSummary
 from .images.sets import GroupBy

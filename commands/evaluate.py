@@ -145,8 +145,8 @@ def evaluate(**options: Any) -> None:
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
             source = require_query(store, settings, options)
-            from ..evaluate.reading import ReadingOptions
             from ..evaluate.run import evaluate_ground_truth
+            from ..evaluate.sampling import ReadingOptions
             from ..query.pipeline import QuerySession
 
             reading = ReadingOptions(options["sample"], options["seed"], means)

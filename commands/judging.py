@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..evaluate.annotations import Annotations
     from ..evaluate.judging.run import Prepared
     from ..evaluate.judging.settings import EndpointSettings
-    from ..evaluate.reading import ReadingOptions
+    from ..evaluate.sampling import ReadingOptions
     from ..query.pipeline import QuerySession
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -17,12 +17,13 @@ from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UnsupportedModelError, UsageError
+from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UnsupportedModelError
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor, PixelBox
 from .annotations import AnnotatedImage
 from .image_means import centre_session
 from .records import ImageWords, Patch, Words, WordsFile
+from .sampling import ReadingOptions, image_quotas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,40 +34,6 @@ if TYPE_CHECKING:
 RANDOM_VECTORS = 8
 # States read at once: several small images share a request, a large one has its own.
 _STATES_AT_ONCE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
-    """Which visual tokens are read.
-
-    Attributes:
-        sample: visual tokens in all, spread evenly over the images; ``None`` for every one.
-        seed: of the sample and of the random vectors.
-        spare: visual tokens of each image beyond the sample, whose words serve as a control.
-        centre_images: of a centred session: files whose mean states are subtracted; of the
-            images evaluated where there are none.
-    """
-
-    sample: int | None = None
-    seed: int = 0
-    centre_images: tuple[Path, ...] = ()
-    spare: int = 0
-
-    def __post_init__(self) -> None:
-        """Check what types cannot.
-
-        Raises:
-            UsageError: a number that makes no sense.
-        """
-        for name, value, least in (("sample", self.sample, 1), ("seed", self.seed, 0), ("spare", self.spare, 0)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise UsageError(f"{name} is {value!r}; expected a whole number from {least} on.")
-
-
-def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) -> list[AnnotatedImage]:
-    """The images of which the sample takes a visual token: no other needs to be shown to the model."""
-    quotas = image_quotas(len(images), options)
-    return [image for image, quota in zip(images, quotas, strict=True) if quota != 0]
 
 
 def read_images(
@@ -191,15 +158,6 @@ def _checked_hash(image: AnnotatedImage, max_pixels: int) -> str:
 def _images_key(images: Sequence[AnnotatedImage], hashes: Sequence[str]) -> dict[str, Any]:
     text = "\n".join(f"{image.name}\t{sha256}" for image, sha256 in zip(images, hashes, strict=True))
     return {"count": len(images), "sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def image_quotas(n_images: int, options: ReadingOptions) -> list[int | None]:
-    """How many visual tokens of each image are in the sample; what does not divide goes to images drawn by lot."""
-    if options.sample is None:
-        return [None] * n_images
-    each, rest = divmod(options.sample, n_images)
-    lucky = set(np.random.default_rng(options.seed).permutation(n_images)[:rest].tolist())
-    return [each + (i in lucky) for i in range(n_images)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from .example_pictures import draw_examples
 from .matching import Concept, is_nameable
 from .orientation import upright
 from .outputs import write_outputs
-from .reading import ReadingOptions, read_images, run_settings, sampled_images
+from .reading import read_images, run_settings
+from .sampling import ReadingOptions, sampled_images
 from .summary import Evaluated, ground_truth_summary
 
 __all__ = ["evaluate_ground_truth", "read_and_gather", "write_outputs"]

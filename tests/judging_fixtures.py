@@ -8,8 +8,8 @@ from PIL import Image
 from lensbank.evaluate.annotations import AnnotatedImage
 from lensbank.evaluate.judging.questions import plan_questions
 from lensbank.evaluate.judging.run import Prepared
-from lensbank.evaluate.reading import ReadingOptions
 from lensbank.evaluate.records import ImageWords, Patch
+from lensbank.evaluate.sampling import ReadingOptions
 from lensbank.evaluate.summary import Evaluated
 from lensbank.schemas.results import PixelBox
 

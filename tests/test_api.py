@@ -9,7 +9,7 @@ from page_readings import image_reading
 from PIL import Image
 
 import lensbank
-from lensbank.evaluate.reading import ReadingOptions
+from lensbank.evaluate.sampling import ReadingOptions
 from lensbank.ingest.options import IngestOptions
 from lensbank.query.options import QueryOptions
 from lensbank.schemas.errors import UsageError

@@ -12,7 +12,7 @@ from lensbank.evaluate.judging.items import CONTROLS
 from lensbank.evaluate.judging.pictures import RED, Pictures, boxed, cropped, region
 from lensbank.evaluate.judging.questions import plan_questions
 from lensbank.evaluate.judging.summary import judged_summary
-from lensbank.evaluate.reading import ReadingOptions
+from lensbank.evaluate.sampling import ReadingOptions
 from lensbank.schemas.errors import InputError
 from lensbank.schemas.results import PixelBox
 

@@ -10,8 +10,8 @@ from tiny_vlms import TINY
 
 from lensbank.evaluate.annotations import AnnotatedImage, read_annotations
 from lensbank.evaluate.orientation import upright
-from lensbank.evaluate.reading import ReadingOptions
 from lensbank.evaluate.run import read_and_gather
+from lensbank.evaluate.sampling import ReadingOptions
 from lensbank.models.loading import load_model
 from lensbank.query.images import open_image
 from lensbank.query.options import QueryOptions

@@ -17,9 +17,10 @@ from tiny_vlms import TINY
 from lensbank.evaluate import reading
 from lensbank.evaluate.annotations import AnnotatedImage
 from lensbank.evaluate.image_means import centre_session
-from lensbank.evaluate.reading import RANDOM_VECTORS, ReadingOptions, read_images, sampled_images
+from lensbank.evaluate.reading import RANDOM_VECTORS, read_images
 from lensbank.evaluate.records import RUN_FILE, WORDS_FILE, ImageWords
 from lensbank.evaluate.run import read_and_gather
+from lensbank.evaluate.sampling import ReadingOptions, sampled_images
 from lensbank.models.loading import load_model
 from lensbank.query.centring import Centre, visual_centre
 from lensbank.query.pipeline import QueryOptions, QuerySession

@@ -12,7 +12,8 @@ from tiny_models import SENTENCES, save_fastvlm
 from lensbank import cli
 from lensbank.evaluate.annotations import AnnotatedImage
 from lensbank.evaluate.image_means import CENTRE_FILE
-from lensbank.evaluate.reading import ReadingOptions, read_images
+from lensbank.evaluate.reading import read_images
+from lensbank.evaluate.sampling import ReadingOptions
 from lensbank.ingest.pipeline import IngestOptions
 from lensbank.models.loading import load_model
 from lensbank.models.states import text_states, visual_states

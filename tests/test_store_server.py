@@ -23,7 +23,8 @@ from lensbank.store.embedded import engine
 from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.store import EmbeddedBank, EmbeddedStore
 from lensbank.store.opening import open_store
-from lensbank.store.server.store import ServerBank, ServerStore
+from lensbank.store.server.bank import ServerBank
+from lensbank.store.server.store import ServerStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..annotations import AnnotatedImage
-from ..reading import ReadingOptions, image_quotas
 from ..records import ImageWords, Patch, Words
+from ..sampling import ReadingOptions, image_quotas
 from .items import CONTROLS, Question, QuestionPlan, Use
 from .prompt import shown_words
 

@@ -11,8 +11,8 @@ from ...query.pipeline import QuerySession
 from ...schemas.errors import UsageError
 from ...schemas.progress import Progress
 from ..annotations import AnnotatedImage
-from ..reading import ReadingOptions, sampled_images
 from ..run import read_and_gather
+from ..sampling import ReadingOptions, sampled_images
 from ..summary import Evaluated, summary_header
 from .export import export
 from .items import QuestionPlan

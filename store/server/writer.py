@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...schemas.collection import RECORD_VERSION, BankIdentity, BankKind, BankRecord
@@ -166,7 +167,7 @@ class ServerWriter(BankWriter):
             BankIncompleteError: it holds other rows; its record says that it is not finished.
         """
         record, name = self._records[layer], self._names[layer]
-        settled = settle(name, record, corpora, count_named(self._counter(name), names_of(record, corpora)))
+        settled = settle(name, record, corpora, count_named(partial(self._count, name), names_of(record, corpora)))
         if settled.error is not None:
             self._records[layer] = settled.record
             self._put_on_record(layer)
@@ -257,7 +258,7 @@ class ServerWriter(BankWriter):
         if record.plan is None:
             self._require_rows(name, self._count(name), noted)
         if record.plan is not None or record.version < RECORD_VERSION:
-            counted = count_named(self._counter(name), names_of(record))
+            counted = count_named(partial(self._count, name), names_of(record))
             self._records[layer], noted = opened(name, record, noted, counted), min(noted, counted.rows)
         self._noted[layer] = noted
 
@@ -284,9 +285,6 @@ class ServerWriter(BankWriter):
 
     def _count(self, name: str, where: Sequence[Condition] = ()) -> int:
         return count_rows(self._connection, name, where, exactly=True)
-
-    def _counter(self, name: str) -> Callable[[Sequence[Condition]], int]:
-        return lambda where: self._count(name, where)
 
     def _require_rows(self, name: str, rows: int, noted: int) -> None:
         if rows < noted:
