@@ -25,6 +25,7 @@ from .ingest.options import IngestSummary
 from .ingest.pipeline import IngestOptions, default_layers
 from .ingest.pipeline import run as _run
 from .models.loading import LoadedModel, load_model
+from .query.handed import require_model, require_session, require_store
 from .query.images import MAX_PIXELS
 from .query.options import QueryOptions
 from .query.pipeline import QuerySession
@@ -138,6 +139,8 @@ def ingest(
         LensbankError: as :func:`ingest.pipeline.run`.
     """
     refuse_unknown(unknown, ingest)
+    require_model(model)
+    require_store(store)
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
     options = IngestOptions(
         layers=whole_numbers(layers, "layers") or default_layers(model.lm.n_layers),
@@ -217,6 +220,7 @@ def lens(
         centre=centre,
         max_pixels=max_pixels,
     )
+    require_model(model, store)
     return QuerySession(store, model, asked, Bars(progress))
 
 
@@ -249,6 +253,7 @@ def evaluate(
     Raises:
         LensbankError: as :func:`evaluate.run.evaluate_ground_truth`.
     """
+    require_session(opened)
     known = read_annotations(Path(annotations), Path(images), None if word_list is None else Path(word_list))
     with Bars(progress) as bars:
         summary = evaluate_ground_truth(
@@ -288,6 +293,8 @@ def index(
     Raises:
         LensbankError: as :func:`images.index.run`.
     """
+    require_session(opened)
+    require_store(store)
     with Bars(progress) as bars:
         options = IndexOptions(vector_dtype, again, prune)
         return index_images(opened, photos, store, name, annotations, group_by, options, bars)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from .query.given import GivenImage
 
+_A_READING = "what a session's image() or text() returns"
+
 
 def figure(reading: Reading, image: GivenImage | None = None) -> Image.Image:
     """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it.
@@ -48,6 +50,7 @@ def figure(reading: Reading, image: GivenImage | None = None) -> Image.Image:
     """
     from PIL import Image
 
+    require_kind(reading, Reading, "the reading", _A_READING)
     drawn, _ = draw_figure([reading], [_picture_of(reading, image)])
     return Image.open(BytesIO(drawn))
 
@@ -90,6 +93,8 @@ def page(
         ImageError: an image cannot be read.
     """
     several = [readings] if isinstance(readings, Reading) else list(readings)
+    for one in several:
+        require_kind(one, Reading, "a reading", _A_READING)
     pictures: list[Image.Image | None]
     if images is None:
         pictures = [_picture_of(one) if one.kind == "image" else None for one in several]
@@ -111,7 +116,7 @@ def plot_layers(reading: Reading) -> Figure:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    require_kind(reading, Reading, "the reading", "what a session's image() or text() returns")
+    require_kind(reading, Reading, "the reading", _A_READING)
     banks = list(reading.search.bank_layers)
     shares = []
     for layer in reading.layers:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..query.handed import require_model, require_store
 from ..query.pipeline import QuerySession
 from ..schemas import filters
 from ..schemas.errors import UsageError
@@ -73,6 +74,9 @@ def find_images(
         UsageError: nothing, or more than one thing, was asked for.
         LensbankError: as :func:`images.finding.open_images`.
     """
+    require_store(store)
+    if model is not None:
+        require_model(model)
     if sum(asked is not None for asked in (words, text, like)) != 1:
         raise UsageError("Give one of words, text and like.", "Example: lensbank.find(store, 'clock')")
     if (like is not None) != (patch is not None):
@@ -112,6 +116,7 @@ def score_images(
     Raises:
         LensbankError: as :func:`images.scoring.score`.
     """
+    require_store(store)
     conditions = filters.parse([where] if isinstance(where, str) else where, fields_of("image"))
     with open_images(store, layers=_layers(layers)) as images:
         if isinstance(labels, str) and labels == "things":

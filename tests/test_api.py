@@ -117,3 +117,32 @@ def test_bars_are_shown_where_they_are_wanted(tmp_path, tiny_vlm, capfd):
             said = capfd.readouterr().err
         assert len(readings) == 3 and all(len(one.layers[0].tokens) == 9 for one in readings)
         assert ("reading: 100%" in said and "3.00/3.00" in said and "searching" not in said) if shown else not said
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("plot_layers", ("x",)),
+        ("plot_leap", (None,)),
+        ("plot_shares", ({"groups": 1},)),
+        ("page", ("x",)),
+        ("figure", (3,)),
+        ("ingest", (None, None, "x")),
+        ("lens", (None,)),
+        ("evaluate", (None, "a", "b", "c")),
+        ("index", (None, "x", None)),
+        ("find", (None, "x")),
+        ("find", ("my-store", "x")),
+        ("score", (1,)),
+    ],
+)
+def test_what_is_handed_over_is_held_to_its_kind(call, arguments):
+    with pytest.raises(UsageError, match="expected|no summary"):
+        getattr(lensbank, call)(*arguments)
+
+
+@pytest.mark.parametrize("call", ["to_json", "to_table"])
+@pytest.mark.parametrize("readings", ["x", [1], 3, None])
+def test_outputs_take_lists_of_readings(call, readings):
+    with pytest.raises(TypeError):
+        getattr(lensbank, call)(readings)

@@ -62,6 +62,7 @@ class EmbeddedStore(Store):
         self.root = root
         self.address = str(root)
         self._settings = settings or EngineSettings()
+        self._made: tuple[Path, ...] = ()  # folders that were made for it, the innermost first
 
     @classmethod
     def at(cls, root: Path, *, create: bool = False) -> EmbeddedStore:
@@ -76,10 +77,13 @@ class EmbeddedStore(Store):
             writing_processes(1)  # said before a model is loaded
         root = root.expanduser().absolute()
         try:
+            made = tuple(one for one in (root, *root.parents) if not one.exists()) if create else ()
             if create:
                 root.mkdir(parents=True, exist_ok=True)
             if root.is_dir():
-                return cls(root)
+                store = cls(root)
+                store._made = made
+                return store
             missing = not root.exists()
         except (FileExistsError, NotADirectoryError):
             missing = False
@@ -211,7 +215,13 @@ class EmbeddedStore(Store):
             lock.release()
 
     def close(self) -> None:
-        """See :meth:`Store.close`."""
+        """See :meth:`Store.close`; folders that were made for it and that nothing came into go again."""
+        made, self._made = self._made, ()
+        for folder in made:
+            try:
+                folder.rmdir()
+            except OSError:  # something did
+                return
 
     def _folders(self) -> Iterable[Path]:
         try:
