@@ -211,3 +211,8 @@ def test_settings():
     assert made.host == "example.com" and not made.is_local and KEY not in repr(made)
     for url in ("http://localhost:8080/v1", "http://127.0.0.1/v1", "http://[::1]:1/v1"):
         assert checked_settings(url, "m", [], KEY, 1, 1).is_local  # a local server may well want a key
+
+
+def test_parameters_nested_without_end_are_refused():
+    with pytest.raises(UsageError, match="nested too deep"):
+        checked_settings("https://example.com/v1", "m", ["a=" + "[" * 200_000], KEY, 1, 1)

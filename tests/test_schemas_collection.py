@@ -105,3 +105,11 @@ def test_payload_fields_and_kinds_agree():
 def test_a_field_that_was_never_false_is_gone_and_records_that_hold_it_are_read():
     assert "special_tokens" not in IDENTITY.to_dict()
     assert BankIdentity.from_dict({**IDENTITY.to_dict(), "special_tokens": True}) == IDENTITY
+
+
+@pytest.mark.parametrize("damaged", ["{", "[" * 100_000, "[1]", "3", '"x"', "null", ""])
+def test_a_computation_that_was_damaged_is_another(damaged):
+    here = dataclasses.replace(IDENTITY, computation=damaged)
+    now = dataclasses.replace(IDENTITY, computation='{"rms_norm_eps": 1e-05}')
+    with pytest.raises(BankMismatchError, match="computation"):
+        here.require_model(now)
