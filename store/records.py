@@ -15,7 +15,9 @@ from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, B
 from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import BankIncompleteError, DamagedRecordError, OpenFilesError, is_too_many_files
 from ..schemas.imports import ImportRecord
+from ..schemas.indexes import IndexRecord
 from ..schemas.plans import PlanRecord
+from ..schemas.probes import Probe
 from ..schemas.reading import checked, parse_json, read_json
 from ..schemas.version import tool_version
 from .counts import restores, with_corpora
@@ -98,6 +100,12 @@ def _record(data: Any) -> BankRecord:
 class _CorpusShape:
     name: str
     imported: ImportRecord | None = None
+    indexed: IndexRecord | None = None
+
+
+@dataclass
+class _IdentityShape:
+    probe: Probe | None = None
 
 
 @dataclass
@@ -105,7 +113,7 @@ class _Shape:
     """What a record of any version has, before it is put together."""
 
     version: int
-    identity: dict[str, Any]
+    identity: _IdentityShape
     corpora: tuple[_CorpusShape, ...]
 
 

@@ -54,15 +54,14 @@ def test_a_model_judges(evaluate, server, tmp_path):
     assert done.exit_code == 0, done.output
     assert {p.name for p in out.iterdir()} == {
         "run.json", "words.jsonl", "judgements.jsonl", "judge-example.json", "table.txt", "table.csv", "table.tex",
-        "summary.json", "report.md",
-        "shares.png",
+        "summary.json", "report.md", "shares.png", "shares.pdf", "shares.svg",
     }  # fmt: skip
     assert (out / "table.txt").read_text() in done.stdout and "Controls" in done.stdout
     assert "share: interpretable" in (out / "table.tex").read_text(encoding="utf-8")
     summary = json.loads((out / "summary.json").read_text())
     assert {row["judged"] for row in summary["results"]} == {4} and summary["settings"]["sample"] == 4
     assert server.requests[-1]["temperature"] == 0 and server.headers[-1]["authorization"] == f"Bearer {KEY}"
-    shown = done.output + "".join(p.read_text() for p in out.iterdir() if p.suffix != ".png")
+    shown = done.output + "".join(p.read_bytes().decode("latin-1") for p in out.iterdir())
     assert KEY not in shown
 
 
@@ -88,6 +87,8 @@ def test_people_judge(evaluate, images, tmp_path):
         "summary.json",
         "report.md",
         "shares.png",
+        "shares.pdf",
+        "shares.svg",
     }
     assert "anna and ben" in done.stdout and "50.0 %" in done.stdout
     again = evaluate(out, "--judge", "words")
