@@ -278,12 +278,13 @@ def _mean(
         if kept:
             drawn.append(np.mean([average_precision(shares[rows, numbers[i]], positive[rows, i]) for i in kept]))
     value = float(np.mean([one[0] for one in precisions.values()]))
-    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn else (value, value)
+    # An image drawn twice stands beside itself in the order, so draws lie above: only their spread is taken.
+    low, high = value + np.quantile(drawn, [0.025, 0.975]) - np.mean(drawn) if drawn else (value, value)
     return MeanPrecision(
         layer,
         lens,
         len(precisions),
-        Estimate(value, min(value, float(low)), max(value, float(high))),
+        Estimate(value, max(0.0, min(value, float(low))), min(1.0, max(value, float(high)))),
         float(np.mean([one[1] for one in precisions.values()])),
         float(np.mean([one[2] for one in precisions.values()])),
     )
