@@ -33,11 +33,6 @@ class FoundPatch:
     point_id: str
     patch: PatchPayload
 
-    @property
-    def rank(self) -> tuple[float, int, str]:
-        """Sorts best first; ties by layer, then id."""
-        return (0.0 if self.score is None else -self.score, self.layer, self.point_id)
-
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
         return {"layer": self.layer, "score": self.score, "point_id": self.point_id, **self.patch.to_dict()}
@@ -60,12 +55,6 @@ class FoundImage:
     folder: str
     count: int
     patches: tuple[FoundPatch, ...]
-
-    @property
-    def rank(self) -> tuple[float, int, str, str]:
-        """Sorts best first: by the best patch; where there are no scores by the number of patches; then by name."""
-        best = self.patches[0].score
-        return (0.0 if best is None else -best, -self.count, self.corpus, self.image)
 
     @property
     def path(self) -> Path:
