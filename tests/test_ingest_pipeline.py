@@ -198,13 +198,13 @@ def test_other_settings_are_refused_before_anything_is_read(first, loaded, chang
 def test_a_layer_that_does_not_exist_is_refused(loaded, tmp_path):
     with pytest.raises(LayerError, match="4"):
         ingest(loaded, corpus_file(tmp_path / "a.txt", lines(3)), tmp_path / "s", IngestOptions(layers=(4,)))
-    assert not list((tmp_path / "s").iterdir())
+    assert not (tmp_path / "s").exists()
 
 
 def test_an_empty_corpus_leaves_no_bank(loaded, tmp_path):
     with pytest.raises(CorpusError):
         ingest(loaded, corpus_file(tmp_path / "a.txt", []), tmp_path / "s")
-    assert not list((tmp_path / "s").iterdir())
+    assert not (tmp_path / "s").exists()
 
 
 def test_order_files_padding_and_batches_do_not_matter(first, model_folder, tmp_path):
@@ -362,8 +362,7 @@ def test_ctrl_c_while_the_corpus_is_read_says_that_nothing_is_stored(first, load
     with pytest.raises(KeyboardInterrupt):
         ingest(loaded, path, tmp_path / "s", progress=progress)
     assert "before any sentence was encoded" in progress.notes[-1]
-    with open_store(tmp_path / "s") as store:
-        assert store.list() == []
+    assert not (tmp_path / "s").exists()
 
 
 def test_default_layers_are_those_of_the_paper():

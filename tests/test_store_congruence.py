@@ -393,7 +393,7 @@ def test_every_row_comes_back_once(bank):
 
 
 def test_payload_is_fetched_by_id(bank, monkeypatch):
-    monkeypatch.setattr("lensbank.store.server.store.ROWS_PER_ANSWER", 30)  # several requests
+    monkeypatch.setattr("lensbank.store.server.bank.ROWS_PER_ANSWER", 30)  # several requests
     by_id = dict(zip(ROWS.ids, PAYLOADS, strict=True))
     wanted = [*ROWS.ids[7:300:3], ROWS.ids[7], "00000000-0000-0000-0000-000000000000"]  # one twice, one not there
     found = bank.payloads(wanted)
