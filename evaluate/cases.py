@@ -12,6 +12,8 @@ from .measures import Case, GroundTruth
 
 #: Hits, and misses, that are shown.
 SHOWN = 8
+#: Parts of about equal size that patches are cut into by their gap.
+PARTS = 4
 
 
 def by_concept(truth: GroundTruth, layer: int, lens: str) -> list[dict[str, Any]]:
@@ -36,6 +38,43 @@ def by_concept(truth: GroundTruth, layer: int, lens: str) -> list[dict[str, Any]
         for name, (patches, named) in counts.items()
     ]
     return sorted(rows, key=lambda row: (-row["patches"], row["concept"]))
+
+
+def by_gap(truth: GroundTruth, layer: int, lens: str) -> list[dict[str, Any]]:
+    """How often the best word of an object patch is right, by how far it stands above its baseline.
+
+    Patches are cut into :data:`PARTS` parts of about equal size by their gap. Equal gaps stay together, so there may be
+    fewer parts. Patches without a gap are left out.
+
+    Returns:
+        Lowest gaps first: ``part`` (from 1), ``gap_from`` and ``gap_to`` (both included), ``patches`` and ``right``
+        (both numbers), and ``share``: an estimate.
+    """
+    cases = [(case.image, case.right, case.gap) for case in truth.cases(layer, lens) if case.gap is not None]
+    if not cases:
+        return []
+    values = np.array([gap for _, _, gap in cases])
+    cuts = np.unique(np.quantile(values, np.arange(1, PARTS) / PARTS, method="higher"))
+    parts = np.searchsorted(cuts, values, side="right")
+    rows: list[dict[str, Any]] = []
+    for part in np.unique(parts):
+        patches, right = np.zeros(truth.images), np.zeros(truth.images)
+        for i in np.flatnonzero(parts == part):
+            image, is_right, _ = cases[i]
+            patches[image] += 1
+            right[image] += is_right
+        share = truth.share(right, patches)
+        rows.append(
+            {
+                "part": len(rows) + 1,
+                "gap_from": float(values[parts == part].min()),
+                "gap_to": float(values[parts == part].max()),
+                "patches": int(patches.sum()),
+                "right": int(right.sum()),
+                "share": None if share is None else _rounded(share.to_dict()),
+            }
+        )
+    return rows
 
 
 def examples(truth: GroundTruth, names: Sequence[str], layer: int, lens: str) -> dict[str, list[dict[str, Any]]]:

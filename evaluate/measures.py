@@ -101,6 +101,8 @@ class Case:
         under: names of the things under it.
         named: those of them that the words name.
         words: what the lens says, best first.
+        right: whether the best word alone names a thing under it.
+        gap: how far the best word stands above its baseline; ``None`` where that is not known.
     """
 
     image: int
@@ -108,6 +110,8 @@ class Case:
     under: tuple[str, ...]
     named: tuple[str, ...]
     words: Words
+    right: bool
+    gap: float | None
 
 
 class GroundTruth:
@@ -180,11 +184,13 @@ class GroundTruth:
         """Every object patch, with what is under it and what the lens says of it at a layer."""
         concepts = self.index.concepts
         for place, (truth, found) in enumerate(zip(self._truths, self._words, strict=True)):
+            gaps = found.gaps.get(layer, {}).get(lens, ())
             for i, said in enumerate(found.words.get(layer, {}).get(lens, ())):
                 if under := truth.under[i]:
                     named = self.index.strict(said) & under
                     things, hit = (tuple(concepts[n].name for n in sorted(some)) for some in (under, named))
-                    yield Case(place, found.patches[i], things, hit, said)
+                    right = bool(self.index.strict(said[:1]) & under)
+                    yield Case(place, found.patches[i], things, hit, said, right, gaps[i] if gaps else None)
 
     def share(self, part: Floats, whole: Floats) -> Estimate | None:
         """A share over the group's images, counts by image, with its interval."""

@@ -12,10 +12,10 @@ from ..schemas.files import write_whole
 from ..schemas.frames import to_csv
 from .example_pictures import FILES, file_of
 from .report import to_markdown, to_table
-from .tables import flat, to_latex
+from .tables import flat, flat_gaps, to_latex
 
 SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
-CSV_FILE, LATEX_FILE = "table.csv", "table.tex"
+CSV_FILE, LATEX_FILE, GAPS_FILE = "table.csv", "table.tex", "gaps.csv"
 
 
 def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
@@ -31,6 +31,8 @@ def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | Non
     write_whole(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_whole(out / TABLE_FILE, table + "\n")
     write_whole(out / CSV_FILE, to_csv(flat(summary)))
+    if gaps := list(flat_gaps(summary)):
+        write_whole(out / GAPS_FILE, to_csv(gaps))
     if latex := to_latex(summary):
         write_whole(out / LATEX_FILE, latex)
     lacking = None

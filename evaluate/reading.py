@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 RANDOM_VECTORS = 8
 # States read at once: several small images share a request, a large one has its own.
 _STATES_AT_ONCE = 2000
+# Of a gap: fewer than a score has, whose last ones depend on what shares its batch.
+_GAP_DIGITS = 4
 
 
 def read_images(
@@ -242,6 +244,7 @@ def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: Reading
                 bank_layers=_bank_layers(answers, start, middle),
                 random=_words(answers, middle, end),
                 recall=answers["latent"].recall if "latent" in answers and shown is batch[0] else None,
+                gaps=_gaps(answers, start, middle),
             )
         )
         start = end
@@ -261,6 +264,17 @@ def _words(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int,
     for lens, answer in answers.items():
         for layer, rows in answer.found.items():
             dealt.setdefault(layer, {})[lens] = tuple(tuple(word.word for word in row) for row in rows[start:end])
+    return dealt
+
+
+def _gaps(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int, dict[str, tuple[float | None, ...]]]:
+    dealt: dict[int, dict[str, tuple[float | None, ...]]] = {}
+    for lens, answer in answers.items():
+        for layer, rows in answer.found.items():
+            gaps = [row[0].gap if row else None for row in rows[start:end]]
+            if any(gap is not None for gap in gaps):
+                kept = (None if gap is None else round(gap, _GAP_DIGITS) for gap in gaps)
+                dealt.setdefault(layer, {})[lens] = tuple(kept)
     return dealt
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class ImageWords:
         random: layer → lens → the words of each random vector.
         recall: of an approximate search, measured on some states of this image and of those read
             together with it; ``None`` where it was not measured, or one of those has it.
+        gaps: layer → lens → the gap of each patch's best word (:class:`schemas.results.Neighbor`), ``None`` where no
+            word or no baseline is known; empty in records of earlier versions.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ImageWords:
     bank_layers: Mapping[int, tuple[tuple[int, ...], ...]]
     random: Mapping[int, Mapping[str, tuple[Words, ...]]]
     recall: Recall | None = None
+    gaps: Mapping[int, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line."""
@@ -78,6 +81,7 @@ class ImageWords:
             "bank_layers": self.bank_layers,
             "random": self.random,
             **({} if self.recall is None else {"recall": asdict(self.recall)}),
+            **({"gaps": self.gaps} if self.gaps else {}),
         }
         return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
@@ -99,6 +103,10 @@ class ImageWords:
             bank_layers={int(layer): tuple(map(tuple, rows)) for layer, rows in data["bank_layers"].items()},
             random=_by_layer(data["random"]),
             recall=_recall(data["recall"]) if "recall" in data else None,
+            gaps={
+                int(layer): {lens: tuple(row) for lens, row in lenses.items()}
+                for layer, lenses in data.get("gaps", {}).items()
+            },
         )
         return checked(found)
 

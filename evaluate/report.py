@@ -16,7 +16,7 @@ from .report_judged import (
     judged_tables,
     percent,
 )
-from .report_parts import WIDTH, concept_lines, escaped, example_lines, folded_lines, stacked
+from .report_parts import WIDTH, concept_lines, escaped, example_lines, folded_lines, gap_lines, stacked
 
 __all__ = ["HEADLINE", "escaped", "percent", "to_markdown", "to_table"]
 
@@ -55,6 +55,7 @@ def to_markdown(summary: Row, plots: Sequence[str] = (), pictures: Sequence[tupl
         lines += _verdict(summary, group)
     lines += example_lines(pictures)
     lines += _rules(summary)
+    lines += gap_lines(summary)
     lines += concept_lines(summary)
     for title, header, cells in judged_tables(summary):
         lines += [f"## {title}", "", *_markdown_table(header, [[escaped(c) for c in row] for row in cells]), ""]

@@ -90,5 +90,33 @@ def concept_lines(summary: Row) -> list[str]:
     return lines
 
 
+def gap_lines(summary: Row) -> list[str]:
+    """How often the best word is right, by how far it stands above its baseline, at each lens's best layer."""
+    best = {(row["group"], row["lens"], row["layer"]) for row in summary.get("concepts", ())}
+    rows = [row for row in summary.get("gaps", ()) if (row["group"], row["lens"], row["layer"]) in best]
+    if not rows:
+        return []
+    lines = [
+        "## Which words to believe",
+        "",
+        "*Gap*: the score of a patch's best word, less the score that one in a hundred random rows of the bank reaches "
+        "for the same patch (for EmbeddingLens: rows of the vocabulary). The object patches are sorted by their gap at "
+        "the lens's best layer and cut into quarters. *Right*: the best word alone is the name of a thing under the "
+        "patch, a synonym or the plural of one. gaps.csv has every layer.",
+        "",
+    ]
+    header = ["lens", "layer", "gap", "patches", "right (95 %)"]
+    for group in dict.fromkeys(row["group"] for row in rows):
+        lines += [f"### {escaped(group)}", "", _cells(header), "|" + "---|" * len(header)]
+        for row in rows:
+            if row["group"] == group:
+                lens = LENSES.get(row["lens"], escaped(row["lens"]))
+                gap = f"{row['gap_from']:.3f} to {row['gap_to']:.3f}"
+                right = percent(row["share"], True)
+                lines.append(_cells([lens, str(row["layer"]), gap, f"{row['patches']:,}", right]))
+        lines.append("")
+    return lines
+
+
 def _cells(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"

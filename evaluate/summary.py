@@ -8,7 +8,7 @@ from typing import Any
 
 from ..schemas.version import tool_version
 from .annotations import AnnotatedImage
-from .cases import by_concept, examples
+from .cases import by_concept, by_gap, examples
 from .coverage import Coverage, few_contexts_note
 from .headline import best_rows
 from .measures import GroundTruth, Measure, leap
@@ -83,13 +83,15 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
 
     ``results``: a row for each group, lens and layer. ``means``: over the layers, by group and lens.
     ``leads``: LatentLens against the better of the others at each layer, where it was asked for.
-    ``concepts``: a row for each concept, at each lens's best layer. ``examples``: hits and misses of
-    the best lens there, by group.
+    ``concepts``: a row for each concept, at each lens's best layer. ``gaps``: for each group, lens and
+    layer how often the best word is right, by its gap. ``examples``: hits and misses of the best lens
+    at its best layer, by group.
     """
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
     leads: list[dict[str, Any]] = []
     concepts: list[dict[str, Any]] = []
+    gaps: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []
     for group in group_names(done.images):
         places = [i for i, image in enumerate(done.images) if image.group == group]
@@ -98,6 +100,9 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
         for lens in truth.lenses:
             shares = {name: _plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
             means.append({"group": group, "lens": lens, "layers": list(truth.layers), **shares})
+        for lens in truth.lenses:
+            for layer in truth.layers:
+                gaps += [{"group": group, "lens": lens, "layer": layer, **one} for one in by_gap(truth, layer, lens)]
         leads += [{"group": group, **lead} for lead in _leads(truth)]
         best = best_rows([row for row in rows if row["group"] == group], "concrete")
         for row in best:
@@ -107,7 +112,7 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
             names = [done.images[i].name for i in places]
             of = {"group": group, "lens": best[0]["lens"], "layer": best[0]["layer"]}
             shown.append({**of, **examples(truth, names, best[0]["layer"], best[0]["lens"])})
-    found = {"results": rows, "means": means, "leads": leads, "concepts": concepts, "examples": shown}
+    found = {"results": rows, "means": means, "leads": leads, "concepts": concepts, "gaps": gaps, "examples": shown}
     return {**summary_header(done), **found}
 
 

@@ -43,6 +43,14 @@ def flat(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def flat_gaps(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One record a group, lens, layer and part of its patches by gap; the share is three, as in :func:`flat`."""
+    for row in summary.get("gaps", ()):
+        share = row["share"] or {}
+        record = {name: value for name, value in row.items() if name != "share"}
+        yield record | {"share": share.get("value"), "share_low": share.get("low"), "share_high": share.get("high")}
+
+
 def to_latex(summary: Mapping[str, Any]) -> str:
     """The shares by layer, a block for each group, in percent with their intervals; needs the package booktabs."""
     lenses = list(summary["settings"]["lenses"])

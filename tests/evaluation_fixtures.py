@@ -24,14 +24,18 @@ def annotated(name, *things, group="all images"):
     return AnnotatedImage(path=None, name=name, group=group, things=things, size=(40, 10))
 
 
-def said(name, words, random=(), layer=8, lens="latent", bank_layers=None):
-    """Words of patches of 10 x 10 pixels in one row; the same at one layer through one lens, or by layer and lens."""
+def said(name, words, random=(), layer=8, lens="latent", bank_layers=None, gaps=None):
+    """Words of patches of 10 x 10 pixels in one row; the same at one layer through one lens, or by layer and lens.
+
+    ``gaps`` are those of the patches' best words, at every layer and through every lens.
+    """
     rows = words if isinstance(words, dict) else {layer: {lens: words}}
     rows = {n: {k: tuple(tuple(w.split()) for w in v) for k, v in lenses.items()} for n, lenses in rows.items()}
     count = len(next(iter(next(iter(rows.values())).values())))
     by_lot = {n: {k: tuple(tuple(w.split()) for w in random) for k in lenses} for n, lenses in rows.items()}
     patches = tuple(Patch(0, 0, i, box(10 * i, 0, 10 * i + 10, 10)) for i in range(count))
-    return ImageWords(name, "0" * 64, 10 * count, 10, patches, rows, bank_layers or {}, by_lot)
+    known = {n: {k: tuple(gaps) for k in lenses} for n, lenses in rows.items()} if gaps else {}
+    return ImageWords(name, "0" * 64, 10 * count, 10, patches, rows, bank_layers or {}, by_lot, gaps=known)
 
 
 def write_coco(path, **changes):

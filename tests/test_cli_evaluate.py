@@ -52,8 +52,8 @@ def test_an_evaluation_writes_its_results(store, images, tmp_path):
     done = evaluate(store, images, out, "--layer", "0,2")
     assert done.exit_code == 0, done.output
     assert {p.name for p in out.iterdir()} == {
-        "run.json", "words.jsonl", "table.txt", "table.csv", "table.tex", "summary.json", "report.md", "shares.png",
-        "shares.pdf", "shares.svg", "leap.png", "leap.pdf", "leap.svg", "misses.png", "misses-2.png",
+        "run.json", "words.jsonl", "table.txt", "table.csv", "table.tex", "gaps.csv", "summary.json", "report.md",
+        "shares.png", "shares.pdf", "shares.svg", "leap.png", "leap.pdf", "leap.svg", "misses.png", "misses-2.png",
     }  # fmt: skip
     assert (out / "table.txt").read_text() in done.stdout and "a (2 images)" in done.stdout
     assert "Note: The bank has fewer than 5 contexts for 2 of 2 concepts" in done.stderr

@@ -77,6 +77,7 @@ def test_words_are_those_of_the_query(session, images, tmp_path):
                 assert patch.box.x1 == pytest.approx(token.box.x1, abs=1e-3)
                 for lens in LENSES:
                     assert words.words[layer.layer][lens][i] == tuple(n.word for n in token.found(lens))
+                assert words.gaps[layer.layer]["embedding"][i] == round(token.found("embedding")[0].gap, 4)
                 assert words.bank_layers[layer.layer][i] == tuple(n.bank_layer for n in token.neighbors)
             for lens in LENSES:
                 assert len(words.random[layer.layer][lens]) == RANDOM_VECTORS

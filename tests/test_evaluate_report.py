@@ -1,8 +1,10 @@
 """What a person reads of an evaluation: table, report and plots, from the summary alone."""
 
+import csv
 import json
 import re
 import sys
+from itertools import pairwise
 
 import pytest
 from evaluation_fixtures import CAR, DOG, TRUCK, annotated, said, thing
@@ -120,6 +122,52 @@ def test_each_concept_has_its_share_at_the_best_layer(summary):
     report = to_markdown(summary)
     assert "## By concept" in report and "### yard" in report
     assert re.search(r"^\| dog \| 2 \| ", report, re.MULTILINE)
+
+
+def test_best_words_are_told_apart_by_their_gap(tmp_path):
+    """Right where the gap is large; one patch without a gap, and the second word of one is right."""
+    images = [annotated(name, thing(DOG, 0, 0, 40, 10)) for name in "abcdefghijkl"]
+    gaps = [[0.01 * n, 0.1 + 0.01 * n, 0.2 + 0.01 * n, 0.3 + 0.01 * n] for n in range(12)]
+    gaps[0][3] = None
+    words = [
+        said(image.name, ["x dog", "x", "dog" if n % 2 else "x", "dog"], ("x",), gaps=gaps[n])
+        for n, image in enumerate(images)
+    ]
+    settings = {**SETTINGS, "layers": [8], "lenses": ["latent"]}
+    summary = ground_truth_summary(Evaluated("ground-truth", settings, images, words))
+    rows = summary["gaps"]
+    assert [(row["part"], row["lens"], row["layer"], row["group"]) for row in rows] == [
+        (n, "latent", 8, "all images") for n in (1, 2, 3, 4)
+    ]
+    assert sum(row["patches"] for row in rows) == 47 and sum(row["right"] for row in rows) == 6 + 11
+    assert [row["right"] for row in rows[:2]] == [0, 0]
+    assert rows[3]["share"]["value"] > 0.9 and 0 < rows[3]["share"]["low"] < rows[3]["share"]["value"]
+    assert rows[0]["gap_from"] == 0.0 and rows[3]["gap_to"] == pytest.approx(0.41)
+    assert all(one["gap_to"] < other["gap_from"] for one, other in pairwise(rows))
+    write_outputs(summary, tmp_path)
+    with (tmp_path / "gaps.csv").open(encoding="utf-8", newline="") as file:
+        kept = list(csv.DictReader(file))
+    assert [float(row["share_low"]) for row in kept] == [row["share"]["low"] for row in rows]
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Which words to believe" in report
+    assert f"| LatentLens | 8 | {rows[3]['gap_from']:.3f} to 0.410 | {rows[3]['patches']} | " in report
+
+
+def test_equal_gaps_are_not_cut_apart():
+    images = [annotated(name, thing(DOG, 0, 0, 40, 10)) for name in "ab"]
+    words = [said(name, ["dog", "x", "x", "x"], ("x",), gaps=[0.5, 0.1, 0.1, 0.1]) for name in "ab"]
+    settings = {**SETTINGS, "layers": [8], "lenses": ["latent"]}
+    rows = ground_truth_summary(Evaluated("ground-truth", settings, images, words))["gaps"]
+    assert [(row["gap_from"], row["gap_to"], row["patches"], row["right"]) for row in rows] == [
+        (0.1, 0.1, 6, 0),
+        (0.5, 0.5, 2, 2),
+    ]
+
+
+def test_without_baselines_there_is_no_table_of_gaps(summary, tmp_path):
+    assert summary["gaps"] == [] and "Which words to believe" not in to_markdown(summary)
+    write_outputs(summary, tmp_path)
+    assert not (tmp_path / "gaps.csv").exists()
 
 
 def test_hits_and_misses_are_shown_as_pictures(summary, tmp_path):
