@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .frames import frame
+from .positions import Emitted, PositionKind, SourceImage
 from .searches import SearchSettings
 from .shown import Shown, save
 
 if TYPE_CHECKING:
     from .frames import Frame
 
-RESULT_VERSION = 2
-#: Versions that can still be read: of the first, no score has a baseline.
-READABLE_VERSIONS = (1, 2)
+RESULT_VERSION = 3
+#: Versions that can still be read: before the third, of patches or a text alone; of the first, no score has a baseline.
+READABLE_VERSIONS = (1, 2, 3)
 
 #: The paper's three (section 3): how they are asked for, and what they are called.
 LENSES = {"latent": "LatentLens", "logit": "LogitLens", "embedding": "EmbeddingLens"}
@@ -113,16 +114,20 @@ class TokenReading:
 
     Attributes:
         index: position in the model's input sequence, padding not counted, from 0.
-        label: ``row,col`` of a visual token, or the text token's own string.
-        view: 0 for the whole image; tiles and frames count up. ``None`` for text.
+        label: ``row,col`` of a visual token, or the token's own string.
+        view: 0 for the whole image; tiles, frames and further images count up. ``None`` for text.
         row: row in the view's patch grid, from the top. ``None`` for text.
         col: column, from the left. ``None`` for text.
         box: the pixels of the original image that the patch covers. ``None`` for text.
         norm: L2 norm of the raw state.
         neighbors: LatentLens, best first; empty where it was not asked for.
         vocabulary: ``logit`` and ``embedding``, where asked for → entries, best first.
-        char_start: first character of a text token in the text. ``None`` for a visual token.
+        char_start: first character of a text token in the text, or in :attr:`Reading.prompt` or :attr:`Reading.answer`;
+            ``None`` for what stands in none of them.
         char_end: one past its last character. Tokens that share a character have the same span.
+        kind: what stands at this position.
+        image: number of the image that a patch belongs to, from 0. ``None`` for others.
+        emitted: what the model says next at this position: known of an answer's tokens and of the prompt's last one.
     """
 
     index: int
@@ -136,6 +141,16 @@ class TokenReading:
     vocabulary: Mapping[str, tuple[VocabularyToken, ...]] = field(default_factory=dict)
     char_start: int | None = None
     char_end: int | None = None
+    kind: PositionKind = "text"
+    image: int | None = None
+    emitted: Emitted | None = None
+
+    def __post_init__(self) -> None:
+        """What has a place in a grid is a patch, and of the first image where it names no other."""
+        if self.row is not None and self.kind == "text":
+            object.__setattr__(self, "kind", "image")
+        if self.kind == "image" and self.image is None:
+            object.__setattr__(self, "image", 0)
 
     def found(self, lens: str) -> tuple[Neighbor, ...] | tuple[VocabularyToken, ...]:
         """What a lens found, best first: ``neighbors`` of ``latent``, else the lens's vocabulary entries."""
@@ -144,9 +159,10 @@ class TokenReading:
     def about(self) -> dict[str, Any]:
         """Where it stands, flat: everything but what was found."""
         box = {} if self.box is None else asdict(self.box)
-        kept = ("index", "label", "view", "row", "col", "norm", "char_start", "char_end")
+        kept = ("kind", "index", "label", "image", "view", "row", "col", "norm", "char_start", "char_end")
         renamed = {"char_start": "token_start", "char_end": "token_end"}
         about = {renamed.get(name, name): getattr(self, name) for name in kept}
+        about["emitted"] = None if self.emitted is None else self.emitted.word
         return {**about, **{side: box.get(side) for side in ("x0", "y0", "x1", "y1")}}
 
 
@@ -173,6 +189,7 @@ class View:
         rows: rows of the grid.
         cols: columns of the grid.
         box: the pixels of the original image that the view covers.
+        image: number of that image, from 0.
     """
 
     index: int
@@ -180,19 +197,20 @@ class View:
     rows: int
     cols: int
     box: PixelBox
+    image: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reading(Shown):
-    """The answer to one query: an image, or a text.
+    """The answer to one query: an image, several in one prompt, or a text.
 
     Attributes:
         kind: ``image`` or ``text``.
-        source: file name of the image, or the text itself.
+        source: file name of the (first) image, or the text itself.
         sha256: of the image file's bytes, or of the text in UTF-8.
-        width: of the original image in pixels (EXIF orientation applied); ``None`` for text.
+        width: of the (first) original image in pixels (EXIF orientation applied); ``None`` for text.
         height: likewise.
-        prompt: the text that the model saw around the image, image token included.
+        prompt: the text that the model saw around the images, with the image token once for each.
         model: identity of the model: id, revision, weights and tokenizer fingerprints, dtype.
         banks: identity of every bank searched.
         search: how the neighbours were found.
@@ -200,8 +218,13 @@ class Reading(Shown):
         layers: the readings, by query layer.
         tool: name and version of the program.
         notes: what a reader should know, one sentence each.
-        picture: what the patches are drawn on, a :class:`PIL.Image.Image`; ``None`` for texts and readings from files.
-            It is no part of the JSON, nor of what makes two readings equal.
+        read: the kinds of positions that were asked for; ``text`` of a text.
+        images: all images of the prompt, in its order; empty for text.
+        answer: what the model said, or was made to say, less the token that ends it; ``None`` where it was not asked.
+        answer_given: whether the answer was given to it; else it is its own, greedily chosen. ``None`` without one.
+        picture: what the (first) image's patches are drawn on, a :class:`PIL.Image.Image`; ``None`` for texts and
+            readings from files. No part of what makes two readings equal.
+        pictures: likewise for each image.
     """
 
     kind: str
@@ -217,28 +240,44 @@ class Reading(Shown):
     layers: tuple[LayerReading, ...]
     tool: str
     notes: tuple[str, ...] = ()
+    read: tuple[PositionKind, ...] = ()
+    images: tuple[SourceImage, ...] = ()
+    answer: str | None = None
+    answer_given: bool | None = None
     picture: Any = field(default=None, compare=False)
+    pictures: tuple[Any, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """What names no kinds and images is of the patches of its one image, or of a text."""
+        if not self.read:
+            object.__setattr__(self, "read", ("text",) if self.kind == "text" else ("image",))
+        if not self.images and self.width and self.height:
+            object.__setattr__(self, "images", (SourceImage(self.source, self.sha256, self.width, self.height),))
+        if not self.pictures and self.picture is not None:
+            object.__setattr__(self, "pictures", (self.picture,))
 
     def __repr__(self) -> str:
         """In a line: what was read, where, and what with."""
         layers = [layer.layer for layer in self.layers]
         count = len(self.layers[0].tokens) if self.layers else 0
-        what = "patches" if self.kind == "image" else "tokens"
-        source = self.source if len(self.source) <= 60 else f"{self.source[:57]}..."
+        what = {("image",): "patches", ("text",): "tokens"}.get(self.read, "positions")
+        named = ", ".join(one.source for one in self.images) or self.source
+        source = named if len(named) <= 60 else f"{named[:57]}..."
         lenses = ", ".join(LENSES.get(lens, lens) for lens in self.search.lenses)
         return f"<Reading of {source!r}: {count} {what} at layers {layers} with {lenses}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON types only, with ``version`` first."""
-        fields = asdict(replace(self, picture=None))
-        del fields["picture"]
+        """JSON types only, with ``version`` first; without pictures."""
+        fields = asdict(replace(self, picture=None, pictures=()))
+        del fields["picture"], fields["pictures"]
         return {"version": RESULT_VERSION, **fields}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every word that every lens found, as flat records (docs/results.md): one a token, layer, lens and rank."""
         for layer in self.layers:
             for token in layer.tokens:
-                about = {"source": self.source, "layer": layer.layer, **token.about()}
+                source = self.images[token.image].source if token.image else self.source
+                about = {"source": source, "layer": layer.layer, **token.about()}
                 for lens in self.search.lenses:
                     words: Sequence[Neighbor | VocabularyToken] = token.found(lens)
                     for rank, found in enumerate(words, 1):

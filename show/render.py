@@ -36,7 +36,7 @@ _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud8
 
 
 def to_json(readings: Sequence[Reading]) -> str:
-    """One reading as an object; several (or none) as ``{"version": 2, "readings": [...]}``.
+    """One reading as an object; several (or none) as ``{"version": 3, "readings": [...]}``.
 
     Raises:
         TypeError: something else than readings.

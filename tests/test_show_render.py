@@ -320,7 +320,7 @@ def test_json_round_trip(name):
 
 def test_json_of_several():
     data = json.loads(to_json([READINGS["few"], READINGS["text"]]))
-    assert list(data) == ["version", "readings"] and data["version"] == 2
+    assert list(data) == ["version", "readings"] and data["version"] == 3
     assert [reading_from_dict(one) for one in data["readings"]] == [READINGS["few"], READINGS["text"]]
     assert json.loads(to_json([READINGS["few"]]))["version"] == 2
 
