@@ -260,7 +260,7 @@ class Reading(Shown):
         """In a line: what was read, where, and what with."""
         layers = [layer.layer for layer in self.layers]
         count = len(self.layers[0].tokens) if self.layers else 0
-        what = {("image",): "patches", ("text",): "tokens"}.get(self.read, "positions")
+        what = "patches" if self.read == ("image",) else "tokens" if self.kind == "text" else "positions"
         named = ", ".join(one.source for one in self.images) or self.source
         source = named if len(named) <= 60 else f"{named[:57]}..."
         lenses = ", ".join(LENSES.get(lens, lens) for lens in self.search.lenses)

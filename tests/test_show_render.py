@@ -322,7 +322,7 @@ def test_json_of_several():
     data = json.loads(to_json([READINGS["few"], READINGS["text"]]))
     assert list(data) == ["version", "readings"] and data["version"] == 3
     assert [reading_from_dict(one) for one in data["readings"]] == [READINGS["few"], READINGS["text"]]
-    assert json.loads(to_json([READINGS["few"]]))["version"] == 2
+    assert json.loads(to_json([READINGS["few"]]))["version"] == 3
 
 
 def test_json_keeps_letters_and_survives_lone_surrogates():
