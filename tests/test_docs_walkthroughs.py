@@ -1,20 +1,26 @@
 """The tutorial's commands and the notebooks, run as they stand, with the demo model and a bank of its corpus."""
 
 import base64
+import importlib
+import io
 import json
-import os
 import re
+import runpy
 import shlex
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import lensbank
+from lensbank import cli
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.forecast import forecast
 from lensbank.ingest.options import IngestOptions
+from lensbank.models import loading
 from lensbank.models.files.outline import read_outline
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,38 +31,53 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, demo_model):
-    """What `make demo` leaves, with fewer layers and contexts, in a folder that may be written into."""
+    """What `make demo` leaves, with fewer layers and contexts, in a folder that may be written into.
+
+    Commands run in this process, and the model is loaded once for all of them.
+    """
     folder = tmp_path_factory.mktemp("checkout")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "demo-model").symlink_to(demo_model)
     for name in ("demo", "docs"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "examples", folder / "examples")
-    (folder / "bin").mkdir()
-    for name, program in (("python", ""), ("lensbank", "-m lensbank")):
-        tool = folder / "bin" / name
-        tool.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n', encoding="utf-8")
-        tool.chmod(0o755)
-    sh(
-        folder,
-        "lensbank ingest --model .cache/demo-model --store .cache/demo-store --layer 8,16,24 --max-contexts 4 "
-        "--dtype float32 demo/data/corpus.txt.gz --silent",
-    )
-    return folder
+    load, known = loading.load_model, {}
+
+    def load_once(source, *, dtype="auto", like=None, need_vision=False, **options):
+        key = Path(source).resolve(), like if dtype == "auto" and like else dtype
+        if key not in known:
+            known[key] = load(source, dtype=dtype, like=like, need_vision=True, **options)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(loading, "load_model", load_once)
+        patch.setattr(lensbank, "load_model", load_once)
+        sh(
+            "lensbank ingest --model .cache/demo-model --store .cache/demo-store --layer 8,16,24 --max-contexts 2 "
+            "--dtype float32 demo/data/corpus.txt.gz --silent",
+        )
+        yield folder
 
 
-def sh(folder, command):
-    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stderr}"
-    return done.stdout
+def sh(command):
+    """What a command of the page prints: of lensbank, or ``python -m MODULE`` or ``python FILE``."""
+    pasted = re.sub(r"\$\(cat (\S+)\)", lambda found: Path(found[1]).read_text(encoding="utf-8"), command)
+    program, *args = shlex.split(pasted)
+    if program == "lensbank":
+        done = CliRunner().invoke(cli.main_group, args)
+        assert done.exit_code == 0, f"{command}\n{done.output}"
+        return done.stdout
+    assert program == "python"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        if args[0] == "-m":
+            patch.setattr(sys, "argv", args[1:])
+            importlib.import_module(args[1]).main()
+        else:
+            patch.setattr(sys, "argv", args)
+            runpy.run_path(args[0], run_name="__main__")
+    return printed.getvalue()
 
 
 def fewer(folder):
@@ -77,7 +98,7 @@ def test_the_tutorial_leads_from_its_question_to_its_figure(checkout):
     assert len(COMMANDS) == 9 and "```\nmake demo\n```" in TUTORIAL
     printed = {}
     for command in COMMANDS:
-        printed[command] = sh(checkout, command)
+        printed[command] = sh(command)
         if "one_thing.py" in command:
             assert printed[command] == "14 pictures of fish, 14 of other things\n"
             fewer(checkout)
@@ -118,7 +139,7 @@ def text_of(output):
 def test_notebooks_run_and_show_what_is_kept_in_them(checkout, path):
     """Another bank gives other scores; what is found is the same."""
     kept = outputs(json.loads(path.read_text(encoding="utf-8")))
-    ran = outputs(json.loads(sh(checkout, f"python examples/run.py examples/{path.name}")))
+    ran = outputs(json.loads(sh(f"python examples/run.py examples/{path.name}")))
     assert [kinds for kinds, _ in ran] == [kinds for kinds, _ in kept]
     assert any(kinds for kinds, _ in kept)
     for (_, now), (_, then) in zip(ran, kept, strict=True):
