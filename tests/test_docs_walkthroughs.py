@@ -178,5 +178,5 @@ def test_the_front_page_counts_the_sentences_of_the_demo(demo_model):
     with read_corpora([ROOT / "demo" / "data" / "corpus.txt.gz"]) as corpus:
         found = forecast(read_outline(str(demo_model)), corpus, layers, ROOT)
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"({found.sentences_to_encode:,} sentences of the bundled corpus of {found.sentences:,} go through" in readme
-    assert f"at {len(found.layers)} layers)" in readme
+    assert f"encodes {found.sentences_to_encode:,} of the {found.sentences:,} sentences in the bundled corpus" in readme
+    assert f"stores the states of {len(found.layers)} layers" in readme
