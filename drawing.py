@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .models.loading import LoadedModel
 from .query.given import opened as opened_image
 from .query.images import OpenedImage
 from .query.pixels import reduced
-from .schemas.checking import require_kind
+from .schemas.checking import fitted, require_kind
 from .schemas.errors import UsageError
 from .schemas.files import write_whole
 from .schemas.finds import Find
@@ -92,9 +93,10 @@ def page(
         UsageError: not one image a reading; another image's; the file cannot be written.
         ImageError: an image cannot be read.
     """
-    several = [readings] if isinstance(readings, Reading) else list(readings)
+    several = [readings] if isinstance(readings, Reading) else fitted(readings, tuple[Any, ...], "readings")
     for one in several:
         require_kind(one, Reading, "a reading", _A_READING)
+    images, out = fitted(images, tuple[Any, ...] | None, "images"), fitted(out, str | PathLike, "out")
     pictures: list[Image.Image | None]
     if images is None:
         pictures = [_picture_of(one) if one.kind == "image" else None for one in several]

@@ -11,10 +11,11 @@ from ..schemas.errors import BankNotFoundError, UsageError
 from ..schemas.filters import Condition
 from ..schemas.finds import Find
 from ..schemas.layers import LayerChoice
+from ..schemas.patches import fields_fault
 from ..schemas.words import folded
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
-from .grouping import Light, OpenImages, grouped, image_of
+from .grouping import Light, OpenImages, grouped, image_of, require_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,21 +177,23 @@ def facets(images: OpenImages, field: str, where: Sequence[Condition] = (), top_
     counts: Counter[str] = Counter()
     for bank in images.banks:
         for _, payload in rows_of(bank, where, (field,)):
-            values = payload.get(field, [])
-            counts.update(str(one) for one in (values if isinstance(values, list) else [values]))
+            values = payload.get(field, ())
+            counts.update([values] if isinstance(values, str) else values)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top_k]
 
 
 def rows_of(bank: Bank, where: Sequence[Condition], fields: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Ids and some fields of the rows that meet all conditions, in the order of ids.
+    """Ids and some fields of the rows that meet all conditions, in the order of ids; each field as rows have it.
 
     Raises:
-        StoreError: the database failed.
+        StoreError: the database failed, or a row is damaged.
     """
     offset: str | None = None
     while True:
         page, offset = bank.scroll(_PAGE, offset, where=where, fields=fields)
-        yield from ((name, payload) for name, _, payload in page)
+        for name, _, payload in page:
+            require_sound(bank, name, fields_fault(payload, fields))
+            yield name, payload
         if offset is None:
             return
 

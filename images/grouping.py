@@ -10,7 +10,7 @@ from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
 from ..schemas.finds import Find, FoundImage, FoundPatch
 from ..schemas.kinds import fault_of
-from ..schemas.patches import PatchPayload
+from ..schemas.patches import PatchPayload, fields_fault
 from ..schemas.version import tool_version
 from ..store.base import Bank
 
@@ -54,11 +54,21 @@ def image_of(bank: Bank, name: str, payload: Mapping[str, Any]) -> tuple[str, st
     Raises:
         StoreError: the row is damaged.
     """
-    corpus = payload.get("corpus")
-    if not isinstance(corpus, list | tuple) or not corpus or not isinstance(payload.get("image"), str):
-        checked_patch(bank, name, payload, None)  # says what is wrong
-        raise AssertionError(payload)
-    return (str(corpus[0]), payload["image"])
+    require_sound(bank, name, fields_fault(payload, ("corpus", "image")))
+    return (payload["corpus"][0], payload["image"])
+
+
+def require_sound(bank: Bank, name: str, fault: tuple[str, str] | None) -> None:
+    """Refuse a row of which something is known to be wrong.
+
+    Raises:
+        StoreError: the row is damaged.
+    """
+    if fault is not None:
+        raise StoreError(
+            f"Row {name} of bank {bank.name} is not as lensbank writes rows: its {fault[0]} {fault[1]}.",
+            "lensbank banks verify names every such row; index the images again, which replaces them.",
+        )
 
 
 def _patches(found: Sequence[Light]) -> dict[tuple[str, str], FoundPatch]:
@@ -78,11 +88,7 @@ def checked_patch(bank: Bank, name: str, payload: Mapping[str, Any], score: floa
     Raises:
         StoreError: the row is damaged.
     """
-    if fault := fault_of("image", name, payload):
-        raise StoreError(
-            f"Row {name} of bank {bank.name} is not as lensbank writes rows: its {fault[0]} {fault[1]}.",
-            "lensbank banks verify names every such row; index the images again, which replaces them.",
-        )
+    require_sound(bank, name, fault_of("image", name, payload))
     held = PatchPayload.from_dict(payload)
     return FoundPatch(layer=bank.record.identity.layer, score=score, point_id=name, patch=held)
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ..evaluate.matching import bare, names
 from ..schemas.errors import InputError, UsageError
+from ..schemas.files import shown_path
 from ..schemas.filters import Condition
 from .finding import facets
 from .grouping import OpenImages
@@ -55,15 +56,16 @@ def read_labels(file: Path) -> tuple[Entry, ...]:
     Raises:
         InputError: it cannot be read, lacks these columns, or has no entry.
     """
+    shown = shown_path(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The labels {file} cannot be read: {error}.", "Give a CSV file in UTF-8.") from error
+    except (OSError, ValueError) as error:  # also a name that no file can have
+        raise InputError(f"The labels {shown} cannot be read: {error}.", "Give a CSV file in UTF-8.") from error
     rows = csv.DictReader(StringIO(text))
     columns = [name.strip().lower() for name in rows.fieldnames or ()]
     if "label" not in columns or not {"word", "sentence"} & set(columns):
         raise InputError(
-            f"The labels {file} have the columns {', '.join(columns) or 'none'}; expected label and word, or label "
+            f"The labels {shown} have the columns {', '.join(columns) or 'none'}; expected label and word, or label "
             "and sentence.",
             "First line: label,word",
         )
@@ -76,7 +78,7 @@ def read_labels(file: Path) -> tuple[Entry, ...]:
             if found["label"] and found.get(kind)
         ]
     if not entries:
-        raise InputError(f"The labels {file} have no row with a label and a word or sentence.")
+        raise InputError(f"The labels {shown} have no row with a label and a word or sentence.")
     return _checked(tuple(dict.fromkeys(entries)))
 
 

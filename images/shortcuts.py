@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,8 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from ..query.handed import require_model, require_store
 from ..query.pipeline import QuerySession
 from ..schemas import filters
+from ..schemas.checking import fitted
 from ..schemas.errors import UsageError
+from ..schemas.filters import Condition
 from ..schemas.finds import Find
+from ..schemas.given import whole_numbers
 from ..schemas.kinds import fields_of
 from ..schemas.progress import Progress
 from ..store.base import Store
@@ -27,6 +29,8 @@ from .sets import GroupBy, gather
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
 
+LensName = Literal["latent", "logit", "embedding"]
+
 
 def index_images(
     opened: QuerySession,
@@ -39,8 +43,14 @@ def index_images(
     progress: Progress,
 ) -> IndexSummary:
     """See :func:`api.index`."""
-    given = [photos] if isinstance(photos, str | Path) else list(photos)
-    return run(opened, gather(given, name, annotations, group_by), store, options, progress)
+    several = fitted(photos, str | Path | tuple[str | Path, ...], "photos")
+    images = gather(
+        [several] if isinstance(several, str | Path) else several,
+        fitted(name, str | None, "name"),
+        fitted(annotations, str | Path | None, "annotations"),
+        fitted(group_by, GroupBy | None, "group_by"),
+    )
+    return run(opened, images, store, options, progress)
 
 
 def find_images(
@@ -52,7 +62,7 @@ def find_images(
     patch: tuple[int, int] | None = None,
     model: LoadedModel | None = None,
     layers: Sequence[int] | int | None = None,
-    lens: Literal["latent", "logit", "embedding"] = "latent",
+    lens: LensName = "latent",
     where: Sequence[str] | str = (),
     top_k: int = 20,
 ) -> Find:
@@ -77,14 +87,19 @@ def find_images(
     require_store(store)
     if model is not None:
         require_model(model)
+    words, lens = fitted(words, str | tuple[str, ...] | None, "words"), fitted(lens, LensName, "lens")
+    text, like = fitted(text, str | None, "text"), fitted(like, str | Path | None, "like")
+    patch, top_k = fitted(patch, tuple[int, int] | None, "patch"), fitted(top_k, int, "top_k")
+    if top_k < 1 or (patch is not None and min(patch) < 0):
+        raise UsageError(f"top_k is {top_k} and patch {patch}; expected at least 1, and numbers from 0.")
     if sum(asked is not None for asked in (words, text, like)) != 1:
         raise UsageError("Give one of words, text and like.", "Example: lensbank.find(store, 'clock')")
     if (like is not None) != (patch is not None):
         raise UsageError("like takes one patch, and patch belongs to like.", "Example: patch=(3, 4)")
     if words is None and model is None:
         raise UsageError("A phrase or a patch is shown to the model; none was given.", "Give model=.")
-    conditions = filters.parse([where] if isinstance(where, str) else where, fields_of("image"))
-    with open_images(store, layers=_layers(layers)) as images:
+    conditions = _conditions(where)
+    with open_images(store, layers=whole_numbers(layers, "layers")) as images:
         if words is not None:
             return find_words(images, [words] if isinstance(words, str) else words, conditions, top_k, lens)
         assert model is not None
@@ -117,8 +132,11 @@ def score_images(
         LensbankError: as :func:`images.scoring.score`.
     """
     require_store(store)
-    conditions = filters.parse([where] if isinstance(where, str) else where, fields_of("image"))
-    with open_images(store, layers=_layers(layers)) as images:
+    conditions, seed = _conditions(where), fitted(seed, int, "seed")
+    labels = fitted(labels, str | Path | tuple[str, ...], "labels")
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; expected a whole number from 0.")
+    with open_images(store, layers=whole_numbers(layers, "layers")) as images:
         if isinstance(labels, str) and labels == "things":
             entries = words_as_labels(things_as_labels(images, conditions))
         elif isinstance(labels, str | Path):
@@ -128,7 +146,6 @@ def score_images(
         return let_vote(images, entries, conditions, seed)
 
 
-def _layers(layers: Sequence[int] | int | None) -> tuple[int, ...] | None:
-    if layers is None:
-        return None
-    return (layers,) if isinstance(layers, int) else tuple(operator.index(layer) for layer in layers)
+def _conditions(where: Sequence[str] | str) -> tuple[Condition, ...]:
+    texts = fitted(where, str | tuple[str, ...], "where")
+    return filters.parse([texts] if isinstance(texts, str) else texts, fields_of("image"))

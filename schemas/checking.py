@@ -6,12 +6,15 @@ import math
 from dataclasses import fields
 from numbers import Real
 from operator import index
+from os import PathLike
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
 
 _NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", NoneType: "None"}
+_NAMES |= {Path: "a path", PathLike: "a path"}
 
 
 def hold_to_types(instance: Any) -> None:
@@ -26,10 +29,7 @@ def hold_to_types(instance: Any) -> None:
     hints = get_type_hints(type(instance))
     for field in fields(instance):
         value = getattr(instance, field.name)
-        found = _fitted(value, hints[field.name])
-        if found is _UNFIT:
-            raise UsageError(f"{field.name} is {_shown(value)}; expected {_named(hints[field.name])}.")
-        object.__setattr__(instance, field.name, found)
+        object.__setattr__(instance, field.name, fitted(value, hints[field.name], field.name))
 
 
 def require_kind(value: Any, kind: Any, name: str, expected: str) -> None:
@@ -40,6 +40,18 @@ def require_kind(value: Any, kind: Any, name: str, expected: str) -> None:
     """
     if not isinstance(value, kind):
         raise UsageError(f"{name} is {_shown(value)}; expected {expected}.")
+
+
+def fitted(value: Any, hint: Any, name: str) -> Any:
+    """An argument as the type has it: a whole number of any library an ``int``, a list a tuple.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    found = _fitted(value, hint)
+    if found is _UNFIT:
+        raise UsageError(f"{name} is {_shown(value)}; expected {_named(hint)}.")
+    return found
 
 
 _UNFIT = object()
@@ -92,5 +104,8 @@ def _named(hint: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a number of more digits than Python prints
+        text = f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,17 +124,28 @@ def patch_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | 
     """As :func:`schemas.payload.row_fault`, of a row of an image bank."""
     if point_id.isdigit():
         return "id", "is a number, which lensbank gives no row"
-    for name, (kind, is_list) in _SHAPES.items():
-        value = payload.get(name, [] if is_list else None)
-        values = value if is_list and isinstance(value, list | tuple) else [value]
-        fault = next((said for one in values if (said := value_fault(kind, one))), "")
-        if fault:
-            return name, "is missing" if name not in payload else f"{fault} or list of them" if is_list else fault
-    if len(payload.get("word", [])) != len(payload.get("score", [])):
-        return "score", "has not one number for each word"
-    if not payload.get("corpus"):
-        return "corpus", "is missing"
+    if fault := fields_fault(payload, _SHAPES):
+        return fault
     return None if payload["norm"] > 0 else ("norm", "is not above 0")
+
+
+def fields_fault(payload: Mapping[str, Any], fields: Collection[str]) -> tuple[str, str] | None:
+    """As :func:`patch_fault`, of some fields that were read alone."""
+    for name in fields:
+        kind, is_list = _SHAPES[name]
+        value = payload.get(name, () if is_list else None)
+        if is_list and not isinstance(value, list | tuple):
+            return name, f"is no list of {kind}s"
+        for one in value if is_list else (value,):
+            if fault := value_fault(kind, one):
+                return name, "is missing" if name not in payload else fault.replace(
+                    "is", "has what is", 1
+                ) if is_list else fault
+        if name == "corpus" and not value:
+            return name, "is missing"
+    if {"word", "score"} <= set(fields) and len(payload.get("word", ())) != len(payload.get("score", ())):
+        return "score", "has not one number for each word"
+    return None
 
 
 def patch_id(name: str, image: str, position: int) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from .checking import fitted
 
 _HTML: dict[type, Callable[[Any], str]] = {}
 _SAVING: dict[type, Callable[[Any, Path], None]] = {}
@@ -35,8 +38,10 @@ def save(thing: object, path: str | Path) -> None:
     """Save a thing as its kind is saved.
 
     Raises:
+        UsageError: no path.
         RuntimeError: :mod:`lensbank.api` was not imported.
     """
+    path = fitted(path, str | PathLike, "path")
     saving = _told(_SAVING, thing)
     if saving is None:
         raise RuntimeError(f"nobody has said how a {type(thing).__name__} is saved: import lensbank.api")

@@ -146,3 +146,20 @@ def test_what_is_handed_over_is_held_to_its_kind(call, arguments):
 def test_outputs_take_lists_of_readings(call, readings):
     with pytest.raises(TypeError):
         getattr(lensbank, call)(readings)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"words": 7}, "words is 7; expected a text or several, each a text or None"),
+        ({"words": ["dog", 3]}, "words is"),
+        ({"words": "dog", "top_k": 0}, "top_k is 0"),
+        ({"words": "dog", "lens": "none"}, "lens is 'none'; expected 'latent' or 'logit' or 'embedding'"),
+        ({"words": "dog", "layers": [1.9]}, "layers is"),
+        ({"words": "dog", "where": 3}, "where is 3"),
+        ({"like": "a.png", "patch": (1,)}, "patch is"),
+    ],
+)
+def test_a_search_of_image_banks_names_an_argument_that_makes_no_sense(tmp_path, given, message):
+    with lensbank.open_store(tmp_path / "store", create=True) as store, pytest.raises(UsageError, match=message):
+        lensbank.find(store, **given)

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hostile import CODES, bounded, damaged, many
+from hostile import CODES, bounded, damaged, many, spoil_json
 from hypothesis import given
 from hypothesis import strategies as st
 from test_store_rows import CORPUS, Rows
@@ -136,20 +136,6 @@ def spoil(kind, rng, path, others):
         path.write_bytes({"truncate": content[:at], "zero": bytes(len(content)), "empty": b""}.get(kind, flipped))
 
 
-JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
-JUNK |= st.just(10**400) | st.just([[[[]]]]) | st.just("\ud800") | st.lists(st.integers(-2, 3), max_size=3)
-
-
-def tables(value):
-    if isinstance(value, dict):
-        yield value
-        for part in value.values():
-            yield from tables(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from tables(part)
-
-
 @many(share=0.3, few=12)
 @given(data=st.data())
 def test_records(banks, data):
@@ -158,13 +144,7 @@ def test_records(banks, data):
     path = whole.folder / RECORD_FILE
     good = path.read_bytes()
     record = copy.deepcopy(json.loads(good))
-    for _ in range(data.draw(st.integers(1, 3))):
-        table = data.draw(st.sampled_from([one for one in tables(record) if one] or [record]))
-        key = data.draw(st.sampled_from([*sorted(table), "new"]))
-        if data.draw(st.booleans()) or key not in table:
-            table[key] = data.draw(JUNK)
-        else:
-            del table[key]
+    spoil_json(data, record)
     written = json.dumps(record).encode()
     path.write_bytes(written)
     try:
