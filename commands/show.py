@@ -58,12 +58,12 @@ def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) ->
         found = [one for path in readings for one in read_saved(path)]
         opened = [open_image(path) for path in images]
         known = {image.sha256: reduced(image.image) for image in opened}
-        pictures = [known.get(one.sha256) if one.kind == "image" else None for one in found]
-        shas = {one.sha256 for one in found}
+        pictures = [[known.get(each.sha256) for each in one.images] for one in found]
+        shas = {each.sha256 for one in found for each in one.images}
         for path, image in zip(images, opened, strict=True):
             if image.sha256 not in shas:
                 raise UsageError(f"None of the readings is of {path}: its digest is another.", "Leave it out.")
-        missing = sorted({one.source for one, p in zip(found, pictures, strict=True) if one.kind == "image" and not p})
+        missing = sorted({each.source for one in found for each in one.images if each.sha256 not in known})
         if form == "png" and (missing or any(one.kind == "text" for one in found)):
             what = f"{missing[0]} is missing" if missing else "a text has none"
             raise UsageError(f"A figure is drawn on an image, and {what}.", "Add --image, or use --format html.")

@@ -13,9 +13,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.finds import Find, FoundImage, FoundPatch
+from .chips import readable
 from .display import clean, columns, cut, fit
 from .pictures import jpeg
-from .report_data import readable, to_text
+from .report_data import to_text
 
 if TYPE_CHECKING:
     from PIL import Image

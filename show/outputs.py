@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
-
 from ..schemas.results import Reading
 from .figure import draw_figure
 from .ink import Ink
+from .pictures import Drawn, of_images
 from .render import to_json, to_table
 from .report import to_html
 
 
 def render(
     readings: Sequence[Reading],
-    pictures: Sequence[Image.Image | None],
+    pictures: Sequence[Drawn],
     form: str,
     width: int = 100,
     ink: Ink = Ink.PLAIN,
@@ -25,7 +24,7 @@ def render(
 
     Args:
         readings: at least one.
-        pictures: what each is drawn on; ``None`` for a text.
+        pictures: what each is drawn on; see :func:`show.pictures.of_images`.
         form: one of the above.
         width: of a table, in columns.
         ink: of a table: what the terminal can show.
@@ -38,6 +37,8 @@ def render(
         return to_json(readings), ()
     if form == "html":
         return to_html(readings, pictures, command), ()
+    # The first of several: a terminal has no room for more.
+    first = [next(iter(of_images(one, drawn)), None) for one, drawn in zip(readings, pictures, strict=True)]
     if form == "png":
-        return draw_figure(readings, pictures)
-    return to_table(readings, width, ink, pictures), ()
+        return draw_figure(readings, first)
+    return to_table(readings, width, ink, first), ()

@@ -1,15 +1,37 @@
-"""Images as they are shown beside their readings: small enough to embed, in the original's proportions."""
+"""Images as they are shown beside their readings: which are a reading's, and small enough to embed."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from io import BytesIO
+from typing import TypeAlias
 
 from PIL import Image
+
+from ..schemas.results import Reading
+
+#: What a reading is drawn on: a picture of each of its images, or of its only one; ``None`` for what there is none of.
+Drawn: TypeAlias = Image.Image | Sequence[Image.Image | None] | None
 
 # Drawings and screenshots this small stay exact; photographs become JPEG.
 _MAX_PNG = 400_000
 _QUALITY = 88
+
+
+def of_images(reading: Reading, drawn: Drawn) -> list[Image.Image | None]:
+    """A picture of each image of a reading, of any size; those that are not given are its own, if it has any."""
+    given = [drawn] if isinstance(drawn, Image.Image) else list(drawn or ())
+    own = reading.pictures
+    return [
+        given[number] if number < len(given) else own[number] if number < len(own) else None
+        for number in range(len(reading.images))
+    ]
+
+
+def sources(reading: Reading) -> list[str]:
+    """The names of a reading's images, or its text."""
+    return [image.source for image in reading.images] or [reading.source]
 
 
 def encoded(image: Image.Image) -> tuple[bytes, str]:

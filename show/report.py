@@ -14,26 +14,35 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from ..schemas.results import Reading
-from .pictures import data_url
-from .report_data import pack, readable, to_text
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .chips import readable
+from .pictures import Drawn, data_url, of_images, sources
+from .report_data import pack, to_text
 
 # In the order in which they are joined: a script uses what stands in those before it when it runs.
-STYLES = ("theme.css", "page.css", "figure.css", "panel.css", "overview.css", "gallery.css", "compare.css", "print.css")
+STYLES = (
+    "theme.css",
+    "page.css",
+    "figure.css",
+    "panel.css",
+    "position.css",
+    "overview.css",
+    "gallery.css",
+    "compare.css",
+    "print.css",
+)
 SCRIPTS = (
     "dom.js",
     "data.js",
     "state.js",
     "colors.js",
     "layout.js",
+    "chips.js",
     "paint.js",
     "figure.js",
     "panel.js",
+    "position.js",
     "depth.js",
     "compare.js",
     "peek.js",
@@ -48,21 +57,22 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _TITLE = 80
 
 
-def to_html(readings: Sequence[Reading], pictures: Sequence[Image.Image | None], command: str = "") -> str:
+def to_html(readings: Sequence[Reading], pictures: Sequence[Drawn], command: str = "") -> str:
     """A page with all readings in it.
 
     Args:
         readings: at least one.
-        pictures: what each image's patches are drawn on, of any size; ``None`` for a text.
+        pictures: what each reading's images are drawn on; see :func:`show.pictures.of_images`.
         command: what makes the page again, shown to its readers; may be empty.
 
     Raises:
         ValueError: a number is NaN or infinite; layers of a reading that do not have the same tokens.
     """
-    data = pack(readings, [None if picture is None else data_url(picture) for picture in pictures])
+    drawn = [of_images(reading, picture) for reading, picture in zip(readings, pictures, strict=True)]
+    data = pack(readings, [[None if one is None else data_url(one) for one in images] for images in drawn])
     data["command"] = readable(command)
     style, script = _joined(STYLES), f'"use strict";\n(async () => {{\n{_joined(SCRIPTS)}}})();\n'
-    names = ", ".join(readable(reading.source) or "(no text)" for reading in readings)
+    names = ", ".join(readable(name) or "(no text)" for reading in readings for name in sources(reading))
     slots = {
         "title": html.escape(names if len(names) <= _TITLE else names[: _TITLE - 1] + "…"),
         "policy": f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "

@@ -9,10 +9,13 @@ tokens, and those share words and files. So the data is tables and numbers into 
                 and where in the sentence the word starts, and how many characters later the token and
                 the word end, as JavaScript counts (UTF-16)
     vocabulary  vocabulary entries: word, token, token_id
+    pictures    a ``data:`` URL of every distinct picture; images have their numbers, or null
     readings    as in schemas.results, less their neighbours. The tokens, which are the same at every
-                layer, stand once; each layer has for each lens how many entries each token has, their
-                numbers in one of the two tables, and their scores in ten-thousandths, one token after
-                the other; and where it is known what chance reaches, that, likewise
+                layer, stand once: ``kind`` by its number in :data:`KINDS`; what is ``emitted`` by its
+                number in the vocabulary (-1: not known); ``start`` and ``end`` in UTF-16. Each layer has
+                for each lens how many entries each token has, their numbers in one of the two tables, and
+                their scores in ten-thousandths, one token after the other; and where it is known what
+                chance reaches, that, likewise
 
 A token that is its word behind one of :data:`MARKS` is no string but the mark's number, from -1 down.
 
@@ -25,11 +28,11 @@ import base64
 import json
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..schemas.positions import READ_KINDS, Emitted
 from ..schemas.results import (
     LayerReading,
     Neighbor,
@@ -39,9 +42,12 @@ from ..schemas.results import (
     VocabularyToken,
 )
 from ..schemas.words import word_span
+from .chips import chip_texts, readable, text_of
 from .spelling import spelled
 
 LATENT = "latent"
+#: The kinds of positions by number: the page has the same list, in the same order.
+KINDS = (*READ_KINDS, "text")
 #: What tokenizers put before a word: the page has the same list, in the same order.
 MARKS = ("Ġ", "▁", "")
 #: Scores are whole numbers of these.
@@ -50,12 +56,6 @@ SCORE_UNIT = 10_000
 #: A longer sentence is cut around its word: a corpus of whole books would not fit in a page.
 MAX_SENTENCE = 600
 _KEPT_BEFORE, _KEPT_AFTER = 400, 160
-
-# Control characters beside tab, line ends and U+0085, marks that turn the reading direction round, and
-# halves of characters: nothing of these can be read, a browser would obey some, and no SVG may hold others.
-_UNREADABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
 
 # Higher levels take three times as long for a fiftieth of the size.
 _LEVEL = 6
@@ -73,16 +73,17 @@ def to_text(value: Any) -> str:
     return base64.b64encode(zlib.compress(text.encode("utf-8"), _LEVEL)).decode("ascii")
 
 
-def pack(readings: Sequence[Reading], pictures: Sequence[str | None]) -> dict[str, Any]:
+def pack(readings: Sequence[Reading], pictures: Sequence[Sequence[str | None]]) -> dict[str, Any]:
     """Readings and their pictures as the page's data; JSON types only.
 
     Args:
         readings: at least one.
-        pictures: a ``data:`` URL for each image, ``None`` for a text.
+        pictures: a ``data:`` URL or ``None`` for each image of each reading.
     """
     tables = _Tables()
-    packed = [_reading(reading, picture, tables) for reading, picture in zip(readings, pictures, strict=True)]
-    return {"strings": tables.strings.rows, **tables.columns(), "readings": packed}
+    packed = [_reading(reading, images, tables) for reading, images in zip(readings, pictures, strict=True)]
+    strings = {"strings": tables.strings.rows, "pictures": tables.pictures.rows}
+    return {**strings, **tables.columns(), "readings": packed}
 
 
 class _Interned:
@@ -108,6 +109,7 @@ class _Tables:
 
     def __init__(self) -> None:
         self.strings = _Interned()
+        self.pictures = _Interned()
         self._neighbors = _Interned()
         self._vocabulary = _Interned()
 
@@ -136,14 +138,9 @@ class _Tables:
                 return -1 - number
         return self.string(token)
 
-    def entry(self, v: VocabularyToken) -> int:
+    def entry(self, v: VocabularyToken | Emitted) -> int:
         word = spelled(v.word, v.token) or v.word
         return self._vocabulary((self.string(word), self.token(v.token, word), v.token_id))
-
-
-def readable(text: str) -> str:
-    """The text with U+FFFD for each character that could only do harm; its length stays."""
-    return _UNREADABLE.sub("\ufffd", text)
 
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
@@ -180,17 +177,24 @@ def _utf16(text: str, place: int) -> int:
     return len(text[:place].encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _reading(reading: Reading, picture: str | None, tables: _Tables) -> dict[str, Any]:
+def _reading(reading: Reading, pictures: Sequence[str | None], tables: _Tables) -> dict[str, Any]:
     first = reading.layers[0].tokens if reading.layers else ()
     for layer in reading.layers:
         if [_place(token) for token in layer.tokens] != [_place(token) for token in first]:
             raise ValueError(f"layer {layer.layer} of {reading.source!r} has other tokens than the first layer")
+    images = [
+        {**_readable(asdict(image)), "picture": None if picture is None else tables.pictures(picture)}
+        for image, picture in zip(reading.images, pictures, strict=True)
+    ]
     return {
         **_facts(reading),
-        "picture": picture,
+        "images": images,
         "tokens": {
             "index": [token.index for token in first],
-            "text": _token_texts(reading, first),
+            "kind": [KINDS.index(token.kind) for token in first],
+            "text": chip_texts(reading, first),
+            **_said(reading, first, tables),
+            "image": [token.image for token in first],
             "view": [token.view for token in first],
             "row": [token.row for token in first],
             "col": [token.col for token in first],
@@ -208,28 +212,22 @@ def _edges(box: PixelBox) -> list[float]:
     return [_short(edge) for edge in (box.x0, box.y0, box.x1, box.y1)]
 
 
-def _token_texts(reading: Reading, tokens: Sequence[TokenReading]) -> list[str | None]:
-    """Text tokens as they stand in the text; parts of one character are numbered."""
-    spans = [(token.char_start, token.char_end) for token in tokens]
-    sizes, seen = Counter(spans), Counter[tuple[int | None, int | None]]()
-    texts: list[str | None] = []
-    for token, span in zip(tokens, spans, strict=True):
-        if token.row is not None:
-            texts.append(None)
-            continue
-        text = token.label if span[0] is None else reading.source[slice(*span)]
-        seen[span] += 1
-        parts = f" {seen[span]}/{sizes[span]}" if span[0] is not None and sizes[span] > 1 else ""
-        texts.append(readable(spelled(text, token.label if span[0] is None else "") or text) + parts)
-    return texts
+def _said(reading: Reading, tokens: Sequence[TokenReading], tables: _Tables) -> dict[str, list[int | None]]:
+    """Where chips stand in their texts, and what the model says next at them; nothing where there are none."""
+    said: dict[str, list[int | None]] = {}
+    if any(token.kind not in ("image", "text") for token in tokens):
+        spans = [(text_of(reading, token), token.char_start, token.char_end) for token in tokens]
+        said["start"] = [None if start is None else _utf16(text, start) for text, start, _ in spans]
+        said["end"] = [None if end is None else _utf16(text, end) for text, _, end in spans]
+    if any(token.emitted for token in tokens):
+        said["emitted"] = [-1 if token.emitted is None else tables.entry(token.emitted) for token in tokens]
+    return said
 
 
 def _facts(reading: Reading) -> dict[str, Any]:
     """What a reading says beside its layers, its free texts made readable."""
-    names = ("kind", "source", "sha256", "width", "height", "prompt", "tool")
+    names = ("kind", "source", "sha256", "prompt", "tool", "read", "answer", "answer_given", "model", "banks", "notes")
     facts = {name: _readable(getattr(reading, name)) for name in names}
-    for name in ("model", "banks", "notes"):
-        facts[name] = _readable(getattr(reading, name))
     facts["search"] = _readable(asdict(reading.search))
     facts["views"] = [asdict(view) for view in reading.views]
     return facts

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import firefox
 import pytest
+from page_readings import picture
+
+from lensbank.show.report import to_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Nothing of these sends a word anywhere; the page under test must not either.
@@ -67,3 +70,23 @@ def watched_page(browser, **options):
 
 def beyond_disk(url):
     return not url.startswith(("file:", "data:", "blob:"))
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page of readings; the images' pixels are those of `picture`, in the first one's corner."""
+
+    @contextmanager
+    def opened(*readings, at="", command="lensbank query photo.png", **options):
+        pictures = [
+            [picture((one.width, one.height), (100 - 20 * number, 70)) for number, one in enumerate(r.images)]
+            for r in readings
+        ]
+        path = tmp_path / "report.html"
+        path.write_text(to_html(readings, pictures, command), encoding="utf-8")
+        with watched_page(browser, **options) as page:
+            page.goto(path.as_uri() + at)
+            page.wait_for_selector("html[data-ready]")
+            yield page
+
+    return opened

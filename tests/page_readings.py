@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from PIL import Image
 
+from lensbank.schemas.positions import Emitted, SourceImage
 from lensbank.schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
 from lensbank.schemas.searches import SearchSettings
 
@@ -120,7 +121,60 @@ def text_reading(text="a brown dog", layers=LAYERS, lenses=("latent",)):
         for layer in layers
     )
     plain = image_reading(1, 1, lenses=lenses)
-    return replace(plain, kind="text", source=text, prompt=text, width=None, height=None, views=(), layers=readings)
+    none = dict(width=None, height=None, views=(), images=(), read=("text",))
+    return replace(plain, kind="text", source=text, prompt=text, layers=readings, **none)
+
+
+PROMPT = "<|im_start|>user\n<image> and <image> What differs?<|im_end|>\n<|im_start|>assistant\n"
+ANSWER = "A dog, 犬."
+
+
+def _chip(index, kind, label, start, end, layer, lenses, emitted=None):
+    """A token of a prompt or an answer; its words say its position."""
+    name = f"p{index}L{layer}"
+    near = (neighbor(name, 0.9), neighbor(f"{name}b", 0.8)) if "latent" in lenses else ()
+    said = [] if emitted is None else [VocabularyToken(emitted.word, emitted.token, emitted.token_id, 9.0, 0.6)]
+    # At layer 8 what is said next is the first word of LogitLens, at layer 4 the second, at layer 0 none of them.
+    logit = {8: [*said, entry(f"l{name}", 3.0, 0.1)], 4: [entry(f"l{name}", 3.0, 0.7), *said]}.get(layer, [])
+    vocabulary = {lens: tuple(logit) if lens == "logit" else (entry(f"e{name}", 0.3),) for lens in lenses[1:]}
+    return TokenReading(index, label, None, None, None, None, 6.5, near, vocabulary, start, end, kind, None, emitted)
+
+
+def positions_reading(images=2, sizes=((400, 210), (120, 180)), lenses=("latent", "logit"), layers=LAYERS, **changes):
+    """Two images in a prompt, a 2 x 2 and a 3 x 2 grid, its tokens, special ones, and an answer."""
+    views = (View(0, "image", 2, 2, PixelBox(0, 0, *sizes[0]), 0), View(1, "image", 3, 2, PixelBox(0, 0, *sizes[1]), 1))
+    views = views[:images]
+    plain = image_reading(size=sizes[0], views=views, layers=layers, lenses=lenses)
+    at = PROMPT.index
+    read = []
+    for layer in plain.layers:
+        patches = [replace(token, image=token.view) for token in layer.tokens]
+        first = [replace(token, index=2 + n) for n, token in enumerate(patches[:4])]
+        second = [replace(token, index=7 + n) for n, token in enumerate(patches[4:])]
+        chips = lambda *rows: [_chip(*row, layer=layer.layer, lenses=lenses) for row in rows]  # noqa: B023, E731
+        said = [Emitted("A", "A", 30), Emitted("dog", "Ġdog", 31), Emitted(",", ",", 32), Emitted("犬", "犬", 33)]
+        tail = [
+            _chip(13, "prompt", "ĠWhat", at("What"), at("What") + 4, layer.layer, lenses),
+            _chip(14, "special", "<|im_end|>", at("<|im_end|>"), at("<|im_end|>") + 10, layer.layer, lenses),
+            _chip(15, "prompt", "Ċ", len(PROMPT) - 1, len(PROMPT), layer.layer, lenses, said[0]),
+        ]
+        answer = [("A", 0, 1), ("Ġdog", 2, 5), (",", 5, 6), ("Ġå", 7, 8), ("±", 7, 8)]
+        told = [*said[1:], None, None]
+        tail += [_chip(16 + n, "answer", *token, layer.layer, lenses, told[n]) for n, token in enumerate(answer)]
+        head = chips((0, "special", "<|im_start|>", 0, 12), (1, "prompt", "user", 12, 16))
+        between = chips((6, "prompt", "Ġand", at(" and"), at(" and") + 4))
+        read.append(LayerReading(layer.layer, (*head, *first, *between, *second, *tail)))
+    names = ("photo.png", "tall.png")[:images]
+    sources = tuple(SourceImage(name, "ab" * 32, *size) for name, size in zip(names, sizes, strict=False))
+    fields = dict(
+        layers=tuple(read),
+        images=sources,
+        prompt=PROMPT,
+        answer=ANSWER,
+        answer_given=False,
+        read=("image", "prompt", "answer", "special"),
+    )
+    return replace(plain, **{**fields, **changes})
 
 
 def tiles(size=(400, 200)):
@@ -170,6 +224,7 @@ def hostile_reading():
     everything = " ".join(HOSTILE)
     return replace(
         plain,
+        images=(SourceImage(everything, everything, plain.width, plain.height),),
         source=everything,
         prompt=everything,
         model={"id": everything, "dtype": everything, "revision": everything, "libraries": {everything: everything}},
@@ -179,6 +234,29 @@ def hostile_reading():
         layers=layers,
         search=replace(plain.search, where=(everything,)),
     )
+
+
+def hostile_positions():
+    """The same for a prompt, an answer, their tokens, what is said next, and names of images."""
+    plain = positions_reading(lenses=("latent", "logit"))
+    everything = " ".join(HOSTILE)
+
+    def spoilt(token, n):
+        text = HOSTILE[n % len(HOSTILE)]
+        if token.row is not None:
+            return token
+        near = neighbor(text, 0.5, 8, before=f"{text} ", after=f" {text}", token=text)
+        words = {"logit": (VocabularyToken(text, text, n, 0.5, 0.5),)}
+        start = sum(len(each) + 1 for each in HOSTILE[: n % len(HOSTILE)])
+        place = dict(char_start=start, char_end=start + len(text))
+        return replace(token, label=text, neighbors=(near,), vocabulary=words, emitted=Emitted(text, text, n), **place)
+
+    layers = tuple(
+        LayerReading(layer.layer, tuple(spoilt(token, n) for n, token in enumerate(layer.tokens)))
+        for layer in plain.layers
+    )
+    images = tuple(replace(image, source=f"{n} {everything}") for n, image in enumerate(plain.images))
+    return replace(plain, layers=layers, images=images, prompt=everything, answer=everything)
 
 
 def data_of(page):

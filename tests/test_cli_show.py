@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 from click.testing import CliRunner
-from page_readings import data_of, image_reading, picture, text_reading
+from page_readings import data_of, image_reading, picture, positions_reading, text_reading
 
 from lensbank.cli import main_group
 from lensbank.show.render import to_json
@@ -37,14 +37,30 @@ def test_saved_readings_become_one_page(files):
     packed = data_of(out.read_text(encoding="utf-8"))
     assert [one["kind"] for one in packed["readings"]] == ["image", "image", "text"]
     assert packed["readings"][1]["prompt"] == "Who?"
-    assert packed["readings"][0]["picture"].startswith("data:image/") and packed["command"].startswith("lensbank show")
+    assert packed["pictures"][0].startswith("data:image/") and packed["command"].startswith("lensbank show")
 
 
 def test_without_the_image_it_says_so_and_draws_all_the_same(files):
     out = files / "plain.html"
     code, _, said = run(files / "a.json", "--out", out)
     assert code == 0 and "photo.png is drawn without its picture" in said
-    assert data_of(out.read_text(encoding="utf-8"))["readings"][0]["picture"] is None
+    assert data_of(out.read_text(encoding="utf-8"))["readings"][0]["images"][0]["picture"] is None
+
+
+def test_each_image_of_a_prompt_is_found_by_its_digest(files):
+    picture((120, 180), (40, 60)).save(files / "tall.png")
+    paths = [files / "photo.png", files / "tall.png"]
+    reading = positions_reading()
+    shas = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    images = tuple(replace(image, sha256=sha) for image, sha in zip(reading.images, shas, strict=True))
+    (files / "two.json").write_text(to_json([replace(reading, images=images)]))
+    out = files / "two.html"
+    given = [option for path in reversed(paths) for option in ("--image", path)]
+    assert run(files / "two.json", *given, "--out", out)[0] == 0
+    packed = data_of(out.read_text(encoding="utf-8"))
+    assert [image["picture"] for image in packed["readings"][0]["images"]] == [0, 1] and len(packed["pictures"]) == 2
+    said = run(files / "two.json", *given[2:], "--out", out)[2]
+    assert "tall.png is drawn without its picture" in said and "photo.png is drawn" not in said
 
 
 def test_tables_figures_and_json(files):

@@ -1,15 +1,14 @@
 """The page in a real browser: what a person does with it, and what it must never do."""
 
 import re
-import time
 import xml.etree.ElementTree as ElementTree
-from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from browser_fixtures import watched_page
+from page_browser import expects, fill, patch, place, until, words
 from page_readings import HOSTILE, hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image
 
@@ -19,55 +18,6 @@ from lensbank.show.report import to_html
 
 pytestmark = pytest.mark.browser
 ALL = ("latent", "logit", "embedding")
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """Open a page of readings; the image's pixels are those of `picture`."""
-
-    @contextmanager
-    def opened(*readings, at="", command="lensbank query photo.png", **options):
-        pictures = [picture((r.width, r.height)) if r.kind == "image" else None for r in readings]
-        path = tmp_path / "report.html"
-        path.write_text(to_html(readings, pictures, command), encoding="utf-8")
-        with watched_page(browser, **options) as page:
-            page.goto(path.as_uri() + at)
-            page.wait_for_selector("html[data-ready]")
-            yield page
-
-    return opened
-
-
-def expects(locator):
-    from playwright.sync_api import expect
-
-    return expect(locator)
-
-
-def until(page, expression):
-    """Wait for something to be true; Playwright's own way needs eval, which the page forbids."""
-    deadline = time.monotonic() + 5
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"never true: {expression}"
-        page.wait_for_timeout(20)
-
-
-def patch(page, token):
-    return page.locator(f"#figure [data-token='{token}']")
-
-
-def place(page):
-    return page.locator("#patch-name")
-
-
-def words(page, lens="latent"):
-    return page.locator(f"[data-lens={lens}] .word").all_inner_texts()
-
-
-def fill(page, token):
-    """Colour and opacity of a patch."""
-    rect = patch(page, token)
-    return rect.get_attribute("fill"), float(rect.get_attribute("fill-opacity"))
 
 
 def test_hovering_a_patch_shows_its_neighbours(show):

@@ -38,13 +38,13 @@ def sentence(data, row=0):
 def one_neighbor(found):
     reading = image_reading(1, 1, layers=(4,))
     token = replace(reading.layers[0].tokens[0], neighbors=(found,))
-    return pack([replace(reading, layers=(LayerReading(4, (token,)),))], [None])
+    return pack([replace(reading, layers=(LayerReading(4, (token,)),))], [[None]])
 
 
 def test_every_word_and_score_can_be_read_back():
     lenses = ("latent", "logit", "embedding")
     readings = [image_reading(lenses=lenses), image_reading(2, 2, lenses=lenses, layers=(1,))]
-    data = pack(readings, ["data:,", "data:,"])
+    data = pack(readings, [["data:,"], ["data:,"]])
     for number, reading in enumerate(readings):
         for at, layer in enumerate(reading.layers):
             for lens in lenses:
@@ -58,12 +58,12 @@ def test_tokens_with_few_or_no_neighbours_keep_their_place():
     reading = image_reading(1, 3, layers=(4,))
     a, b, c = reading.layers[0].tokens
     layer = LayerReading(4, (replace(a, neighbors=()), b, replace(c, neighbors=c.neighbors[:1])))
-    data = pack([replace(reading, layers=(layer,))], [None])
+    data = pack([replace(reading, layers=(layer,))], [[None]])
     assert [len(found) for found in unpacked(data)] == [0, 3, 1]
 
 
 def test_what_repeats_is_stored_once():
-    data = pack([image_reading(3, 4), image_reading(3, 4)], [None, None])
+    data = pack([image_reading(3, 4), image_reading(3, 4)], [[None], [None]])
     assert len(data["strings"]) == len(set(data["strings"]))
     assert len(data["neighbors"]["word"]) == 3 * 4 * 3 * 3  # cells, layers, neighbours: of the first reading alone
     assert set(data["neighbors"]["bank_layer"]) == set(BANKS)
@@ -104,14 +104,14 @@ def test_documents_can_be_put_together_again(document):
 
 def test_text_tokens_are_the_characters_they_stand_for():
     reading = text_reading("the 猫 sat")
-    assert pack([reading], [None])["readings"][0]["tokens"]["text"] == ["the", "猫", "sat"]
+    assert pack([reading], [[]])["readings"][0]["tokens"]["text"] == ["the", "猫", "sat"]
     tokens = reading.layers[0].tokens
     halves = tuple(replace(token, char_start=4, char_end=5) for token in tokens[1:])
     layers = (LayerReading(0, (tokens[0], *halves)),)
-    texts = pack([replace(reading, layers=layers)], [None])["readings"][0]["tokens"]["text"]
+    texts = pack([replace(reading, layers=layers)], [[]])["readings"][0]["tokens"]["text"]
     assert texts == ["the", "猫 1/2", "猫 2/2"]
     unplaced = tuple(replace(token, char_start=None, char_end=None) for token in tokens)
-    texts = pack([replace(reading, layers=(LayerReading(0, unplaced),))], [None])["readings"][0]["tokens"]["text"]
+    texts = pack([replace(reading, layers=(LayerReading(0, unplaced),))], [[]])["readings"][0]["tokens"]["text"]
     assert texts == ["Ġthe", "Ġ猫", "Ġsat"]
 
 
@@ -119,7 +119,7 @@ def test_layers_with_other_tokens_are_refused():
     reading = image_reading(2, 2)
     layers = (reading.layers[0], LayerReading(4, reading.layers[1].tokens[:3]))
     with pytest.raises(ValueError, match="other tokens"):
-        pack([replace(reading, layers=layers)], [None])
+        pack([replace(reading, layers=layers)], [[None]])
 
 
 def test_the_text_means_nothing_to_html_and_says_the_same():
@@ -136,7 +136,7 @@ def test_unreadable_characters_are_replaced_one_by_one():
     text = "a\x00b\x1b[2J\u202ec\ud800d\x9be\u2066\x0b\x1f\uffff"
     assert readable(text) == "a\ufffdb\ufffd[2J\ufffdc\ufffdd\ufffde\ufffd\ufffd\ufffd\ufffd"
     assert readable("tab\tline\nfamily 👨\u200d👩 ‏שלום") == "tab\tline\nfamily 👨\u200d👩 ‏שלום"
-    packed = pack([hostile_reading()], ["data:,"])
+    packed = pack([hostile_reading()], [["data:,"]])
     assert not re.search("[\x00\x1b\u202e\ud800]", "".join(packed["strings"]))
     assert to_text(packed).isascii()
 
@@ -144,5 +144,5 @@ def test_unreadable_characters_are_replaced_one_by_one():
 def test_probabilities_keep_their_digits_however_small():
     reading = image_reading(1, 1, layers=(4,), lenses=("latent", "logit"))
     token = replace(reading.layers[0].tokens[0], vocabulary={"logit": (entry("dog", -3.5, 1.234e-7),)})
-    data = pack([replace(reading, layers=(LayerReading(4, (token,)),))], [None])
+    data = pack([replace(reading, layers=(LayerReading(4, (token,)),))], [[None]])
     assert data["readings"][0]["layers"][0]["lenses"]["logit"]["probability"] == [1.23e-7]

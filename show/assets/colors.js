@@ -42,13 +42,13 @@ function bankColour(one, bank) {
   return viridis(layers.length > 1 ? 0.1 + (0.86 * Math.max(rank, 0)) / (layers.length - 1) : 0.5);
 }
 
-/** Lowest and highest best score of a lens: at one layer, or over all of them. */
+/** Lowest and highest best score of a lens: at one layer, or over all of them. Of patches, where there are any. */
 function scoreRange(one, layer, lens, scale) {
   let low = Infinity;
   let high = -Infinity;
   for (const each of scale === "all" ? one.layers : [layer]) {
     const found = each.lenses[lens];
-    for (let token = 0; token < found.count.length; token += 1) {
+    for (const token of mainTokens(one)) {
       const at = bestOf(found, token);
       if (at < 0) continue;
       low = Math.min(low, strength(found, at));
@@ -93,7 +93,7 @@ function gapColouring(one, layer, { lens, scale }) {
     return at < 0 ? NaN : gapAt(found, at);
   };
   const of = scale === "all" ? one.layers : [layer];
-  const gaps = of.flatMap((each) => each.norm.map((_, token) => gapOf(each, token))).filter((gap) => !Number.isNaN(gap));
+  const gaps = of.flatMap((each) => mainTokens(one).map((token) => gapOf(each, token))).filter((gap) => !Number.isNaN(gap));
   const high = Math.max(...gaps, 0.01);
   return {
     of: (token) => {
@@ -107,7 +107,7 @@ function gapColouring(one, layer, { lens, scale }) {
 /** Norms beside the median of their layer, by the logarithm: twice and half are equally far from it. */
 function normColouring(one, layer, { scale }) {
   const of = scale === "all" ? one.layers : [layer];
-  const ends = of.flatMap((each) => each.norm.map((_, token) => timesMedian(each, token)).filter((times) => times > 0));
+  const ends = of.flatMap((each) => mainTokens(one).map((token) => timesMedian(each, token)).filter((times) => times > 0));
   const low = Math.min(...ends, 1 / 2);
   const high = Math.max(...ends, 2);
   const share = (times) => (times > 0 ? Math.log2(times / low) / Math.log2(high / low) : 0);
@@ -122,17 +122,17 @@ function findColouring(one, layer, { lens, find, phrase }) {
   const matches = matcher(lens, find, phrase);
   const most = one.search.top_k;
   if (!matches) return { of: () => null, legend: { kind: "ask" } };
-  let patches = 0;
+  const tokens = [];
   const shares = found.count.map((_, token) => {
     const [first, last] = span(found, token);
     let count = 0;
     for (let at = first; at < last; at += 1) count += matches(found.entry[at]) ? 1 : 0;
-    patches += count ? 1 : 0;
+    if (count) tokens.push(token);
     return count / most;
   });
   return {
     of: (token) => (shares[token] ? { fill: FOUND, opacity: 0.3 + 0.6 * Math.min(1, shares[token]) } : null),
-    legend: { kind: "found", most, patches, total: found.count.length },
+    legend: { kind: "found", most, tokens, total: found.count.length },
   };
 }
 

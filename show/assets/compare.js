@@ -34,8 +34,8 @@ function comparable() {
 /** A reading's name; what tells it from others of the same image or text, where there are some. */
 function readingName(number) {
   const one = data.readings[number];
-  const alike = data.readings.filter((each) => each.source === one.source);
-  const name = one.source || "(no text)";
+  const name = sourceOf(one);
+  const alike = data.readings.filter((each) => sourceOf(each) === name);
   if (alike.length < 2) return name;
   const facts = [
     (each) => each.model.id,
@@ -51,16 +51,30 @@ function readingName(number) {
   return `${name} (${told.length ? told.join("; ") : alike.indexOf(one) + 1})`;
 }
 
-/** The token of another reading at the same place: of an image where the middle lies, of a text of the same number. */
+/**
+ * The token of another reading at the same place: of an image where the middle lies, of a text of the same number, of a
+ * prompt or an answer the one of the same kind and number.
+ */
 function twinOf(one, token, other, group) {
   if (one === other) return token;
-  const there = tokensOf(other, group);
-  if (one.kind !== "image") return there[Math.min(token, there.length - 1)] ?? null;
+  if (isPatch(one, token)) return patchAt(one, token, other, tokensOf(other, group));
+  const alike = (each) => Array.from(each.tokens.index.keys()).filter((at) => each.tokens.kind[at] === one.tokens.kind[token]);
+  const there = alike(other);
+  const at = alike(one).indexOf(token);
+  return there[one.kind === "text" ? Math.min(at, there.length - 1) : at] ?? null;
+}
+
+/** Among patches of a reading the one that lies where a patch of another, or the same, has its middle; or null. */
+function patchAt(one, token, other, among) {
+  const number = one.tokens.image[token];
+  const there = other.images[number];
+  if (!there) return null;
+  const own = one.images[number];
   const [x0, y0, x1, y1] = one.tokens.box[token];
-  const [x, y] = [((x0 + x1) / 2) * (other.width / one.width), ((y0 + y1) / 2) * (other.height / one.height)];
-  const inside = there.find((each) => {
+  const [x, y] = [((x0 + x1) / 2) * (there.width / own.width), ((y0 + y1) / 2) * (there.height / own.height)];
+  const inside = among.find((each) => {
     const [left, top, right, bottom] = other.tokens.box[each];
-    return left <= x && x < right && top <= y && y < bottom;
+    return other.tokens.image[each] === number && left <= x && x < right && top <= y && y < bottom;
   });
   return inside ?? null;
 }
@@ -78,17 +92,9 @@ function drawBeside() {
   if (!beside) return;
   const { one, layer, lens, group } = beside;
   byId("beside-name").textContent = `${beside.name} · ${lensTitle(lens)}`;
-  besideGeometry = geometryFor(one, group, Math.max(180, Math.floor(geometry.width)));
+  besideGeometry = geometryFor(one, group, geometry.room.wide, geometry.room.imageWide);
   const { group: drawn, legend } = paintView(one, layer, { ...viewOptions(), lens }, besideGeometry, theme());
-  const size = { width: tidy(besideGeometry.width), height: tidy(besideGeometry.height) };
-  byId("beside-figure").replaceChildren(
-    svg(
-      "svg",
-      { ...size, viewBox: `0 0 ${size.width} ${size.height}`, overflow: "visible", "aria-hidden": "true", "font-family": FONT },
-      drawn,
-      svg("g", { id: "beside-frames" }),
-    ),
-  );
+  byId("beside-figure").replaceChildren(drawingOf(besideGeometry, drawn, svg("g", { id: "beside-frames" })));
   const holder = byId("beside-legend");
   holder.replaceChildren();
   if (legend && legend.kind !== "ask") {
@@ -123,7 +129,7 @@ function drawBesideWords() {
   if (!beside) return;
   const twin = twinOf(reading(), state.token, beside.one, beside.group);
   holder.append(el("h3", { class: "beside-title", text: `Beside: ${beside.name}` }));
-  if (twin === null) holder.append(el("p", { class: "nothing", text: "It has no patch there." }));
+  if (twin === null) holder.append(el("p", { class: "nothing", text: "It has nothing there." }));
   else holder.append(lensSection(beside.one, beside.lens, beside.layer, twin));
 }
 

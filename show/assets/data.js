@@ -18,8 +18,11 @@ byId("too-old").hidden = Boolean(globalThis.DecompressionStream);
 const data = await unpacked(byId("data").textContent);
 const LATENT = "latent";
 const MARKS = ["Ġ", "▁", ""];
+const KINDS = ["image", "prompt", "answer", "special", "text"];
 for (const one of data.readings) {
+  one.tokens.kind = one.tokens.kind.map((kind) => KINDS[kind]);
   for (const layer of one.layers) {
+    layer.tokens = one.tokens;
     for (const found of Object.values(layer.lenses))
     {
       found.score = Float64Array.from(found.score, (score) => score / 10_000);
@@ -36,14 +39,18 @@ const LENSES = {
   embedding: { title: "EmbeddingLens", about: "nearest embeddings", score: "cosine" },
 };
 
-/** The median of a layer's norms; the same for every patch of it. */
-function medianNorm(layer) {
-  layer.median ??= [...layer.norm].sort((a, b) => a - b)[Math.floor(layer.norm.length / 2)] || 1;
-  return layer.median;
+const medianOf = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] || 1;
+
+/** The median of a layer's norms, of patches or of the other tokens: theirs are of other sizes. */
+function medianNorm(layer, token) {
+  const { row } = layer.tokens;
+  const alike = (patches) => medianOf(layer.norm.filter((_, each) => (row[each] !== null) === patches));
+  layer.medians ??= { patch: alike(true), other: alike(false) };
+  return row[token] === null ? layer.medians.other : layer.medians.patch;
 }
 
 /** How often a token's norm is the median of its layer. */
-const timesMedian = (layer, token) => layer.norm[token] / medianNorm(layer);
+const timesMedian = (layer, token) => layer.norm[token] / medianNorm(layer, token);
 
 /** Whether a state is so much larger or smaller than the others that its score says little. */
 const isOutlier = (layer, token) => Math.abs(Math.log2(timesMedian(layer, token) || 1e-9)) > OUTLIER;
@@ -54,6 +61,16 @@ const timesText = (times) => `${times.toFixed(times < 9.95 ? 1 : 0)} ×`;
 const lensTitle = (lens) => LENSES[lens]?.title ?? lens;
 const reading = () => data.readings[state.reading];
 const layerAt = (at) => reading().layers[at];
+const pictureOf = (one, image) => data.pictures[one.images[image]?.picture] ?? null;
+
+/** The names of a reading's images, or its text. */
+const sourceOf = (one) => (one.kind === "image" ? one.images.map(({ source }) => source).join(", ") : one.source) || "(no text)";
+
+/** What the model says next at a token's position: {word, tokenId}; null where that is not known. */
+function emittedAt(one, token) {
+  const entry = one.tokens.emitted?.[token] ?? -1;
+  return entry < 0 ? null : { word: wordOf(null, entry), token: tokenOf(data.vocabulary, entry), tokenId: data.vocabulary.token_id[entry] };
+}
 const lensesOf = (one) => one.search.lenses;
 
 /** What show/spelling.py writes for white space, bytes and characters that show nothing. */
@@ -166,13 +183,13 @@ const folded = (text) =>
 
 const frequent = new Map();
 
-/** The words that most tokens have among their entries: [{word, count}], most first. */
-function topWords(one, layer, lens) {
-  const key = `${data.readings.indexOf(one)} ${layer.layer} ${lens}`;
+/** The words that most of the tokens have among their entries: [{word, count}], most first. */
+function topWords(one, layer, lens, tokens) {
+  const key = `${data.readings.indexOf(one)} ${layer.layer} ${lens} ${tokens.length}`;
   if (frequent.has(key)) return frequent.get(key);
   const found = layer.lenses[lens];
   const counts = new Map();
-  for (let token = 0; token < found.count.length; token += 1) {
+  for (const token of tokens) {
     const [first, last] = span(found, token);
     const own = new Map();
     for (let at = first; at < last; at += 1) {
@@ -190,12 +207,15 @@ function topWords(one, layer, lens) {
   return words;
 }
 
-/** How many neighbours of all tokens come from each bank layer. */
-function bankCounts(layer) {
+/** How many neighbours of the tokens come from each bank layer. */
+function bankCounts(layer, tokens) {
   const counts = new Map();
-  for (const entry of layer.lenses[LATENT]?.entry ?? []) {
-    const bank = data.neighbors.bank_layer[entry];
-    counts.set(bank, (counts.get(bank) ?? 0) + 1);
+  const found = layer.lenses[LATENT];
+  for (const token of found ? tokens : []) {
+    for (const entry of found.entry.slice(...span(found, token))) {
+      const bank = data.neighbors.bank_layer[entry];
+      counts.set(bank, (counts.get(bank) ?? 0) + 1);
+    }
   }
   return counts;
 }

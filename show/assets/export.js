@@ -44,7 +44,7 @@ function saveBlob(blob, name) {
 function figureName() {
   const one = reading();
   const stem =
-    one.source
+    (one.images[0]?.source ?? one.source)
       .replace(/\.[^.]*$/, "")
       .replace(/[^\p{L}\p{N}_-]+/gu, "-")
       .slice(0, 40) || "view";
@@ -60,7 +60,7 @@ function figureSvg() {
   const shown = geometryFor(one, state.group, width);
   const { group, legend } = paintView(one, layer, viewOptions(), shown, "light");
   const ink = rgb(INK.light);
-  const caption = `${one.kind === "image" ? one.source : "text"} · ${one.model.id} · layer ${layer.layer} · ${lensTitle(state.lens)}`;
+  const caption = captionOf(one, layer);
   const parts = [group];
   let below = shown.height + 24;
   if (legend && legend.kind !== "ask") {
@@ -95,7 +95,7 @@ function figureSvg() {
 /** What each lens says of the pinned patch. */
 function figurePanel(one, layer) {
   const ink = rgb(INK.light);
-  const name = one.kind === "image" ? placeName(one, state.token) : tokenText(one.tokens.text[state.token]);
+  const name = one.kind === "image" ? nameOf(one, state.token) : chipText(one, state.token);
   const parts = [
     svg("text", {
       x: 0,

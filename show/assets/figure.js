@@ -7,14 +7,17 @@ const theme = () => document.documentElement.dataset.theme;
 
 const TICK = 22; // px for the number of a layer below the slider
 const BELOW = 96; // px under the image for what explains it
+const BELOW_CHIPS = 130; // more px, so that chips can be seen to be there
 
-/** Width that the drawing may take: the column's, but no higher than the window unless it is enlarged. */
+/** Widths that the drawing may take: the column's; of images no more than lets them be seen whole, unless enlarged. */
 function roomForFigure(one) {
   const wide = Math.max(180, figureShare(byId("view").clientWidth));
-  if (one.kind !== "image") return wide;
+  if (one.kind !== "image") return { wide, imageWide: wide };
   const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
-  const high = state.large ? Infinity : Math.max(320, globalThis.innerHeight - top - BELOW);
-  return Math.max(180, Math.floor(Math.min(wide, (high * one.width) / one.height)));
+  const chips = chipsOf(one).length ? BELOW_CHIPS : 0;
+  const high = state.large ? Infinity : Math.max(320, globalThis.innerHeight - top - BELOW - chips);
+  const all = placeImages(one, state.group, wide, columnsIn(one, wide)).height;
+  return { wide, imageWide: Math.max(180, Math.floor(Math.min(wide, (high * wide) / all))) };
 }
 
 function drawFigure() {
@@ -22,33 +25,28 @@ function drawFigure() {
   const figure = byId("figure");
   const layer = layerAt(state.layer);
   figure.classList.toggle("text", one.kind !== "image");
-  geometry = geometryFor(one, state.group, roomForFigure(one));
+  const { wide, imageWide } = roomForFigure(one);
+  geometry = geometryFor(one, state.group, wide, imageWide);
   const { group, legend } = paintView(one, layer, viewOptions(), geometry, theme());
-  const size = { width: tidy(geometry.width), height: tidy(geometry.height) };
-  figure.replaceChildren(
-    svg(
-      "svg",
-      {
-        ...size,
-        viewBox: `0 0 ${size.width} ${size.height}`,
-        overflow: "visible",
-        "aria-hidden": "true",
-        "font-family": FONT,
-      },
-      group,
-      svg("g", { id: "frames" }),
-    ),
-  );
-  const count = counted(
-    geometry.cells.length,
-    one.kind === "image" ? "patch" : "token",
-    one.kind === "image" ? "patches" : "tokens",
-  );
-  figure.setAttribute("aria-label", `${count} at layer ${layer.layer}`);
+  figure.replaceChildren(drawingOf(geometry, group, svg("g", { id: "frames" })));
+  const shown = countedTokens(one, geometry.cells.map((cell) => cell.token)); // prettier-ignore
+  figure.setAttribute("aria-label", `${shown} at layer ${layer.layer}`);
   drawLegend(one, legend);
   drawFrames();
-  byId("print-caption").textContent =
-    `${one.kind === "image" ? one.source : "text"} · ${one.model.id} · layer ${layer.layer} · ${lensTitle(state.lens)}`;
+  byId("print-caption").textContent = captionOf(one, layer);
+}
+
+/** A view as an image of the page. */
+function drawingOf({ width, height }, ...parts) {
+  const size = { width: tidy(width), height: tidy(height) };
+  const look = { viewBox: `0 0 ${size.width} ${size.height}`, overflow: "visible", "font-family": FONT };
+  return svg("svg", { ...size, ...look, "aria-hidden": "true" }, ...parts);
+}
+
+/** What is drawn, in one line: for paper and saved figures. */
+function captionOf(one, layer) {
+  const what = one.kind === "image" ? sourceOf(one) : "text";
+  return `${what} · ${one.model.id} · layer ${layer.layer} · ${lensTitle(state.lens)}`;
 }
 
 function cellOf(token) {
@@ -78,7 +76,7 @@ function drawHovered() {
   const above = Number.isNaN(gap) ? "" : ` (${gapText(gap)} above chance)`;
   const score = at < 0 ? "" : ` ${shownScore(strength(found, at), Boolean(found.probability))}${above}`;
   const held = state.locked && token === state.token ? " (pinned)" : "";
-  byId("hovered").replaceChildren(`${placeName(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
+  byId("hovered").replaceChildren(`${nameOf(one, token)}: `, el("b", {}, foreign(said)), `${score}${held}`);
 }
 
 function drawLegend(one, legend) {
@@ -99,9 +97,7 @@ function drawLegend(one, legend) {
   );
   if (legend.kind === "ramp") box_.append(scaleChoice());
   if (legend.kind === "found") {
-    box_.append(
-      `in ${counted(legend.patches, one.kind === "image" ? "patch" : "token", one.kind === "image" ? "patches" : "tokens")} of ${legend.total}`,
-    );
+    box_.append(`in ${countedTokens(one, legend.tokens)} of ${legend.total}`);
   }
 }
 
@@ -164,7 +160,8 @@ function listenToFigure() {
 
 /** Draw the image, and what is beside it, as wide as there is room. */
 function fitFigures() {
-  if (roomForFigure(reading()) === geometry.width) return;
+  const { wide, imageWide } = roomForFigure(reading());
+  if (wide === geometry.room.wide && imageWide === geometry.room.imageWide) return;
   drawFigure();
   drawBeside();
 }
@@ -192,7 +189,7 @@ function drawControls() {
   byId("phrase").parentElement.hidden = !isLatent(state.lens);
   byId("enlarge").setAttribute("aria-pressed", state.large);
   byId("desk").classList.toggle("large", state.large);
-  const words = topWords(one, layerAt(state.layer), state.lens).slice(0, 200);
+  const words = topWords(one, layerAt(state.layer), state.lens, Array.from(one.tokens.index.keys())).slice(0, 200);
   byId("find-words").replaceChildren(...words.map(({ word }) => el("option", { value: word })));
 }
 
@@ -232,13 +229,8 @@ function layerAbout(one, layer) {
 /** Show another group of views, with the patch at the same place of the image chosen. */
 function showGroup(group) {
   const one = reading();
-  const old = one.tokens.box[state.token];
-  const [x, y] = old ? [(old[0] + old[2]) / 2, (old[1] + old[3]) / 2] : [0, 0];
   const there = tokensOf(one, group);
-  const same = there.find((token) => {
-    const [x0, y0, x1, y1] = one.tokens.box[token];
-    return x0 <= x && x < x1 && y0 <= y && y < y1;
-  });
+  const same = isPatch(one, state.token) ? patchAt(one, state.token, one, there) : state.token;
   change({ group, token: same ?? there[0] ?? state.token });
 }
 

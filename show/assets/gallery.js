@@ -2,14 +2,20 @@
 
 const THUMB = 176; // px, the longer side
 
-/** What the word is in one reading: {number, hits: [{token, share, score}], best}; null of texts. */
-function galleryEntry(one, number, typed, phrase) {
+/** All images of all readings: [{one, number, image}]. */
+function galleryImages() {
+  return data.readings.flatMap((one, number) => one.images.map((_, image) => ({ one, number, image })));
+}
+
+/** What the word is in one image: {number, hits: [{token, share, score}], best}. */
+function galleryEntry({ one, number, image }, typed, phrase) {
   const lens = lensesOf(one).includes(state.lens) ? state.lens : lensesOf(one)[0];
   const layer = one.layers[nearestLayer(one, layerAt(state.layer).layer)];
   const found = layer.lenses[lens];
   const matches = matcher(lens, typed, phrase);
   const hits = [];
-  for (let token = 0; matches && token < found.count.length; token += 1) {
+  const patches = Array.from(one.tokens.index.keys()).filter((token) => one.tokens.image[token] === image);
+  for (const token of matches ? patches : []) {
     const [first, last] = span(found, token);
     const at = [];
     for (let each = first; each < last; each += 1) if (matches(found.entry[each])) at.push(each);
@@ -17,20 +23,23 @@ function galleryEntry(one, number, typed, phrase) {
   }
   const worth = ({ score, gap }) => (Number.isNaN(gap) ? score : gap);
   const best = hits.reduce((most, hit) => (most === null || worth(hit) > worth(most) ? hit : most), null);
-  return { number, one, layer, lens, hits, best, worth: best ? worth(best) : -Infinity };
+  return { number, one, image, layer, hits, best, share: hits.length / (patches.length || 1), worth: best ? worth(best) : -Infinity };
 }
+
+/** An image's name, and what tells its reading from others of the same. */
+const imageName = ({ one, number, image }) =>
+  one.images.length > 1 ? `${one.images[image].source} (image ${image + 1})` : readingName(number);
 
 const GALLERY_ORDERS = {
   given: () => 0,
-  patches: (a, b) => b.hits.length / b.one.tokens.index.length - a.hits.length / a.one.tokens.index.length,
+  patches: (a, b) => b.share - a.share,
   best: (a, b) => (b.worth > a.worth ? 1 : b.worth < a.worth ? -1 : 0),
-  name: (a, b) => a.one.source.localeCompare(b.one.source, "en", { numeric: true }),
+  name: (a, b) => imageName(a).localeCompare(imageName(b), "en", { numeric: true }),
 };
 
 function drawGallery() {
   if (byId("gallery").hidden || !byId("gallery").open) return;
-  const images = data.readings.map((one, number) => [one, number]).filter(([one]) => one.kind === "image");
-  const entries = images.map(([one, number]) => galleryEntry(one, number, state.find, state.phrase));
+  const entries = galleryImages().map((each) => galleryEntry(each, state.find, state.phrase));
   entries.sort(GALLERY_ORDERS[state.sort]);
   if (byId("gallery-find") !== document.activeElement) byId("gallery-find").value = state.find;
   byId("gallery-sort").value = state.sort;
@@ -41,16 +50,18 @@ function drawGallery() {
   byId("gallery-images").replaceChildren(...entries.map(galleryItem));
 }
 
-function galleryItem({ number, one, layer, hits, best }) {
-  const scale = THUMB / Math.max(one.width, one.height);
+function galleryItem(entry) {
+  const { number, one, image, layer, hits, best } = entry;
+  const { width, height } = one.images[image];
+  const scale = THUMB / Math.max(width, height);
   const places = hits.map(({ token, share }) => {
     const [x0, y0, x1, y1] = one.tokens.box[token];
     const look = { fill: rgb(FOUND), "fill-opacity": 0.35 + 0.5 * Math.min(1, share), stroke: "#ffffff", "stroke-width": 1.5 / scale };
     return svg("rect", { ...box({ x: x0, y: y0, w: x1 - x0, h: y1 - y0 }), ...look, "data-token": token });
   });
-  const picture = svg("image", { href: one.picture, width: one.width, height: one.height, preserveAspectRatio: "none" });
-  const size = { width: tidy(one.width * scale), height: tidy(one.height * scale), viewBox: `0 0 ${one.width} ${one.height}` };
-  const name = readingName(number);
+  const picture = svg("image", { href: pictureOf(one, image), width, height, preserveAspectRatio: "none" });
+  const size = { width: tidy(width * scale), height: tidy(height * scale), viewBox: `0 0 ${width} ${height}` };
+  const name = imageName(entry);
   const told = best ? `${counted(hits.length, "patch", "patches")}, best ${tidy(best.score).toFixed(2)}` : state.find.trim() ? "nowhere" : "";
   const go = (event) => {
     const token = tokenAt(event) ?? best?.token ?? null;
@@ -74,7 +85,7 @@ function openFromGallery(number, one, layer, token) {
 }
 
 function readGallery() {
-  byId("gallery").hidden = data.readings.filter((one) => one.kind === "image").length < 2;
+  byId("gallery").hidden = galleryImages().length < 2;
   byId("gallery").open = state.sheet;
   watch(["lens", "layer", "reading", "find", "phrase", "sort", "sheet"], drawGallery);
   byId("gallery").addEventListener("toggle", () => change({ sheet: byId("gallery").open }));

@@ -2,7 +2,7 @@
 // the focus on the image; the rest works everywhere.
 
 const KEYS = [
-  ["← ↑ → ↓", "walk from patch to patch"],
+  ["← ↑ → ↓", "walk from patch to patch, and on to the tokens of prompt and answer"],
   ["Home End", "first and last patch of the row"],
   ["Enter, space", "pin the patch, or unpin it"],
   ["Esc", "unpin"],
@@ -63,24 +63,23 @@ function focusFind() {
 /** Choose the next patch in a direction and pin it, so that the pointer does not take it away. */
 function walk(dx, dy) {
   const one = reading();
-  const next = one.kind === "image" || dy ? neighborTo(one, geometry.cells, state.token, dx, dy) : alongText(one, dx);
+  const next = isPatch(one, state.token) || dy ? neighborTo(geometry.cells, state.token, dx, dy) : alongChips(dx);
   change({ token: next, locked: true });
   speakSoon();
 }
 
-/** The token before or after, over the ends of lines. */
-function alongText(one, dx) {
-  const cells = geometry.cells;
+/** The chip before or after, over the ends of lines. */
+function alongChips(dx) {
+  const cells = geometry.cells.filter((cell) => cell.kind);
   const at = cells.findIndex((cell) => cell.token === state.token);
-  const rightToLeft = cells.length > 1 && cells[1].y === cells[0].y && cells[1].x < cells[0].x;
-  return cells[at + (rightToLeft ? -dx : dx)]?.token ?? state.token;
+  return cells[at + (cells[at]?.rightToLeft ? -dx : dx)]?.token ?? state.token;
 }
 
 function walkToEnd(dx) {
   let token = state.token;
-  for (let next = neighborTo(reading(), geometry.cells, token, dx, 0); next !== token;) {
+  for (let next = neighborTo(geometry.cells, token, dx, 0); next !== token;) {
     token = next;
-    next = neighborTo(reading(), geometry.cells, token, dx, 0);
+    next = neighborTo(geometry.cells, token, dx, 0);
   }
   change({ token, locked: true });
   speakSoon();

@@ -39,6 +39,7 @@ function openPage() {
   readFigure();
   readCompare();
   readPanel();
+  readPosition();
   readDepth();
   readPeek();
   readGallery();

@@ -5,11 +5,10 @@ const FREQUENT = 8;
 function drawOverview() {
   const one = reading();
   const banks = lensesOf(one).includes(LATENT) ? one.search.bank_layers : [];
-  const unit = one.kind === "image" ? ["patch", "patches"] : ["token", "tokens"];
   byId("overview-name").textContent =
-    one.kind === "image" ? "The whole image, layer by layer" : "The whole text, layer by layer";
+    one.kind === "image" ? `${one.images.length > 1 ? "All images" : "The whole image"}, layer by layer` : "The whole text, layer by layer";
   byId("overview-help").textContent =
-    `How many of the ${counted(one.tokens.index.length, ...unit)} have a word among their ${lensTitle(state.lens)} words` +
+    `How many of the ${countedTokens(one, mainTokens(one))} have a word among their ${lensTitle(state.lens)} words` +
     (banks.length
       ? "; before them, the share of LatentLens' neighbours that comes from each bank layer (outlined: the query's own). "
       : ". ") +
@@ -46,10 +45,10 @@ function overviewHead(banks) {
 }
 
 function overviewRow(one, layer, at, banks) {
-  const counts = bankCounts(layer);
+  const counts = bankCounts(layer, mainTokens(one));
   const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
   const go = el("button", { type: "button", text: `Layer ${layer.layer}`, onclick: () => stepLayer(at - state.layer) });
-  const words = topWords(one, layer, state.lens).slice(0, FREQUENT);
+  const words = topWords(one, layer, state.lens, mainTokens(one)).slice(0, FREQUENT);
   return el(
     "tr",
     { "data-layer": layer.layer },
@@ -117,23 +116,20 @@ function drawWordTable() {
     return at < 0 ? "" : wordOf(state.lens, found.entry[at]);
   };
   const caption = el("caption", { text: `${lensTitle(state.lens)}, best word at layer ${layerAt(state.layer).layer}` });
-  if (one.kind !== "image") {
-    const rows = tokensOf(one, 0).map((token) =>
-      el(
-        "tr",
-        {},
-        el("th", { scope: "row" }, foreign(tokenText(one.tokens.text[token]))),
-        el("td", {}, foreign(word(token))),
-      ),
-    );
-    byId("word-table").replaceChildren(el("table", {}, caption, el("tbody", {}, ...rows)));
-    return;
-  }
-  const tables = one.views
-    .filter((view) => groupsOf(one)[state.group].views.includes(view.index))
-    .map((view) => viewTable(one, view, word));
+  const shown = groupsOf(one)[state.group].panes.flatMap((pane) => pane.views);
+  const views = one.views.filter((view) => shown.includes(view.index) && tokensOf(one, state.group).length);
+  const tables = views.map((view) => viewTable(one, view, word));
+  const chips = one.kind === "image" ? chipsOf(one) : tokensOf(one, 0);
+  if (chips.length) tables.push(chipTable(one, chips, word));
   tables[0]?.prepend(caption);
   byId("word-table").replaceChildren(...tables);
+}
+
+function chipTable(one, chips, word) {
+  const kinds = one.kind === "image" ? (token) => [el("td", { text: one.tokens.kind[token] })] : () => [];
+  const row = (token) =>
+    el("tr", {}, el("th", { scope: "row" }, foreign(chipText(one, token))), ...kinds(token), el("td", {}, foreign(word(token))));
+  return el("table", {}, el("tbody", {}, ...chips.map(row)));
 }
 
 function viewTable(one, view, word) {

@@ -11,56 +11,65 @@ function viewOptions() {
   return { lens, colour, find, phrase, scale, words };
 }
 
-/** The drawing's size and cells for a width: {width, height, cells}, and for an image its views and scale. */
-function geometryFor(one, group, width) {
-  if (one.kind !== "image") return { width, ...textCells(one, width) };
-  const scale = width / one.width;
+/**
+ * The drawing's size and what is where in it: {width, height, cells, panes, labels, marks}.
+ * Images take `imageWide` of the width, chips under them all of it.
+ */
+function geometryFor(one, group, wide, imageWide = wide) {
+  if (one.kind !== "image") return textGeometry(one, wide);
+  const { panes, height } = placeImages(one, group, imageWide, columnsIn(one, wide));
+  const titles = panes.filter((pane) => pane.title).map(({ image, x, y, w }) => {
+    const text = `${image + 1}: ${one.images[image].source}`;
+    return { x, y: y - 6, text, width: w };
+  }); // prettier-ignore
+  const chips = chipGeometry(one, wide, height + UNDER_IMAGE);
   return {
-    width,
-    height: one.height * scale,
-    cells: imageCells(one, group, scale),
-    views: groupsOf(one)[group].views,
-    scale,
+    width: chips.cells.length ? wide : imageWide,
+    height: chips.cells.length ? chips.bottom : height,
+    imagesHeight: height,
+    cells: [...imageCells(one, group, panes), ...chips.cells],
+    panes,
+    labels: [...titles, ...chips.labels],
+    marks: chips.marks,
+    room: { wide, imageWide },
   };
 }
 
 /** Everything but the marks of the chosen patch, as a `<g>`. */
 function paintView(one, layer, options, geometry, theme) {
   const colours = colouring(one, layer, options);
-  const back = svg("g", { class: "back" }, ...(one.kind === "image" ? paintImage(one, options, geometry, theme) : []));
+  const back = svg("g", { class: "back" }, ...paintImages(one, options, geometry, theme));
   const cells = svg("g", { class: "cells" });
   const words = svg("g", { class: "words" });
-  const line =
-    one.kind === "image"
-      ? options.colour === "find" && options.find.trim()
-        ? { stroke: rgb(INK[theme]), "stroke-opacity": 0.4 }
-        : { stroke: "#808080", "stroke-opacity": 0.55 }
-      : { stroke: rgb(INK[theme]), "stroke-opacity": 0.22 };
+  const patchFrame =
+    options.colour === "find" && options.find.trim()
+      ? { stroke: rgb(INK[theme]), "stroke-opacity": 0.4 }
+      : { stroke: "#808080", "stroke-opacity": 0.55 };
   for (const cell of geometry.cells) {
     const colour = colours.of(cell.token);
     cells.append(
       svg("rect", {
         "data-token": cell.token,
+        "data-kind": cell.kind,
         ...box(cell),
-        rx: one.kind === "image" ? null : 6,
+        rx: cell.kind ? 6 : null,
         fill: colour ? rgb(colour.fill) : rgb(PAPER[theme]),
-        "fill-opacity": colour ? colour.opacity : one.kind === "image" ? 0 : 1,
-        ...line,
+        "fill-opacity": colour ? colour.opacity : cell.kind ? 1 : 0,
+        ...(cell.kind ? chipFrame(cell.kind, theme) : patchFrame),
       }),
     );
     const ink = colour && colour.opacity > 0.6 ? inkOn(colour.fill) : rgb(INK[theme]);
     const halo = rgb(colour ? mixed(PAPER[theme], colour.fill, colour.opacity) : PAPER[theme]);
-    if (one.kind !== "image") words.append(paintToken(cell, ink));
-    const wordInk = one.kind !== "image" && !colour ? WORD_OF_TEXT[theme] : ink;
-    if (options.words) words.append(...paintWord(one, layer, options, cell, wordInk, halo));
+    if (cell.kind) words.append(paintToken(cell, ink));
+    const wordInk = cell.kind && !colour ? WORD_OF_TEXT[theme] : ink;
+    if (options.words) words.append(...paintWord(layer, options, cell, wordInk, halo));
   }
-  return { group: svg("g", {}, back, cells, ...paintSeams(one, geometry, theme), words), legend: colours.legend };
+  const labels = svg("g", { class: "labels" }, ...paintLabels(geometry, theme));
+  return { group: svg("g", {}, back, cells, ...paintSeams(one, geometry, theme), labels, words), legend: colours.legend };
 }
 
-/** The borders of views that are shown together. */
-function paintSeams(one, { views, scale }, theme) {
-  if (!views || views.length < 2) return [];
-  const shown = one.views.filter((view) => views.includes(view.index));
+/** The borders of views that are shown together on one image. */
+function paintSeams(one, { panes }, theme) {
   const line = {
     fill: "none",
     stroke: rgb(INK[theme]),
@@ -68,10 +77,11 @@ function paintSeams(one, { views, scale }, theme) {
     "stroke-width": 2,
     "pointer-events": "none",
   };
-  return shown.map(({ box: { x0, y0, x1, y1 } }) => {
-    const [x, y, w, h] = [x0, y0, x1 - x0, y1 - y0].map((length) => length * scale);
-    return svg("rect", { ...box({ x, y, w, h }), ...line });
-  });
+  return panes.filter(({ views }) => views.length > 1).flatMap(({ views, x, y, scale }) =>
+    one.views.filter((view) => views.includes(view.index)).map(({ box: { x0, y0, x1, y1 } }) =>
+      svg("rect", { ...box({ x: x + x0 * scale, y: y + y0 * scale, w: (x1 - x0) * scale, h: (y1 - y0) * scale }), ...line }),
+    ),
+  ); // prettier-ignore
 }
 
 function box({ x, y, w, h }) {
@@ -80,45 +90,32 @@ function box({ x, y, w, h }) {
 
 const tidy = (number) => Math.round(number * 100) / 100;
 
-function paintImage(one, { colour, find, words }, { width, height }, theme) {
+function paintImages(one, { colour, find, words }, { panes }, theme) {
   const finding = colour === "find" && find.trim();
   const grey = colour === "score" || colour === "gap" || colour === "bank" || finding;
   const parts = [];
-  if (grey) {
+  if (grey && panes.length) {
     parts.push(svg("filter", { id: "grey" }, svg("feColorMatrix", { type: "saturate", values: "0" })));
   }
-  const size = { width: tidy(width), height: tidy(height) };
-  parts.push(
-    svg("image", { href: one.picture, preserveAspectRatio: "none", filter: grey ? "url(#grey)" : null, ...size }),
-  );
   const veil = finding ? VEIL.find : words && !grey ? VEIL.words : VEIL.plain;
-  if (veil) parts.push(svg("rect", { fill: rgb(PAPER[theme]), "fill-opacity": veil, ...size }));
+  for (const pane of panes) {
+    const place = box(pane);
+    const look = { preserveAspectRatio: "none", filter: grey ? "url(#grey)" : null };
+    parts.push(svg("image", { href: pictureOf(one, pane.image), ...look, ...place }));
+    if (veil) parts.push(svg("rect", { fill: rgb(PAPER[theme]), "fill-opacity": veil, ...place }));
+  }
   return parts;
 }
 
-/** A text token above the word that it is nearest to. */
-function paintToken(cell, ink) {
-  return svg("text", {
-    x: tidy(cell.x + cell.w / 2),
-    y: tidy(cell.y + 22),
-    "text-anchor": "middle",
-    "font-size": 17,
-    "font-weight": 600,
-    fill: ink,
-    text: cutToWidth(cell.text, 17, cell.w - 8),
-  });
-}
-
-function paintWord(one, layer, options, cell, ink, halo) {
+function paintWord(layer, options, cell, ink, halo) {
   const found = layer.lenses[options.lens];
   const at = bestOf(found, cell.token);
   const word = at < 0 ? "·" : wordOf(options.lens, found.entry[at]);
-  const isText = one.kind !== "image";
-  const room = cell.w - (isText ? 6 : Math.min(4, cell.w * 0.08));
+  const room = cell.w - (cell.kind ? 6 : Math.min(4, cell.w * 0.08));
   // One size for all words: a short one does not seem to say more than a long one.
-  const size = Math.min(isText ? 14 : Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.165)), cell.h * 0.46);
+  const size = Math.min(cell.size?.word ?? Math.min(LARGEST, Math.max(SMALLEST, cell.w * 0.165)), cell.h * 0.46);
   if (size < SMALLEST || room < SMALLEST) return [];
-  const middle = isText ? cell.y + 39 : cell.y + cell.h / 2;
+  const middle = cell.y + (cell.size?.wordAt ?? cell.h / 2);
   return [
     svg("text", {
       x: tidy(cell.x + cell.w / 2),

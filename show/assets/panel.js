@@ -18,10 +18,10 @@ function drawPanel() {
 function drawPatchHead(one, layer) {
   const name = byId("patch-name");
   const token = state.token;
-  if (one.kind === "image") name.replaceChildren(placeName(one, token));
-  else name.replaceChildren("Token ", foreign(tokenText(one.tokens.text[token])));
+  name.replaceChildren(...nameNodes(one, token));
   byId("patch-facts").textContent = patchFacts(one, layer, token).join(" · ");
   drawCrop(one, token);
+  drawContext(one, token);
 }
 
 /** Where the patch is, and how large its state. */
@@ -45,7 +45,9 @@ function drawCaution(layer, token) {
   if (!unusual) return;
   byId("caution").textContent =
     `The norm of this state is ${timesText(timesMedian(layer, token))} the median of its layer. Such states are often ` +
-    "near the same few words whatever the image shows: look at the patches around it before believing a high score.";
+    (isPatch(reading(), token)
+      ? "near the same few words whatever the image shows: look at the patches around it before believing a high score."
+      : "near the same few words whatever stands there; the first position's is one of them in most models.");
 }
 
 /** The parts of the panel in words, with what is in it as the example. */
@@ -55,7 +57,7 @@ function drawHow(one, layer) {
   const word = entry ? `“${entry.word.trim() || entry.token}”` : "a word";
   const score = entry ? scoreText(entry) : "a score";
   const bank = entry && isLatent(lens) ? ` Here: bank layer ${entry.bankLayer}.` : "";
-  const thing = one.kind === "image" ? "patch" : "token";
+  const thing = isPatch(one, state.token) ? "patch" : "token";
   const parts = [
     ["Lens", `LatentLens looks up the ${thing}'s hidden state among the states of words in sentences; LogitLens asks the model's output head, EmbeddingLens its input embeddings.`],
     ["Layer", `Whose state is looked up: 0 is what enters the language model, ${layer.layer} here is what its block ${layer.layer} puts out.`],
@@ -83,11 +85,12 @@ let crop = null;
 function drawCrop(one, token) {
   const holder = byId("crop");
   const place = one.tokens.box[token];
-  if (!place || !one.picture) {
+  const image = one.tokens.image[token];
+  if (!place || !pictureOf(one, image)) {
     holder.replaceChildren();
     return;
   }
-  if (crop?.one !== one) crop = makeCrop(one);
+  if (crop?.one !== one || crop.image !== image) crop = makeCrop(one, image);
   if (holder.firstChild !== crop.drawing) holder.replaceChildren(crop.drawing);
   const [x0, y0, x1, y1] = place;
   const side = Math.max(x1 - x0, y1 - y0) * 2;
@@ -98,10 +101,11 @@ function drawCrop(one, token) {
   });
 }
 
-function makeCrop(one) {
-  const image = { href: one.picture, width: one.width, height: one.height, preserveAspectRatio: "none" };
+function makeCrop(one, number) {
+  const { width, height } = one.images[number];
+  const image = { href: pictureOf(one, number), width, height, preserveAspectRatio: "none" };
   const frames = ["#ffffff", "#16150f"].map((stroke) => svg("rect", { fill: "none", stroke }));
-  return { one, frames, drawing: svg("svg", { width: 64, height: 64 }, svg("image", image), ...frames) };
+  return { one, image: number, frames, drawing: svg("svg", { width: 64, height: 64 }, svg("image", image), ...frames) };
 }
 
 function drawLock() {
@@ -133,6 +137,7 @@ function keepHeight(holder) {
 
 function lensSection(one, lens, layer = layerAt(state.layer), token = state.token) {
   const entries = entriesOf(layer, lens, token);
+  const emitted = emittedAt(one, token);
   const about = LENSES[lens]?.about;
   const section = el(
     "section",
@@ -144,7 +149,7 @@ function lensSection(one, lens, layer = layerAt(state.layer), token = state.toke
     return section;
   }
   const shown = shownAll ? entries : entries.slice(0, MAX_SHOWN);
-  section.append(el("ol", {}, ...shown.map((entry) => entryItem(one, lens, entry))));
+  section.append(el("ol", {}, ...shown.map((entry) => entryItem(one, lens, entry, emitted))));
   if (shown.length < entries.length) section.append(showAllButton(entries.length));
   return section;
 }
@@ -163,9 +168,10 @@ function showAllButton(count) {
   return el("button", { type: "button", text: `Show all ${count}`, onclick });
 }
 
-function entryItem(one, lens, entry) {
+function entryItem(one, lens, entry, emitted) {
   const value = entry.probability ?? entry.score;
   const word = el("span", { class: entry.raw ? "word raw" : "word", title: entryTitle(lens, entry) }, wordLine(entry));
+  const said = lens === "logit" && emitted?.tokenId === entry.tokenId;
   const fill = el("div", { class: "fill" });
   fill.style.width = `${100 * Math.min(1, Math.max(0, value))}%`;
   const known = !Number.isNaN(entry.gap);
@@ -175,7 +181,7 @@ function entryItem(one, lens, entry) {
     ? el("small", { class: entry.gap < LITTLE ? "above little" : "above" }, gapText(entry.gap), el("span", { class: "spoken", text: " above chance" }))
     : null;
   const parts = [
-    word,
+    said ? el("span", {}, word, el("small", { class: "said", text: "said next" })) : word,
     el("div", { class: "track", "aria-hidden": "true" }, fill, tick),
     el("span", { class: "score" }, el("span", { class: "number", text: scoreText(entry) }), above),
   ];
@@ -242,12 +248,13 @@ function sentenceLine({ sentence, start, seen, end }) {
 function patchText() {
   const one = reading();
   const layer = layerAt(state.layer);
-  const what = one.kind === "image" ? one.source : `"${one.source}"`;
-  const place = one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
+  const what = one.kind === "image" ? sourceOfToken(one, state.token) : `"${one.source}"`;
   const lines = [
-    `${what}, ${place.toLowerCase()}, ${patchFacts(one, layer, state.token).join(", ")}`,
+    `${what}, ${inText(nameOf(one, state.token))}, ${patchFacts(one, layer, state.token).join(", ")}`,
     `model ${one.model.id}`,
   ];
+  const emitted = emittedAt(one, state.token);
+  if (emitted) lines.push(`the model says next: ${emitted.word}`);
   for (const lens of lensesOf(one)) {
     lines.push("", lensTitle(lens));
     const entries = entriesOf(layer, lens, state.token);
@@ -275,15 +282,16 @@ function speakSoon() {
   speaking = setTimeout(() => {
     const one = reading();
     const layer = layerAt(state.layer);
-    const place =
-      one.kind === "image" ? placeName(one, state.token) : `Token ${tokenText(one.tokens.text[state.token])}`;
+    const emitted = emittedAt(one, state.token);
+    const next = emitted ? ` The model says next: ${emitted.word}.` : "";
     const said = lensesOf(one).map((lens) => {
       const words = entriesOf(layer, lens, state.token)
         .slice(0, 3)
         .map((entry) => `${entry.word} ${scoreText(entry)}`);
       return `${lensTitle(lens)}: ${words.join(", ") || "nothing"}`;
     });
-    byId("spoken").textContent = `${place}, layer ${layer.layer}${state.locked ? ", pinned" : ""}. ${said.join(". ")}`;
+    byId("spoken").textContent =
+      `${nameOf(one, state.token)}, layer ${layer.layer}${state.locked ? ", pinned" : ""}.${next} ${said.join(". ")}`;
   }, 180);
 }
 

@@ -6,14 +6,13 @@ function drawPeek() {
   const one = reading();
   const layer = layerAt(state.layer);
   const token = state.token;
-  const name = one.kind === "image" ? placeName(one, token) : `Token ${tokenText(one.tokens.text[token])}`;
   const entries = entriesOf(layer, state.lens, token).slice(0, PEEKED);
   const told = entries.map((entry) => {
     const above = Number.isNaN(entry.gap) ? "" : ` ${gapText(entry.gap)}`;
     return el("span", {}, el("b", {}, foreign(entry.word)), ` ${scoreText(entry)}${above}`);
   });
   byId("peek-words").replaceChildren(
-    el("small", { text: `${name}, layer ${layer.layer}` }),
+    el("small", { text: `${nameOf(one, token)}, layer ${layer.layer}` }),
     ...(told.length ? told : [el("span", { text: "nothing" })]),
   );
 }

@@ -26,10 +26,11 @@ function centringText({ source, images }) {
 function headFacts(one) {
   const facts = [];
   if (one.kind === "image") {
-    facts.push(`${one.width} × ${one.height} px`);
-    facts.push(
-      one.views.length === 1 ? `${one.views[0].rows} × ${one.views[0].cols} patches` : `${one.views.length} views`,
-    );
+    facts.push(one.images.length > 1 ? counted(one.images.length, "image") : `${one.images[0].width} × ${one.images[0].height} px`);
+    const grids = [...new Set(one.views.map((view) => `${view.rows} × ${view.cols}`))];
+    const plain = one.views.length === one.images.length && grids.length <= 2;
+    facts.push(plain ? `${grids.join(" and ")} patches` : `${one.views.length} views`);
+    if (chipsOf(one).length) facts.push(counted(chipsOf(one).length, "token"));
   } else {
     facts.push(counted(one.tokens.index.length, "token"));
   }
@@ -47,10 +48,16 @@ function provenanceOf(one) {
     if (value !== null && value !== undefined && value !== "") facts.push([name, String(value), code]);
   };
   if (one.kind === "image") {
-    add("Image", `${one.source}, ${one.width} × ${one.height} px`);
+    one.images.forEach(({ source, sha256, width, height }, image) => {
+      const number = one.images.length > 1 ? ` ${image + 1}` : "";
+      add(`Image${number}`, `${source}, ${width} × ${height} px`);
+      add(`SHA-256${number && ` of image${number}`}`, sha256, true);
+    });
     add("Patches", one.views.map((view) => `${view.kind} ${view.index}: ${view.rows} × ${view.cols}`).join("; "));
-  } else add("Text", one.source);
-  add("SHA-256", one.sha256, true);
+  } else {
+    add("Text", one.source);
+    add("SHA-256", one.sha256, true);
+  }
   add("Model", model.id);
   add("Revision", model.revision ?? "none: read from a directory");
   add("Weights", model.weights, true);
@@ -63,6 +70,8 @@ function provenanceOf(one) {
       `${model.n_layers} blocks of ${model.dim} dimensions; 0 is the input embedding, k the output of block k, before the final norm`,
     );
   add("Prompt", one.prompt, true);
+  if (one.answer !== null) add(one.answer_given ? "Answer, as it was given" : "Answer, the model's own", one.answer, true);
+  if (one.kind === "image") add("Positions", one.read.join(", "));
   add("Lenses", search.lenses.map(lensTitle).join(", "));
   add("Search", searchText(search));
   if (search.centring) add("States", centringText(search.centring));
@@ -106,7 +115,7 @@ function drawProvenance() {
 
 function drawHead() {
   const one = reading();
-  byId("source").textContent = one.source || "(no text)";
+  byId("source").textContent = sourceOf(one);
   byId("facts").textContent = headFacts(one).join(" · ");
   const notes = byId("notes");
   notes.replaceChildren(...one.notes.map((note) => el("li", { dir: "auto", text: note })));
@@ -131,11 +140,11 @@ function makeStrip() {
         "button",
         {
           type: "button",
-          class: one.picture ? "image" : "text",
+          class: pictureOf(one, 0) ? "image" : "text",
           "data-reading": number,
           onclick: () => showReading(number),
         },
-        one.picture ? el("img", { src: one.picture, alt: "", decoding: "async" }) : null,
+        ...one.images.slice(0, 3).map((_, image) => el("img", { src: pictureOf(one, image), alt: "", decoding: "async" })),
         el("span", { dir: "auto", text: readingName(number) }),
       ),
     ),

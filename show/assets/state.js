@@ -56,7 +56,7 @@ function drawAll() {
   drawNow();
 }
 
-/** `view:row,col` of a visual token, the position of a text token: the same at every layer. */
+/** `view:row,col` of a patch, the position of another token: the same at every layer. */
 function tokenName(one, token) {
   const { view, row, col, index } = one.tokens;
   return view[token] === null ? `${index[token]}` : `${view[token]}:${row[token]},${col[token]}`;
@@ -133,7 +133,7 @@ function readAddress() {
 function beginning(one) {
   const tokens = tokensOf(one, 0);
   const layer = Math.floor(one.layers.length / 2);
-  const token = (one.kind === "image" ? tellingOf(one, layer, tokens) : tokens[0]) ?? 0;
+  const token = (one.kind === "image" && tokens.length ? tellingOf(one, layer, tokens) : mainTokens(one)[0]) ?? 0;
   return { layer, lens: lensesOf(one)[0], group: 0, token, locked: false };
 }
 
@@ -160,7 +160,8 @@ function tellingOf(one, at, tokens) {
 function middleOf(one, tokens) {
   const fromMiddle = (token) => {
     const [x0, y0, x1, y1] = one.tokens.box[token];
-    return Math.hypot((x0 + x1 - one.width) / 2, (y0 + y1 - one.height) / 2);
+    const { width, height } = one.images[one.tokens.image[token]];
+    return Math.hypot((x0 + x1 - width) / 2, (y0 + y1 - height) / 2);
   };
   return tokens.reduce((best, token) => (fromMiddle(token) < fromMiddle(best) ? token : best), tokens[0]);
 }
