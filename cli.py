@@ -22,6 +22,7 @@ if not __package__:  # run as a file
 import click
 
 from . import __version__
+from .commands import collecting
 from .commands.banks import banks
 from .commands.convert import convert_connector
 from .commands.evaluate import evaluate
@@ -70,6 +71,7 @@ def main() -> None:
     # OpenMP threads that wait by spinning starve the process that stores rows, and each other on a
     # busy machine: encoding beside one other busy process was five times slower. Before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    collecting.put_off()
     keep_streams()
     try:
         with reported("--debug" in sys.argv[1:]):  # what no command reports: --help into a full disk, for one
@@ -86,6 +88,7 @@ def main() -> None:
         if not type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             raise
         code = 0  # click's own, where the reader of --help has left
+    collecting.leave()
     sys.exit(code if isinstance(code, int) else 0)
 
 

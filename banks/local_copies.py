@@ -170,7 +170,7 @@ class LocalCopies(Store):
             self._require_room(local, remote.record, rows)
             with Interruption() as interruption:
                 (moved,) = Transfer(self._server, local, self._progress, interruption).run(
-                    [BankInfo(name, remote.record, rows, None)]
+                    [BankInfo(name, remote.record, rows)]
                 )
         except StoreFullError:
             self._drop_unfinished(local, name)  # a part of a copy would keep the disk full

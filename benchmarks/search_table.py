@@ -1,4 +1,4 @@
-"""The figures of `bench_search` and `bench_local_copy` as tables, on a terminal and in docs/storage.md alike."""
+"""The figures of benchmarks as tables, on a terminal and in docs/storage.md alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,23 @@ def copy_table(of: Mapping[str, Any]) -> str:
     if "elsewhere" in of:
         named = f"{of['elsewhere']:.1f} s, as measured on a real server"
         lines.append(f"| pays from so many images on, where a search takes {named} | {_images(of, of['elsewhere'])} |")
+    return "\n".join(lines)
+
+
+def start_table(of: Mapping[str, Any]) -> str:
+    """Whole processes, and the parts of one, as Markdown."""
+    lines = ["| one process | CPU, median (least) | clock, median (least) |", "|---|---|---|"]
+    for name, taken in of["processes"].items():
+        columns = [[one[i] for one in taken] for i in (0, 1)]
+        cells = [f"{statistics.median(column):.2f} s ({min(column):.2f})" for column in columns]
+        lines.append(f"| {'this checkout' if name == 'this' else 'the other'} | {' | '.join(cells)} |")
+    if "beside" in of["processes"]:
+        pairs = list(zip(of["processes"]["this"], of["processes"]["beside"], strict=True))
+        ratios = [[one[i] / other[i] for one, other in pairs] for i in (0, 1)]
+        cells = [f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios]
+        lines.append(f"| ratio, pair by pair, median (range of {len(pairs)}) | {' | '.join(cells)} |")
+    lines += ["", "| its parts | CPU | clock |", "|---|---|---|"]
+    lines += [f"| {part} | {cpu:.2f} s | {clock:.2f} s |" for part, (cpu, clock) in of["parts"].items()]
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..schemas.errors import UsageError
-from . import completion
+from . import collecting, completion
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -285,6 +285,7 @@ def load(
         large=large,
         like=like,
     )
+    collecting.take_up()
     for note in loaded.notes:
         say(note)
     return replace(loaded, chosen=kept(loaded.dtype)) if like and adding else loaded

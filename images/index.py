@@ -131,7 +131,7 @@ class _Index:
             if work.identities:
                 self._write(work, digests)
         names = tuple(identity.name() for identity in self._identities)
-        sizes = [info.disk_bytes for info in self._store.list() if info.name in names]
+        sizes = [self._store.disk_bytes(info) for info in self._store.list() if info.name in names]
         return IndexSummary(
             banks=names,
             name=self._images.name,

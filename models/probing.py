@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -31,8 +31,7 @@ class Probed:
 
     Attributes:
         ids: the text as the language model reads it; empty where it has no embedding for a token.
-        states: layer → :data:`schemas.probes.NUMBERS` numbers, packed; without layers at which a state is NaN, infinite
-            or zero: such states are refused by whoever asks for them.
+        states: layer → ``[tokens, dim]``; none where memory does not allow it.
         dtype: as ``compute_dtype``.
         code: what computed them.
         values: see :class:`schemas.probes.Probe`.
@@ -40,11 +39,12 @@ class Probed:
     """
 
     ids: tuple[int, ...]
-    states: Mapping[int, str]
+    states: Mapping[int, Tensor]
     dtype: str
     code: str
     values: str | None
     n_layers: int
+    _sketches: dict[int, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, lm: LanguageModel, tokenizer: Any, dtype: str, longest: int | None) -> Self:
@@ -73,33 +73,42 @@ class Probed:
         """What a bank of one layer keeps: that layer, and what queries come from, the middle and the deepest one.
 
         Returns:
-            ``None`` where no state has a direction.
+            ``None`` where no state has a direction; layers at which a state is NaN, infinite or zero are left out:
+            such states are refused by whoever asks for them.
         """
         wanted = sorted({layer, self.n_layers // 2, self.n_layers})
-        kept = {str(one): self.states[one] for one in wanted if one in self.states}
+        kept = {str(one): sketch for one in wanted if (sketch := self._sketch(one)) is not None}
         return Probe(self.ids, kept, self.dtype, self.code, self.values) if kept else None
 
+    def _sketch(self, layer: int) -> str | None:
+        """Each is made when a bank asks for it: that of every layer costs as much as the forward pass."""
+        if layer not in self._sketches:
+            states = self.states.get(layer)
+            self._sketches[layer] = None if states is None else _sketch(states)
+        return self._sketches[layer]
 
-def _states(lm: LanguageModel, ids: tuple[int, ...]) -> dict[int, str]:
-    """Each layer's states but the first token's: models rest their attention on it, so it rounds most."""
+
+def _states(lm: LanguageModel, ids: tuple[int, ...]) -> dict[int, Tensor]:
+    """Each layer's states."""
     asked = torch.tensor([ids], device=execution_device(lm.embed_tokens))
     try:
         with torch.inference_mode(), capture_hidden_states(lm, range(lm.n_layers + 1)) as states:
             lm.module(input_ids=asked, use_cache=False)
     except torch.OutOfMemoryError:
         return {}  # whoever needs states says what can be done
-    signs = _signs(max(1, len(ids) - 1) * lm.dim)
-    found = {layer: _sketch(hidden[0], signs) for layer, hidden in sorted(states.items())}
-    return {layer: numbers for layer, numbers in found.items() if numbers is not None}
+    return {layer: hidden[0].to("cpu", copy=True) for layer, hidden in states.items()}
 
 
-def _sketch(states: Tensor, signs: NDArray[np.float32]) -> str | None:
-    """Unit states one after the other, times signs; the cosine of two such is about their mean cosine."""
-    rows = (states[1:] if len(states) > 1 else states).double().cpu()
+def _sketch(states: Tensor) -> str | None:
+    """Unit states one after the other, times signs; the cosine of two such is about their mean cosine.
+
+    The first token's is left out: models rest their attention on it, so it rounds most.
+    """
+    rows = (states[1:] if len(states) > 1 else states).double()
     norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     if not bool((norms.isfinite() & (norms > 0)).all()):
         return None
-    numbers = signs @ (rows / norms).numpy().reshape(-1)
+    numbers = _signs(rows.numel()) @ (rows / norms).numpy().reshape(-1)
     return packed((numbers / np.linalg.norm(numbers)).tolist())
 
 

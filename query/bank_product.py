@@ -84,6 +84,10 @@ class BankProduct:
             for scores, at in found
         ]
 
+    def first(self, count: int) -> Floats:
+        """Unit vectors of the first rows by id, in the order of :meth:`store.base.Bank.scroll`."""
+        return self._rows.take(self._rows.first(count))
+
     def _keep(self, where: tuple[Condition, ...]) -> NDArray[np.bool_] | None:
         """Which rows count; remembered, since every chunk of states asks again."""
         if where not in self._kept:
@@ -153,6 +157,15 @@ class _BankRows:
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         found: Places = rows[at[keys[at] == wanted]]
         return found
+
+    def first(self, count: int) -> Places:
+        """Where the rows with the lowest ids are, among those that count."""
+        highs = np.concatenate([part.ids[:, 1] for part in self._parts]) if self._parts else np.empty(0, np.uint64)
+        rows = np.arange(self.count) if self.live is None else np.flatnonzero(self.live)
+        if count < len(rows):  # ids are drawn by lot: few share the upper half of the last one that is wanted
+            rows = rows[highs[rows] <= np.partition(highs[rows], count - 1)[count - 1]]
+        halves = self._ids(rows)
+        return rows[np.lexsort((halves[:, 0], halves[:, 1]))][:count]
 
     def _ids(self, places: Places) -> NDArray[np.uint64]:
         ids = np.empty((len(places), 2), np.uint64)

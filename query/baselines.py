@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..store.base import Bank
+    from .bank_product import BankProduct
 
     Floats = NDArray[np.floating[Any]]
 
@@ -45,10 +46,16 @@ class BankBaselines:
     and on a server, and in every session.
     """
 
-    def __init__(self, banks: Sequence[Bank], device: torch.device | None = None) -> None:
-        """Of banks that stay open; the first one of each layer stands for it. Computed on a device."""
+    def __init__(
+        self, banks: Sequence[Bank], device: torch.device | None = None, products: Sequence[BankProduct | None] = ()
+    ) -> None:
+        """Of banks that stay open; the first one of each layer stands for it. Computed on a device.
+
+        Rows are read where a bank's product has them, else asked of its database.
+        """
         self._device = device
-        self._banks = {bank.record.identity.layer: bank for bank in reversed(banks)}
+        pairs = list(zip(banks, products or (None,) * len(banks), strict=True))
+        self._banks = {bank.record.identity.layer: (bank, product) for bank, product in reversed(pairs)}
         self._samples: dict[int, Floats] = {}
 
     def told(self, states: Floats, found: Sequence[Sequence[Neighbor]]) -> list[tuple[Neighbor, ...]]:
@@ -76,13 +83,14 @@ class BankBaselines:
 
     def _sample(self, layer: int) -> Floats:
         if layer not in self._samples:
-            self._samples[layer] = _first_rows(self._banks[layer])
+            bank, product = self._banks[layer]
+            most = sample_size(bank.record.identity.dim)
+            self._samples[layer] = _first_rows(bank, most) if product is None else product.first(most)
         return self._samples[layer]
 
 
-def _first_rows(bank: Bank) -> Floats:
+def _first_rows(bank: Bank, most: int) -> Floats:
     """``[n, dim]`` unit vectors, by id."""
-    most = sample_size(bank.record.identity.dim)
     rows: list[Floats] = []
     offset: str | None = None
     while len(rows) < most:

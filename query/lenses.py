@@ -95,7 +95,7 @@ class LatentLens:
         self._advance = advance
         self._products = products
         self._recall_check = recall_check and not exact
-        self._baselines = BankBaselines(banks, device)
+        self._baselines = BankBaselines(banks, device, products)
 
     def read(self, states: Mapping[int, Floats]) -> LensAnswer:
         """Search every bank for the states of all layers at once.

@@ -204,13 +204,13 @@ class Store(Care, Closing, Shown):
         """
         return ()
 
+    @abc.abstractmethod
     def disk_bytes(self, info: BankInfo) -> int | None:
-        """Bytes that a bank takes on the disk, asked for where :meth:`list` does not say; ``None`` where nobody does.
+        """Bytes that a bank takes on the disk; ``None`` where the server does not say.
 
         Args:
             info: of the bank, from :meth:`list`.
         """
-        return info.disk_bytes
 
     def take_stock(self, info: BankInfo) -> Balance:
         """What can be known of a bank's rows and files at little cost, without opening it.

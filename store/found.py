@@ -31,7 +31,6 @@ class BankInfo:
         name: collection name.
         record: what the store keeps about it; ``record.state`` says whether it can be searched.
         rows: rows at the last flush.
-        disk_bytes: bytes allocated on disk; ``None`` where the server does not say.
         index: what approximate search uses: ``none``, ``quantized`` or ``graph``; ``None`` where
             the server does not say.
     """
@@ -39,5 +38,4 @@ class BankInfo:
     name: str
     record: BankRecord
     rows: int
-    disk_bytes: int | None
     index: str | None = None

@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM
 from lensbank.banks.of_model import choose_banks, require_model
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models import probing
 from lensbank.models.loading import load_model
 from lensbank.models.machine.large import LargeModel
 from lensbank.models.probing import Probed
@@ -220,7 +221,15 @@ def test_states_that_are_not_finite_are_left_out(tiny_llm):
     with torch.no_grad():
         loaded.lm.blocks[2].mlp.down_proj.weight.fill_(float("nan"))
     probed = Probed.of(loaded.lm, loaded.tokenizer, "float32", None)
-    assert set(probed.states) == {0, 1, 2} and set(probed.at(3).states) == {"1"}
+    assert set(probed.at(3).states) == {"1"} and set(probed.at(2).states) == {"1", "2"}
+
+
+def test_only_the_layers_of_banks_are_summed_up(tiny_llm, monkeypatch):
+    loaded = load_model(str(tiny_llm), dtype="float32")
+    summed = []
+    monkeypatch.setattr(probing, "_sketch", lambda states, real=probing._sketch: summed.append(0) or real(states))
+    layers = [loaded.identity(layer, vector_dtype="float32", max_contexts=None, seed=0).probe for layer in (1, 1, 2)]
+    assert len(summed) == len({layer for probe in layers for layer in probe.states}) < loaded.lm.n_layers + 1
 
 
 def test_in_the_demo_model_rounding_passes_and_other_code_does_not(demo_model):

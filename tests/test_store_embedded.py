@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -181,9 +182,14 @@ def test_a_store_lists_its_banks_without_opening_them(store, rows):
         assert bank.rows == COUNT
         assert bank.record.state == "complete" and bank.record.source == "/model"
         assert bank.record.corpora == (dataclasses.replace(CORPUS, rows=COUNT),)
-        assert COUNT * DIM * 2 < bank.disk_bytes < 60e6
+        assert COUNT * DIM * 2 < store.disk_bytes(bank) < 60e6
     with store.open(banks[0].name) as bank:
-        assert bank.disk_bytes() == banks[0].disk_bytes and bank.count() == COUNT
+        assert bank.disk_bytes() == store.disk_bytes(banks[0]) and bank.count() == COUNT
+
+
+def test_listing_looks_at_no_bank_s_files(store, monkeypatch):
+    monkeypatch.setattr(os, "walk", lambda *_: pytest.fail("a bank's files were measured"))
+    assert len(store.list()) == 4
 
 
 def test_readers_do_not_hinder_each_other(store, rows):

@@ -27,7 +27,6 @@ def server():
 def test_servers_from_1_18_on_say_it(server):
     with open_store(server.url, server=ServerOptions(protocol="rest")) as store:
         (info,) = store.list()
-        assert info.disk_bytes is None  # not asked for whoever only wants to know which banks there are
         size = store.disk_bytes(info)
         assert isinstance(size, int) and 30 * 16 * 4 < size < 1e9
         with store.open(info.name) as bank:

@@ -128,6 +128,13 @@ def test_a_product_finds_what_the_engine_finds(case, where, k, distinct, monkeyp
         assert len({hit.id for hit in found}) == len(found)
 
 
+@pytest.mark.parametrize("count", [1, 300, 10 * COUNT])
+def test_the_first_rows_by_id_are_those_that_the_engine_lists_first(case, count):
+    bank = case[0]
+    listed, _ = bank.scroll(count, with_vectors=True)
+    assert np.array_equal(product_of(bank, CPU).first(count), np.stack([vector for _, vector, _ in listed]))
+
+
 def test_rows_that_tie_come_in_order_of_their_ids_however_many(tmp_path, monkeypatch):
     """As layer 0 has them: the same state for every context of a token."""
     rows = Rows(COUNT, layers=(4,))

@@ -96,7 +96,7 @@ class EmbeddedStore(Store):
     def list(self) -> BankInfos:
         """See :meth:`Store.list`."""
         return [
-            BankInfo(folder.name, sidecar.record, sidecar.rows, disk_bytes(folder), sidecar.index)
+            BankInfo(folder.name, sidecar.record, sidecar.rows, sidecar.index)
             for folder in self._folders()
             if isinstance(sidecar := _read(folder), Sidecar)
         ]
@@ -108,6 +108,10 @@ class EmbeddedStore(Store):
             for folder in self._folders()
             if isinstance(error := _read(folder), StoreError)
         )
+
+    def disk_bytes(self, info: BankInfo) -> int:
+        """See :meth:`Store.disk_bytes`."""
+        return disk_bytes(self.root / info.name)
 
     def take_stock(self, info: BankInfo) -> Balance:
         """See :meth:`Store.take_stock`; the files are compared with their list, and the record with itself."""
@@ -134,7 +138,7 @@ class EmbeddedStore(Store):
 
     def expect(self, infos: Sequence[BankInfo]) -> None:
         """See :meth:`Store.expect`; their files are read by the system while a model is loaded."""
-        if sum(info.disk_bytes or 0 for info in infos) <= _READ_AHEAD:
+        if sum(map(self.disk_bytes, infos)) <= _READ_AHEAD:
             for info in infos:
                 read_ahead(self.root / info.name / SHARD_DIR)
 

@@ -70,7 +70,7 @@ class ServerStore(Store):
         for name, record in self._records():
             if isinstance(record, BankRecord):
                 rows = ServerBank(self._connection, name, record).count()
-                banks.append(BankInfo(name, record, rows, None))
+                banks.append(BankInfo(name, record, rows))
         return banks
 
     def disk_bytes(self, info: BankInfo) -> int | None:

@@ -1,0 +1,111 @@
+"""What one `lensbank query IMAGE` takes as a whole process: the start of Python, imports, the model, banks, the answer.
+
+    python -m benchmarks.bench_start [--store STORE] [--beside CHECKOUT] [--rounds 5] [--json FILE] IMAGE
+
+Processes of this checkout and of another one (an older commit's, made with `git worktree add`) take turns, in the same
+environment, so that a busy machine slows both. Processor time (user and system, all threads) says what was saved where
+a clock on the wall says what else the machine did; the ratio is of each pair. Last, one process tells its own parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.search_table import machine, start_table
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def whole(checkout: Path, arguments: list[str]) -> tuple[float, float]:
+    """Seconds of processors and of the clock, of one process."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [sys.executable, str(checkout / "cli.py"), "query", *arguments, "--silent", "--out", os.devnull]
+    subprocess.run(command, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - began
+
+
+def parts(store: str, image: str) -> dict[str, tuple[float, float]]:
+    """Seconds of processors and of the clock of each part, in this process."""
+    from lensbank.commands import collecting
+
+    collecting.put_off()
+    taken: dict[str, tuple[float, float]] = {}
+    mark = time.process_time(), time.perf_counter()
+
+    def done(part: str) -> None:
+        nonlocal mark
+        now = time.process_time(), time.perf_counter()
+        taken[part] = now[0] - mark[0], now[1] - mark[1]
+        mark = now
+
+    import torch
+
+    done(f"import torch {torch.__version__}")
+    import transformers
+    import transformers.modeling_utils
+
+    done(f"import transformers {transformers.__version__}")
+    from lensbank.models.loading import load_model
+    from lensbank.query.options import QueryOptions
+    from lensbank.query.pipeline import QuerySession, model_source
+    from lensbank.store.opening import open_store
+
+    done("import lensbank and the rest")
+    with open_store(store) as opened:
+        loaded = load_model(model_source(opened), need_vision=True)
+        done("load the model")
+        with QuerySession(opened, loaded, QueryOptions()) as session:
+            done(f"open {len(session.banks)} banks")
+            session.image(image)
+            done("read the image")
+    done("close")
+    return taken
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", default=".cache/demo-store")
+    parser.add_argument("--layer", default="4,8,16,24")
+    parser.add_argument("--beside", type=Path, help="another checkout")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--parts", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("image")
+    options = parser.parse_args()
+    if options.parts:
+        print(json.dumps(parts(options.store, options.image)))
+        return
+    arguments = [options.image, "--store", options.store, "--layer", options.layer]
+    on = machine()
+    checkouts = {"this": HERE, **({"beside": options.beside.resolve()} if options.beside else {})}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
+    for turn in range(options.rounds + 1):
+        for name, checkout in checkouts.items():
+            one = whole(checkout, arguments)
+            if turn:  # the first fills the page cache
+                taken[name].append(one)
+    command = [sys.executable, "-m", "benchmarks.bench_start", "--store", options.store, "--parts", options.image]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the command has it
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment)
+    result = {
+        "command": "python -m benchmarks.bench_start --beside CHECKOUT IMAGE",
+        "machine": on,
+        "processes": taken,
+        "parts": json.loads(done.stdout.splitlines()[-1]),
+    }
+    print(start_table(result))
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
