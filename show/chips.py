@@ -1,11 +1,11 @@
-"""Tokens that are no patches as text: what stands at their positions, made harmless for a page."""
+"""Tokens that are no patches: their texts, made harmless for a page, and which are of a prompt, which of an answer."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..schemas.results import Reading, TokenReading
 from .spelling import decoded, spelled
@@ -55,3 +55,39 @@ def text_of(reading: Reading, token: TokenReading) -> str:
     if token.kind == "text":
         return reading.source
     return (reading.answer or "") if token.kind == "answer" else reading.prompt
+
+
+class Section(NamedTuple):
+    """The chips of a prompt or of an answer.
+
+    Attributes:
+        label: what they are.
+        items: for each its number in the layer's tokens, its kind and its text; where an image stands among them, no
+            number and the kind ``mark``.
+    """
+
+    label: str
+    items: list[tuple[int | None, str, str]]
+
+
+def sections(reading: Reading, tokens: Sequence[TokenReading]) -> list[Section]:
+    """The tokens of the prompt, then those of the answer; none where only patches, or a text, were read."""
+    texts = chip_texts(reading, tokens)
+    start = next((token.index for token in tokens if token.kind == "answer"), None)
+    prompt: list[tuple[int | None, str, str]] = []
+    answer: list[tuple[int | None, str, str]] = []
+    marked: set[int | None] = set()
+    for number, (token, text) in enumerate(zip(tokens, texts, strict=True)):
+        if text is not None:
+            (prompt if start is None or token.index < start else answer).append((number, token.kind, text))
+        elif token.image not in marked:
+            marked.add(token.image)
+            several = f" {(token.image or 0) + 1}" if len(reading.images) > 1 else ""
+            prompt.append((None, "mark", f"image{several}"))
+    named = "Answer, as it was given" if reading.answer_given else "Answer, the model's own"
+    found = [Section(_label("Prompt", prompt), prompt), Section(_label(named, answer), answer)]
+    return [one for one in found if any(number is not None for number, *_ in one.items) and reading.kind == "image"]
+
+
+def _label(name: str, items: Sequence[tuple[int | None, str, str]]) -> str:
+    return f"{name}; dashed: special tokens" if any(kind == "special" for _, kind, _ in items) else name

@@ -2,7 +2,7 @@
 
 Drawn with Pillow at twice the size of a column, on white. Patches are numbered and coloured; a
 phrase's word is underlined in its patch's colour, and what stands after it, which the state cannot
-have seen, is grey.
+have seen, is grey. Tokens of the prompt and the answer, where they were read, are chips below.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, ImageDraw
 
-from ..schemas.results import LENSES, Neighbor, Reading, TokenReading
+from ..schemas.results import LENSES, Neighbor, PixelBox, Reading, TokenReading
 from ..schemas.words import folded, word_span
+from .chips import chip_texts
 from .display import clean
+from .figure_chips import draw_chips, laid_out
 from .fonts import Letters, cut_end, cut_start, named
 from .grids import measure, shown_word
+from .pictures import Drawn, of_images, sources
 
 LATENT = "latent"
 #: Patches that are chosen where ``--patch`` names none.
@@ -29,15 +32,15 @@ INK, QUIET, UNSEEN, PAPER = "#1c1b19", "#57544e", "#8d8981", "#ffffff"
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a", "#000000")
 
 
-def draw_figure(readings: Sequence[Reading], pictures: Sequence[Image.Image | None]) -> tuple[bytes, tuple[str, ...]]:
-    """Figures of images, one below the other.
+def draw_figure(readings: Sequence[Reading], pictures: Sequence[Drawn]) -> tuple[bytes, tuple[str, ...]]:
+    """Figures of images, one below the other; several of one prompt beside each other.
 
     Patches are those asked for; where none were, :data:`CHOSEN` of the first lens's best scores at
-    the last layer, with different words.
+    the last layer, with different words. Where no patches were read, the same of the other tokens.
 
     Args:
         readings: of images, at least one.
-        pictures: of any size, one for each reading.
+        pictures: of any size, all images of each reading; see :func:`show.pictures.of_images`.
 
     Returns:
         A PNG, and what its maker should know: characters that no font of this machine has.
@@ -47,10 +50,11 @@ def draw_figure(readings: Sequence[Reading], pictures: Sequence[Image.Image | No
     """
     letters = Letters()
     figures = []
-    for reading, picture in zip(readings, pictures, strict=True):
-        if picture is None:
-            raise ValueError("a text has no image to draw")
-        figures.append(_figure(reading, picture, letters))
+    for reading, drawn in zip(readings, pictures, strict=True):
+        own = [picture for picture in of_images(reading, drawn) if picture is not None]
+        if not own or len(own) < len(reading.images):
+            raise ValueError("a text has no image to draw, and an image needs its picture")
+        figures.append(_figure(reading, own, letters))
     canvas = Image.new("RGB", (WIDTH, sum(figure.height for figure in figures)), PAPER)
     top = 0
     for figure in figures:
@@ -69,10 +73,12 @@ def draw_figure(readings: Sequence[Reading], pictures: Sequence[Image.Image | No
 def chosen_patches(reading: Reading) -> list[int]:
     """Numbers of the tokens that the figure shows, in the order of the sequence."""
     tokens = reading.layers[-1].tokens if reading.layers else ()
-    if reading.search.patches:
-        return list(range(len(tokens)))
+    patches = [number for number, token in enumerate(tokens) if token.row is not None]
+    if reading.search.patches and patches:
+        return patches
     lens = reading.search.lenses[0]
-    scored = [(token.found(lens)[0], number) for number, token in enumerate(tokens) if token.found(lens)]
+    among = [(tokens[number], number) for number in patches or range(len(tokens))]
+    scored = [(token.found(lens)[0], number) for token, number in among if token.found(lens)]
     chosen: list[int] = []
     words: set[str] = set()
     for best, number in sorted(scored, key=lambda pair: (-pair[0].score, pair[1])):
@@ -83,27 +89,50 @@ def chosen_patches(reading: Reading) -> list[int]:
     return sorted(chosen)
 
 
-def _figure(reading: Reading, picture: Image.Image, letters: Letters) -> Image.Image:
+def _figure(reading: Reading, pictures: Sequence[Image.Image], letters: Letters) -> Image.Image:
     patches = chosen_patches(reading)
+    places = _places(reading)
     lines = sum(1 + _lines(reading, number) for number in patches)
-    scale = IMAGE / (reading.width or picture.width)
-    shown = picture.resize((IMAGE, max(1, round((reading.height or picture.height) * scale))), Image.Resampling.LANCZOS)
-    high = max(shown.height, lines * LINE + len(patches) * APART) + 3 * MARGIN + SMALL
+    beside = max([bottom for _, _, _, bottom in places] + [MARGIN + lines * LINE + len(patches) * APART])
+    chips = laid_out(reading, letters, MARGIN, beside + MARGIN, WIDTH - 2 * MARGIN)
+    high = round(max([beside] + [chip.box[3] for chip in chips])) + 2 * MARGIN + SMALL
     canvas = Image.new("RGB", (WIDTH, high), PAPER)
-    canvas.paste(shown, (MARGIN, MARGIN))
     drawing = _Drawing(canvas, letters)
+    for number, (picture, (x0, y0, x1, y1)) in enumerate(zip(pictures, places, strict=True)):
+        canvas.paste(picture.resize((x1 - x0, y1 - y0), Image.Resampling.LANCZOS), (x0, y0))
+        if len(places) > 1:
+            name = cut_end(letters, f"{number + 1}: {clean(reading.images[number].source)}", SMALL, x1 - x0)
+            drawing.text((x0, y0 - 10), name, SMALL, QUIET)
     for place, number in enumerate(patches):
-        drawing.box(reading.layers[-1].tokens[number], place, scale)
+        token = reading.layers[-1].tokens[number]
+        if token.box is not None:
+            drawing.box(token.box, place, places[token.image or 0], reading.images[token.image or 0].width)
         drawing.patch(reading, number, place)
+    draw_chips(ImageDraw.Draw(canvas), letters, chips, {number: _colour(n) for n, number in enumerate(patches)})
     caption = cut_end(letters, _caption(reading), SMALL, WIDTH - 2 * MARGIN)
     drawing.text((MARGIN, high - MARGIN), caption, SMALL, QUIET)
     return canvas
 
 
+def _places(reading: Reading) -> list[tuple[int, int, int, int]]:
+    """Where the images are: one in its column, several in two columns below their names. Edges in pixels."""
+    several = len(reading.images) > 1
+    across = 2 if several else 1
+    wide = (IMAGE - (across - 1) * MARGIN) // across
+    places: list[tuple[int, int, int, int]] = []
+    top = MARGIN
+    for number, image in enumerate(reading.images):
+        if number % across == 0 and number:
+            top = max(bottom for _, _, _, bottom in places) + MARGIN
+        x, y = MARGIN + number % across * (wide + MARGIN), top + (LINE if several else 0)
+        places.append((x, y, x + wide, y + max(1, round(image.height * wide / image.width))))
+    return places
+
+
 def _caption(reading: Reading) -> str:
     search = reading.search
     layers = ", ".join(str(layer.layer) for layer in reading.layers)
-    parts = [clean(reading.source), clean(str(reading.model.get("id"))), f"layer {layers}"]
+    parts = [", ".join(map(clean, sources(reading))), clean(str(reading.model.get("id"))), f"layer {layers}"]
     if "latent" in search.lenses:
         parts.append(f"bank layers {', '.join(map(str, search.bank_layers))}")
         recall = "" if search.recall is None else f", recall@{search.top_k} {search.recall:.3f}"
@@ -111,7 +140,8 @@ def _caption(reading: Reading) -> str:
     if search.centring:
         parts.append(f"states {search.centring.in_words()}")
     if not search.patches:
-        parts.append("patches of the best scores with different words")
+        what = "patches" if any(token.row is not None for token in reading.layers[-1].tokens) else "tokens"
+        parts.append(f"{what} of the best scores with different words")
     return "  ·  ".join(parts)
 
 
@@ -141,11 +171,12 @@ class _Drawing:
     def text(self, at: tuple[float, float], text: str, size: int, colour: str) -> float:
         return self._letters.draw(self._pen, at, text, size, colour)
 
-    def box(self, token: TokenReading, place: int, scale: float) -> None:
-        """A patch's frame on the image, its number in the corner."""
-        assert token.box is not None  # an image's tokens have one
-        edges = (token.box.x0, token.box.y0, token.box.x1, token.box.y1)
-        x0, y0, x1, y1 = (MARGIN + edge * scale for edge in edges)
+    def box(self, box: PixelBox, place: int, image: tuple[int, int, int, int], width: int) -> None:
+        """A patch's frame on its image, ``width`` pixels wide by itself, its number in the corner."""
+        left, top, right, _ = image
+        scale = (right - left) / width
+        x0, x1 = (left + edge * scale for edge in (box.x0, box.x1))
+        y0, y1 = (top + edge * scale for edge in (box.y0, box.y1))
         self._pen.rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), outline=PAPER, width=9)
         self._pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_colour(place), width=5)
         self._badge((x0, y0), place)
@@ -154,8 +185,7 @@ class _Drawing:
         """A patch's heading and lines."""
         token = reading.layers[-1].tokens[number]
         self._badge((self._left, self._y), place)
-        view = f" of view {token.view}" if len(reading.views) > 1 else ""
-        name = f"row {token.row}, column {token.col}{view}"
+        name = cut_end(self._letters, _name(reading, token), SMALL, WIDTH - MARGIN - self._left - 50)
         self.text((self._left + 50, self._y + 26), name, SMALL, QUIET)
         self._y += LINE
         for layer in reading.layers:
@@ -209,6 +239,16 @@ class _Drawing:
                 if ink == colour:
                     self._pen.rectangle((x, y + 6, end, y + 8), fill=colour)
                 x = end
+
+
+def _name(reading: Reading, token: TokenReading) -> str:
+    """Where a token is; of one of several images or views, which."""
+    if token.row is None:
+        return f"{token.kind} token {clean(chip_texts(reading, [token])[0] or '')}"
+    own = [view for view in reading.views if view.image == token.image]
+    view = f" of view {token.view}" if len(own) > 1 else ""
+    image = f" of image {(token.image or 0) + 1}" if len(reading.images) > 1 else ""
+    return f"row {token.row}, column {token.col}{view}{image}"
 
 
 def _colour(place: int) -> str:

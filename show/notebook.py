@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Iterable, Sequence
 
 from ..schemas.results import LENSES, LayerReading, Neighbor, Reading, TokenReading, View, VocabularyToken
+from .chips import Section, sections
 from .display import clean
 from .grids import shown_word
-from .pictures import data_url
+from .pictures import data_url, of_images, sources
+from .spelling import spelled
 
 #: Cells in all layers together, at most.
 MOST_CELLS = 4000
@@ -29,6 +31,8 @@ text-shadow:0 0 3px #000,0 0 2px #000;display:flex;align-items:center;
 justify-content:center;text-align:center;overflow-wrap:anywhere}}
 #{id} .text span{{display:inline-block;margin:.15em;padding:.1em .35em;border:1px solid #9994;border-radius:4px}}
 #{id} .text b{{display:block;font-weight:400;opacity:.7}} #{id} .note{{opacity:.7}}
+#{id} .text .special{{border-style:dashed}} #{id} .text .answer{{border-color:#c2497f}}
+#{id} .text .mark{{border:0;background:#8882}}
 {chosen}
 """
 
@@ -43,8 +47,9 @@ def reading_html(reading: Reading) -> str:
         f'<label for="{name}-{n}">{layer.layer}</label>'
         for n, layer in enumerate(layers)
     )
-    if reading.picture is not None:  # once for all layers
-        for n, view in enumerate(reading.views):
+    pictures = of_images(reading, None)
+    for n, view in enumerate(reading.views):  # once for all layers
+        if pictures[view.image] is not None:
             chosen += f"\n#{name} .v{n}{{background-image:url({_part(reading, view)})}}"
     drawn = "".join(f'<div class="layer l{n}">{_layer(reading, layer)}</div>' for n, layer in enumerate(layers))
     notes = [clean(note) for note in reading.notes]
@@ -70,10 +75,11 @@ def _text(text: str) -> str:
 
 def _heading(reading: Reading) -> str:
     lens = LENSES.get(reading.search.lenses[0], reading.search.lenses[0])
-    size = f", {reading.width} × {reading.height} px" if reading.width is not None else ""
+    size = ", ".join(f"{image.width} × {image.height} px" for image in reading.images)
     model = f"{reading.model.get('id')} in {reading.model.get('dtype')}"
-    source = reading.source if len(reading.source) <= 120 else f"{reading.source[:119]}…"
-    return f"<div><strong>{_text(source)}</strong>{size} · {_text(model)} · {_text(lens)}</div>"
+    named = ", ".join(sources(reading))
+    source = named if len(named) <= 120 else f"{named[:119]}…"
+    return f"<div><strong>{_text(source)}</strong>{', ' if size else ''}{size} · {_text(model)} · {_text(lens)}</div>"
 
 
 def _bounded(layers: Sequence[LayerReading]) -> tuple[list[LayerReading], list[int]]:
@@ -89,9 +95,19 @@ def _bounded(layers: Sequence[LayerReading]) -> tuple[list[LayerReading], list[i
 
 def _layer(reading: Reading, layer: LayerReading) -> str:
     lens = reading.search.lenses[0]
-    if not reading.views:
-        return f'<div class="text">{"".join(_token(token, lens) for token in layer.tokens)}</div>'
-    return "".join(_view(reading, number, layer, lens) for number in range(len(reading.views)))
+    if reading.kind == "text":
+        return f'<div class="text">{"".join(_token(token, token.label, lens) for token in layer.tokens)}</div>'
+    views = "".join(_view(reading, number, layer, lens) for number in range(len(reading.views)))
+    return views + "".join(_section(section, layer, lens) for section in sections(reading, layer.tokens))
+
+
+def _section(section: Section, layer: LayerReading, lens: str) -> str:
+    """The chips of the prompt or the answer."""
+    chips = [
+        f'<span class="mark">{_text(text)}</span>' if number is None else _token(layer.tokens[number], text, lens)
+        for number, _, text in section.items
+    ]
+    return f'<div class="note">{_text(section.label)}</div><div class="text">{"".join(chips)}</div>'
 
 
 def _view(reading: Reading, number: int, layer: LayerReading, lens: str) -> str:
@@ -113,8 +129,9 @@ def _view(reading: Reading, number: int, layer: LayerReading, lens: str) -> str:
 
 def _part(reading: Reading, view: View) -> str:
     """The part of the picture that a view covers, as a data URL."""
-    picture = reading.picture
-    across, down = picture.width / max(1, reading.width or 1), picture.height / max(1, reading.height or 1)
+    picture, image = of_images(reading, None)[view.image], reading.images[view.image]
+    assert picture is not None  # it is drawn only where there is one
+    across, down = picture.width / image.width, picture.height / image.height
     box = (view.box.x0 * across, view.box.y0 * down, view.box.x1 * across, view.box.y1 * down)
     size = tuple(max(1, round(side)) for side in (box[2] - box[0], box[3] - box[1]))
     scale = min(1.0, _SIDE / max(size))
@@ -126,12 +143,17 @@ def _word(token: TokenReading, lens: str) -> str:
     return _text(shown_word(found[0])) if found else "·"
 
 
-def _token(token: TokenReading, lens: str) -> str:
-    return f'<span title="{_tooltip(token, lens)}">{_text(token.label)}<b>{_word(token, lens)}</b></span>'
+def _token(token: TokenReading, text: str, lens: str) -> str:
+    told = f'class="{token.kind}" title="{_tooltip(token, lens)}"'
+    return f"<span {told}>{_text(text)}<b>{_word(token, lens)}</b></span>"
 
 
 def _tooltip(token: TokenReading, lens: str) -> str:
     lines = [_found(one) for one in token.found(lens)[:_NEIGHBOURS]]
+    if token.emitted is not None:
+        lines.insert(
+            0, f"the model says next: {spelled(token.emitted.word, token.emitted.token) or token.emitted.word}"
+        )
     return "&#10;".join(_text(line) for line in (token.label, *lines))
 
 

@@ -37,8 +37,8 @@ def render(
         return to_json(readings), ()
     if form == "html":
         return to_html(readings, pictures, command), ()
+    if form == "png":
+        return draw_figure(readings, pictures)
     # The first of several: a terminal has no room for more.
     first = [next(iter(of_images(one, drawn)), None) for one, drawn in zip(readings, pictures, strict=True)]
-    if form == "png":
-        return draw_figure(readings, first)
     return to_table(readings, width, ink, first), ()

@@ -4,17 +4,28 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
-from page_readings import hostile_reading, image_reading, neighbor, picture, text_reading, tiles
+from page_readings import (
+    hostile_positions,
+    hostile_reading,
+    image_reading,
+    neighbor,
+    picture,
+    positions_reading,
+    text_reading,
+    tiles,
+)
 from PIL import Image, ImageColor, ImageDraw
 
 from lensbank.schemas.results import LayerReading
 from lensbank.show import fonts
-from lensbank.show.figure import COLOURS, IMAGE, MARGIN, chosen_patches, draw_figure
+from lensbank.show.figure import COLOURS, IMAGE, LINE, MARGIN, chosen_patches, draw_figure
+from lensbank.show.figure_chips import laid_out
 from lensbank.show.fonts import Letters, cut_end, cut_start
 
 
 def drawn(*readings):
-    data, notes = draw_figure(readings, [picture((r.width, r.height)) for r in readings])
+    pictures = [[picture((image.width, image.height)) for image in r.images] for r in readings]
+    data, notes = draw_figure(readings, pictures)
     return Image.open(BytesIO(data)).convert("RGB"), notes
 
 
@@ -66,6 +77,51 @@ def test_every_kind_of_reading_can_be_drawn():
     drawn(replace(image_reading(1, 1), layers=(LayerReading(4, (nothing,)),)))
     with pytest.raises(ValueError, match="text"):
         draw_figure([text_reading()], [None])
+
+
+def test_each_of_several_images_has_its_own_boxes():
+    reading = positions_reading(layers=(8,))
+    chosen = [reading.layers[0].tokens[number] for number in (3, 12)]  # a patch of each image
+    words = tuple(replace(token, neighbors=(neighbor(f"w{n}", 0.9),)) for n, token in enumerate(chosen))
+    figure, _ = drawn(
+        replace(reading, layers=(LayerReading(8, words),), search=replace(reading.search, patches=((0, 1), (2, 1))))
+    )
+    column = (IMAGE - MARGIN) // 2
+    for token, colour, left in zip(words, COLOURS, (MARGIN, MARGIN + column + MARGIN), strict=False):
+        box, scale = token.box, column / reading.images[token.image].width
+        edge = round(left + box.x1 * scale) - 3, round(MARGIN + LINE + (box.y0 + box.y1) / 2 * scale)
+        assert figure.getpixel(edge) == ImageColor.getrgb(colour)
+
+
+def test_tokens_of_prompt_and_answer_are_chips_below():
+    """With their best words at the last layer, in the order of the sequence; the answer's framed otherwise."""
+    reading = positions_reading(layers=(8,))
+    chips = laid_out(reading, Letters(), 10, 100, 700)
+    assert [chip.text for chip in chips if chip.kind == "label"] == [
+        "Prompt; dashed: special tokens",
+        "Answer, the model's own",
+    ]
+    told = [(chip.text, chip.word) for chip in chips if chip.kind != "label"]
+    assert told[:4] == [("<|im_start|>", "p0L8"), ("user", "p1L8"), ("image 1", ""), ("␣and", "p6L8")]
+    assert told[-4:] == [("␣dog", "p17L8"), ("“,”", "p18L8"), ("␣犬 1/2", "p19L8"), ("犬 2/2", "p20L8")]
+    boxes = [chip.box for chip in chips]
+    assert all(10 <= x0 < x1 <= 710 for x0, _, x1, _ in boxes) and len({box[1] for box in boxes}) > 4
+    figure, _ = drawn(reading)
+    alone, _ = drawn(image_reading(layers=(4,)))
+    assert figure.height > alone.height
+    colours = {colour for _, colour in figure.getcolors(1 << 24)}
+    assert ImageColor.getrgb("#a3225a") in colours
+    with pytest.raises(ValueError, match="picture"):
+        draw_figure([reading], [picture()])
+    drawn(replace(hostile_positions(), layers=hostile_positions().layers[:1]))
+
+
+def test_without_patches_the_chips_are_explained():
+    whole = positions_reading(layers=(8,))
+    said = tuple(token for token in whole.layers[0].tokens if token.kind == "answer")
+    reading = replace(whole, layers=(LayerReading(8, said),), read=("answer",))
+    assert chosen_patches(reading) == [0, 1, 2, 3]
+    drawn(reading)
 
 
 def test_long_sentences_and_words_end_inside_the_figure():

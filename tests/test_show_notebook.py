@@ -3,12 +3,13 @@
 import csv
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
 import pytest
-from page_readings import image_reading, text_reading
+from page_readings import hostile_positions, image_reading, positions_reading, text_reading
 from PIL import Image
 
 import lensbank
@@ -61,6 +62,23 @@ def test_a_reading_is_a_line_and_a_picture_with_a_layer_each():
 def test_two_cells_of_a_notebook_do_not_choose_each_other_s_layer():
     names = {re.search(r'name="([^"]+)"', image_reading()._repr_html_()).group(1) for _ in range(5)}
     assert len(names) == 5
+
+
+def test_chips_of_prompt_and_answer_and_a_picture_of_each_image():
+    reading = positions_reading(layers=(4, 8))
+    pictures = tuple(Image.new("RGB", (image.width, image.height), "red") for image in reading.images)
+    page = drawn(replace(reading, pictures=pictures))
+    assert replace(reading, pictures=pictures)._repr_html_().count("data:image") == 2
+    assert sum(one.get("class") == "cell" for one in page.attributes) == 2 * 10
+    kinds = Counter(
+        one["class"] for one in page.attributes if one.get("class") in ("prompt", "answer", "special", "mark")
+    )
+    assert kinds == {"prompt": 8, "answer": 10, "special": 4, "mark": 4}
+    assert "␣dog" in page.texts and "Answer, the model's own" in page.texts
+    assert any("the model says next: “,”" in one.get("title", "") for one in page.attributes)
+    assert "photo.png, tall.png" in page.texts
+    shown = drawn(hostile_positions())
+    assert "script" not in shown.tags and "img" not in shown.tags
 
 
 def test_texts_are_text_and_nothing_runs():
