@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import filters
-from .terminal import parse_layers, parse_lenses, parse_patches
+from ..schemas.layers import parse_layers
+from .terminal import parse_lenses, parse_patches
 
 if TYPE_CHECKING:
     from ..query.options import QueryOptions
