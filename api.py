@@ -31,6 +31,7 @@ from .query.options import QueryOptions
 from .query.pipeline import QuerySession
 from .schemas import filters
 from .schemas.given import refuse_unknown, whole_numbers
+from .schemas.positions import PositionKind
 from .schemas.results import Reading
 from .schemas.results_json import reading_from_dict
 from .show.bars import Bars
@@ -177,6 +178,9 @@ def lens(
     recall_check: bool = True,
     centre: bool = False,
     max_pixels: int = MAX_PIXELS,
+    read: Sequence[PositionKind] | PositionKind = ("image",),
+    answer_tokens: int | None = None,
+    answer: str | None = None,
     progress: bool = True,
     **unknown: NoReturn,
 ) -> QuerySession:
@@ -198,6 +202,9 @@ def lens(
         recall_check: whether a search that is not exact is compared with an exact one on a sample.
         centre: compare states less their mean with centred banks.
         max_pixels: larger images are refused.
+        read: kinds of positions: of ``image``, ``prompt``, ``answer``, ``special``.
+        answer_tokens: of the model's answer, at most; 32 by default.
+        answer: what the model is made to answer; ``None`` lets it answer greedily.
         progress: show bars.
         unknown: nothing; a misspelt option names the closest.
 
@@ -219,6 +226,9 @@ def lens(
         recall_check=recall_check,
         centre=centre,
         max_pixels=max_pixels,
+        read=(read,) if isinstance(read, str) else tuple(read),
+        answer_tokens=answer_tokens,
+        answer=answer,
     )
     require_model(model, store)
     return QuerySession(store, model, asked, Bars(progress))

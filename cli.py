@@ -35,7 +35,6 @@ from .commands.models import inspect
 from .commands.query import query
 from .commands.repair import repair
 from .commands.score import score
-from .commands.serve import serve
 from .commands.show import show
 from .commands.streams import keep_streams
 from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
@@ -60,7 +59,7 @@ def main_group() -> None:
 
 COMMANDS = (
     *(ingest, query, show, index, find, score, evaluate, evaluate_labels, inspect, banks),
-    *(serve, push, pull, import_bank, convert_connector),
+    *(push, pull, import_bank, convert_connector),
 )
 banks.add_command(repair)
 for command in COMMANDS:

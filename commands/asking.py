@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import filters
-from ..schemas.layers import parse_layers
-from .terminal import parse_lenses, parse_patches
+from ..schemas.positions import READ_KINDS
+from ..schemas.results import LENSES
+from .terminal import parse_layers, parse_names, parse_patches
 
 if TYPE_CHECKING:
     from ..query.options import QueryOptions
@@ -25,6 +26,7 @@ def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> Que
     """
     from ..query.options import QueryOptions
 
+    kinds: Any = parse_names(options.get("read", ()), "--read", READ_KINDS)
     layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"], "--bank-layer")
     return QueryOptions(
         layers=layers,
@@ -35,8 +37,11 @@ def query_settings(options: dict[str, Any], lenses: tuple[str, ...] = ()) -> Que
         patches=parse_patches(options.get("patches", ())),
         prompt=options["prompt"],
         exact=options["exact"],
-        lenses=parse_lenses(options["lenses"] or lenses),
+        lenses=parse_names(options["lenses"] or lenses, "--lens", LENSES),
         recall_check=options["recall_check"],
         centre=options["centre"],
         search=options["search"],
+        read=kinds,
+        answer_tokens=options.get("answer_tokens"),
+        answer=options.get("answer"),
     )

@@ -11,14 +11,18 @@ from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
 from ..schemas.payload import FIELD_KINDS
+from ..schemas.positions import READ_KINDS
 from ..schemas.results import LENSES
 
 
 def lens_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Lenses that the list does not have yet."""
-    before, comma, last = incomplete.rpartition(",")
-    named = before.split(",")
-    return _items(f"{before}{comma}{name}" for name in LENSES if name.startswith(last) and name not in named)
+    return _listed(LENSES, incomplete)
+
+
+def read_kinds(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    """Kinds of positions that the list does not have yet."""
+    return _listed(READ_KINDS, incomplete)
 
 
 def fields(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
@@ -49,6 +53,12 @@ def models(context: Context, parameter: Parameter, incomplete: str) -> list[Comp
 def folders(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Left to the shell, which knows folders best."""
     return [CompletionItem(incomplete, type="dir")]
+
+
+def _listed(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    before, comma, last = incomplete.rpartition(",")
+    named = before.split(",")
+    return _items(f"{before}{comma}{name}" for name in names if name.startswith(last) and name not in named)
 
 
 def _items(values: Iterable[str]) -> list[CompletionItem]:

@@ -34,7 +34,10 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
 @click.command(
     cls=GroupedCommand,
     groups={
-        "What to read": ("texts", "layers", "patches", "prompt"),
+        "What to read": (
+            *("texts", "layers", "patches", "prompt", "together"),
+            *("read", "answer_tokens", "answer"),
+        ),
         "What to compare with": COMPARISON,
         "How to show it": ("form", "out"),
     },
@@ -67,6 +70,27 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
 @click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
 @click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
 @click.option(
+    "--together", is_flag=True, help="Show the images to the model in one prompt: one reading of all of them."
+)
+@click.option(
+    "--read",
+    multiple=True,
+    metavar="KIND,...",
+    shell_complete=completion.read_kinds,
+    help="image (patches), prompt (the tokens of the text around the images), answer (what the model says), special "
+    "(special tokens, and what is written between patches); several at once, e.g. image,prompt,answer.  "
+    "[default: image]",
+)
+@click.option(
+    "--answer-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --read answer: at most so many tokens, greedily chosen.  [default: 32]",
+)
+@click.option(
+    "--answer", metavar="TEXT", help="With --read answer: read this as the model's answer instead of its own."
+)
+@click.option(
     "--exact/--approximate",
     default=True,
     help="Compare with every row, or use the index and report its recall.  [default: exact]",
@@ -93,7 +117,8 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
 
     The model sees the image once; the hidden states of its visual tokens at each --layer are
     compared with those of the bank's tokens at every --bank-layer, and the nearest of all
-    layers are shown: word, sentence, cosine and bank layer.
+    layers are shown: word, sentence, cosine and bank layer. With --read also those of the
+    prompt's tokens and of the model's answer.
 
     \b
     Example:
@@ -104,6 +129,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query photo.jpg --layer 16 --patch 2,3 --patch 5,1 --format png --out figure.png
       lensbank query *.jpg --format json --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
+      lensbank query a.jpg b.jpg --together --prompt "What differs?" --read image,prompt,answer
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
@@ -118,6 +144,8 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
         if texts:
             settings.require_text()
+            if options["together"]:
+                raise UsageError("--together is about images, and a text was asked about.", "Leave out --together.")
             if not all(texts):
                 raise UsageError("A text to ask about is empty.", "Give words, as in --text 'a dog'.")
         needs_store = "latent" in settings.lenses or options["model"] is None
@@ -129,7 +157,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
 
             loaded = load(source, options, need_vision=bool(images), store=store)
             with QuerySession(store, loaded, settings, progress) as session:
-                answers = ask(session, opened, texts, settings.max_pixels, others)
+                answers = ask(session, opened, texts, settings.max_pixels, others, options["together"])
         command = command_line(click.get_current_context())
         readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
         ink = terminal_ink(options["out"])

@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from ..schemas.layers import parse_layers
 from . import completion
 from .options import open_address, shared_options
 from .progress import TerminalProgress
-from .terminal import echo, reported
+from .terminal import echo, parse_layers, reported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..models.fingerprints import processor_settings
 from ..models.visual_tokens import rendered_prompt
-from ..query.asking import Asked, ask_image
+from ..query.asked import Asked
+from ..query.asking import ask_image
 from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
@@ -96,6 +97,7 @@ def read_images(
 def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, Any]:
     """Everything that decides what the lenses say, the images apart; JSON types only."""
     asked = session.options
+    asked.require_patches("An evaluation")
     model = session.loaded.provenance()
     kept_of_model = ("id", "revision", "weights", "tokenizer", "computation", "vision", "dtype")
     kept = ["name", "rows", "weights", "layer", "compute_dtype", "vector_dtype", "max_contexts", "seed", "corpora"]

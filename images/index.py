@@ -14,7 +14,8 @@ import numpy as np
 
 from ..banks.interrupts import Interruption
 from ..models.visual_tokens import rendered_prompt, require_vision
-from ..query.asking import Asked, ask_image
+from ..query.asked import Asked
+from ..query.asking import ask_image
 from ..query.pipeline import QuerySession
 from ..schemas.collection import BankIdentity
 from ..schemas.corpora import CorpusRecord
@@ -98,6 +99,7 @@ class _Index:
         if asked.centre or asked.patches:
             what = "centred states" if asked.centre else "single patches"
             raise UsageError(f"An index holds whole images as they are; {what} were asked for.", "Leave that out.")
+        asked.require_patches("An index")
         require_vision(session.loaded)
         self._session, self._images, self._store = session, images, store
         self._options, self._progress = options, progress

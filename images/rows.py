@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..query.asking import Asked, AskedToken
+from ..query.asked import Asked, AskedToken
 from ..query.lenses import LensAnswer, Words
 from ..schemas.patches import PatchPayload, patch_id
 from ..schemas.results import Neighbor

@@ -79,6 +79,33 @@ def capture_hidden_states(
         )
 
 
+@contextmanager
+def capture_every_pass(lm: LanguageModel, layers: Iterable[int]) -> Iterator[dict[int, list[Tensor]]]:
+    """Record hidden states of every forward pass in the ``with`` body, as of a generation with a cache.
+
+    Args:
+        lm: as of :func:`capture_hidden_states`.
+        layers: layer numbers, 0 to ``lm.n_layers``.
+
+    Yields:
+        Filled during the passes: layer → ``[batch, seq, dim]`` of each of them, as the block emitted it.
+
+    Raises:
+        LayerError: a layer that does not exist.
+    """
+    states: dict[int, list[Tensor]] = {layer: [] for layer in check_layers(layers, lm.n_layers)}
+
+    def record(layer: int, value: object) -> None:
+        states[layer].append(_as_states(layer, value).detach())
+
+    handles = [_hook(lm.blocks, layer, record) for layer in states]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _hook(blocks: nn.ModuleList, layer: int, record: Callable[[int, object], None]) -> Any:
     """Hook block ``layer``'s output, or for layer 0 the first block's input."""
     if layer > 0:

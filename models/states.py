@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from ..schemas.errors import ModelError, StateError, UsageError
 from .capture import capture_hidden_states
+from .lengths import require_length
 from .loading import LoadedModel
 from .machine.offload import execution_device
 from .tokens import require_embedded, span_of
 from .visual.patches import unpadded, unsupported
-from .visual_tokens import VisualInput, require_length
+from .visual_tokens import VisualInput
 
 
 def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterable[int]) -> dict[int, Tensor]:
@@ -25,33 +27,64 @@ def visual_states(loaded: LoadedModel, visual_input: VisualInput, layers: Iterab
         normalised), in the order of ``visual_input.tokens``.
 
     Raises:
-        LayerError: a layer that does not exist.
         StateError: a state is NaN, infinite or zero.
+        LensbankError: as :func:`sequence_states`.
+    """
+    index = [token.index for token in visual_input.tokens]
+    states = sequence_states(loaded, visual_input.inputs, layers, index)
+    labels = [f"patch {token.row},{token.col}" for token in visual_input.tokens]
+    for layer, hidden in states.items():
+        require_finite(loaded, layer, hidden, labels)
+    return states
+
+
+def sequence_states(
+    loaded: LoadedModel, inputs: Mapping[str, Tensor], layers: Iterable[int], index: Sequence[int]
+) -> dict[int, Tensor]:
+    """The hidden states at positions of one prompt, in one forward pass that stops after the deepest layer.
+
+    Args:
+        loaded: the VLM.
+        inputs: its keyword arguments.
+        layers: to read.
+        index: positions in the sequence, padding not counted.
+
+    Returns:
+        Layer → float32 ``[len(index), dim]`` on the model's device, raw, in the order of ``index``.
+
+    Raises:
+        LayerError: a layer that does not exist.
         UnsupportedModelError: the model changes the length of its sequence.
         ModelError: the model failed, or the device's memory is too small.
     """
-    inputs = visual_input.inputs
-    try:
-        with torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
-            loaded.model(**inputs, use_cache=False)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{loaded.name} ran out of the device's memory on an image of {len(visual_input.tokens)} visual tokens.",
-            "Use --dtype bfloat16, --device-map auto, or a smaller image.",
-        ) from error
-    except (ValueError, RuntimeError, IndexError, TypeError) as error:
-        raise ModelError(f"{loaded.name} ({type(loaded.model).__name__}) failed on the image: {error}.") from error
+    with failing(loaded, inputs), torch.inference_mode(), capture_hidden_states(loaded.lm, layers) as captured:
+        loaded.model(**inputs, use_cache=False)
     mask = unpadded(inputs)
-    index = torch.tensor([token.index for token in visual_input.tokens], device=mask.device)
-    rows = mask.nonzero().flatten()[index]
+    rows = mask.nonzero().flatten()[torch.tensor(index, device=mask.device, dtype=torch.int64)]
     states: dict[int, Tensor] = {}
     for layer, hidden in captured.items():
         if hidden.shape[1] != mask.shape[0]:
             raise unsupported(loaded, f"it turned {mask.shape[0]} tokens into {hidden.shape[1]}")
         states[layer] = hidden[0, rows.to(hidden.device)].to(loaded.device).float()
-        labels = [f"patch {token.row},{token.col}" for token in visual_input.tokens]
-        _require_finite(loaded, layer, states[layer], labels)
     return states
+
+
+@contextmanager
+def failing(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> Iterator[None]:
+    """Say what a model that fails on its input means to a user.
+
+    Raises:
+        ModelError: it failed, or the device's memory is too small.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{loaded.name} ran out of the device's memory on {inputs['input_ids'].shape[1]} tokens, images included.",
+            "Use --dtype bfloat16, --device-map auto, or a smaller image.",
+        ) from error
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        raise ModelError(f"{loaded.name} ({type(loaded.model).__name__}) failed on the image: {error}.") from error
 
 
 def text_states(
@@ -90,12 +123,22 @@ def text_states(
         tokens.append((at, strings[at], int(ids[0, at]), start, end))
     states = {layer: hidden[0, kept].to(loaded.device).float() for layer, hidden in captured.items()}
     for layer, hidden in states.items():
-        _require_finite(loaded, layer, hidden, [f"token {token[1]!r}" for token in tokens])
+        require_finite(loaded, layer, hidden, [f"token {token[1]!r}" for token in tokens])
     return states, tokens
 
 
-def _require_finite(loaded: LoadedModel, layer: int, states: Tensor, labels: list[str]) -> None:
-    """Refuse states that have no direction."""
+def require_finite(loaded: LoadedModel, layer: int, states: Tensor, labels: Sequence[str]) -> None:
+    """Refuse states that have no direction.
+
+    Args:
+        loaded: the model.
+        layer: for the message.
+        states: ``[n, dim]``.
+        labels: what each is the state of.
+
+    Raises:
+        StateError: one is NaN, infinite or zero.
+    """
     norms = torch.linalg.vector_norm(states, dim=-1)
     bad = (~norms.isfinite() | (norms == 0)).nonzero().flatten().tolist()
     if bad:

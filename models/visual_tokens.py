@@ -1,4 +1,4 @@
-"""From an image to what the model is given: its visual tokens, each with its patch of the image.
+"""From images to what the model is given: their visual tokens, each with its patch of its image.
 
 Each family of VLMs has a file in `models.families`; docs/adding-a-model.md says how to write one.
 """
@@ -14,7 +14,7 @@ from weakref import WeakSet
 from PIL import Image
 from torch import Tensor
 
-from ..schemas.errors import ImageError, ModelError, UsageError
+from ..schemas.errors import ModelError
 from ..schemas.inspection import LayoutToken, VisualToken
 from ..schemas.results import View
 from .families import (
@@ -35,6 +35,7 @@ from .families import (
     qwen3_vl,
     qwen_vl,
 )
+from .lengths import require_length
 from .loading import LoadedModel
 from .visual.patches import (
     Family,
@@ -49,7 +50,7 @@ from .visual.patches import (
 from .visual.prompting import image_prompt, influence
 from .visual.tracing import verify_grids
 
-__all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image"]
+__all__ = ["FAMILIES", "VisualInput", "VisualToken", "family_of", "prepare_image", "prepare_images"]
 
 #: By the ``model_type`` of the VLM's configuration.
 FAMILIES: dict[str, Family] = {
@@ -65,14 +66,14 @@ _traced: WeakSet[Any] = WeakSet()
 
 @dataclass(frozen=True)
 class VisualInput:
-    """An image and a prompt, ready for the model.
+    """One image or several and a prompt, ready for the model.
 
     Attributes:
         inputs: the model's keyword arguments, on its device.
         tokens: the visual tokens, in sequence order.
-        views: the patch grids.
+        views: the patch grids, each of which knows its image.
         layout: tokens that say how the patches lie, in sequence order.
-        prompt: the text that the model sees, with the image token once.
+        prompt: the text that the model sees, with the image token once for each image.
         notes: what a reader of the result should know.
     """
 
@@ -90,41 +91,59 @@ def family_of(loaded: LoadedModel) -> Family:
 
 
 def prepare_image(loaded: LoadedModel, image: Image.Image, prompt: str | None = None) -> VisualInput:
-    """Process one image and locate its visual tokens.
+    """Process one image and locate its visual tokens; see :func:`prepare_images`."""
+    return prepare_images(loaded, [image], prompt)
+
+
+def prepare_images(loaded: LoadedModel, images: Sequence[Image.Image], prompt: str | None = None) -> VisualInput:
+    """Process the images of one prompt and locate their visual tokens.
 
     Args:
         loaded: a VLM.
-        image: upright; RGB.
+        images: upright; RGB.
         prompt: see :func:`models.visual.prompting.image_prompt`.
 
     Raises:
         ModelError: a text-only model, or a processor that fails.
-        UnsupportedModelError: its visual tokens cannot be located with certainty.
+        UnsupportedModelError: its visual tokens cannot be located with certainty; several images of one prompt cannot
+            be told apart.
         UsageError: the prompt holds the image token.
-        ImageError: the model's processor would make the image unbearably large; image and prompt are too long for
+        ImageError: the model's processor would make an image unbearably large; images and prompt are too long for
             the model.
     """
     require_vision(loaded)
     processor: Any = loaded.processor
     family = family_of(loaded)
-    text = image_prompt(loaded, prompt, family.separator)
+    if len(images) > 1 and not family.several:
+        raise unsupported(
+            loaded, f"{len(images)} images stand in one prompt, and no file in models/families/ knows this family"
+        )
+    text = image_prompt(loaded, prompt, family.separator, len(images))
     if family.bounded is not None:
-        family.bounded(processor.image_processor, *image.size)
-    inputs = process(loaded, [[image]], [text])
-    require_length(loaded, inputs["input_ids"].shape[1], of_image=True)
+        for image in images:
+            family.bounded(processor.image_processor, *image.size)
+    inputs = process(loaded, [images], [text])
+    require_length(loaded, inputs["input_ids"].shape[1], images=len(images))
     if processor not in _traced:
         verify_grids(lambda probe: _probe(loaded, family, probe), processor.image_processor)
         _traced.add(processor)
-    [[found]] = locate(loaded, inputs, [[image.size]])
-    layout = sorted((*found.layout, *marker_tokens(loaded, inputs, family)), key=lambda token: token.index)
+    [found] = locate(loaded, inputs, [[image.size for image in images]])
+    layout = [*(token for one in found for token in one.layout), *marker_tokens(loaded, inputs, family)]
     return VisualInput(
         inputs,
-        found.tokens,
-        found.views,
-        tuple(layout),
+        tuple(token for one in found for token in one.tokens),
+        tuple(view for one in found for view in one.views),
+        tuple(sorted(layout, key=lambda token: token.index)),
         text,
-        (*_announced(loaded), *family.notes, *found.notes, *influence(loaded, text, prompt)),
+        (*_announced(loaded), *family.notes, *_notes_of(found), *influence(loaded, text, prompt)),
     )
+
+
+def _notes_of(found: Sequence[Placement]) -> list[str]:
+    """What a reader should know of each image; of several, of which."""
+    if len(found) == 1:
+        return list(found[0].notes)
+    return [f"Image {number}: {note}" for number, one in enumerate(found, 1) for note in one.notes]
 
 
 def require_vision(loaded: LoadedModel) -> None:
@@ -228,7 +247,7 @@ def locate(
         found: list[Placement] = []
         views = at = 0
         for plan in plans:
-            found.append(placed(plan, positions[at : at + len(plan.cells)], views))
+            found.append(placed(plan, positions[at : at + len(plan.cells)], views, len(found)))
             at, views = at + len(plan.cells), views + len(plan.grids)
         placements.append(found)
     return placements
@@ -251,26 +270,3 @@ def _announced(loaded: LoadedModel) -> tuple[str, ...]:
 def _to(value: Tensor, loaded: LoadedModel) -> Tensor:
     """On the model's device; pixels in its dtype, ids as they are."""
     return value.to(loaded.device, loaded.dtype if value.is_floating_point() else value.dtype)
-
-
-def require_length(loaded: LoadedModel, length: int, of_image: bool = False) -> None:
-    """Refuse an input that is longer than the model takes.
-
-    Args:
-        loaded: the model.
-        length: in tokens.
-        of_image: whether an image is a part of it.
-
-    Raises:
-        ImageError: of an image it is.
-        UsageError: of text alone.
-    """
-    limit = loaded.max_positions
-    if limit is None or length <= limit:
-        return
-    if of_image:
-        raise ImageError(
-            f"The image and the prompt are {length} tokens; {loaded.name} takes up to {limit}.",
-            "Scale the image down, or shorten the prompt.",
-        )
-    raise UsageError(f"The input is {length} tokens long; {loaded.name} takes up to {limit}.", "Shorten the text.")

@@ -32,6 +32,7 @@ def ask(
     texts: Sequence[str],
     max_pixels: int,
     centre_images: Sequence[Path] = (),
+    together: bool = False,
 ) -> list[Answer]:
     """Read images, then texts.
 
@@ -42,10 +43,14 @@ def ask(
         max_pixels: larger images are refused.
         centre_images: of a centred session: subtract the mean of these images' states; the images
             asked about where there are none.
+        together: show the images to the model in one prompt: they have one reading.
 
     Raises:
-        LensbankError: see :meth:`query.pipeline.QuerySession.image` and ``text``.
+        LensbankError: see :meth:`query.pipeline.QuerySession.image`, ``together`` and ``text``.
     """
+    if together:
+        reading = session.together(images)
+        return [Answer(reading, reading.picture)]
     if session.options.centre:  # read more than once, which standard input cannot be
         images = [open_image("-", max_pixels) if image == "-" else image for image in images]
     if centre_images:

@@ -1,72 +1,33 @@
-"""What is asked about: an image's visual tokens or a text's tokens, with their hidden states."""
+"""What is asked about: positions of images and what is said about them, or a text's tokens, with their states."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..models.loading import LoadedModel
 from ..models.machine.memory import estimate_memory
 from ..models.states import text_states, visual_states
-from ..models.visual_tokens import prepare_image, require_vision
+from ..models.visual_tokens import VisualInput, prepare_images, require_vision
 from ..schemas.checking import require_kind
 from ..schemas.errors import ImageError, ModelError, StateError, UsageError
-from ..schemas.results import PixelBox, View
+from ..schemas.positions import SourceImage
+from .asked import Asked, AskedToken
 from .given import opened as opened_image
 from .images import OpenedImage
 from .options import QueryOptions, check_patches
+from .positions import Positions, read_positions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
     from torch import Tensor
 
     from .given import GivenImage
 
     Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class AskedToken:
-    """A token before it has been read; fields as in :class:`schemas.results.TokenReading`."""
-
-    index: int
-    label: str
-    view: int | None = None
-    row: int | None = None
-    col: int | None = None
-    box: PixelBox | None = None
-    char_start: int | None = None
-    char_end: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An image or a text; fields as in :class:`schemas.results.Reading`, and beside them:
-
-    Attributes:
-        tokens: in sequence order.
-        states: layer → ``[len(tokens), dim]`` raw states, float32, by layer.
-        patches: the patches that were asked for; empty for all.
-        picture: the image; ``None`` for a text.
-    """  # noqa: D415 - a list follows
-
-    kind: str
-    source: str
-    sha256: str
-    prompt: str
-    tokens: tuple[AskedToken, ...]
-    states: Mapping[int, Floats]
-    width: int | None = None
-    height: int | None = None
-    views: tuple[View, ...] = ()
-    notes: tuple[str, ...] = ()
-    patches: tuple[tuple[int, int], ...] = ()
-    picture: Image.Image | None = None
 
 
 def ask_image(
@@ -76,60 +37,101 @@ def ask_image(
     options: QueryOptions,
     remark: Callable[[str], None] | None = None,
 ) -> Asked:
-    """Show an image to the model, once, and take its visual tokens' states.
+    """Show an image to the model alone; see :func:`ask_images`."""
+    return ask_images(loaded, [image], layers, options, remark)
+
+
+def ask_images(
+    loaded: LoadedModel,
+    images: Sequence[GivenImage],
+    layers: Sequence[int],
+    options: QueryOptions,
+    remark: Callable[[str], None] | None = None,
+) -> Asked:
+    """Show images to the model in one prompt, once, and take the states of the positions asked for.
 
     Args:
         loaded: a VLM.
-        image: a file, one that has been opened, or pixels: see :func:`query.given.opened`.
+        images: each a file, one that has been opened, or pixels: see :func:`query.given.opened`.
         layers: to read.
-        options: prompt, patches, largest image.
-        remark: told, before the model sees the image, how much memory that takes.
+        options: prompt, kinds of positions, answer, patches, largest image.
+        remark: told, before the model sees the images, how much memory that takes.
 
     Raises:
         ImageError: see :func:`query.images.open_image`.
         ModelError: a text-only model, or one whose visual tokens cannot be located.
-        UsageError: a patch outside of the grid; a prompt the model cannot take.
+        UsageError: no image; a patch outside of the grid; a prompt or an answer the model cannot take.
         StateError: a hidden state is NaN, infinite or zero.
     """
-    opened = opened_image(image, options.max_pixels)
+    opened = [opened_image(image, options.max_pixels) for image in images]
+    if not opened:
+        raise UsageError("No image was given; expected one or more of one prompt.")
     require_vision(loaded)
-    with naming(opened):
-        shown = prepare_image(loaded, opened.image, options.prompt)
+    with naming(*opened):
+        shown = prepare_images(loaded, [one.image for one in opened], options.prompt)
     if remark is not None:
-        remark(f"Memory for {opened.name}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
-    cells = [(token.row, token.col) for token in shown.tokens]
-    wanted = check_patches(options.patches, cells, shown.views)
-    kept = [i for i, cell in enumerate(cells) if not wanted or cell in wanted]
-    tokens = tuple(
-        AskedToken(t.index, f"{t.row},{t.col}", t.view, t.row, t.col, t.box) for t in (shown.tokens[i] for i in kept)
-    )
-    with naming(opened):
-        states = visual_states(loaded, shown, layers)
+        named = ", ".join(one.name for one in opened)
+        remark(f"Memory for {named}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
+    wanted, patches = _patches(shown, options)
+    with naming(*opened):
+        if options.read == ("image",):
+            states = visual_states(loaded, shown, layers)
+            place = {token.index: number for number, token in enumerate(shown.tokens)}
+            found = Positions(patches, _arrays(states, [place[patch.index] for patch in patches]))
+        else:
+            found = read_positions(loaded, shown, layers, options, patches)
+    first = opened[0]
     return Asked(
         kind="image",
-        source=opened.name,
-        sha256=opened.sha256,
+        source=first.name,
+        sha256=first.sha256,
         prompt=shown.prompt,
-        tokens=tokens,
-        states=_arrays(states, kept),
-        width=opened.width,
-        height=opened.height,
+        tokens=found.tokens,
+        states=found.states,
+        width=first.width,
+        height=first.height,
         views=shown.views,
-        notes=(*opened.notes, *shown.notes),
+        notes=(*_notes(opened), *shown.notes, *found.notes),
         patches=tuple(sorted(wanted)),
-        picture=opened.image,
+        read=options.read,
+        images=tuple(SourceImage(one.name, one.sha256, one.width, one.height) for one in opened),
+        answer=found.answer,
+        answer_given=None if found.answer is None else options.answer is not None,
+        pictures=tuple(one.image for one in opened),
     )
+
+
+def _patches(shown: VisualInput, options: QueryOptions) -> tuple[frozenset[tuple[int, int]], tuple[AskedToken, ...]]:
+    """The patches that were asked for by name, and those to read."""
+    cells = [(token.row, token.col) for token in shown.tokens]
+    wanted = check_patches(options.patches, cells, shown.views)
+    patches = tuple(
+        AskedToken(
+            t.index, f"{t.row},{t.col}", t.view, t.row, t.col, t.box, kind="image", image=shown.views[t.view].image
+        )
+        for t, cell in zip(shown.tokens, cells, strict=True)
+        if not wanted or cell in wanted
+    )
+    return wanted, patches
+
+
+def _notes(opened: Sequence[OpenedImage]) -> list[str]:
+    """What was done to each image; of several, to which."""
+    if len(opened) == 1:
+        return list(opened[0].notes)
+    return [f"{one.name}: {note}" for one in opened for note in one.notes]
 
 
 @contextmanager
-def naming(opened: OpenedImage) -> Iterator[None]:
-    """Name the file in what is wrong with this image; what is wrong with the model is passed on as it is."""
+def naming(*opened: OpenedImage) -> Iterator[None]:
+    """Name the files in what is wrong with these images; what is wrong with the model is passed on as it is."""
     try:
         yield
     except (ImageError, ModelError) as error:
         if type(error) not in (ImageError, ModelError, StateError):
             raise
-        raise type(error)(f"{opened.name} ({opened.width} x {opened.height}): {error.message}", error.hint) from error
+        named = ", ".join(f"{one.name} ({one.width} x {one.height})" for one in opened)
+        raise type(error)(f"{named}: {error.message}", error.hint) from error
 
 
 def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: QueryOptions) -> Asked:

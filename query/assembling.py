@@ -8,7 +8,7 @@ from typing import Any
 from ..schemas.results import LayerReading, Reading, TokenReading
 from ..schemas.searches import SearchSettings
 from ..schemas.version import tool_version
-from .asking import Asked
+from .asked import Asked
 from .centring import Centre
 from .lenses import Words
 from .open_banks import OpenBanks
@@ -35,6 +35,7 @@ def assembled(
         search: how it was searched.
         notes: on banks and filters; those on the image come before them.
     """
+    pictures = tuple(map(reduced, asked.pictures))
     return Reading(
         kind=asked.kind,
         source=asked.source,
@@ -49,7 +50,12 @@ def assembled(
         layers=tuple(_layer(asked, layer, rows) for layer, rows in found.items()),
         tool=tool_version(),
         notes=(*asked.notes, *notes),
-        picture=None if asked.picture is None else reduced(asked.picture),
+        read=asked.read,
+        images=asked.images,
+        answer=asked.answer,
+        answer_given=asked.answer_given,
+        picture=pictures[0] if pictures else None,
+        pictures=pictures,
     )
 
 
@@ -82,5 +88,6 @@ def _layer(asked: Asked, layer: int, found: Mapping[str, Sequence[tuple[Words, .
         words: dict[str, Any] = {name: rows[i] for name, rows in found.items()}
         neighbors = words.pop("latent", ())
         place = (t.index, t.label, t.view, t.row, t.col, t.box)
-        tokens.append(TokenReading(*place, float(norm), neighbors, words, t.char_start, t.char_end))
+        kinds = (t.kind, t.image, t.emitted)
+        tokens.append(TokenReading(*place, float(norm), neighbors, words, t.char_start, t.char_end, *kinds))
     return LayerReading(layer, tuple(tokens))

@@ -11,12 +11,15 @@ from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.layers import LayerChoice
 from ..schemas.names import is_text
+from ..schemas.positions import READ_KINDS, PositionKind
 from ..schemas.results import LENSES, View
 from .images import MAX_PIXELS
 from .search import Distinct
 
 #: More neighbours than this are a different question (scroll the bank instead).
 MAX_TOP_K = 1000
+#: Tokens of an answer, where no number is asked for.
+ANSWER_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,13 @@ class QueryOptions:
         centre: compare states less their mean with centred banks; raw states with raw banks otherwise.
         search: what compares every row: ``product``, a matrix product over a bank's own vectors on the device of the
             model, or ``engine``, the database; ``None`` for the product where it can be had.
+        read: kinds of positions to read, of :data:`schemas.positions.READ_KINDS`.
+        answer_tokens: tokens of the model's answer, at most; ``None`` for :data:`ANSWER_TOKENS`.
+        answer: what the model is made to answer; ``None`` lets it answer greedily.
 
     Raises:
-        UsageError: a value of another type or out of range, an unknown ``distinct``, an unknown or repeated lens, or
-            a bank asked for without LatentLens.
+        UsageError: a value of another type or out of range, an unknown ``distinct``, an unknown or repeated lens or
+            kind, a bank asked for without LatentLens, or what belongs to a kind that is not read.
     """
 
     layers: LayerChoice | Literal["all"] | None = None
@@ -57,6 +63,9 @@ class QueryOptions:
     recall_check: bool = True
     centre: bool = False
     search: Literal["engine", "product"] | None = None
+    read: tuple[PositionKind, ...] = ("image",)
+    answer_tokens: int | None = None
+    answer: str | None = None
 
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
@@ -64,6 +73,7 @@ class QueryOptions:
             raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
         if self.search not in (None, "engine", "product"):
             raise UsageError(f"The search {self.search!r} is not known.", "Use engine or product.")
+        self._check_read_names()
         hold_to_types(self)
         if self.prompt is not None and not is_text(self.prompt):
             raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
@@ -81,15 +91,57 @@ class QueryOptions:
         if "latent" not in self.lenses and (self.bank_layers is not None or self.centre):
             option = "--centre" if self.centre else "--bank-layer"
             raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
+        self._check_read()
+
+    def _check_read_names(self) -> None:
+        """Kinds are named better than a type could."""
+        kinds: object = self.read
+        named = [kinds] if isinstance(kinds, str) else kinds
+        if isinstance(named, list | tuple) and all(isinstance(kind, str) for kind in named):
+            if not named or len(set(named)) < len(named) or set(named) - set(READ_KINDS):
+                asked = ",".join(named) or "nothing"
+                raise UsageError(f"To be read are {asked}; choose from {', '.join(READ_KINDS)}, each at most once.")
+            object.__setattr__(self, "read", tuple(kind for kind in READ_KINDS if kind in named))
+
+    def _check_read(self) -> None:
+        """What belongs to a kind of positions is asked for with it."""
+        if "answer" not in self.read and (self.answer is not None or self.answer_tokens is not None):
+            option = "--answer" if self.answer is not None else "--answer-tokens"
+            raise UsageError(f"{option} is about an answer, and none is read.", "Add answer to --read.")
+        if self.answer is not None and self.answer_tokens is not None:
+            raise UsageError("An answer was given, and it has as many tokens as it has.", "Leave out --answer-tokens.")
+        if self.answer_tokens is not None and self.answer_tokens < 1:
+            raise UsageError(f"{self.answer_tokens} tokens of an answer were asked for; expected 1 or more.")
+        if self.answer is not None and not is_text(self.answer):
+            raise UsageError("The answer is not UTF-8.", "Check the terminal's encoding.")
+        if self.patches and "image" not in self.read:
+            raise UsageError("--patch is about an image's patches, and they are not read.", "Add image to --read.")
+        if self.centre and self.read != ("image",):
+            raise UsageError(
+                f"The mean of visual states can be subtracted from patches alone, and {', '.join(self.read)} are read.",
+                "Leave out --centre, or read image alone.",
+            )
+
+    def require_patches(self, purpose: str) -> None:
+        """Refuse other positions than patches.
+
+        Args:
+            purpose: what takes patches alone.
+
+        Raises:
+            UsageError: others are read.
+        """
+        if self.read != ("image",):
+            raise UsageError(f"{purpose} takes patches alone, and {', '.join(self.read)} are read.", "Leave out read.")
 
     def require_text(self) -> None:
         """Refuse what belongs to an image, where a text is asked about.
 
         Raises:
-            UsageError: patches or a prompt were given.
+            UsageError: patches, a prompt or kinds of positions were given.
         """
-        if self.patches or self.prompt is not None:
-            named = "--patch" if self.patches else "--prompt"
+        if self.patches or self.prompt is not None or self.read != ("image",):
+            named = "--patch" if self.patches else "--prompt" if self.prompt is not None else "--read"
             raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,9 @@ from ..schemas.errors import UsageError
 from ..schemas.progress import Progress, Silent
 from ..schemas.results import Reading
 from ..store.base import Bank, Store
+from .asked import Asked
 from .asked_lenses import asked_lenses
-from .asking import Asked, ask_image, ask_text
+from .asking import ask_image, ask_images, ask_text
 from .assembling import assembled, search_settings
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
@@ -127,6 +127,18 @@ class QuerySession:
                 self._progress.finish()
         return readings
 
+    def together(self, images: Sequence[GivenImage]) -> Reading:
+        """Read several images in one prompt.
+
+        Raises:
+            UsageError: no image; or a centred session: its mean is of images that are seen alone.
+            LensbankError: as :meth:`image`; the model's family cannot be shown several in one prompt.
+        """
+        if self._options.centre:
+            raise UsageError("The mean of --centre is of images seen alone.", "Leave out --centre, or --together.")
+        asked = ask_images(self._loaded, images, self._layers, self._options, self._progress.remark)
+        return self._read([asked])[0]
+
     def centre_on(self, on: Centre | Sequence[GivenImage], source: Source = "images") -> Centre:
         """Of a centred session: from now on subtract the mean of these images' visual states.
 
@@ -165,25 +177,6 @@ class QuerySession:
             if self._options.layers is None:
                 layers = tuple(layer for layer in layers if layer in centre.means)
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
-
-    def layer_by_layer(self, asked: Asked, layers: Sequence[int] | None = None) -> Iterator[Reading]:
-        """Read what has been shown to the model one layer at a time, for who shows layers as they are ready.
-
-        Args:
-            asked: from :func:`query.asking.ask_image` or ``ask_text``, with states of the session's layers.
-            layers: the order; ascending by default.
-
-        Returns:
-            Readings of one layer each; but for the share that a recall check found, they agree with :meth:`image`.
-
-        Raises:
-            UsageError: a centred session, whose mean is that of images.
-            StoreError: the database failed.
-        """
-        if self._options.centre:
-            raise UsageError("Centred states are read of all layers together.", "Leave out centring.")
-        for layer in sorted(asked.states) if layers is None else layers:
-            yield from self._read([replace(asked, states={layer: asked.states[layer]})], silent=True)
 
     def vectors(
         self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None, silent: bool = False

@@ -53,7 +53,7 @@ class Vocabulary:
         names = tokenizer.convert_ids_to_tokens(list(range(known)))
         self.tokens = [name if name is not None else f"[id {i}]" for i, name in enumerate(names)] + rest
         texts = _decoded(tokenizer, known)
-        self.words = [_readable(token, visible(text)) for token, text in zip(self.tokens, texts, strict=False)] + rest
+        self.words = [readable(token, visible(text)) for token, text in zip(self.tokens, texts, strict=False)] + rest
         special = special_ids(tokenizer)
         whole = [i not in special and _is_word(text) for i, text in enumerate(texts)]
         self.is_word: NDArray[np.bool_] = np.array(whole + [False] * len(rest), np.bool_)
@@ -155,7 +155,7 @@ def _decoded(tokenizer: Any, size: int) -> list[str]:
     return [p[len(prefix) :] if p.startswith(prefix) else a for p, a in zip(pairs, alone, strict=True)]
 
 
-def _readable(token: str, text: str) -> str:
+def readable(token: str, text: str) -> str:
     """The text, or bytes in figures: what stands for a byte in a tokenizer's string is no letter to a reader."""
     if "\ufffd" not in text:
         return text

@@ -249,7 +249,7 @@ class Reading(Shown):
 
     def __post_init__(self) -> None:
         """What names no kinds and images is of the patches of its one image, or of a text."""
-        if not self.read:
+        if not self.read or self.kind == "text":
             object.__setattr__(self, "read", ("text",) if self.kind == "text" else ("image",))
         if not self.images and self.width and self.height:
             object.__setattr__(self, "images", (SourceImage(self.source, self.sha256, self.width, self.height),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..schemas.positions import Emitted
 from ..schemas.results import Neighbor, TokenReading, View, VocabularyToken
 from ..schemas.words import folded
 from .display import clean, columns, cut, fit, wrap
@@ -18,7 +19,7 @@ _FREQUENT = 8
 NOTHING = "·"
 
 
-def shown_word(found: Neighbor | VocabularyToken) -> str:
+def shown_word(found: Neighbor | VocabularyToken | Emitted) -> str:
     """The word found; what is no word as :func:`show.spelling.spelled` has it."""
     return spelled(found.word, found.token) or clean(found.word).strip() or clean(found.token).strip() or NOTHING
 
@@ -32,7 +33,8 @@ def grid_lines(
     for view in views:
         cells = {(t.row, t.col): t for t in tokens if t.view == view.index}
         if len(views) > 1:
-            lines.append(f"  view {view.index} ({view.kind}, {view.rows} x {view.cols})")
+            of = f"image {view.image + 1}, " if views[-1].image else ""
+            lines.append(f"  {of}view {view.index} ({view.kind}, {view.rows} x {view.cols})")
         rows = columns(str(view.rows - 1)) + 3
         fitting = max(1, (width - rows) // _MIN_CELL)
         blocks = -(-view.cols // fitting)
@@ -105,10 +107,11 @@ def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent"
 def _outstanding(tokens: Sequence[TokenReading], width: int, lens: str) -> list[str]:
     """The best words that stand furthest above chance, each once, and where; none where chance is not known."""
     best: list[tuple[float, str, str]] = []
+    several = any(token.image for token in tokens)
     for token in tokens:
-        for found in token.found(lens)[:1]:
-            if found.gap is not None:
-                best.append((found.gap, shown_word(found), f" at {token.label}" if token.row is not None else ""))
+        where = f" at {token.label}" if token.row is not None else ""
+        where += f" of image {(token.image or 0) + 1}" if several else ""
+        best += [(found.gap, shown_word(found), where) for found in token.found(lens)[:1] if found.gap is not None]
     named: dict[str, str] = {}
     for gap, word, where in sorted(best, key=lambda one: -one[0]):
         named.setdefault(folded(word), f"{cut(word, 24)} {gap:+.2f}{where}")

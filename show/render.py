@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 MIN_WIDTH = 60
 #: With more tokens than this, a layer is summed up, unless patches were asked for by name.
 FULL_TOKENS = 8
+_KINDS = {
+    "image": "Patches",
+    "prompt": "Prompt",
+    "answer": "Answer",
+    "special": "Special tokens",
+    "text": "Text",
+}
 
 # Legal in JSON, but not harmless on a terminal: control characters above ASCII, line separators,
 # bidirectional controls, and lone surrogates, which cannot be written as UTF-8 at all.
@@ -80,27 +87,31 @@ def to_table(
     for number, reading in enumerate(readings):
         lines += [*([""] if lines else []), *_header(reading, width, ink)]
         picture = pictures[number] if pictures else None
-        if picture is not None:
-            lines += [f"  {line}" for line in preview_lines(picture, width - 2, ink, _asked_boxes(reading))]
+        shown = reading.pictures if len(reading.pictures) > 1 else [picture]
+        for image, one in enumerate(shown):
+            if one is not None:
+                lines += [f"  {line}" for line in preview_lines(one, width - 2, ink, _asked_boxes(reading, image))]
         for layer in reading.layers:
             lines += ["", *_layer(reading, layer, width, ink)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _asked_boxes(reading: Reading) -> list[tuple[float, float, float, float]]:
-    """Where the patches are that were asked for, as shares of the image's sides."""
-    if not reading.search.patches or not reading.width or not reading.height or not reading.layers:
+def _asked_boxes(reading: Reading, image: int) -> list[tuple[float, float, float, float]]:
+    """Where an image's patches are that were asked for, as shares of its sides."""
+    if not reading.search.patches or not reading.images or not reading.layers:
         return []
-    boxes = [token.box for token in reading.layers[0].tokens if token.box is not None]
-    wide, high = reading.width, reading.height
+    boxes = [token.box for token in reading.layers[0].tokens if token.box is not None and token.image == image]
+    wide, high = reading.images[image].width, reading.images[image].height
     return [(box.x0 / wide, box.y0 / high, box.x1 / wide, box.y1 / high) for box in boxes]
 
 
 def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
-    name = cut(clean(reading.source) or "(no text)", width)
-    facts = []
-    if reading.width is not None:
-        facts.append(f"{reading.width} x {reading.height} px")
+    several = len(reading.images) > 1
+    sources = (
+        [f"{number}: {one.source}" for number, one in enumerate(reading.images, 1)] if several else [reading.source]
+    )
+    name = cut(clean(" · ".join(sources)) or "(no text)", width)
+    facts = [f"{one.width} x {one.height} px" for one in reading.images]
     facts += [f"{view.rows} x {view.cols} patches ({view.kind})" for view in reading.views[:3]]
     if len(reading.views) > 3:
         facts.append(f"{len(reading.views)} views in all")
@@ -130,6 +141,9 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     if _has_gaps(reading):
         said = "cosines: the second number is how far it stands above what one row in a hundred of the bank reaches"
         lines += wrap(said, width, "  ")
+    if reading.answer is not None:
+        said = "Answer, given" if reading.answer_given else "Answer"
+        lines += wrap(f"{said}: {clean(reading.answer) or '(empty)'}", width, "  ")
     for note in reading.notes:
         lines += wrap(f"Note: {clean(note)}", width, "  ")
     return lines
@@ -148,17 +162,27 @@ def _bold(text: str, ink: Ink) -> str:
 def _layer(reading: Reading, layer: LayerReading, width: int, ink: Ink) -> list[str]:
     title = f"Layer {layer.layer}" + (" (input embedding)" if layer.layer == 0 else "")
     lines = [_bold(title, ink)]
-    if len(layer.tokens) <= FULL_TOKENS or reading.search.patches:
-        for token in layer.tokens:
-            lines += _token(reading, token, width, ink)
-        return lines
+    for kind in reading.read:
+        tokens = [token for token in layer.tokens if token.kind == kind]
+        if len(reading.read) > 1:
+            lines.append(_bold(f"  {_KINDS[kind]}: {len(tokens) or 'none'}", ink))
+        lines += _of_kind(reading, tokens, width, ink)
+    return lines
+
+
+def _of_kind(reading: Reading, tokens: Sequence[TokenReading], width: int, ink: Ink) -> list[str]:
+    """Tokens of one kind: few with all that was found, many at a glance."""
+    patches = bool(tokens) and tokens[0].kind == "image"
+    if len(tokens) <= FULL_TOKENS or (patches and reading.search.patches):
+        return [line for token in tokens for line in _token(reading, token, width, ink)]
+    lines: list[str] = []
     for lens in reading.search.lenses:
         lines += [f"  {_lens_name(lens)}"] if len(reading.search.lenses) > 1 else []
-        if reading.kind == "image":
-            lines += grid_lines(reading.views, layer.tokens, width, lens, ink)
+        if patches:
+            lines += grid_lines(reading.views, tokens, width, lens, ink)
         else:
-            lines += token_lines(layer.tokens, width, lens)
-        lines += summary_lines(layer.tokens, width, lens)
+            lines += token_lines(tokens, width, lens)
+        lines += summary_lines(tokens, width, lens)
     return lines
 
 
@@ -170,9 +194,13 @@ def _token(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[
     """One token with all that was found for it."""
     if token.row is None:
         title = f"token {token.index} {shown_label(token.label)}"
+        if token.emitted is not None:
+            title += f" · says {shown_word(token.emitted)}"
     else:
         title = f"patch {token.row},{token.col}"
-        if len(reading.views) > 1:
+        if len(reading.images) > 1:
+            title += f" of image {(token.image or 0) + 1}"
+        if len(reading.views) > len(reading.images):
             title += f" of view {token.view}"
         if token.box is not None:
             title += f" · {_pixels(token.box)}"

@@ -247,7 +247,7 @@ def test_passwords_in_a_stores_url_are_not_shown():
 
 def test_the_result_names_what_made_it(store, image):
     reading = answer(store, image, "--layer", "1")
-    assert reading["version"] == 2 and reading["tool"].startswith("lensbank")
+    assert reading["version"] == 3 and reading["tool"].startswith("lensbank")
     assert reading["model"]["weights"] == reading["banks"][0]["weights"]
     assert len(reading["sha256"]) == 64 and "<image>" in reading["prompt"]
 

@@ -15,12 +15,14 @@ from transformers.utils.import_utils import is_torchvision_available
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
+from lensbank.models.answers import answered, given_answer
 from lensbank.models.capture import capture_hidden_states
 from lensbank.models.loading import load_model
-from lensbank.models.states import visual_states
+from lensbank.models.positions import prompt_positions
+from lensbank.models.states import sequence_states, visual_states
 from lensbank.models.visual.patches import image_features, token_positions, unpadded
 from lensbank.models.visual.prompting import image_prompt
-from lensbank.models.visual_tokens import family_of, locate, prepare_image, process
+from lensbank.models.visual_tokens import family_of, locate, prepare_image, prepare_images, process
 from lensbank.query.pipeline import QueryOptions, QuerySession
 from lensbank.schemas.errors import ModelError
 from lensbank.store.opening import open_store
@@ -319,6 +321,79 @@ def test_a_batch_of_prompts_with_unequal_numbers_of_images(loaded, name):
         assert [(t.row, t.col, t.box) for t in placement.tokens] == [(t.row, t.col, t.box) for t in alone.tokens]
         expected = visual_states(loaded, alone, [0])[0]
         torch.testing.assert_close(captured[sample, rows_of(inputs, sample, placement)], expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.fixture
+def pair():
+    """Images of different size and shape."""
+    return [Image.fromarray(blocks(seed=1)), Image.fromarray(blocks(90, 200, seed=2))]
+
+
+def test_every_state_of_a_prompt_and_an_answer_is_that_of_a_plain_generation(loaded, pair):
+    """Hidden states as transformers gives them of a cached generation, step by step; what is given, likewise."""
+    visual = prepare_images(loaded, pair, "A dog, an old house?")
+    layers, length = range(N_LAYERS + 1), visual.inputs["input_ids"].shape[1]
+    found = answered(loaded, visual.inputs, layers, 4, 2)
+    with torch.inference_mode():
+        plain = loaded.model.generate(
+            **visual.inputs,
+            max_new_tokens=5,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_hidden_states=True,
+            output_logits=True,
+        )
+    assert found.emitted == tuple(plain.sequences[0, length:].tolist()) and found.ids == found.emitted[:-1]
+    steps = [torch.cat([step[layer][0] for step in plain.hidden_states]) for layer in layers]
+    assert len(steps[0]) == length + 4
+    for layer in range(N_LAYERS):
+        torch.testing.assert_close(found.states[layer], steps[layer], rtol=0, atol=0)
+    torch.testing.assert_close(loaded.lm.final_norm(found.states[N_LAYERS]), steps[N_LAYERS])
+    logits = loaded.lm.logits(found.states[N_LAYERS][length - 1 :])
+    torch.testing.assert_close(logits, torch.cat(plain.logits))
+    assert tuple(logits.argmax(-1).tolist()) == found.emitted  # LogitLens names what is said, at every position
+    given = given_answer(loaded, visual.inputs, layers, found.ids, 2)
+    assert (given.ids, given.emitted) == (found.ids, found.emitted)
+    for layer in layers:
+        torch.testing.assert_close(given.states[layer], found.states[layer], rtol=1e-4, atol=2e-5)
+    alone = sequence_states(loaded, visual.inputs, [N_LAYERS], range(length))
+    torch.testing.assert_close(alone[N_LAYERS], found.states[N_LAYERS][:length], rtol=1e-4, atol=2e-5)
+
+
+def test_every_position_has_its_kind_and_the_prompt_s_their_characters(loaded, pair):
+    visual = prepare_images(loaded, pair, "A dog, an old house?")
+    texts = prompt_positions(loaded, visual)
+    ids = visual.inputs["input_ids"][0].tolist()
+    assert sorted([t.index for t in texts] + [t.index for t in visual.tokens]) == list(range(len(ids)))
+    assert [text.token_id for text in texts] == [ids[text.index] for text in texts]
+    prompt = [text for text in texts if text.kind == "prompt"]
+    seen = [visual.prompt[text.start : text.end] for text in prompt]
+    assert "".join(seen).endswith(
+        "Adog,anoldhouse?" if "assistant" not in visual.prompt else "Adog,anoldhouse?assistant"
+    )
+    for text, shown_ in zip(prompt, seen, strict=True):
+        assert shown_ == loaded.tokenizer.decode([text.token_id]).strip()
+    assert {"<s>", "<|im_start|>", "<|im_end|>"} & {text.label for text in texts} <= {
+        text.label for text in texts if text.kind == "special"
+    }
+
+
+def test_each_patch_of_each_image_has_its_own_image(loaded, pair):
+    """By intervention: pixels of one image under a patch move that patch of that image most, and no other image's."""
+    visual = prepare_images(loaded, pair, "A dog?")
+    of = [visual.views[token.view].image for token in visual.tokens]
+    assert of == sorted(of) and set(of) == {0, 1}
+    before = visual_states(loaded, visual, [0])[0]
+    for number, image in enumerate(pair):
+        own = [place for place, one in enumerate(of) if one == number]
+        for token in (visual.tokens[own[0]], visual.tokens[own[-1]], visual.tokens[own[len(own) // 2]]):
+            assert 0 <= token.box.x0 < token.box.x1 <= image.width and 0 <= token.box.y0 < token.box.y1 <= image.height
+            changed = list(pair)
+            changed[number] = Image.fromarray(invert(np.asarray(image), token.box))
+            moved = (visual_states(loaded, prepare_images(loaded, changed, "A dog?"), [0])[0] - before).norm(dim=-1)
+            in_view = [place for place in own if visual.tokens[place].view == token.view]
+            assert visual.tokens[max(in_view, key=lambda place: moved[place])] == token
+            assert moved[[place for place, one in enumerate(of) if one != number]].max() < 1e-5
 
 
 def test_without_a_chat_template_the_same_patches(loaded):

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 
@@ -34,7 +34,7 @@ class GatedMlp(nn.Module):
         return out
 
 
-class ConnectorVlm(PreTrainedModel):  # type: ignore[no-untyped-call]
+class ConnectorVlm(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """A vision-language model made of two stock models and a connector.
 
     Source: the nine connector VLMs of LatentLens (arXiv 2602.00462), whose training code derives from Molmo's.
@@ -106,6 +106,15 @@ class ConnectorVlm(PreTrainedModel):  # type: ignore[no-untyped-call]
         pooled: Any = tuple(self.connector(features))
         return BaseModelOutputWithPooling(pooler_output=pooled)
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        """Pictures enter with the prompt alone."""
+        prepare = cast(Any, super()).prepare_inputs_for_generation
+        made = prepare(*args, **kwargs)
+        if not kwargs.get("is_first_iteration", False):
+            for name in ("pixel_values", "patch_padding"):
+                made.pop(name, None)
+        return made
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -133,7 +142,7 @@ class ConnectorVlm(PreTrainedModel):  # type: ignore[no-untyped-call]
                 inputs_embeds = inputs_embeds.clone()
                 inputs_embeds[where] += features.to(inputs_embeds.device, inputs_embeds.dtype)
         if position_ids is None and attention_mask is not None:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         return self.language_model(
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, **kwargs
         )

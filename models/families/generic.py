@@ -95,4 +95,4 @@ def _declared_patch(loaded: LoadedModel) -> int | None:
     return patch if isinstance(patch, int) else None
 
 
-FAMILY = Family(types=(), plan=plan)
+FAMILY = Family(types=(), plan=plan, several=False)

@@ -28,4 +28,5 @@ FAMILY = Family(
         "The model reads its whole prompt in both directions: the states of the visual tokens depend on the question.",
     ),
     separator="",
+    answer_type=1,
 )

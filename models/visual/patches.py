@@ -93,6 +93,8 @@ class Family:
         bounded: raises where an image would become unbearably large; called before processing.
         separator: between image token and question where there is no chat template.
         own_tokens: input tokens that the tokenizer does not have: name → id.
+        several: whether several images of one prompt can be told apart.
+        answer_type: what stands for a token of an answer in ``token_type_ids``.
     """
 
     types: tuple[str, ...]
@@ -103,6 +105,8 @@ class Family:
     bounded: Callable[[Any, int, int], None] | None = require_bounded
     separator: str = "\n"
     own_tokens: Callable[[LoadedModel], Mapping[str, int]] = lambda _: {}
+    several: bool = True
+    answer_type: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,14 @@ def row_by_row(grid: int, rows: int, cols: int) -> Iterator[Cell]:
     return ((grid, row, col) for row in range(rows) for col in range(cols))
 
 
-def placed(plan: Plan, positions: Sequence[int], first_view: int = 0) -> Placement:
+def placed(plan: Plan, positions: Sequence[int], first_view: int = 0, image: int = 0) -> Placement:
     """Give every position of an image its patch.
 
     Args:
         plan: of the image.
         positions: as many as the plan has cells.
         first_view: number of the image's first view.
+        image: its number in the prompt.
     """
     tokens, layout, padding = [], [], 0
     for index, cell in zip(positions, plan.cells, strict=True):
@@ -148,21 +153,21 @@ def placed(plan: Plan, positions: Sequence[int], first_view: int = 0) -> Placeme
             layout.append(LayoutToken(index, "padding"))
         else:
             tokens.append(VisualToken(index, first_view + number, row, col, box))
-    views = tuple(_view(first_view + number, grid) for number, grid in enumerate(plan.grids))
+    views = tuple(_view(first_view + number, grid, image) for number, grid in enumerate(plan.grids))
     notes = [f"{padding} of {len(plan.cells)} visual tokens see only padding and are left out."] if padding else []
     return Placement(tuple(tokens), views, tuple(layout), (*notes, *_unseen(plan.grids[0])))
 
 
-def _view(index: int, grid: Grid) -> View:
+def _view(index: int, grid: Grid, image: int) -> View:
     whole = grid.mapped.box((grid.rows[0][0], grid.rows[-1][1]), (grid.cols[0][0], grid.cols[-1][1]))
     if whole is None:
         raise ValueError(f"view {index} lies outside of the image")
-    return View(index, grid.kind, len(grid.rows), len(grid.cols), whole)
+    return View(index, grid.kind, len(grid.rows), len(grid.cols), whole, image)
 
 
 def _unseen(grid: Grid) -> list[str]:
     """What the grid over the whole image leaves out."""
-    mapped, kept, view = grid.mapped, grid.mapped.visible(), _view(0, grid).box
+    mapped, kept, view = grid.mapped, grid.mapped.visible(), _view(0, grid, 0).box
     whole = mapped.x.original * mapped.y.original
     notes = []
     if (share := _area(kept) / whole) < 1:
