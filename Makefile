@@ -17,7 +17,7 @@ CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
 PINNED_TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
-SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show demo benchmarks docs examples tests
+SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show serve demo benchmarks docs examples tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE

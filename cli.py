@@ -35,6 +35,7 @@ from .commands.models import inspect
 from .commands.query import query
 from .commands.repair import repair
 from .commands.score import score
+from .commands.serve import serve
 from .commands.show import show
 from .commands.streams import keep_streams
 from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
@@ -59,7 +60,7 @@ def main_group() -> None:
 
 COMMANDS = (
     *(ingest, query, show, index, find, score, evaluate, evaluate_labels, inspect, banks),
-    *(push, pull, import_bank, convert_connector),
+    *(serve, push, pull, import_bank, convert_connector),
 )
 banks.add_command(repair)
 for command in COMMANDS:

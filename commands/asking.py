@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import filters
+from ..schemas.layers import parse_layers
 from ..schemas.positions import READ_KINDS
 from ..schemas.results import LENSES
-from .terminal import parse_layers, parse_names, parse_patches
+from .terminal import parse_names, parse_patches
 
 if TYPE_CHECKING:
     from ..query.options import QueryOptions

@@ -8,13 +8,13 @@ import click
 
 from ..schemas import filters
 from ..schemas.errors import UsageError
+from ..schemas.layers import parse_layers
 from .command_line import command_line
 from .help_groups import GroupedCommand
 from .options import OutFile, load, model_options, open_target, shared_options
 from .progress import TerminalProgress, say_written
 from .terminal import (
     echo,
-    parse_layers,
     parse_patches,
     reported,
     require_file,

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from ..schemas.errors import UsageError
+from ..schemas.layers import parse_layers
 from .early import require_model
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
-from .terminal import echo, parse_layers, reported
+from .terminal import echo, reported
 
 
 @click.command(name="import-bank")

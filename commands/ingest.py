@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ..schemas.errors import UsageError
+from ..schemas.layers import parse_layers
 from .early import require_model
 from .help_groups import GroupedCommand
 from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
-from .terminal import echo, parse_contexts, parse_layers, reported
+from .terminal import echo, parse_contexts, reported
 
 if TYPE_CHECKING:
     from ..ingest.corpus import Corpus

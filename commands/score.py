@@ -10,10 +10,11 @@ import click
 
 from ..schemas import filters
 from ..schemas.errors import UsageError
+from ..schemas.layers import parse_layers
 from .help_groups import GroupedCommand
 from .options import OutFile, open_target, shared_options
 from .progress import TerminalProgress, say_written
-from .terminal import parse_layers, reported, require_file, write_result
+from .terminal import reported, require_file, write_result
 
 
 @click.command(

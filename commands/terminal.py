@@ -10,14 +10,14 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from ..schemas.addresses import without_secrets
 from ..schemas.errors import MORE_FILES, LensbankError, UsageError, is_too_many_files
 from ..schemas.files import STDOUT, require_writable, write_whole
-from ..schemas.layers import LayerChoice, read_layer
+from ..schemas.layers import shortened
 from ..show.display import clean
 from .streams import flush_stdout, leave_stdout, require_stdout
 
@@ -27,28 +27,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 #: Digits of a number that counts layers, patches or contexts.
 _DIGITS = 9
-
-
-def parse_layers(texts: tuple[str, ...], option: str = "--layer") -> LayerChoice | Literal["all"] | None:
-    """``("1,2", "4")`` → ``(1, 2, 4)``; ``("0,8-",)`` → ``(0, LayerRange(8, None))``; ``all``; nothing → ``None``.
-
-    Raises:
-        UsageError: anything else.
-    """
-    parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
-    if not parts:
-        if texts:
-            raise UsageError(f"{option} names no layer.", "Give numbers, ranges and lists such as 0,8-16,24, or all.")
-        return None
-    if "all" in parts:
-        if len(parts) > 1:
-            raise UsageError(f"{option} all stands alone; other layers were given beside it.")
-        return "all"
-    read = [read_layer(part) for part in parts]
-    if wrong := [part for part, found in zip(parts, read, strict=True) if found is None]:
-        raise UsageError(f"{option} takes numbers, ranges and lists such as 0,8-16,24, or all; got {_short(wrong[0])}.")
-    found = {one for one in read if one is not None}
-    return tuple(sorted(found, key=lambda one: (one, one) if isinstance(one, int) else (one.first, one.last or 0)))
 
 
 def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
@@ -62,7 +40,7 @@ def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
         row, _, col = text.partition(",")
         if not all(part.strip().isdecimal() and len(part.strip()) <= _DIGITS for part in (row, col)):
             raise UsageError(
-                f"--patch takes ROW,COL (from the top left, from 0); got {_short(text)}.", "Example: --patch 2,3"
+                f"--patch takes ROW,COL (from the top left, from 0); got {shortened(text)}.", "Example: --patch 2,3"
             )
         patches.append((int(row), int(col)))
     return tuple(patches)
@@ -95,13 +73,8 @@ def parse_contexts(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal() or len(text) > _DIGITS or int(text) == 0:
-        raise UsageError(f"--max-contexts takes a number from 1, or all; got {_short(text)}.")
+        raise UsageError(f"--max-contexts takes a number from 1, or all; got {shortened(text)}.")
     return int(text)
-
-
-def _short(text: str) -> str:
-    """What was typed, as far as a message has room for it."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def table_width() -> int:

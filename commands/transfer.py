@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import click
 
+from ..schemas.layers import parse_layers
 from . import completion
 from .options import open_address, shared_options
 from .progress import TerminalProgress
-from .terminal import echo, parse_layers, reported
+from .terminal import echo, reported
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

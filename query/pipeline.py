@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,25 @@ class QuerySession:
             if self._options.layers is None:
                 layers = tuple(layer for layer in layers if layer in centre.means)
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
+
+    def layer_by_layer(self, asked: Asked, layers: Sequence[int] | None = None) -> Iterator[Reading]:
+        """Read what has been shown to the model one layer at a time, for who shows layers as they are ready.
+
+        Args:
+            asked: from :func:`query.asking.ask_image` or ``ask_text``, with states of the session's layers.
+            layers: the order; ascending by default.
+
+        Returns:
+            Readings of one layer each; but for the share that a recall check found, they agree with :meth:`image`.
+
+        Raises:
+            UsageError: a centred session, whose mean is that of images.
+            StoreError: the database failed.
+        """
+        if self._options.centre:
+            raise UsageError("Centred states are read of all layers together.", "Leave out centring.")
+        for layer in sorted(asked.states) if layers is None else layers:
+            yield from self._read([replace(asked, states={layer: asked.states[layer]})], silent=True)
 
     def vectors(
         self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None, silent: bool = False

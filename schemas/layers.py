@@ -131,3 +131,32 @@ def _listed(layers: Sequence[int]) -> str:
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]} to {ordered[-1]}"
     return ", ".join(map(str, ordered)) or "none"
+
+
+def parse_layers(texts: Sequence[str], option: str = "--layer") -> LayerChoice | Literal["all"] | None:
+    """``("1,2", "4")`` → ``(1, 2, 4)``; ``("0,8-",)`` → ``(0, LayerRange(8, None))``; ``all``; nothing → ``None``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    if not parts:
+        if texts:
+            raise UsageError(f"{option} names no layer.", "Give numbers, ranges and lists such as 0,8-16,24, or all.")
+        return None
+    if "all" in parts:
+        if len(parts) > 1:
+            raise UsageError(f"{option} all stands alone; other layers were given beside it.")
+        return "all"
+    read = [read_layer(part) for part in parts]
+    if wrong := [part for part, found in zip(parts, read, strict=True) if found is None]:
+        raise UsageError(
+            f"{option} takes numbers, ranges and lists such as 0,8-16,24, or all; got {shortened(wrong[0])}."
+        )
+    found = {one for one in read if one is not None}
+    return tuple(sorted(found, key=lambda one: (one, one) if isinstance(one, int) else (one.first, one.last or 0)))
+
+
+def shortened(text: str) -> str:
+    """What was typed, as far as a message has room for it."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -60,7 +60,14 @@ def contents(wheel: Path) -> set[str]:
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2 and {name.split("-")[0] for name in tops} == {"lensbank"}, sorted(tops)
-    for needed in ("py.typed", "__main__.py", "cli.py", "show/assets/report.html", "evaluate/judging/label.html"):
+    for needed in (
+        "py.typed",
+        "__main__.py",
+        "cli.py",
+        "show/assets/report.html",
+        "serve/assets/live.js",
+        "evaluate/judging/label.html",
+    ):
         assert f"lensbank/{needed}" in names, needed
     rooms = {name.split("/")[1] for name in names}
     assert not rooms & {"tests", "demo", "benchmarks", "docs", ".cache", "build"}, sorted(rooms)

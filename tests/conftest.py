@@ -5,7 +5,7 @@ import signal
 import pytest
 from tiny_models import save_fastvlm, save_text_model
 
-pytest_plugins = ["browser_fixtures", "demo_fixtures", "server_fixtures"]
+pytest_plugins = ["browser_fixtures", "demo_fixtures", "serve_fixtures", "server_fixtures"]
 
 
 def pytest_configure():

@@ -8,7 +8,6 @@ import pytest
 from lensbank.commands.terminal import (
     harmless,
     parse_contexts,
-    parse_layers,
     parse_patches,
     reported,
     require_file,
@@ -16,7 +15,7 @@ from lensbank.commands.terminal import (
     write_result,
 )
 from lensbank.schemas.errors import CorpusError, UsageError
-from lensbank.schemas.layers import LayerRange
+from lensbank.schemas.layers import LayerRange, parse_layers
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""The models, and the lenses that are open for them. Everything here happens in the model's thread."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..models.loading import LoadedModel
+from ..query.asking import Asked, ask_image, ask_text
+from ..query.options import QueryOptions
+from ..query.pipeline import QuerySession
+from ..schemas.errors import StoreError, UsageError
+from .jobs import Job
+from .privacy import public_reading
+from .questions import Question
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from ..store.base import Store
+
+# Sets of open banks, each with its own filters: few people ask many kinds of questions at once.
+_OPEN = 4
+_WARM = "a"
+
+
+class Engine:
+    """Models, and a few sessions that stay open between readings."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LoadedModel],
+        open_store: Callable[[], AbstractContextManager[Store]],
+        uploads: Uploads,
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            models: by the name that clients use.
+            open_store: opens the store anew, so that what was written since is seen.
+            uploads: the images.
+        """
+        self._models, self._open_store, self._uploads = models, open_store, uploads
+        self._sessions: OrderedDict[tuple[str, QueryOptions], tuple[AbstractContextManager[Store], QuerySession]] = (
+            OrderedDict()
+        )
+
+    def read(self, job: Job) -> None:
+        """Make a reading, layer by layer; see :class:`serve.worker.Worker`.
+
+        Raises:
+            LensbankError: as :class:`query.pipeline.QuerySession`.
+            Cancelled: nobody wants it any more.
+        """
+        question = job.question
+        session = self._session(question)
+        job.require_wanted()
+        try:
+            asked = self._asked(session, question)
+            order = telling_first(session.layers)
+            job.expect(len(order))
+            for part in session.layer_by_layer(asked, order):
+                job.add(public_reading(part))
+        except StoreError:  # what is open may be no longer what is there
+            self.rest()
+            raise
+
+    def warm(self) -> None:
+        """Do what the first reading would wait for: open the banks, and run each model once.
+
+        Raises:
+            LensbankError: as :class:`query.pipeline.QuerySession`.
+        """
+        for name, loaded in self._models.items():
+            options = QueryOptions(lenses=("latent",))
+            session = self._session(Question((), _WARM, name, options))
+            if loaded.processor is not None:
+                asked = ask_image(loaded, Image.new("RGB", (64, 64), "white"), session.layers, options)
+            else:
+                asked = ask_text(loaded, _WARM, session.layers, options)
+            for _ in session.layer_by_layer(asked, session.layers[:1]):
+                pass
+
+    def rest(self) -> None:
+        """Let go of all banks, so that an ingest can write them."""
+        while self._sessions:
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        _, (store, session) = self._sessions.popitem(last=False)
+        session.close()
+        store.__exit__(None, None, None)
+
+    def _session(self, question: Question) -> QuerySession:
+        key = (question.model, replace(question.options, prompt=None, patches=()))
+        if key not in self._sessions:
+            while len(self._sessions) >= _OPEN:
+                self._close_oldest()
+            opening = self._open_store()
+            store = opening.__enter__()
+            try:
+                session = QuerySession(store, self._models[question.model], key[1])
+            except BaseException:
+                opening.__exit__(None, None, None)
+                raise
+            self._sessions[key] = (opening, session)
+        self._sessions.move_to_end(key)
+        return self._sessions[key][1]
+
+    def _asked(self, session: QuerySession, question: Question) -> Asked:
+        if question.text is not None:
+            return ask_text(session.loaded, question.text, session.layers, question.options)
+        if len(question.images) > 1:
+            raise UsageError("Several images in one prompt cannot be read yet.", "Ask about one image.")
+        image = self._uploads.opened(self._uploads.get(question.images[0]))
+        return ask_image(session.loaded, image, session.layers, question.options)
+
+
+def telling_first(layers: Sequence[int]) -> tuple[int, ...]:
+    """The layers in the order in which they are read: the middle one, which a page shows first, then the others."""
+    if not layers:
+        return ()
+    middle = layers[len(layers) // 2]
+    return (middle, *(layer for layer in layers if layer != middle))

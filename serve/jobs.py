@@ -1,0 +1,167 @@
+"""A reading on its way: what has been asked, what of it is there, who still waits for it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..schemas.results import Reading
+from .failures import Cancelled
+from .questions import Question
+
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+FINAL = ("done", "failed", "cancelled")
+
+
+@dataclass
+class Job:
+    """One reading. Written by the model's thread, read by many; every change wakes those who wait.
+
+    Attributes:
+        question: what was asked.
+        id: known to whoever asked alone.
+        status: how far it is.
+        parts: readings of one layer each, in the order in which they were ready.
+        layers: how many there will be; ``None`` while that is not known.
+        error: what went wrong, for people.
+        first_ms: milliseconds from asking to the first layer.
+        total_ms: milliseconds from asking to the end.
+    """
+
+    question: Question
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    status: Status = "queued"
+    parts: list[Reading] = field(default_factory=list)
+    layers: int | None = None
+    error: dict[str, str] | None = None
+    error_status: int = 500
+    first_ms: int | None = None
+    total_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        """Begin to count the time."""
+        self._asked = time.monotonic()
+        self._seen = self._asked
+        self._listeners = 0
+        self._cancel = threading.Event()
+        self._watchers: dict[int, Callable[[], object]] = {}
+        self._lock = threading.Lock()
+        self._encoded: dict[tuple[str, int], str] = {}
+
+    # Of the model's thread.
+
+    def start(self) -> None:
+        """The model has begun with it."""
+        self._change(status="running")
+
+    def expect(self, layers: int) -> None:
+        """So many layers will be read."""
+        self._change(layers=layers)
+
+    def add(self, part: Reading) -> None:
+        """A layer is ready."""
+        self.require_wanted()
+        self.parts.append(part)
+        self._change(first_ms=self.first_ms or self._elapsed())
+
+    def require_wanted(self, patience: float = float("inf")) -> None:
+        """Stop where nobody wants it any more.
+
+        Args:
+            patience: seconds for which nobody needs to have asked about it.
+
+        Raises:
+            Cancelled: it was cancelled, or abandoned.
+        """
+        if self._cancel.is_set():
+            raise Cancelled("cancelled")
+        if self._listeners == 0 and time.monotonic() - self._seen > patience:
+            raise Cancelled("nobody waits for it any more")
+
+    def end(self, status: Status, error: dict[str, str] | None = None, error_status: int = 500) -> None:
+        """It is over, one way or another."""
+        self._change(status=status, error=error, error_status=error_status, total_ms=self._elapsed())
+
+    # Of everybody else.
+
+    def touch(self) -> None:
+        """Somebody has asked about it."""
+        self._seen = time.monotonic()
+
+    def cancel(self) -> None:
+        """It is no longer wanted; the model stops after the layer it is at."""
+        self._cancel.set()
+        if self.status == "queued":
+            self.end("cancelled")
+
+    def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
+        """Be told of every change, from whichever thread; returns what ends that."""
+        with self._lock:
+            self._listeners += 1
+            number = max(self._watchers, default=0) + 1
+            self._watchers[number] = wake
+
+        def leave() -> None:
+            with self._lock:
+                self._watchers.pop(number, None)
+                self._listeners -= 1
+            self.touch()
+
+        return leave
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in FINAL
+
+    @property
+    def words(self) -> int:
+        """How many words it holds: what its memory is counted by."""
+        return sum(
+            len(part.layers[0].tokens) * part.search.top_k * len(part.search.lenses)
+            for part in self.parts
+            if part.layers
+        )
+
+    def reading(self) -> Reading:
+        """All layers that are there, in their order."""
+        parts = sorted(self.parts, key=lambda part: part.layers[0].layer)
+        return replace(parts[0], layers=tuple(layer for part in parts for layer in part.layers))
+
+    def about(self, ahead: int = 0) -> dict[str, Any]:
+        """How far it is; JSON types only."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "ahead": ahead if self.status == "queued" else 0,
+            "layers_done": len(self.parts),
+            "layers": self.layers,
+            "first_ms": self.first_ms,
+            "total_ms": self.total_ms,
+            "error": self.error,
+        }
+
+    def encoded(self, number: int, form: str, encode: Callable[[Reading], Any]) -> str:
+        """A part as JSON text, made once however many readers there are."""
+        key = (form, number)
+        if key not in self._encoded:
+            self._encoded[key] = json.dumps(encode(self.parts[number]), ensure_ascii=False, allow_nan=False)
+        return self._encoded[key]
+
+    def _elapsed(self) -> int:
+        return max(1, round((time.monotonic() - self._asked) * 1000))
+
+    def _change(self, **fields: Any) -> None:
+        with self._lock:
+            if self.is_over:
+                return
+            for name, value in fields.items():
+                setattr(self, name, value)
+            watchers = list(self._watchers.values())
+        for wake in watchers:
+            wake()

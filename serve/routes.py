@@ -1,0 +1,199 @@
+"""The HTTP interface: docs/serve.md and ``/openapi.json`` describe it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ..schemas.errors import LensbankError
+from ..schemas.results import Reading
+from ..show.outputs import render
+from ..show.pictures import data_url
+from ..show.report_data import pack
+from .api_page import description_page
+from .bodies import bounded_body, json_body
+from .failures import RequestError, status_of
+from .guard import Guard
+from .jobs import Job
+from .openapi import description
+from .privacy import described
+from .questions import question_of
+from .service import Service
+from .streaming import events
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "png": "image/png"}
+# Longer waits are cut by proxies, and by people.
+_LONGEST_WAIT = 60.0
+_STREAM = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_API_PAGE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def application(service: Service, stopping: asyncio.Event) -> Guard:
+    """The whole server as an ASGI application.
+
+    Args:
+        service: what answers.
+        stopping: set when the server ends.
+    """
+    handlers = Handlers(service, stopping)
+    routes = [
+        Route("/openapi.json", handlers.openapi, methods=["GET"]),
+        Route("/api", handlers.api, methods=["GET"]),
+        Route("/api/server", handlers.server, methods=["GET"]),
+        Route("/api/images", handlers.upload, methods=["POST"]),
+        Route("/api/images/{image}", handlers.image, methods=["GET"]),
+        Route("/api/readings", handlers.ask, methods=["POST"]),
+        Route("/api/readings/{reading}", handlers.reading, methods=["GET"]),
+        Route("/api/readings/{reading}", handlers.cancel, methods=["DELETE"]),
+        Route("/api/readings/{reading}/events", handlers.events, methods=["GET"]),
+    ]
+    failures: dict[Any, Any] = {LensbankError: _failed, HTTPException: _not_here}
+    return Guard(Starlette(routes=routes, exception_handlers=failures), service.settings)
+
+
+class Handlers:
+    """One method for each route."""
+
+    def __init__(self, service: Service, stopping: asyncio.Event) -> None:
+        """See :func:`application`."""
+        self._service, self._stopping = service, stopping
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of all this."""
+        return JSONResponse(description(self._service.settings))
+
+    async def api(self, request: Request) -> Response:
+        """The same for people."""
+        page = description_page(description(self._service.settings))
+        return HTMLResponse(page, headers={"content-security-policy": _API_PAGE})
+
+    async def server(self, request: Request) -> Response:
+        """Models, lenses and bounds."""
+        return JSONResponse(self._service.about())
+
+    async def upload(self, request: Request) -> Response:
+        """Take an image file: its bytes are the body."""
+        settings = self._service.settings
+        data = await bounded_body(request, settings.max_bytes, settings.body_seconds)
+        name = request.query_params.get("name", "image")
+        upload = await run_in_threadpool(self._service.uploads.add, data, name)
+        return JSONResponse(upload.to_dict(), 201, {"location": f"/api/images/{upload.sha256}"})
+
+    async def image(self, request: Request) -> Response:
+        """A small picture of an uploaded image."""
+        upload = self._service.uploads.get(request.path_params["image"])
+        return Response(upload.picture, media_type=f"image/{upload.kind}")
+
+    async def ask(self, request: Request) -> Response:
+        """Queue a reading."""
+        settings = self._service.settings
+        body = await json_body(request, settings.max_body, settings.body_seconds)
+        job = self._service.ask(question_of(body, settings, list(self._service.models)))
+        return JSONResponse(await self._about(job), 202, {"location": f"/api/readings/{job.id}"})
+
+    async def reading(self, request: Request) -> Response:
+        """How far a reading is (202); once it is done, the reading (200)."""
+        job = self._service.shelf.get(request.path_params["reading"])
+        form, wait = request.query_params.get("format", "json"), _seconds(request.query_params.get("wait", "0"))
+        if form not in _FORMS:
+            raise RequestError(400, "There is no such format.", f"Choose from {', '.join(_FORMS)}.")
+        await self._until_over(job, wait)
+        if job.status == "failed":
+            return JSONResponse(await self._about(job), job.error_status)
+        if job.status == "cancelled":
+            return JSONResponse(await self._about(job), 410)
+        if job.status != "done":
+            return JSONResponse(await self._about(job), 202)
+        shown = await run_in_threadpool(_rendered, job.reading(), form)
+        name = "reading." + form
+        headers = (
+            {"content-disposition": f'attachment; filename="{name}"'} if "download" in request.query_params else {}
+        )
+        # Even if a browser opened it, the saved page may ask this server for nothing.
+        headers["content-security-policy"] = "sandbox"
+        return Response(shown, media_type=_FORMS[form], headers=headers)
+
+    async def cancel(self, request: Request) -> Response:
+        """Nobody wants this reading any more."""
+        job = self._service.shelf.get(request.path_params["reading"])
+        job.cancel()
+        return JSONResponse(await self._about(job))
+
+    async def events(self, request: Request) -> Response:
+        """Layers as they are ready."""
+        job = self._service.shelf.get(request.path_params["reading"])
+        form = request.query_params.get("form", "json")
+        if form not in _ENCODERS:
+            raise RequestError(400, "There is no such form.", f"Choose from {', '.join(_ENCODERS)}.")
+        seen = request.headers.get("last-event-id", "0")  # a browser that comes back after a broken connection
+        start = min(int(seen), len(job.parts)) if seen.isdecimal() and len(seen) < 9 else 0
+        stream = events(job, self._service.worker, form, _ENCODERS[form], start, self._stopping)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
+
+    async def _about(self, job: Job) -> dict[str, Any]:
+        return job.about(await run_in_threadpool(self._service.worker.ahead, job))
+
+    async def _until_over(self, job: Job, seconds: float) -> None:
+        if job.is_over or not seconds:
+            return
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        leave = job.watch(lambda: loop.call_soon_threadsafe(changed.set))
+        try:
+            async with asyncio.timeout(seconds):
+                while not job.is_over and not self._stopping.is_set():
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            return
+        finally:
+            leave()
+
+
+def _as_json(part: Reading) -> Any:
+    return part.to_dict()
+
+
+def _as_page(part: Reading) -> Any:
+    return pack([part], [None if part.picture is None else data_url(part.picture)])
+
+
+_ENCODERS: dict[str, Callable[[Reading], Any]] = {"json": _as_json, "page": _as_page}
+
+
+def _rendered(reading: Reading, form: str) -> str | bytes:
+    return render([reading], [reading.picture], form)[0]
+
+
+def _seconds(text: str) -> float:
+    try:
+        wait = float(text)
+    except ValueError:
+        wait = -1.0
+    if not 0 <= wait <= _LONGEST_WAIT:
+        raise RequestError(400, "wait takes a number of seconds.", f"Give 0 to {_LONGEST_WAIT:g}.")
+    return wait
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LensbankError)
+    status = status_of(error)
+    headers = {"retry-after": "10"} if status == 503 else None
+    return JSONResponse({"error": described(error)}, status, headers)
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = {404: "There is nothing at this address.", 405: "That cannot be done here."}
+    message = said.get(error.status_code, "The request cannot be answered.")
+    told = {"kind": "RequestError", "message": message, "hint": "/api lists what there is."}
+    return JSONResponse({"error": told}, error.status_code, error.headers)

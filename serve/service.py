@@ -1,0 +1,88 @@
+"""What a server has: models, images, readings, and the threads that work for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from ..models.loading import LoadedModel
+from ..schemas.results import LENSES, RESULT_VERSION
+from ..schemas.version import tool_version
+from .engine import Engine
+from .jobs import Job
+from .questions import Question
+from .settings import ServeSettings
+from .shelf import Shelf
+from .uploads import Uploads
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..store.base import Store
+
+
+class Service:
+    """Everything behind the routes; knows nothing of HTTP.
+
+    Attributes:
+        settings: bounds.
+        models: by the name that clients use.
+        uploads: images.
+        shelf: readings.
+        worker: the model's thread.
+        engine: what it does.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, LoadedModel],
+        open_store: Callable[[], AbstractContextManager[Store]],
+        settings: ServeSettings,
+        note: Callable[[str], None],
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            models: at least one.
+            open_store: opens the store anew.
+            settings: bounds.
+            note: told what the person who runs the server should know.
+        """
+        self.settings, self.models = settings, models
+        self.uploads, self.shelf = Uploads(settings), Shelf(settings)
+        self.engine = Engine(models, open_store, self.uploads)
+        self.worker = Worker(
+            self.engine.read,
+            self.engine.rest,
+            max_waiting=settings.max_waiting,
+            idle_seconds=settings.idle_seconds,
+            patience=settings.abandoned_seconds,
+            note=note,
+        )
+
+    def ask(self, question: Question) -> Job:
+        """Queue a reading.
+
+        Raises:
+            RequestError: the queue is full; an image is not there.
+        """
+        for image in question.images:
+            self.uploads.get(image)
+        job = Job(question)
+        self.worker.put(job)
+        self.shelf.add(job)
+        return job
+
+    def about(self) -> dict[str, Any]:
+        """What can be asked of this server; JSON types only."""
+        bounds = ("max_bytes", "max_pixels", "max_images", "max_text", "max_top_k")
+        return {
+            "tool": tool_version(),
+            "result_version": RESULT_VERSION,
+            "models": [
+                {"name": name, "layers": loaded.lm.n_layers, "images": loaded.is_vlm, "dtype": loaded.dtype_name}
+                for name, loaded in self.models.items()
+            ],
+            "lenses": LENSES,
+            "limits": {name: getattr(self.settings, name) for name in bounds},
+        }

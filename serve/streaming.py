@@ -1,0 +1,68 @@
+"""Layers as they are ready: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+Every reader has a place in the job's list of layers and no queue of its own: a slow one costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from ..schemas.results import Reading
+from .jobs import Job
+from .worker import Worker
+
+# Seconds between signs of life, in which a change of the queue is seen, too.
+_PULSE = 1.0
+
+
+def event(name: str, data: str, number: int | None = None) -> bytes:
+    """One event; ``data`` is JSON, which has no line ends."""
+    head = f"id: {number}\n" if number is not None else ""
+    return f"{head}event: {name}\ndata: {data}\n\n".encode()
+
+
+async def events(
+    job: Job, worker: Worker, form: str, encode: Callable[[Reading], Any], start: int, stopping: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """``state`` at every change, ``layer`` for each that is ready, then ``done``, ``failed`` or ``cancelled``.
+
+    Args:
+        job: whose.
+        worker: that makes it, for its place in the queue.
+        form: name of ``encode``.
+        encode: a reading of one layer as JSON types.
+        start: layers that this reader has already.
+        stopping: set when the server ends; then ``bye`` is the last event.
+    """
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    leave = job.watch(lambda: loop.call_soon_threadsafe(changed.set))
+    sent, told = start, ""
+    try:
+        while True:
+            changed.clear()
+            over = job.is_over  # before looking: what is there now is all that will be
+            about = json.dumps(job.about(await run_in_threadpool(worker.ahead, job)))
+            if about != told:
+                told = about
+                yield event("state", about)
+            while sent < len(job.parts):
+                data = await run_in_threadpool(job.encoded, sent, form, encode)
+                sent += 1
+                yield event("layer", data, sent)
+            if over:
+                yield event(job.status, told)
+                return
+            if stopping.is_set():
+                yield event("bye", "{}")
+                return
+            try:
+                await asyncio.wait_for(changed.wait(), _PULSE)
+            except TimeoutError:
+                yield b": still there\n\n"
+    finally:
+        leave()

@@ -1,0 +1,94 @@
+"""A server of the explorer on a loopback port, with a tiny model and the real engine."""
+
+import asyncio
+import shutil
+import threading
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from query_banks import write_sentences
+from tiny_models import SENTENCES
+
+from lensbank.models.loading import load_model
+from lensbank.serve.running import Server, configured, listening
+from lensbank.serve.service import Service
+from lensbank.serve.settings import ServeSettings
+from lensbank.store.opening import open_store
+
+LAYERS = (1, 2)
+TOKEN = "a-token"
+
+
+@contextmanager
+def running(models, folder, **settings):
+    """A server in a thread of this process; `notes` is what its person would have read."""
+    notes = []
+    settings = ServeSettings(**{"port": 0, "token": TOKEN, **settings})
+    service = Service(models, lambda: open_store(folder), settings, notes.append)
+    with listening(settings) as opened:
+        stopping = asyncio.Event()
+        server = Server(configured(service, stopping), stopping)
+        service.worker.start()
+        thread = threading.Thread(target=server.run, args=([opened],))
+        thread.start()
+        base = f"http://127.0.0.1:{opened.getsockname()[1]}"
+        try:
+            yield SimpleNamespace(base=base, service=service, notes=notes, settings=settings)
+        finally:
+            stopping.set()
+            server.should_exit = True
+            thread.join(10)
+            service.worker.stop(10)
+
+
+def entered(one):
+    """A client of it that brings the token."""
+    return httpx.Client(base_url=one.base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def served_models(tiny_vlm):
+    loaded = load_model(str(tiny_vlm), device="cpu", dtype="float32")
+    return {loaded.name: loaded}
+
+
+@pytest.fixture(scope="session")
+def served_store(tmp_path_factory, served_models):
+    """A folder with banks of two layers."""
+    folder = tmp_path_factory.mktemp("served") / "store"
+    (loaded,) = served_models.values()
+    with open_store(folder, create=True) as store:
+        write_sentences(store, loaded, SENTENCES, LAYERS)
+    return folder
+
+
+@pytest.fixture
+def own_store(served_store, tmp_path):
+    """A copy that no other server has open."""
+    return Path(shutil.copytree(served_store, tmp_path / "own"))
+
+
+@pytest.fixture(scope="module")
+def served(served_models, served_store):
+    with running(served_models, served_store) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with entered(served) as one:
+        yield one
+
+
+def png(width=90, height=60, seed=0):
+    """A file's bytes."""
+    file = BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()

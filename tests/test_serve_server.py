@@ -1,0 +1,351 @@
+"""The server's HTTP interface, with a tiny model, the real engine and real sockets."""
+
+import json
+import socket
+import threading
+import time
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+from serve_fixtures import TOKEN, entered, png, running
+
+from lensbank.query.options import QueryOptions
+from lensbank.query.pipeline import QuerySession
+from lensbank.schemas.errors import UsageError
+from lensbank.schemas.results_json import reading_from_dict
+from lensbank.serve.engine import Engine
+from lensbank.serve.questions import FIELDS
+from lensbank.serve.settings import ServeSettings
+from lensbank.store.embedded.locks import BankLock
+from lensbank.store.opening import open_store
+
+QUESTION = {"layers": [0, 1, 2], "lenses": ["latent", "logit"], "top_k": 3}
+
+
+@pytest.fixture(scope="module")
+def image(client):
+    """Id of an uploaded image."""
+    answer = client.post("/api/images?name=C:\\secret\\..%2Fphoto.png", content=png())
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["name"] == "photo.png" and (answer.json()["width"], answer.json()["height"]) == (90, 60)
+    return answer.json()["id"]
+
+
+def asked(client, **question):
+    answer = client.post("/api/readings", json={**QUESTION, **question})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def finished(client, name, **query):
+    return client.get(f"/api/readings/{name}", params={"wait": 20, **query})
+
+
+def stream(client, name, form="json", headers=None):
+    """Events as they come: (name, data)."""
+    with client.stream("GET", f"/api/readings/{name}/events?form={form}", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        kind = ""
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                kind = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                yield kind, json.loads(line.removeprefix("data: "))
+
+
+def error_of(answer):
+    return answer.json()["error"]
+
+
+def test_a_reading_equals_that_of_the_command_line(client, image, served_models, served_store):
+    there = finished(client, asked(client, images=[image], prompt="What?")).json()
+    options = QueryOptions(layers=(0, 1, 2), lenses=("latent", "logit"), top_k=3, prompt="What?")
+    (loaded,) = served_models.values()
+    with open_store(served_store) as store, QuerySession(store, loaded, options) as session:
+        here = session.image(png())
+    read = reading_from_dict(there)
+    assert read.layers == here.layers and read.search == here.search and read.source == "photo.png"
+    assert [layer.layer for layer in read.layers] == [0, 1, 2]
+
+
+def test_layers_come_one_by_one_and_the_middle_one_first(client, image):
+    events = list(stream(client, asked(client, images=[image])))
+    layers = [data["layers"][0]["layer"] for kind, data in events if kind == "layer"]
+    assert layers == [1, 0, 2]
+    assert events[-1][0] == "done" and events[-1][1]["layers_done"] == 3
+    assert all(len(data["layers"]) == 1 and data["version"] for kind, data in events if kind == "layer")
+
+
+def test_a_reader_that_comes_back_gets_only_what_it_lacks(client, image):
+    name = asked(client, images=[image])
+    finished(client, name)
+    events = list(stream(client, name, "page", {"Last-Event-ID": "2"}))
+    (packed,) = [data for kind, data in events if kind == "layer"]
+    assert packed["readings"][0]["layers"][0]["layer"] == 2
+
+
+def test_a_text_and_its_page(client):
+    name = asked(client, text="A dog runs", lenses=["latent"])
+    assert finished(client, name).json()["kind"] == "text"
+    page = finished(client, name, format="html")
+    assert "</html>" in page.text and page.headers["content-security-policy"] == "sandbox"
+
+
+def test_a_figure_of_an_image(client, image):
+    answer = finished(client, asked(client, images=[image], patches=[[0, 0]]), format="png", download="1")
+    assert answer.content.startswith(b"\x89PNG") and "reading.png" in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"images": ["nothing"]}, "does not have that image"),
+        ({}, "Ask about images or about a text"),
+        ({"text": "a", "colour": 1}, "no field 'colour'"),
+        ({"text": "a", "top_k": True}, "top_k takes a whole number"),
+        ({"text": "a", "top_k": 51}, "51 words per token"),
+        ({"text": "a", "layers": "x"}, "layers takes numbers"),
+        ({"text": "a", "where": ["colour=red"]}, "unknown field 'colour'"),
+        ({"text": "a", "model": "other"}, "no model 'other'"),
+        ({"text": " "}, "is empty"),
+        ({"text": "a" * 20_001}, "more than 20,000"),
+        ({"text": "a", "prompt": "b"}, "belongs to an image"),
+        ([], "a JSON object"),
+    ],
+)
+def test_questions_that_cannot_be_are_refused(client, question, said):
+    answer = client.post("/api/readings", json=question)
+    assert answer.status_code in (400, 404) and said in error_of(answer)["message"], answer.text
+
+
+def test_a_layer_that_the_model_lacks_fails_and_the_server_goes_on(client):
+    answer = finished(client, asked(client, text="A dog", layers=[99]))
+    assert answer.status_code == 400 and answer.json()["error"]["kind"] == "LayerError"
+    assert finished(client, asked(client, text="A dog")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "empty"), (b"GIF89a\x00", "not an image"), (png()[:200], "photo.png"), (b"<svg onload='x'/>", "photo.png")],
+)
+def test_broken_uploads_are_refused(client, data, said):
+    answer = client.post("/api/images?name=photo.png", content=data)
+    assert answer.status_code == 400 and error_of(answer)["kind"] == "ImageError"
+    assert said in error_of(answer)["message"] or said in error_of(answer)["hint"]
+
+
+def test_uploads_are_bounded_in_bytes_and_pixels(served_models, served_store):
+    with running(served_models, served_store, max_bytes=20_000, max_pixels=5000) as one, entered(one) as client:
+        assert client.post("/api/images", content=bytes(20_001)).status_code == 413
+
+        def endless():
+            for _ in range(1000):
+                yield bytes(4096)
+
+        assert client.post("/api/images", content=endless()).status_code == 413
+        assert client.post("/api/images", content=png(80, 60)).status_code == 201
+        answer = client.post("/api/images", content=png(80, 80))
+        assert answer.status_code == 400 and "80 x 80 pixels" in answer.text
+
+
+def test_a_slow_upload_is_given_up(served_models, served_store):
+    with running(served_models, served_store, body_seconds=0.3) as one, connected(one) as link:
+        link.sendall(head(one, "POST /api/images", "Content-Length: 100") + b"abc")
+        assert b" 408 " in link.recv(4096).split(b"\r\n")[0]
+
+
+def connected(one):
+    place = urlsplit(one.base)
+    return socket.create_connection((place.hostname, place.port), timeout=10)
+
+
+def head(one, what, *lines):
+    place = urlsplit(one.base).netloc
+    return "\r\n".join(
+        [f"{what} HTTP/1.1", f"Host: {place}", f"Authorization: Bearer {TOKEN}", *lines, "", ""]
+    ).encode()
+
+
+def test_nobody_comes_in_without_the_token(served):
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": "lensbank=a-token"}, {"authorization": TOKEN}):
+        answer = httpx.get(f"{served.base}/api/server", headers=headers)
+        assert answer.status_code == 401 and answer.json()["error"]["hint"]
+    assert httpx.get(f"{served.base}/?token=wrong").status_code == 401
+    assert httpx.post(f"{served.base}/api/images", content=png()).status_code == 401
+
+
+def test_the_token_leaves_the_address_for_a_cookie(served):
+    with httpx.Client(base_url=served.base) as visitor:
+        answer = visitor.get(f"/?token={TOKEN}")
+        assert answer.status_code == 303 and answer.headers["location"] == "/"
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=lax" in cookie
+        assert visitor.get("/api/server").status_code == 200
+
+
+def test_a_server_for_others_needs_a_token():
+    with pytest.raises(UsageError, match="a token is needed"):
+        ServeSettings(host="0.0.0.0")
+    assert ServeSettings(host="127.0.0.1").token is None and ServeSettings(host="::1").token is None
+
+
+@pytest.mark.parametrize(
+    "name", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "a:b:c", "localhost.x"]
+)
+def test_other_names_are_refused_whatever_they_resolve_to(client, name):
+    assert client.get("/api/server", headers={"host": name}).status_code in (400, 421)
+
+
+@pytest.mark.parametrize("name", ["localhost:9000", "127.0.0.1", "[::1]:1", "192.168.0.7:8765"])
+def test_own_names_and_tunnels_are_taken(client, name):
+    assert client.get("/api/server", headers={"host": name}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
+    ],
+)
+def test_pages_of_other_sites_may_not_ask(client, headers):
+    assert client.post("/api/readings", json={"text": "A dog"}, headers=headers).status_code == 403
+    assert client.get("/api/server", headers=headers).status_code == 403
+
+
+def test_its_own_page_may_ask(client, served):
+    headers = {"origin": served.base, "sec-fetch-site": "same-origin"}
+    assert client.post("/api/readings", json={"text": "A dog"}, headers=headers).status_code == 202
+    # A form of another site could send this without being asked.
+    assert client.post("/api/readings", content=b'{"text": "A dog"}', headers=headers).status_code == 415
+
+
+def test_every_answer_forbids_what_it_does_not_need(client):
+    for path in ("/api/server", "/api", "/nothing", "/openapi.json"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"] and headers["x-frame-options"] == "DENY"
+        assert headers["x-content-type-options"] == "nosniff" and "server" not in headers
+        assert "access-control-allow-origin" not in headers
+
+
+def test_no_path_of_the_machine_is_in_any_answer(client, image, served_models, served_store, tmp_path):
+    (loaded,) = served_models.values()
+    folder = str(served_store.parent)
+    texts = [finished(client, asked(client, images=[image])).text, client.get("/api/server").text]
+    gone = tmp_path / "no-store"
+    with running(served_models, gone) as one, entered(one) as other:
+        answer = finished(other, asked(other, text="A dog"))
+        assert answer.status_code == 404 and "no-store" in answer.text
+        texts.append(answer.text)
+    for text in texts:
+        assert folder not in text and str(tmp_path) not in text and loaded.source not in text
+
+
+def test_a_reading_can_be_cancelled_and_the_queue_goes_on(client, served, monkeypatch):
+    gate, begun = threading.Event(), threading.Event()
+    plain = Engine.read
+
+    def held(engine, job):
+        begun.set()
+        gate.wait(10)
+        plain(engine, job)
+
+    monkeypatch.setattr(served.service.worker, "_work", lambda job: held(served.service.engine, job))
+    first, second, third = (asked(client, text="A dog") for _ in range(3))
+    assert begun.wait(10)
+    assert client.get(f"/api/readings/{third}").json()["ahead"] == 2
+    assert client.delete(f"/api/readings/{second}").json()["status"] == "cancelled"
+    client.delete(f"/api/readings/{first}")
+    gate.set()
+    assert finished(client, first).status_code == 410 and finished(client, second).status_code == 410
+    assert finished(client, third).status_code == 200
+
+
+def test_what_a_closed_tab_asked_is_not_made(served_models, served_store):
+    with running(served_models, served_store, abandoned_seconds=0.2) as one, entered(one) as client:
+        gate = threading.Event()
+        plain = one.service.worker._work
+        one.service.worker._work = lambda job: (gate.wait(10), plain(job))
+        first, left = asked(client, text="A dog"), asked(client, text="A dog")
+        time.sleep(0.3)
+        gate.set()
+        finished(client, first)
+        assert finished(client, left).status_code == 410
+
+
+def test_a_full_queue_says_so(served_models, served_store):
+    with running(served_models, served_store, max_waiting=1) as one, entered(one) as client:
+        gate, begun = threading.Event(), threading.Event()
+        one.service.worker._work = lambda job: (begun.set(), gate.wait(10))
+        asked(client, text="A dog")
+        begun.wait(10)
+        asked(client, text="A dog")
+        answer = client.post("/api/readings", json={"text": "A dog"})
+        gate.set()
+        assert answer.status_code == 503 and answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("boom in /home/somebody/model/x.bin")])
+def test_a_failure_in_the_model_is_one_message_and_the_server_goes_on(client, served, monkeypatch, error):
+    def failing(job):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(served.service.worker, "_work", failing)
+        name = asked(client, text="A dog")
+        answer = finished(client, name)
+        assert answer.status_code in (500, 503) and "/home" not in answer.text
+        assert [kind for kind, _ in stream(client, name)][-1] == "failed"
+    assert finished(client, asked(client, text="A dog")).status_code == 200
+    assert not any("/home" in note for note in served.notes)
+
+
+def test_a_bank_being_written_is_said_and_read_afterwards(served_models, own_store):
+    with running(served_models, own_store) as one, entered(one) as client:
+        locks = [BankLock(folder, exclusive=True) for folder in own_store.iterdir() if folder.is_dir()]
+        answer = finished(client, asked(client, text="A dog"))
+        assert answer.status_code == 503 and answer.json()["error"]["kind"] == "StoreLockedError"
+        assert str(own_store) not in answer.text
+        for lock in locks:
+            lock.release()
+        assert finished(client, asked(client, text="A dog")).status_code == 200
+
+
+def test_banks_are_let_go_after_a_while(served_models, own_store):
+    (folder, *_) = [each for each in own_store.iterdir() if each.is_dir()]
+    with running(served_models, own_store, idle_seconds=0.1) as one, entered(one) as client:
+        assert finished(client, asked(client, text="A dog")).status_code == 200
+        time.sleep(0.5)
+        BankLock(folder, exclusive=True).release()  # what an ingest takes
+
+
+def test_only_so_much_is_kept(served_models, served_store):
+    with running(served_models, served_store, kept_readings=2, kept_bytes=40_000) as one, entered(one) as client:
+        names = [asked(client, text="A dog", layers=[1]) for _ in range(2)]
+        for name in names:
+            finished(client, name)
+        asked(client, text="A dog", layers=[1])
+        assert client.get(f"/api/readings/{names[0]}").status_code == 404
+        ids = [client.post("/api/images", content=png(seed=seed)).json()["id"] for seed in range(3)]
+        assert [client.get(f"/api/images/{one}").status_code for one in ids] == [404, 200, 200]
+
+
+def test_the_description_names_every_route_and_field(client):
+    described = client.get("/openapi.json").json()
+    assert set(described["components"]["schemas"]["Question"]["properties"]) == set(FIELDS)
+    page = client.get("/api").text
+    for path in described["paths"]:
+        assert path in page
+    assert "<script" not in page and "http" not in page.replace("HTTP", "").lower().split("<h1>")[0]
+
+
+def test_a_small_picture_is_shown_without_what_the_file_said(client, image):
+    answer = client.get(f"/api/images/{image}")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(answer.content)).size == (90, 60)
