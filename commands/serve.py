@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=GroupedCommand,
     groups={
-        "Where to listen": ("host", "port", "token", "no_token", "allow_hosts", "open_browser"),
+        "Where to listen": ("host", "port", "token", "no_token", "allow_host", "open_browser"),
         "What to allow": ("max_megabytes", "max_megapixels"),
         "What to compare with": ("local_copy",),
     },
@@ -110,7 +110,7 @@ def _settings(options: dict[str, Any]) -> ServeSettings:
         host=options["host"],
         port=options["port"],
         token=token,
-        allowed_hosts=tuple(options["allow_hosts"]),
+        allowed_hosts=tuple(options["allow_host"]),
         max_bytes=options["max_megabytes"] << 20,
         max_pixels=options["max_megapixels"] * 1_000_000,
     )

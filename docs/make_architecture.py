@@ -77,7 +77,7 @@ def draw() -> str:
         arrows.append(
             f'<path marker-end="url(#a)" d="M{x0} {y0 + TALL} C{x0} {y0 + TALL + 30},{x1} {y1 - 34},{x1} {y1 - 3}"/>'
         )
-    height = 20 + 8 * ROW
+    height = 20 + (1 + max(row for *_, row in ROOMS)) * ROW
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
         f"<title>The rooms of lensbank; arrows point from a room to the one it imports</title><style>{STYLE}</style>"

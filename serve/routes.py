@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..schemas.errors import LensbankError
@@ -47,6 +47,7 @@ def application(service: Service, stopping: asyncio.Event) -> Guard:
     """
     handlers = Handlers(service, stopping)
     routes = [
+        Route("/", handlers.door, methods=["GET"]),
         Route("/openapi.json", handlers.openapi, methods=["GET"]),
         Route("/api", handlers.api, methods=["GET"]),
         Route("/api/server", handlers.server, methods=["GET"]),
@@ -67,6 +68,10 @@ class Handlers:
     def __init__(self, service: Service, stopping: asyncio.Event) -> None:
         """See :func:`application`."""
         self._service, self._stopping = service, stopping
+
+    async def door(self, request: Request) -> Response:
+        """What there is."""
+        return RedirectResponse("/api")
 
     async def openapi(self, request: Request) -> Response:
         """The description of all this."""

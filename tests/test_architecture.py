@@ -174,7 +174,9 @@ def test_the_wheel_lists_every_package():
 def test_imported_distributions_are_declared_and_declared_ones_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = [
-        one for name in ("zst", "evaluate", "notebook", "demo") for one in project["optional-dependencies"][name]
+        one
+        for name in ("zst", "evaluate", "notebook", "demo", "serve")
+        for one in project["optional-dependencies"][name]
     ]
 
     def plain(names):
