@@ -169,7 +169,7 @@ def _as_json(part: Reading) -> Any:
 
 
 def _as_page(part: Reading) -> Any:
-    return pack([part], [None if part.picture is None else data_url(part.picture)])
+    return pack([part], [[None if one is None else data_url(one) for one in part.pictures]])
 
 
 _ENCODERS: dict[str, Callable[[Reading], Any]] = {"json": _as_json, "page": _as_page}
