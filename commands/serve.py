@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     groups={
         "Where to listen": ("host", "port", "token", "no_token", "allow_host", "open_browser"),
         "What to allow": ("max_megabytes", "max_megapixels"),
-        "What to compare with": ("local_copy",),
+        "What to compare with": ("model2", "local_copy"),
     },
 )
 @model_options(required=False)
