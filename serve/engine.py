@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..models.loading import LoadedModel
-from ..query.asking import Asked, ask_image, ask_text
+from ..query.asked import Asked
+from ..query.asking import ask_image, ask_text
 from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
 from ..schemas.errors import StoreError, UsageError
