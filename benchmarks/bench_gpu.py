@@ -1,10 +1,14 @@
-"""A model of 7 B shape with random weights on a GPU: image to states, and ingest as a share of the matrix rate.
+"""A model of 7 B shape with random weights on a GPU: image to states, forward passes, rows written, exact search.
 
     python -m benchmarks.bench_gpu --shape llava-1.5-7b
     python -m benchmarks.bench_gpu --shape qwen2.5-vl-7b
+    python -m benchmarks.bench_gpu --tiny
 
 Random weights compute as fast as trained ones. Everything else is the program's own: processor, tracing, hooks,
-batches. Nothing is fetched and nothing written; without a GPU it says so and measures nothing.
+batches, banks (in a temporary folder, $TMPDIR), search. Forward passes alone are told as a share of the card's matrix
+rate; the same with every row made durable, by the number of processes that write; exact search beside the product
+alone, on the same blocks. Nothing is fetched; without a GPU it says so and measures nothing. --tiny only tries the
+script, in seconds, on a CPU: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from benchmarks import gpu_banks
+from benchmarks.gpu_banks import Batch, timed
 from lensbank.models.configuration import computation
 from lensbank.models.encoding import Encoder, Rows, batches, default_batch_tokens
 from lensbank.models.files.processors import NoVideo, images_only
@@ -44,6 +49,7 @@ from lensbank.models.machine.memory import estimate_memory
 from lensbank.models.states import visual_states
 from lensbank.models.verification import verify_language_model, with_own_logits
 from lensbank.models.visual_tokens import prepare_image
+from lensbank.schemas.machine import cores
 
 _SEED = 0
 _TEXT = {"tiny": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,
@@ -52,6 +58,8 @@ _TEXT = {"tiny": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=4
                               num_key_value_heads=32, vocab_size=32064, max_position_embeddings=4096),
          "qwen2.5-vl-7b": dict(hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28,
                                num_key_value_heads=4, vocab_size=152064, max_position_embeddings=128000)}  # fmt: skip
+_TINY = dict(shape="tiny", device="cpu", dtype="float32", layers="1,3", images=2, sentences=200, size="80x60",
+             writers="1,2", banks=2, rows=3000, states=20)  # fmt: skip
 _IMAGE, _VIDEO, _START, _END = 4, 5, 6, 7
 
 
@@ -65,7 +73,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--sentences", type=int, default=20_000)
     parser.add_argument("--size", default="1024x768", help="of the images, in pixels")
+    parser.add_argument("--writers", default="1,4,8", help="numbers of writing processes")
+    parser.add_argument("--banks", type=int, default=8, help="to search")
+    parser.add_argument("--rows", type=int, default=300_000, help="of each bank to search")
+    parser.add_argument("--states", type=int, default=576, help="to search for")
+    parser.add_argument("--tiny", action="store_true", help="try the script on a CPU")
     options = parser.parse_args(arguments)
+    if options.tiny:
+        vars(options).update(_TINY)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("No GPU was found: nothing was measured.", file=sys.stderr)
         return 1
@@ -79,7 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"matrix rate measured: {rate / 1e12:.2f} TFLOP/s")
     width, height = map(int, options.size.split("x"))
     _images(loaded, layers, options.images, width, height)
-    _ingest(loaded, layers, options.sentences, rate)
+    work, lengths = _sentences(loaded, options.sentences)
+    forward = _forward(loaded, layers, work, lengths, rate)
+    _write(loaded, layers, work, list(map(int, options.writers.split(","))), forward)
+    _search(loaded, options.banks, options.rows, options.states)
     return 0
 
 
@@ -112,17 +130,22 @@ def _images(loaded: LoadedModel, layers: tuple[int, ...], count: int, width: int
         print("memory for an image: measured on a GPU only")
 
 
-def _ingest(loaded: LoadedModel, layers: tuple[int, ...], count: int, rate: float) -> None:
-    """Tokens encoded in a second, and the arithmetic of that as a share of the matrix rate."""
+def _sentences(loaded: LoadedModel, count: int) -> tuple[list[Batch], Any]:
+    """Batches of random sentences, of which every fourth token is kept; and their lengths."""
     chance = np.random.default_rng(_SEED)
     lengths = np.sort(np.clip(chance.normal(16, 7, count), 4, 64).astype(np.int32))[::-1].copy()
     ids = [chance.integers(8, loaded.lm.vocab_size, int(length)).tolist() for length in lengths]
-    encoder = Encoder(loaded, layers, "float16")
-    work = []
+    work: list[Batch] = []
     for first, end in batches(lengths, default_batch_tokens(loaded.device)):
         chosen = [(s, t) for s in range(end - first) for t in range(0, int(lengths[first + s]), 4)]
         sentence, index = (np.array(part, dtype=np.int64) for part in zip(*chosen, strict=True))
         work.append((ids[first:end], Rows(sentence, index)))
+    return work, lengths
+
+
+def _forward(loaded: LoadedModel, layers: tuple[int, ...], work: Sequence[Batch], lengths: Any, rate: float) -> float:
+    """Tokens encoded in a second, and the arithmetic of that as a share of the matrix rate; the seconds."""
+    encoder = Encoder(loaded, layers, "float32")
 
     def run() -> None:
         for sentences, rows in work:
@@ -133,8 +156,32 @@ def _ingest(loaded: LoadedModel, layers: tuple[int, ...], count: int, rate: floa
     tokens = int(lengths.sum())
     flops = _flops(loaded, layers, lengths)
     print(
-        f"ingest: {tokens / seconds:,.0f} tokens/s ({tokens:,} tokens in {seconds:.2f} s), "
+        f"forward alone: {tokens / seconds:,.0f} tokens/s ({tokens:,} tokens in {seconds:.2f} s), "
         f"{flops / seconds / 1e12:.2f} TFLOP/s, {flops / seconds / rate:.0%} of the matrix rate"
+    )
+    return seconds
+
+
+def _write(
+    loaded: LoadedModel, layers: tuple[int, ...], work: Sequence[Batch], writers: Sequence[int], forward: float
+) -> None:
+    """The same with every row made durable."""
+    print(f"{len(layers)} banks of width {loaded.lm.dim}, {cores()} cores:")
+    for number in writers:
+        rows, seconds = gpu_banks.write(loaded, layers, work, number)
+        print(
+            f"  {number} writing: {rows:,} rows of each layer durable in {seconds:.2f} s, "
+            f"{rows / seconds:,.0f} rows/s, {seconds / forward:.2f} x the forward passes alone"
+        )
+
+
+def _search(loaded: LoadedModel, banks: int, rows: int, states: int) -> None:
+    """Exact search of random rows of the model's width."""
+    found = gpu_banks.search(loaded.device, banks, rows, loaded.lm.dim, states)
+    print(
+        f"exact search of {states:,} states in {banks} x {rows:,} rows of width {loaded.lm.dim}: "
+        f"{found['first']:.3f} s at first, {found['then']:.3f} s then, {found['then'] / found['bare']:.2f} x the "
+        f"product alone ({found['bare']:.3f} s)"
     )
 
 
@@ -156,19 +203,7 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
 def _timed(device: torch.device, call: Callable[[], object], times: int) -> list[float]:
     """Milliseconds of each call, after one that does not count."""
     call()
-    found = []
-    for _ in range(times):
-        _wait(device)
-        began = time.perf_counter()
-        call()
-        _wait(device)
-        found.append((time.perf_counter() - began) * 1000)
-    return found
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return [1000 * timed(device, call) for _ in range(times)]
 
 
 def _allocated(device: torch.device) -> int | None:

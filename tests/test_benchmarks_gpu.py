@@ -5,19 +5,35 @@ import re
 import pytest
 import torch
 
-from benchmarks import bench_gpu
+from benchmarks import bench_gpu, gpu_banks
 
 
 def test_a_tiny_shape_on_a_cpu(capsys):
-    arguments = ["--shape", "tiny", "--device", "cpu", "--dtype", "float32", "--images", "2", "--sentences", "200"]
-    assert bench_gpu.main([*arguments, "--size", "80x60", "--layers", "1,3"]) == 0
+    assert bench_gpu.main(["--tiny"]) == 0
     printed = capsys.readouterr().out
     assert "tiny, random weights, float32 on CPU" in printed
     assert re.search(r"image of 80 x 60 px to states: \d+\.\d ms .* 16 visual tokens, layers 1,3", printed)
-    tokens, share = re.search(r"ingest: ([\d,]+) tokens/s .* (\d+)% of the matrix rate", printed).groups()
+    tokens, share = re.search(r"forward alone: ([\d,]+) tokens/s .* (\d+)% of the matrix rate", printed).groups()
     assert int(tokens.replace(",", "")) > 0
     assert 0 <= int(share) <= 100
     assert "measured on a GPU only" in printed
+    kept = re.findall(r"(\d) writing: ([\d,]+) rows of each layer durable in \d+\.\d\d s", printed)
+    assert [number for number, _ in kept] == ["1", "2"] and kept[0][1] == kept[1][1] != "0"
+    assert re.search(r"exact search of 20 states in 2 x 3,000 rows of width 64: .* x the product alone", printed)
+
+
+def test_what_is_searched_is_found():
+    """The search that is timed is the one that finds."""
+    draw, seen = torch.Generator().manual_seed(0), []
+    rows = torch.randn(500, 16, generator=draw)
+    states = torch.randn(3, 16, generator=draw)
+    best = (states / states.norm(dim=1, keepdim=True)) @ (rows / rows.norm(dim=1, keepdim=True)).T
+    real = gpu_banks.nearest
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gpu_banks, "nearest", lambda *asked: seen.append(real(*asked)) or seen[-1])
+        found = gpu_banks.search(torch.device("cpu"), 2, 500, 16, 3)
+    assert set(found) == {"first", "then", "bare"} and len(seen) == 2 * (1 + gpu_banks.ROUNDS)
+    assert [at[0] for _, at in seen[0]] == best.argmax(1).tolist()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
