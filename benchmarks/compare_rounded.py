@@ -1,17 +1,20 @@
 """Exact search with candidates of eight bits beside the float32 product, on real states.
 
-    python -m benchmarks.compare_rounded --model MODEL --store STORE [--layers 0,8] [--threads 1] [--together] IMAGE...
+    python -m benchmarks.compare_rounded --model MODEL --store STORE [--layers 0,8] [--together 4,8] IMAGE...
 
 Visual tokens of the images are searched in the rows of all the model's banks together, which makes one large bank of
-real states; every answer is compared. Both ways in turn, the least of three times each.
+real states; every answer is compared. All ways in turn, the least of three times each: of the processor, all threads
+together, as the clock says what else the machine did. Beside them, where it is installed, the official library's
+search in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,17 @@ def rows_of(target: str) -> NDArray[np.float32]:
     return np.concatenate(found)
 
 
+def official_search(rows: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], object] | None:
+    """The official library's search of rows in memory; ``None`` where it is not installed."""
+    if importlib.util.find_spec("latentlens") is None:
+        return None
+    from latentlens.index import ContextualIndex
+
+    metadata = [{"token_str": "", "caption": "", "position": i, "token_id": i} for i in range(len(rows))]
+    index = ContextualIndex({1: {"embeddings": torch.from_numpy(rows), "metadata": metadata}})
+    return lambda queries: index.search(torch.from_numpy(queries), top_k=TOP)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,7 +90,7 @@ def main() -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--layers", default="0,1,8,16,24")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--together", action="store_true", help="states of all layers at once, as a query asks them")
+    parser.add_argument("--together", help="states of all layers of so many images at once, as a query asks them")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -86,34 +100,38 @@ def main() -> None:
     source = Rows(rows_of(options.store))
     rounded.is_exact(source.dim)
     found: dict[str, Any] = {"rows": source.count, "dim": source.dim, "layers": []}
-    for of in [layers] if options.together else [[layer] for layer in layers]:
-        states = np.concatenate([one.states[number] for number in of for one in asked])
+    official = official_search(source.rows)
+    alone = [(len(asked), [layer]) for layer in layers]
+    for many, of in alone if options.together is None else [(int(n), layers) for n in options.together.split(",")]:
+        states = np.concatenate([one.states[number] for number in of for one in asked[:many]])
         queries = (states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float32)
-        seconds: dict[str, list[float]] = {"rounded": [], "float32": []}
+        seconds: dict[str, list[float]] = {"rounded": [], "float32": [], "official": []}
         for _ in range(ROUNDS):
-            began = time.perf_counter()
+            began = time.process_time()
             ours = product.by_rounded(source, queries, TOP, None, None)
-            seconds["rounded"].append(time.perf_counter() - began)
-            began = time.perf_counter()
+            seconds["rounded"].append(time.process_time() - began)
+            began = time.process_time()
             true = product.by_float32(source, queries, TOP, cpu, None, None)
-            seconds["float32"].append(time.perf_counter() - began)
+            seconds["float32"].append(time.process_time() - began)
+            if official is not None:
+                began = time.process_time()
+                official(queries)
+                seconds["official"].append(time.process_time() - began)
             if any((a[1] != b[1]).any() for a, b in zip(ours, true, strict=True)):
                 raise SystemExit("the answers differ")
         with torch.inference_mode():
             left = [answer is None for answer in rounded.nearest_rounded(source, queries, TOP, None, None)]
-        one, other = (min(seconds[name]) for name in ("rounded", "float32"))
         of_layer = {
             "layer": ", ".join(map(str, of)),
             "states": len(queries),
-            "rounded": one,
-            "float32": other,
+            **{name: min(some) for name, some in seconds.items() if some},
             "left": sum(left),
         }
         found["layers"].append(of_layer)
     print(real_table(found))
     if options.json is not None:
         command = "python -m benchmarks.compare_rounded --model MODEL --store STORE"
-        command += " --together" if options.together else ""
+        command += "" if options.together is None else f" --together {options.together}"
         command += f" --layers {options.layers} --threads {options.threads} IMAGE... ({len(options.images)} images)"
         result = {"command": command, "machine": machine(), **found}
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
