@@ -3,7 +3,8 @@
 `python -m demo.photo_cells --photos DIR... --out FILE`: JPEGs and PNGs below the folders, whole and as one random crop.
 The tower's own ImageNet head names each of its 7 x 7 cells; a concept's probability is the sum over its classes
 (`data/imagenet_classes.json`). Where a folder is named for a thing, only cells that agree are kept, and of a thing
-that ImageNet has no class for the middle cells. What is sure of nothing counts as background.
+that ImageNet has no class for the middle cells. What is sure of nothing counts as background. Some photographs are kept
+back, and their cells written apart: nothing is learned from them, so they can choose between fits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from demo.fetch import VISION, cache_dir, fetch
 from demo.sprites import load_concepts
-from demo.vision import GRID, features, load_vision_tower, preprocess
+from demo.vision import FEATURES, GRID, features, load_vision_tower, preprocess
 
 CLASSES = Path(__file__).parent / "data" / "imagenet_classes.json"
 FOLDERS = Path(__file__).parent / "data" / "photo_folders.json"
@@ -88,10 +89,15 @@ def named_cells(head: Head, cells: Tensor, thing: str | None, whole: bool) -> tu
 
 
 def folder_thing(path: Path, words: Sequence[str]) -> str | None:
-    """The concept that one of a photograph's folders is named for, the nearest one first."""
+    """The concept that one of a photograph's folders is named for, the nearest one first.
+
+    A folder `train` further up is the part of a data set that is learned from, not a railway.
+    """
     others: dict[str, str] = json.loads(FOLDERS.read_text(encoding="utf-8"))
-    for folder in reversed(path.parent.parts):
+    for above, folder in enumerate(reversed(path.parent.parts)):
         name = re.sub(r"[-_]", " ", folder).lower()
+        if above and name == "train":
+            continue
         if name in others or name in words:
             return others.get(name, name)
     return None
@@ -119,17 +125,32 @@ def _shown(paths: Sequence[Path], rng: np.random.Generator) -> Iterator[tuple[Pa
         yield path, False, preprocess(image.crop((left, top, left + width, top + height)))
 
 
-def write_cells(paths: Sequence[Path], vision: Path, out: Path, rng: np.random.Generator) -> dict[str, int]:
-    """Features of named and of background cells into a file; how many cells of each name there are."""
+def write_cells(
+    paths: Sequence[Path], kept: Collection[Path], vision: Path, out: Path, rng: np.random.Generator
+) -> dict[str, int]:
+    """Features of named and of background cells into a file; how many cells of each name there are to learn from.
+
+    Args:
+        paths: of all photographs.
+        kept: those of them to learn nothing from: their named cells are written apart, and no background.
+        vision: the tower's published weights.
+        out: the file.
+        rng: chooses crops and background.
+    """
     head, tower = load_head(vision), load_vision_tower(vision)
     known: dict[Path, str | None] = {path: folder_thing(path, head.words) for path in paths}
     cells, names, background = [], [], []
+    kept_cells, kept_names = [torch.empty(0, FEATURES, dtype=torch.float16)], [torch.empty(0, dtype=torch.int64)]
     waiting: list[tuple[Path, bool, NDArray[np.float32]]] = []
 
     def look() -> None:
         table = torch.from_numpy(features(tower, np.stack([pixels for _, _, pixels in waiting])))
         for (path, whole, _), own in zip(waiting, table, strict=True):
             found, nothing = named_cells(head, own.float(), known[path], whole)
+            if path in kept:
+                kept_cells.append(own[found >= 0])
+                kept_names.append(found[found >= 0])
+                continue
             cells.append(own[found >= 0])
             names.append(found[found >= 0])
             empty = nothing.nonzero().flatten()
@@ -144,7 +165,8 @@ def write_cells(paths: Sequence[Path], vision: Path, out: Path, rng: np.random.G
         if waiting:
             look()
     every = torch.cat(names)
-    torch.save({"cells": torch.cat(cells), "names": every, "background": torch.cat(background)}, out)
+    learned = {"cells": torch.cat(cells), "names": every, "background": torch.cat(background)}
+    torch.save(learned | {"kept_cells": torch.cat(kept_cells), "kept_names": torch.cat(kept_names)}, out)
     counts = torch.bincount(every, minlength=len(head.words)).tolist()
     return {word: count for word, count in zip(head.words, counts, strict=True) if count}
 
@@ -155,12 +177,15 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--most", type=int, default=90, help="photographs of one folder")
+    parser.add_argument("--keep-back", type=int, default=400, metavar="N", help="photographs to learn nothing from")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     paths = photographs(arguments.photos, arguments.most, rng)
-    counts = write_cells(paths, fetch(VISION, cache_dir()), arguments.out, rng)
-    print(f"{len(paths)} photographs, {sum(counts.values())} cells of {len(counts)} concepts")
+    kept = set(paths[: arguments.keep_back])
+    counts = write_cells(paths, kept, fetch(VISION, cache_dir()), arguments.out, rng)
+    said = f"{len(paths)} photographs, {len(kept)} of them kept back"
+    print(f"{said}; {sum(counts.values())} cells of {len(counts)} concepts")
 
 
 if __name__ == "__main__":

@@ -3,19 +3,24 @@
 import json
 import struct
 import zlib
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from demo import photo_cells
 from demo.features import FEATURES
 from demo.heldout_photos import HELDOUT_PHOTOS, THINGS, read_credits
 from demo.photo_cells import CLASSES, FOLDERS, Head, folder_thing, named_cells, photographs
-from demo.photo_fit import BACKGROUND, DRAWINGS, NORM, Lesson, fit, targets
+from demo.photo_fit import BACKGROUND, DRAWINGS, NORM, Lesson, fit, nearest_is_right, targets
+from demo.projector import apply_projector
 from demo.rcc import read_resources
 from demo.scenes import Placed, Scene
 from demo.sprites import load_concepts
 from demo.truth import read_truth
+from demo.vision import PIXEL_MEAN, PIXEL_STD
 
 
 def resource_file(members):
@@ -105,7 +110,10 @@ def test_folders_name_what_they_hold(tmp_path):
         path = tmp_path / folder / "1.jpg"
         Image.new("RGB", (4, 4)).save(path)
         assert folder_thing(path, words) == thing
-    found = photographs([tmp_path], 1, __import__("numpy").random.default_rng(0))
+    # The part of a data set that is learned from is no railway, and what holds it may still name the thing.
+    for place, thing in (("train/a.jpg", "train"), ("data/train/Lime/a.jpg", None), ("dog/train/7/a.jpg", "dog")):
+        assert folder_thing(Path(place), words) == thing
+    found = photographs([tmp_path], 1, np.random.default_rng(0))
     assert len(found) == 4 and len({path.parent for path in found}) == 4
 
 
@@ -133,16 +141,49 @@ def test_photographs_are_learned_and_drawings_kept():
         table[:40].flatten(0, 1),
         aims,
         nowhere,
+        kinds,
+        torch.arange(3),
     )
     new = fit(old, lesson, 60)
 
     def cosine(projector, cells, wanted):
-        from demo.projector import apply_projector
-
         return torch.cosine_similarity(apply_projector(projector, cells), wanted, dim=-1).mean()
 
     assert cosine(new, lesson.cells, aims[names]) > 0.8 > cosine(old, lesson.cells, aims[names])
-    from demo.projector import apply_projector
-
     drawn = lesson.drawings[:DRAWINGS]
     assert cosine(new, drawn, apply_projector(old, drawn)) > 0.8
+    once, again, other = (fit(old, lesson, 2, seed)["linear_1.weight"] for seed in (3, 3, 4))
+    assert torch.equal(once, again) and not torch.equal(once, other)
+
+
+def test_cells_kept_back_are_counted_where_their_concept_is_nearest():
+    axes, none = torch.eye(3), torch.zeros(3)
+    same = {"linear_1.weight": axes, "linear_1.bias": none, "linear_2.weight": axes, "linear_2.bias": none}
+    cells, names = axes[[0, 1, 2, 0]] * 2, torch.tensor([0, 1, 2, 1])
+    lesson = Lesson(cells, names, cells, cells, axes * NORM, none, cells, names)
+    assert nearest_is_right(same, lesson) == 0.75
+
+
+def test_photographs_kept_back_are_written_apart(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for path, shade in zip(paths, (10, 20, 30), strict=True):
+        Image.new("L", (20, 20), shade).save(path)
+    head = Head(torch.eye(4, FEATURES), torch.zeros(4), HEAD.groups, HEAD.words)
+
+    def dog_above_and_the_shade(tower, pixels):
+        cells = np.zeros((len(pixels), 49, FEATURES), np.float16)
+        cells[:, :10, 0] = 9
+        cells[:, 10:, 3] = 9
+        cells[:, :, 9] = np.round(pixels.mean((1, 2, 3)) * PIXEL_STD + PIXEL_MEAN)[:, None]
+        return cells
+
+    monkeypatch.setattr(photo_cells, "features", dog_above_and_the_shade)
+    monkeypatch.setattr(photo_cells, "load_head", lambda vision: head)
+    monkeypatch.setattr(photo_cells, "load_vision_tower", lambda vision: None)
+    out, rng = tmp_path / "cells.pt", np.random.default_rng(0)
+    assert photo_cells.write_cells(paths, {paths[1]}, tmp_path, out, rng) == {"dog": 40}
+    found = torch.load(out, weights_only=True)
+    # Whole and as a crop; background of what is learned from alone.
+    assert sorted(found["cells"][:, 9].tolist()) == [10] * 20 + [30] * 20
+    assert sorted(set(found["background"][:, 9].tolist())) == [10, 30]
+    assert found["kept_cells"][:, 9].tolist() == [20] * 20 and found["kept_names"].tolist() == [0] * 20
