@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from ..schemas.errors import UsageError
 from .asking import query_settings
 from .early import require_query
 from .help_groups import GroupedCommand
@@ -21,19 +23,23 @@ from .options import (
     shared_options,
 )
 from .progress import TerminalProgress
-from .terminal import echo, reported
+from .terminal import echo, parse_layers, reported
+
+#: Options that say how words are told anew.
+_OF_WORDS = {"again_words", "name", "model", "layers", "bank_layers", "top_k", "where", "search"}
+_SHARED = {"store_target", "server_options", "silent", "debug"}
 
 
 @click.command(
     cls=GroupedCommand,
     groups={
-        "Which images": ("name", "annotations", "group_by", "again", "prune"),
+        "Which images": ("name", "annotations", "group_by", "again", "again_words", "prune"),
         "What to read": ("layers", "prompt"),
         "What to compare with": ("lenses", "bank_layers", "top_k", "where", "search"),
         "How to store it": ("vector_dtype",),
     },
 )
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
+@click.argument("photos", nargs=-1, metavar="PHOTOS...")
 @layers_option
 @click.option("--name", help="Name of the set of images. Default: the folder's name.")
 @click.option(
@@ -65,6 +71,12 @@ from .terminal import echo, reported
     help="Precision of stored vectors. float16 halves the disk space.",
 )
 @click.option("--again", is_flag=True, help="Read every image again, even if it is already indexed.")
+@click.option(
+    "--again-words",
+    is_flag=True,
+    help="Without PHOTOS: look the words of indexed images up again, in the text banks that there are now, from the "
+    "stored vectors and without the model. --top-k and --where are as on record unless given.",
+)
 @click.option("--prune", is_flag=True, help="Delete what the set holds of images that are not given.")
 @shared_options
 def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> None:
@@ -75,12 +87,20 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
     that are already indexed are skipped, changed ones are replaced; rerun the same command after an interruption.
     Exit code 1 if an image could not be read.
 
+    After another corpus was ingested, --again-words gives indexed images the words that all text banks say now.
+
     \b
     Example:
       lensbank index photos/ --layer 8,16
       lensbank index val2017/ --annotations instances_val2017.json --lens latent,logit --store http://localhost:6333
+      lensbank index --again-words --name photos
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
+        if options["again_words"]:
+            _tell_again(photos, options, progress)
+            return
+        if not photos:
+            raise UsageError("No image was given.", "Give files or folders.")
         from ..images.options import IndexOptions
         from ..images.sets import gather
 
@@ -108,3 +128,29 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
             echo(f"Next: lensbank find WORD --store {options['store_target']}")
         if summary.odd:
             sys.exit(1)
+
+
+def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: TerminalProgress) -> None:
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if photos or (without := sorted(given - _OF_WORDS - _SHARED - {"photos"})):
+        what = "images" if photos else ", ".join(f"--{name.replace('_', '-')}" for name in without)
+        raise UsageError(
+            f"--again-words reads no image and loads no model, and {what} were given beside it.",
+            "Leave that out; --name names a set of indexed images.",
+        )
+    layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"], "--bank-layer")
+    from ..images.again import AgainOptions, tell_again
+
+    asked = AgainOptions(
+        name=options["name"],
+        model=options["model"],
+        layers=None if layers == "all" else layers,
+        bank_layers=None if bank_layers == "all" else bank_layers,
+        top_k=options["top_k"] if "top_k" in given else None,
+        where=options["where"] if "where" in given else None,
+        search=options["search"],
+    )
+    with open_target(options, progress.note) as store:
+        for line in tell_again(store, asked, progress):
+            echo(line)

@@ -13,6 +13,9 @@ from .options import IndexOptions
 from .present import Held, held_of
 from .sets import ImageSet, SetImage
 
+#: What can be told anew without the model.
+_OF_WORDS = {"banks", "top_k", "where"}
+
 
 @dataclass(slots=True)
 class Work:
@@ -126,7 +129,8 @@ class Comparing:
             raise UsageError(
                 f"The images {self._images.name} are indexed already, with other {', '.join(differing)}: words found "
                 "in different ways would stand side by side.",
-                "Use the same settings, give another --name, or --again to read every image anew.",
+                "Use the same settings, give another --name, or --again to read every image anew."
+                + " Or --again-words, which tells words from the stored vectors." * (set(differing) <= _OF_WORDS),
             )
 
 

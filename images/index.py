@@ -116,7 +116,7 @@ class _Index:
             top_k=asked.top_k,
             where=[str(condition) for condition in asked.where],
             distinct=asked.distinct,
-            banks=[_facts(bank) for bank in session.bank_facts],
+            banks=[facts_of(bank) for bank in session.bank_facts],
             annotations=images.annotations,
         )
         self._read = self._record.digest()
@@ -278,7 +278,11 @@ class _Index:
         raise self._interruption.error()
 
 
-def _facts(bank: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a text bank on record: enough to know whether another would say the same."""
+def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a text bank on record: enough to know whether another would say the same.
+
+    Args:
+        bank: see :func:`banks.of_model.bank_facts`.
+    """
     corpora = {corpus["name"]: corpus["fingerprint"] for corpus in bank["corpora"]}
     return {"name": bank["name"], "layer": bank["layer"], "rows": bank["rows"], "corpora": corpora}

@@ -12,6 +12,9 @@ from ..schemas.results import Neighbor
 from ..schemas.words import folded
 from .sets import SetImage, things_at
 
+#: Fields of a row that LatentLens fills.
+LATENT_FIELDS = ("word", "score", "gap", "sentence", "bank_layer")
+
 
 def rows_of_image(
     name: str,
@@ -51,11 +54,7 @@ def _payload(
     near = [word for word in words.get("latent", ()) if isinstance(word, Neighbor)]
     return PatchPayload(
         best=_best(words),
-        word=tuple(folded(one.word) for one in near),
-        score=tuple(round(one.score, 6) for one in near),
-        gap=tuple(one.gap for one in near if one.gap is not None),
-        sentence=tuple(one.sentence for one in near),
-        bank_layer=tuple(one.bank_layer for one in near),
+        **latent_fields(near),
         logit=_entries(words.get("logit", ())),
         embedding=_entries(words.get("embedding", ())),
         thing=tuple(dict.fromkeys(things_at(box, image.things))),
@@ -76,6 +75,17 @@ def _payload(
         height=asked.height,
         read=read,
     )
+
+
+def latent_fields(near: Sequence[Neighbor]) -> dict[str, Any]:
+    """What a row says of its nearest corpus tokens, best first; the fields are :data:`LATENT_FIELDS`."""
+    return {
+        "word": tuple(folded(one.word) for one in near),
+        "score": tuple(round(one.score, 6) for one in near),
+        "gap": tuple(one.gap for one in near if one.gap is not None),
+        "sentence": tuple(one.sentence for one in near),
+        "bank_layer": tuple(one.bank_layer for one in near),
+    }
 
 
 def _best(words: Mapping[str, Sequence[Words]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .names import escaped
 
-PlanKind = Literal["ingest", "copy", "import", "index"]
+PlanKind = Literal["ingest", "copy", "import", "index", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PlanRecord:
 
     Attributes:
         kind: ``ingest`` of a corpus, ``copy`` of another store's bank, ``import`` of a published one, ``index`` of
-            images.
+            images, ``words`` of indexed images, told anew.
         key: hash of everything that decides which rows are written, in which order; a bank takes
             rows of one plan until it is complete.
         corpora: name → fingerprint of the corpora.
@@ -59,13 +59,14 @@ class PlanRecord:
             return f"a copy of the bank in {self.source}" + (f" ({corpora})" if corpora else "")
         if self.kind == "index":
             return f"an index of the images {corpora}"
+        if self.kind == "words":
+            return f"the words of the images {corpora}, told anew"
         return f"an import of {self.source}" if self.kind == "import" else f"an ingest of {corpora}"
 
     def progress_in_words(self) -> str:
         """For people: how far it has come."""
-        if self.kind not in ("ingest", "index"):
-            return "not finished"
-        return f"{self.done:,} of {self.total:,} {'sentences' if self.kind == 'ingest' else 'images'} done"
+        units = {"ingest": "sentences", "index": "images", "words": "rows"}
+        return f"{self.done:,} of {self.total:,} {units[self.kind]} done" if self.kind in units else "not finished"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""

@@ -257,6 +257,12 @@ def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[st
             f"Bank {name} holds a part of the rows of {held.source}, whose import has not finished.{now}",
             f"Run that import again, which finishes it, or drop the bank ({drop}), or use another --store.",
         )
+    if held.kind == "words":
+        again = "Run lensbank index --again-words, which finishes it"
+        return (
+            f"Bank {name} holds a part of {held.in_words()}: {held.progress_in_words()}.{now}",
+            f"{again}, or {drop}.",
+        )
     if plan is not None and dict(plan.corpora) == dict(held.corpora) and plan.kind == held.kind:
         now = f" The same corpus is given, but {_changed(held, plan)}."
     return (
@@ -299,9 +305,11 @@ def require_complete(name: str, record: BankRecord, where: str) -> None:
                 _COPY_AGAIN.format(record.copying),
             )
         what = f" ({record.plan.in_words()}: {record.plan.progress_in_words()})" if record.plan is not None else ""
+        kind = record.plan.kind if record.plan is not None else "ingest"
+        command = {"index": "index", "words": "index --again-words"}.get(kind, "ingest")
         raise BankIncompleteError(
-            f"Bank {name} in {where} is not complete: its ingest was interrupted or is still running{what}.",
+            f"Bank {name} in {where} is not complete: its {command} was interrupted or is still running{what}.",
             "Run the same import-bank command again."
             if record.identity.compute_dtype == UNKNOWN_DTYPE
-            else f"Run the same ingest command again (--model {record.source}): it goes on where it stopped.",
+            else f"Run the same {command} command again (--model {record.source}): it goes on where it stopped.",
         )
