@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ..schemas.errors import UsageError
+from ..schemas.layers import parse_layers
 from .asking import query_settings
 from .early import require_query
 from .help_groups import GroupedCommand
@@ -23,7 +24,7 @@ from .options import (
     shared_options,
 )
 from .progress import TerminalProgress
-from .terminal import echo, parse_layers, reported
+from .terminal import echo, reported
 
 #: Options that say how words are told anew.
 _OF_WORDS = {"again_words", "name", "model", "layers", "bank_layers", "top_k", "where", "search"}
