@@ -107,7 +107,7 @@ def _decoded(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[tuple[int, i
 
 
 def _pieces(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> list[_Piece]:
-    following = [*(start for start, _ in offsets[1:]), None]
+    following = [*(start for start, _ in offsets), None][1:]
     return [
         _Piece(token_id, *token_span(text, start, end, after))
         for token_id, (start, end), after in zip(ids, offsets, following, strict=True)
