@@ -17,13 +17,13 @@ CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
 PINNED_TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
-SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images show serve demo benchmarks docs examples tests
+SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images cluster show serve demo benchmarks docs examples tests
 
 export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo demo-bank examples evaluate-demo test test-torchvision test-quantised test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo demo-bank examples evaluate-demo test test-torchvision test-quantised test-ray test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image (TORCH=cpu: without CUDA)"
@@ -32,6 +32,7 @@ help:
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
+	@echo "make test-ray    the ingest on a Ray cluster of real worker processes"
 	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N SEED=N)"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help, the picture of the rooms, the package index's page"
@@ -93,6 +94,16 @@ $(CACHE)/bitsandbytes/.ready: $(VENV)/.ready
 
 test-quantised: $(CACHE)/bitsandbytes/.ready
 	PYTHONPATH=.:tests:$(CACHE)/bitsandbytes $(BIN)/python -m pytest tests/test_models_quantised.py
+
+# 400 MB on disk with what it needs, so it is no part of the environment. The tests start processes on this machine.
+RAY := ray==2.60.0 pyarrow==26.0.1 msgpack==1.2.4 jsonschema==4.26.0 jsonschema-specifications==2025.9.1 \
+	referencing==0.37.0 rpds-py==2026.9.1 attrs==26.1.0
+$(CACHE)/ray/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(CACHE)/ray $(RAY)
+	touch $@
+
+test-ray: $(CACHE)/ray/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py
 
 # Odd command lines and files, many of each; the same few are in `make test`. Bounded in time.
 test-hostile: $(VENV)/.ready

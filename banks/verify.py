@@ -123,7 +123,7 @@ def verify(
     """
     identity = bank.record.identity
     identity.require_model(loaded.identity(identity.layer, vector_dtype="float32", max_contexts=None, seed=0))
-    tokenizer = BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
+    tokenizer = BulkTokenizer(loaded.tokenizer, loaded.embeddings)
     mean = identity.mean_state()
     encoder = Encoder(loaded, [identity.layer], "float32", None if mean is None else {identity.layer: mean})
     threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))

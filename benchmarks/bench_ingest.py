@@ -105,7 +105,7 @@ def prepared(loaded: Any, texts: list[str], contexts: int) -> Iterator[tuple[Any
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sentences.txt"
         path.write_text("\n".join(texts) + "\n", encoding="utf-8")
-        embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
+        embeddings = loaded.embeddings
         tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
         with read_corpora([path]) as corpus:
             selection = select(corpus, tokenizer, contexts, 0, loaded.max_positions, Silent())

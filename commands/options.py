@@ -264,8 +264,21 @@ def load(
         adding: whether rows are added to these banks, so that it must be theirs, on whatever device.
     """
     from ..models.loading import load_model
-    from ..models.machine.large import LargeModel
     from ..models.machine.precision import kept
+
+    arguments = loading(source, options, need_vision, store, adding)
+    loaded = load_model(source, **arguments)
+    collecting.take_up()
+    for note in loaded.notes:
+        say(note)
+    return replace(loaded, chosen=kept(loaded.dtype)) if arguments["like"] and adding else loaded
+
+
+def loading(
+    source: str, options: dict[str, Any], need_vision: bool = False, store: Store | None = None, adding: bool = False
+) -> dict[str, Any]:
+    """The arguments of :func:`models.loading.load_model`; see :func:`load`."""
+    from ..models.machine.large import LargeModel
 
     dtype, like = options["dtype"], None
     if dtype == "auto" and store is not None:
@@ -275,17 +288,12 @@ def load(
     large = LargeModel(
         options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])
     )
-    loaded = load_model(
-        source,
-        device=options["device"],
-        dtype=like if like and adding else dtype,
-        revision=options["revision"],
-        trust_remote_code=options["trust_remote_code"],
-        need_vision=need_vision,
-        large=large,
-        like=like,
-    )
-    collecting.take_up()
-    for note in loaded.notes:
-        say(note)
-    return replace(loaded, chosen=kept(loaded.dtype)) if like and adding else loaded
+    return {
+        "device": options["device"],
+        "dtype": like if like and adding else dtype,
+        "revision": options["revision"],
+        "trust_remote_code": options["trust_remote_code"],
+        "need_vision": need_vision,
+        "large": large,
+        "like": like,
+    }

@@ -13,6 +13,7 @@ ROOMS = (
     ("commands", "options, progress, exit codes", 290, 1),
     ("ingest", "corpus to banks", 150, 3),
     ("evaluate", "measures, statistics, judges", 440, 4),
+    ("cluster", "ingest on Ray's workers", 150, 2),
     ("serve", "explorer and HTTP interface", 640, 2),
     ("images", "image banks: index, find", 640, 3),
     ("query", "image or text to readings", 440, 5),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -16,7 +18,7 @@ from .fields import TextField
 from .readers import Format, guess_rows_format, read_texts
 from .remarks import Remarks
 from .sentences import Splitter
-from .sources import Source, group_of, opened, told_apart, writable
+from .sources import Source, group_of, opened, size_of, told_apart, writable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -50,9 +52,15 @@ class Corpus:
     """
 
     def __init__(
-        self, groups: Sequence[tuple[str, Sequence[Source]]], field: str | None, split: Splitter | None
+        self,
+        groups: Sequence[tuple[str, Sequence[Source]]],
+        field: str | None,
+        split: Splitter | None,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
         """See :func:`read_corpora`."""
+        self._may_be_empty = may_be_empty
         self._groups = groups
         self._field = field
         self._splitter = split
@@ -76,7 +84,39 @@ class Corpus:
                 for sentence in self._read(source):
                     empty = False
                     yield sentence
-            self._require_some(path, not empty)
+            self._require_some(path, self._may_be_empty or not empty)
+
+    def portable(self) -> Corpus:
+        """The same corpus for processes that run elsewhere; can be pickled.
+
+        Raises:
+            UsageError: standard input, or a pipe, which only this process can read.
+        """
+        for shown, sources in self._groups:
+            if any(source.spool is not None for source in sources):
+                raise UsageError(
+                    f"{shown} can be read by this process alone, not by the workers of a cluster.",
+                    "Write it to a file that every node sees under the same path.",
+                )
+        groups = [
+            (shown, [replace(one, path=Path(os.path.abspath(one.path))) for one in sources])
+            for shown, sources in self._groups
+        ]
+        return Corpus(groups, self._field, self._splitter)
+
+    def divided(self, count: int) -> list[Corpus]:
+        """The same sentences as so many corpora at most, by bytes about equal; a file stays whole, and may be empty.
+
+        Raises:
+            CorpusError: a file cannot be read.
+        """
+        files = [source for _, sources in self._groups for source in sources]
+        total, before = sum(map(size_of, files)), 0
+        parts: dict[int, list[Source]] = {}
+        for source in files:
+            parts.setdefault(min(count - 1, before * count // max(1, total)), []).append(source)
+            before += size_of(source)
+        return [Corpus([("", part)], self._field, self._splitter, may_be_empty=True) for part in parts.values()]
 
     def look(self) -> None:
         """Read every path up to its first sentence: what cannot be read at all is found before a model is loaded.

@@ -152,7 +152,7 @@ def forecast(
         StoreError: the temporary folder cannot be used.
     """
     progress = progress or Silent()
-    tokenizer = BulkTokenizer(model.tokenizer, _embeddings(model))
+    tokenizer = BulkTokenizer(model.tokenizer, model.embeddings)
     began = time.monotonic()
     selection = select(corpus, tokenizer, options.max_contexts, options.seed, model.max_positions, progress)
     per_batch = BATCH_TOKENS_CPU if isinstance(model, Outline) else default_batch_tokens(model.device)
@@ -189,10 +189,6 @@ def forecast(
         read_seconds=read,
         measured=measured,
     )
-
-
-def _embeddings(model: LoadedModel | Outline) -> int:
-    return model.embeddings if isinstance(model, Outline) else next(model.lm.embed_tokens.parameters()).shape[0]
 
 
 def _free(target: Path) -> int | None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..banks.interrupts import Interruption
-from ..models.encoding import Encoder, batches, default_batch_tokens
 from ..models.layers import check_layers, default_layers
+from ..models.loading import LoadedModel
 from ..models.tokens import BulkTokenizer
 from ..schemas.collection import BankIdentity
 from ..schemas.plans import PlanRecord
@@ -20,22 +18,21 @@ from ..schemas.progress import Progress, Silent
 from ..store.base import BankInfo, Store
 from ..store.writing import BankWriter
 from .corpus import Corpus
+from .here import Here
 from .means import bank_identities, with_means
 from .options import IngestOptions, IngestPlan, IngestSummary, flush_pause
-from .planning import Selection, collect, corpus_records, fingerprint, select
-from .resuming import already_done, going_on, lacks_rows
-from .rows import BatchRows
+from .planning import Selection, collect, corpus_records
+from .resuming import Reached, already_done, going_on, lacks_rows
 from .sizes import bank_bytes, text_beyond
+from .tallies import fingerprint
 from .texts import Texts
-
-if TYPE_CHECKING:
-    from ..models.loading import LoadedModel
+from .work import Work
 
 __all__ = ["IngestOptions", "default_layers", "run"]
 
 
 def run(
-    loaded: LoadedModel,
+    loaded: LoadedModel | Work,
     corpus: Corpus,
     store: Store,
     options: IngestOptions,
@@ -49,7 +46,7 @@ def run(
     rows as one that was not; what the banks already hold in full is not computed again.
 
     Args:
-        loaded: the model; of a VLM, its language model reads the text alone.
+        loaded: the model, of a VLM its language model reads the text alone; or what works with one elsewhere.
         corpus: what to read; it is read twice, or once more to find that nothing is to be done.
         store: where to.
         options: layers, selection, precision.
@@ -65,8 +62,9 @@ def run(
         StoreError: storing failed; what was stored before stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what was in hand has been stored.
     """
-    check_layers(options.layers, loaded.lm.n_layers)
-    return _Ingest(loaded, corpus, store, options, progress or Silent(), on_plan).run()
+    work = Here(loaded) if isinstance(loaded, LoadedModel) else loaded
+    check_layers(options.layers, work.model.n_layers)
+    return _Ingest(work, corpus, store, options, progress or Silent(), on_plan).run()
 
 
 class _Ingest:
@@ -74,22 +72,22 @@ class _Ingest:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        work: Work,
         corpus: Corpus,
         store: Store,
         options: IngestOptions,
         progress: Progress,
         on_plan: Callable[[IngestPlan], None] | None,
     ) -> None:
-        self._loaded = loaded
+        self._work = work
+        self._model = work.model
         self._corpus = corpus
         self._store = store
         self._options = options
         self._progress = progress
         self._on_plan = on_plan
         self._seconds: dict[str, float] = {}
-        embeddings = next(loaded.lm.embed_tokens.parameters()).shape[0]
-        self._tokenizer = BulkTokenizer(loaded.tokenizer, embeddings)
+        self._tokenizer = BulkTokenizer(self._model.tokenizer, self._model.embeddings)
         self._rows = self._tokens = 0
         self._stored: PlanRecord  # what is being written, and how far the rows that were put have come
         self._interruption = Interruption()
@@ -109,7 +107,7 @@ class _Ingest:
 
     def _run(self) -> IngestSummary:
         existing = {info.name: info for info in self._store.list()}
-        wanted = bank_identities(self._loaded, self._options, existing)
+        wanted = bank_identities(self._model, self._options, existing)
         for identity in wanted:
             if identity.name() in existing:
                 existing[identity.name()].record.identity.require_match(identity)
@@ -142,22 +140,15 @@ class _Ingest:
     def _write(self, identities: list[BankIdentity], existing: Mapping[str, BankInfo]) -> IngestPlan:
         options, names = self._options, [identity.name() for identity in identities]
         with self._timed("read"):
-            selection = select(
-                self._corpus,
-                self._tokenizer,
-                options.max_contexts,
-                options.seed,
-                self._loaded.max_positions,
-                self._progress,
-            )
-        for line in self._corpus.remarks():
-            self._progress.note(line)
+            selection = self._work.select(self._corpus, options, self._progress)
         # What the banks say now, before the work; the writer asks again, under its lock.
         planned = selection.plan()
         start = min(already_done(existing[name], planned) if name in existing else 0 for name in names)
         held = [corpus.name for name in names if name in existing for corpus in existing[name].record.corpora]
         with self._timed("collect"):
             texts = collect(self._corpus, selection, options.seed, self._progress, self._tokenizer)
+        for line in self._corpus.remarks():
+            self._progress.note(line)
         with texts:
             long = text_beyond(texts, selection.first, len(selection.kept))
             plan = self._plan(names, selection, start, tuple(dict.fromkeys(held)), long)
@@ -167,8 +158,10 @@ class _Ingest:
                 self._progress.note(line)
             if self._options.centre:
                 with self._timed("centre"):
-                    identities = with_means(identities, self._loaded, selection, texts, self._tokenizer, self._progress)
-            with self._store.writer(identities, self._loaded.source, expected_rows=plan.rows, plan=planned) as writer:
+                    identities = with_means(
+                        identities, lambda layers: self._work.means(layers, options, selection, texts, self._progress)
+                    )
+            with self._store.writer(identities, self._model.source, expected_rows=plan.rows, plan=planned) as writer:
                 self._stored = going_on(writer, planned, selection, texts, self._tokenizer)
                 self._durable = self._stored.done
                 with self._timed("encode"):
@@ -193,9 +186,9 @@ class _Ingest:
             tokens_done=tokens - selection.tokens(start),
             truncated=selection.truncated,
             beside=beside,
-            computing=self._loaded.chosen.reason if self._loaded.chosen else "",
+            computing=self._model.chosen.reason if self._model.chosen else "",
             disk_bytes=len(names)
-            * bank_bytes(rows, self._loaded.lm.dim, self._options.vector_dtype, self._options.index, long),
+            * bank_bytes(rows, self._model.dim, self._options.vector_dtype, self._options.index, long),
         )
 
     def _encode(
@@ -206,19 +199,18 @@ class _Ingest:
         texts: Texts,
     ) -> None:
         options = self._options
-        means = {one.layer: mean for one in identities if (mean := one.mean_state()) is not None}
-        encoder = Encoder(self._loaded, [one.layer for one in identities], options.vector_dtype, means)
-        budget = options.batch_tokens or default_batch_tokens(self._loaded.device)
         start = self._stored.done
+        reached = Reached(self._stored)
         self._progress.start("Encoding", selection.tokens(start), "tokens")
         flushed, pause = time.monotonic(), options.flush_seconds
         interruption = self._interruption
         with interruption.deferred():
-            for first, end in batches(selection.lengths, budget, start):
-                self._encode_batch(writer, encoder, BatchRows(selection, texts, self._tokenizer, first, end), end)
-                tokens = int(selection.lengths[first:end].sum())
-                self._tokens += tokens
-                self._progress.advance(tokens)
+            for done in self._work.encode(writer, identities, options, selection, texts, start):
+                if done is not None:
+                    self._stored = reached.add(done)
+                    self._rows += done.written
+                    self._tokens += done.tokens
+                    self._progress.advance(done.tokens)
                 leaving = interruption.requested
                 if leaving or time.monotonic() - flushed >= pause:
                     began = time.monotonic()
@@ -245,17 +237,6 @@ class _Ingest:
             else "Interrupted: every row is stored. The same command builds the index."
         )
         raise self._interruption.error()
-
-    def _encode_batch(self, writer: BankWriter, encoder: Encoder, rows: BatchRows, end: int) -> None:
-        given = Counter(self._stored.rows)
-        if len(rows):
-            pending = encoder.encode(rows.ids, rows.wanted())
-            ids, payloads = rows.ids_and_payloads()  # while a GPU computes
-            vectors, norms = pending.fetch(rows.describe)
-            writer.put(ids, payloads, vectors, norms)
-            self._rows += len(ids)
-            given.update(name for payload in payloads for name in payload["corpus"])
-        self._stored = self._stored.at(end, given)
 
     def _explain(self, text: str) -> None:
         self._explained = True

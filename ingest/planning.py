@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,9 +17,11 @@ from ..schemas.payload import sentence_hash
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress
 from ..schemas.words import RULES as WORD_RULES
-from .corpus import Corpus, Sentence
-from .selection import Occurrences, Selector, prefix_hashes
+from .corpus import Corpus
+from .selection import Occurrences
 from .sharing import Sharing
+from .summaries import Summary, summarise
+from .tallies import Tally, chunks
 from .texts import Texts
 
 if TYPE_CHECKING:
@@ -27,44 +29,6 @@ if TYPE_CHECKING:
 
 #: Versions of what decides which rows a corpus gives, and in which order; on record while they are written.
 RULES = {"selection": 1, "rows": 3, "words": WORD_RULES}
-#: Sentences, and characters, that are tokenised or looked up at once.
-CHUNK_SENTENCES = 4096
-CHUNK_CHARACTERS = 1 << 20
-
-
-class Tally:
-    """Counts and fingerprints of the corpora that a stream of sentences belongs to."""
-
-    def __init__(self) -> None:
-        """Nothing seen."""
-        self.sentences: dict[str, int] = {}
-        self.tokens: dict[str, int] = {}
-        self._digests: dict[str, hashlib._Hash] = {}
-
-    def add(self, sentence: Sentence) -> None:
-        """Count one sentence."""
-        name = sentence.corpus
-        if name not in self._digests:
-            self._digests[name] = hashlib.sha256()
-            self.sentences[name] = self.tokens[name] = 0
-        self._digests[name].update(sentence.text.encode() + b"\n")
-        self.sentences[name] += 1
-
-    def fingerprints(self) -> dict[str, str]:
-        """Corpus name → SHA-256 over its sentences, in order."""
-        return {name: digest.hexdigest() for name, digest in self._digests.items()}
-
-
-def fingerprint(corpus: Corpus, progress: Progress) -> dict[str, str]:
-    """Corpus name → SHA-256 over its sentences: one pass, no tokenizer."""
-    tally = Tally()
-    progress.start("Comparing", None, "sentences")
-    for chunk in chunks(corpus):
-        for sentence in chunk:
-            tally.add(sentence)
-        progress.advance(len(chunk))
-    progress.finish()
-    return tally.fingerprints()
 
 
 @dataclass(frozen=True)
@@ -105,6 +69,23 @@ class Selection:
         """Tokens to encode from a sentence on."""
         return int(self.lengths[start:].sum(dtype=np.int64))
 
+    def at(self, places: NDArray[np.int64]) -> Selection:
+        """What was chosen in some of the sentences alone.
+
+        Args:
+            places: ``[n]``, at least one, in the encoding order.
+        """
+        counts = np.diff(self.first)[places]
+        which = np.concatenate([np.arange(self.first[place], self.first[place + 1]) for place in places])
+        return Selection(
+            hashes=self.hashes[places],
+            lengths=self.lengths[places],
+            first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            kept=self.kept.take(which),
+            tally=self.tally,
+            truncated=0,
+        )
+
 
 def select(
     corpus: Corpus,
@@ -128,33 +109,29 @@ def select(
         CorpusError: the corpus cannot be read, or holds nothing to keep.
         ModelError: the tokenizer does not belong to the model.
     """
-    selector = Selector(tokenizer.vocabulary, max_contexts)
-    tally, truncated = Tally(), 0
+    tally = Tally()
     progress.start("Reading", None, "sentences")
-    for chunk in chunks(corpus):
-        table = tokenizer.table([sentence.text for sentence in chunk])
-        for sentence, count in zip(chunk, table.contents().tolist(), strict=True):
-            tally.add(sentence)
-            tally.tokens[sentence.corpus] += count
-        hashes = np.fromiter((sentence_hash(seed, s.text) for s in chunk), np.uint64, len(chunk))
-        prefix, index = prefix_hashes(table.ids, table.starts, table.lengths)
-        which = tokenizer.keepable(table)
-        if max_positions is not None:
-            which &= index < max_positions
-            truncated += int((table.lengths > max_positions).sum())
-        selector.add(Occurrences(table.ids, np.repeat(hashes, table.lengths), index, prefix).take(which))
-        progress.advance(len(chunk))
+    summary = summarise(corpus, tokenizer, max_contexts, seed, max_positions, tally, progress)
     progress.finish()
-    kept = selector.kept()
+    return ordered(summary, tally)
+
+
+def ordered(summary: Summary, tally: Tally) -> Selection:
+    """What was chosen from a whole corpus, in the order in which it is encoded.
+
+    Args:
+        summary: of the whole.
+        tally: of the whole.
+
+    Raises:
+        CorpusError: there is nothing to keep.
+    """
+    kept = summary.kept
     if not len(kept):
         raise CorpusError(
             "The corpus holds no token worth keeping: only special tokens and white space were found.",
             "Give a corpus with words in it.",
         )
-    return _in_encoding_order(kept, tally, truncated)
-
-
-def _in_encoding_order(kept: Occurrences, tally: Tally, truncated: int) -> Selection:
     hashes, sentence = np.unique(kept.sentence, return_inverse=True)
     lengths = np.zeros(len(hashes), np.int32)
     np.maximum.at(lengths, sentence, kept.index + 1)
@@ -170,7 +147,7 @@ def _in_encoding_order(kept: Occurrences, tally: Tally, truncated: int) -> Selec
         first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         kept=kept.take(np.lexsort((kept.index, place))),
         tally=tally,
-        truncated=truncated,
+        truncated=summary.truncated,
     )
 
 
@@ -215,17 +192,3 @@ def corpus_records(selection: Selection, rows: Mapping[str, int]) -> list[Corpus
         CorpusRecord(name, prints[name], count, selection.tally.tokens[name], rows[name])
         for name, count in selection.tally.sentences.items()
     ]
-
-
-def chunks(sentences: Iterable[Sentence]) -> Iterator[Sequence[Sentence]]:
-    """Sentences in groups that are worth a call and fit into memory."""
-    chunk: list[Sentence] = []
-    size = 0
-    for sentence in sentences:
-        chunk.append(sentence)
-        size += len(sentence.text)
-        if len(chunk) == CHUNK_SENTENCES or size >= CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from ..models.tokens import BulkTokenizer
@@ -15,6 +16,7 @@ from ..store.writing import BankWriter
 from .planning import Selection
 from .rows import BatchRows
 from .texts import Texts
+from .work import Done
 
 #: Sentences whose rows are looked for before their record is believed.
 _LOOKED_FOR = 64
@@ -52,6 +54,30 @@ def lacks_rows(store: Store, info: BankInfo, names: Collection[str], progress: P
         held = " and ".join(wrong).rstrip(".")
         progress.note(f"Bank {info.name} holds {held}. Its rows are written again.")
     return bool(wrong)
+
+
+class Reached:
+    """How far a plan has come whose sentences are done in any order: up to the first that is not.
+
+    Args:
+        stored: the plan, as far as it was done before.
+    """
+
+    def __init__(self, stored: PlanRecord) -> None:
+        """Nothing new."""
+        self._plan = stored
+        self._ahead: dict[int, Done] = {}
+
+    def add(self, done: Done) -> PlanRecord:
+        """More is done; returns the plan with what is done up to the first gap."""
+        self._ahead[done.first] = done
+        rows, end = Counter(self._plan.rows), self._plan.done
+        while (following := self._ahead.pop(end, None)) is not None:
+            rows.update(following.rows)
+            end = following.end
+        if end > self._plan.done:
+            self._plan = self._plan.at(end, rows)
+        return self._plan
 
 
 def already_done(info: BankInfo, planned: PlanRecord) -> int:

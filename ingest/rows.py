@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from ..schemas.payload import TokenPayload, prefix_ids
 from ..schemas.words import word_of
 from .corpus import Sentence
 from .planning import Selection
-from .texts import Texts
 
 #: Characters up to which a row holds its whole sentence. Of a longer one it holds a window: a line of 10 MB would
 #: else be stored as often as it has rows.
@@ -45,6 +44,24 @@ class Place:
     row: int = 0
 
 
+class Shared(Protocol):
+    """Says which corpora hold the prefix of a chosen occurrence."""
+
+    def corpora(self, row: int, shown: str) -> tuple[str, ...]:
+        """See :meth:`ingest.sharing.Sharing.corpora`."""
+
+
+class SentenceSource(Protocol):
+    """Chosen sentences by their places in the encoding order; see :class:`ingest.texts.Texts`."""
+
+    @property
+    def sharing(self) -> Shared | None:
+        """What several corpora share."""
+
+    def get(self, place: int) -> Sentence:
+        """The sentence at a place."""
+
+
 class Tokens(NamedTuple):
     """One sentence's tokens as plain lists (the tokenizers library makes new ones at every access)."""
 
@@ -68,7 +85,9 @@ class BatchRows:
         ModelError: the tokenizer no longer gives what was selected.
     """
 
-    def __init__(self, selection: Selection, texts: Texts, tokenizer: BulkTokenizer, first: int, end: int) -> None:
+    def __init__(
+        self, selection: Selection, texts: SentenceSource, tokenizer: BulkTokenizer, first: int, end: int
+    ) -> None:
         """Tokenise again, now with offsets, and find every kept token."""
         self._sentences = [texts.get(place) for place in range(first, end)]
         encodings = tokenizer.with_offsets([s.text for s in self._sentences])

@@ -65,16 +65,7 @@ def part_of(selection: Selection, batch_tokens: int) -> Selection:
     wanted = (_BATCHES + 1) * batch_tokens
     step = max(1, selection.tokens() // wanted)
     places = np.arange(step // 2, len(selection.hashes), step)
-    counts = np.diff(selection.first)[places]
-    which = np.concatenate([np.arange(selection.first[p], selection.first[p + 1]) for p in places])
-    return Selection(
-        hashes=selection.hashes[places],
-        lengths=selection.lengths[places],
-        first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        kept=selection.kept.take(which),
-        tally=selection.tally,
-        truncated=0,
-    )
+    return selection.at(places)
 
 
 def measure(

@@ -178,5 +178,17 @@ def opened(source: Source) -> Iterator[BinaryIO]:
         raise _unreadable(str(source.path), error) from error
 
 
+def size_of(source: Source) -> int:
+    """Bytes of a file as it lies there, 0 of what is no file.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    try:
+        return source.path.stat().st_size if source.spool is None else 0
+    except OSError as error:
+        raise _unreadable(str(source.path), error) from error
+
+
 def _unreadable(path: str, error: OSError) -> CorpusError:
     return CorpusError(f"{path} cannot be read: {error.strerror or error}.", "Check the file and its permissions.")

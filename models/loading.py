@@ -110,6 +110,21 @@ class LoadedModel(Shown):
         limit = getattr(self.lm.module.config, "max_position_embeddings", None)
         return int(limit) if limit else None
 
+    @property
+    def n_layers(self) -> int:
+        """Blocks of the language model."""
+        return self.lm.n_layers
+
+    @property
+    def dim(self) -> int:
+        """Width of its hidden states."""
+        return self.lm.dim
+
+    @property
+    def embeddings(self) -> int:
+        """Rows of its input embedding."""
+        return int(next(self.lm.embed_tokens.parameters()).shape[0])
+
     def identity(self, layer: int, *, vector_dtype: str, max_contexts: int | None, seed: int) -> BankIdentity:
         """The identity of a bank that this model fills at a layer."""
         return BankIdentity(

@@ -13,6 +13,7 @@ The tree::
     │   ├── UnsupportedModelError  its architecture, or its visual tokens, are not known
     │   └── StateError             a hidden state is NaN, infinite or zero
     ├── JudgeError                 the endpoint that is asked to judge words
+    ├── ClusterError               the cluster whose workers shall do the work
     └── StoreError                 the database
         ├── BankNotFoundError      no such bank
         ├── BankMismatchError      made by another model, tokenizer or convention
@@ -98,6 +99,10 @@ class StateError(ModelError):
 
 class JudgeError(LensbankError):
     """The endpoint that judges words cannot be reached, refuses, or gives no answer that can be read."""
+
+
+class ClusterError(LensbankError):
+    """A cluster of machines cannot be reached, is too small for what was asked, or its workers failed."""
 
 
 class StoreError(LensbankError):

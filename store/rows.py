@@ -130,6 +130,28 @@ def check_rows(
             )
 
 
+def checked_rows(
+    ids: Sequence[str],
+    payloads: Sequence[Mapping[str, Any]],
+    vectors: Mapping[int, Floats],
+    norms: Mapping[int, Floats],
+    layers: Collection[int],
+    dim: int,
+) -> tuple[list[dict[str, Any]], dict[int, NDArray[np.float32]]]:
+    """The arguments of a ``put`` as they are stored: payloads any database takes, and per layer ``[n, dim]`` unit rows.
+
+    Raises:
+        ValueError: lengths, layers or shapes do not fit.
+        StateError: a vector or norm is NaN, infinite or zero.
+    """
+    check_rows(ids, payloads, vectors, norms, layers, dim)
+
+    def unit(layer: int) -> NDArray[np.float32]:
+        return unit_rows(vectors[layer], lambda row: f"The state of {describe_row(payloads[row])} at layer {layer}")
+
+    return [clean_payload(payload) for payload in payloads], {layer: unit(layer) for layer in vectors}
+
+
 def describe_row(payload: Mapping[str, Any]) -> str:
     """A token and where it stands, for errors."""
     return f"token {payload.get('token')!r} in {payload.get('sentence')!r} ({payload.get('document')})"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..schemas.corpora import CorpusRecord
+from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord
 
@@ -37,6 +38,47 @@ class Closing(abc.ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close."""
         self.close()
+
+
+class RowSink(Protocol):
+    """Takes rows."""
+
+    def put(
+        self,
+        ids: Sequence[str],
+        payloads: Sequence[Mapping[str, Any]],
+        vectors: Mapping[int, Floats],
+        norms: Mapping[int, Floats],
+    ) -> None:
+        """See :meth:`BankWriter.put`."""
+
+
+class Sender(RowSink, Protocol):
+    """Takes rows for banks whose writer is another process."""
+
+    def drain(self) -> None:
+        """Return when all rows put so far are stored.
+
+        Raises:
+            StoreError: storing failed, or the writer no longer holds the banks.
+        """
+
+    def close(self) -> None:
+        """Let go; rows that were not drained may be lost. Repeatable."""
+
+
+class Permit(Protocol):
+    """Lets other processes, on other machines too, put rows into a writer's banks while it holds them; can be pickled.
+
+    They may put the rows of the writer's plan and no others.
+    """
+
+    def open(self) -> Sender:
+        """Begin to put rows, in the process that shall do so.
+
+        Raises:
+            StoreError: the store cannot be reached, or the writer no longer holds the banks.
+        """
 
 
 class BankWriter(Closing):
@@ -98,6 +140,17 @@ class BankWriter(Closing):
             FilterError: a condition the database cannot express.
             StoreError: storing failed.
         """
+
+    def permit(self) -> Permit:
+        """What lets others put rows, too.
+
+        Raises:
+            UsageError: this store takes rows from one process alone.
+        """
+        raise UsageError(
+            "A folder takes rows from the one process that holds it; workers of a cluster cannot write there.",
+            "Give the URL of a Qdrant server as --store; `lensbank pull` then copies the banks into a folder.",
+        )
 
     @abc.abstractmethod
     def missing(self, ids: Sequence[str]) -> int:

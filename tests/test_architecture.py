@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("schemas", "models", "store", "banks", "query", "show", "ingest", "evaluate", "images", "serve", "commands")
+ROOMS = (
+    "schemas",
+    "models",
+    "store",
+    "banks",
+    "query",
+    "show",
+    "ingest",
+    "evaluate",
+    "images",
+    "cluster",
+    "serve",
+    "commands",
+)
 # What each part may import of the others: imports point one way.
 ALLOWED = {
     "schemas": set(),
@@ -23,8 +36,21 @@ ALLOWED = {
     "ingest": {"banks", "models", "store", "schemas"},
     "evaluate": {"query", "show", "banks", "models", "store", "schemas"},
     "images": {"evaluate", "query", "banks", "models", "store", "schemas"},
+    "cluster": {"ingest", "banks", "models", "store", "schemas"},
     "serve": {"images", "query", "show", "banks", "models", "store", "schemas"},
-    "commands": {"serve", "images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
+    "commands": {
+        "cluster",
+        "serve",
+        "images",
+        "evaluate",
+        "ingest",
+        "banks",
+        "show",
+        "query",
+        "models",
+        "store",
+        "schemas",
+    },
     "api": {"drawing", "images", "evaluate", "ingest", "banks", "show", "query", "models", "store", "schemas"},
     "drawing": {"images", "evaluate", "banks", "show", "query", "models", "store", "schemas"},
     "cli": {"commands"},
@@ -43,6 +69,8 @@ OWNERS = {
     "pydantic": "schemas",
     "starlette": "serve",
     "uvicorn": "serve",
+    "ray": "cluster",
+    "pyarrow": "cluster",
 }
 
 
@@ -175,7 +203,7 @@ def test_imported_distributions_are_declared_and_declared_ones_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = [
         one
-        for name in ("zst", "evaluate", "notebook", "demo", "serve")
+        for name in ("zst", "evaluate", "notebook", "demo", "serve", "ray")
         for one in project["optional-dependencies"][name]
     ]
 

@@ -4,7 +4,8 @@ import pytest
 import tiny_models
 
 from lensbank.ingest.corpus import Sentence
-from lensbank.ingest.planning import chunks, collect, corpus_records, fingerprint, select
+from lensbank.ingest.planning import collect, corpus_records, select
+from lensbank.ingest.tallies import chunks, fingerprint
 from lensbank.models.tokens import BulkTokenizer
 from lensbank.schemas.errors import CorpusError
 from lensbank.schemas.progress import Silent
@@ -121,8 +122,8 @@ def test_a_corpus_that_changes_between_the_passes_is_refused(bulk, change):
 
 
 def test_chunks_are_bounded_in_sentences_and_in_characters(monkeypatch):
-    monkeypatch.setattr("lensbank.ingest.planning.CHUNK_SENTENCES", 10)
-    monkeypatch.setattr("lensbank.ingest.planning.CHUNK_CHARACTERS", 100)
+    monkeypatch.setattr("lensbank.ingest.tallies.CHUNK_SENTENCES", 10)
+    monkeypatch.setattr("lensbank.ingest.tallies.CHUNK_CHARACTERS", 100)
     corpus = [Sentence("x" * size, "c", "f", 1) for size in [1] * 25 + [60] * 4 + [500, 1]]
     sizes = [len(chunk) for chunk in chunks(corpus)]
     assert sum(sizes) == len(corpus)
@@ -132,5 +133,5 @@ def test_chunks_are_bounded_in_sentences_and_in_characters(monkeypatch):
 def test_plans_do_not_depend_on_the_size_of_chunks(bulk, monkeypatch):
     corpus = sentences(200)
     whole = planned(corpus, bulk)[0].key
-    monkeypatch.setattr("lensbank.ingest.planning.CHUNK_SENTENCES", 7)
+    monkeypatch.setattr("lensbank.ingest.tallies.CHUNK_SENTENCES", 7)
     assert planned(corpus, bulk)[0].key == whole

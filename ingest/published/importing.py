@@ -74,9 +74,7 @@ class Target:
     def of(cls, loaded: LoadedModel, vector_dtype: str) -> Target:
         """Of a loaded model."""
         identity = loaded.identity(0, vector_dtype=vector_dtype, max_contexts=None, seed=0)
-        return cls(
-            loaded, identity, BulkTokenizer(loaded.tokenizer, next(loaded.lm.embed_tokens.parameters()).shape[0])
-        )
+        return cls(loaded, identity, BulkTokenizer(loaded.tokenizer, loaded.embeddings))
 
 
 def import_bank(

@@ -120,17 +120,28 @@ def renew(connection: Connection, name: str, claim: Claim, stop: threading.Event
         ClaimLostError: it does not hold it.
         StoreError: a request failed.
     """
-    _require_held(connection, name, claim, connection.metadata(name, stop=stop))
+    require_held(connection, name, claim, connection.metadata(name, stop=stop))
     connection.update_metadata(name, {claim.key: claim.entries(held=True)[claim.key]}, stop=stop)
     try:
-        _require_held(connection, name, claim, connection.metadata(name, stop=stop))
+        require_held(connection, name, claim, connection.metadata(name, stop=stop))
     except ClaimLostError:
         with suppress(StoreError):  # it was written after it had been removed
             connection.update_metadata(name, {claim.key: None}, patience=0)
         raise
 
 
-def _require_held(connection: Connection, name: str, claim: Claim, metadata: Mapping[str, Any] | None) -> None:
+def require_held(connection: Connection, name: str, claim: Claim, metadata: Mapping[str, Any] | None) -> None:
+    """Return where a bank is the claim's.
+
+    Args:
+        connection: for messages.
+        name: of the bank.
+        claim: that should hold it.
+        metadata: of the collection, read just now.
+
+    Raises:
+        ClaimLostError: it is not.
+    """
     if metadata is None:
         raise ClaimLostError(
             f"Bank {name} on {connection.address} was deleted while it was being written.",
@@ -141,7 +152,7 @@ def _require_held(connection: Connection, name: str, claim: Claim, metadata: Map
     holder = next((other for other in _others(metadata, claim) if other.held), None)
     who = f": it is now {holder.describe()}" if holder else ""
     raise ClaimLostError(
-        f"This process is no longer the writer of bank {name} on {connection.address}{who}. It did not renew its "
+        f"{_name_of(claim)} is no longer the writer of bank {name} on {connection.address}{who}. It did not renew its "
         f"claim for {CLAIM_SECONDS:.0f} s (stopped, asleep, or cut off from the server), or somebody removed it.",
         "What was flushed is kept. When nobody else writes the bank, run the same command: it goes on from there.",
     )
@@ -157,6 +168,10 @@ def withdraw(connection: Connection, name: str, claim: Claim, patience: float | 
     if metadata is not None:
         named = {HOLDER_KEY: None} if holder_of(metadata) == claim.token else {}
         connection.update_metadata(name, {claim.key: None, **named}, patience)
+
+
+def _name_of(claim: Claim) -> str:
+    return "This process" if claim.is_own else claim.describe().capitalize()
 
 
 def _others(metadata: Mapping[str, Any], claim: Claim) -> list[Claim]:

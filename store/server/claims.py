@@ -81,6 +81,11 @@ class Claim:
             return self.token in _OURS  # it may have let go while the server was away
         return is_alive(self.pid)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is this process's."""
+        return self.token in _OURS
+
     def describe(self) -> str:
         """``process 7 on host, since 2026-11-29 01:42:47 UTC``."""
         since = f", since {self.since.replace('T', ' ').replace('+00:00', ' UTC')}" if self.since else ""

@@ -39,6 +39,11 @@ class Lease:
         self._thread = threading.Thread(target=self._keep_renewing, name="lensbank-claim", daemon=True)
         claims.want(self._claim)
 
+    @property
+    def claim(self) -> Claim:
+        """Whose it is; for others who write under it (:mod:`store.server.permits`)."""
+        return self._claim
+
     def entries(self) -> dict[str, Any]:
         """Metadata that makes a new collection this lease's from its first moment on; then :meth:`hold` it."""
         return self._claim.entries(held=True)

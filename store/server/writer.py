@@ -17,13 +17,14 @@ from ...schemas.plans import PlanRecord
 from ..approximation import SERVER_GRAPH_FROM_ROWS
 from ..counts import count_named, names_of, opened, settle
 from ..records import begun, finished, for_metadata, new_record, record_in
-from ..rows import check_rows, clean_payload, describe_row, one_width, unit_rows
-from ..writing import BankWriter, OnIndexed
+from ..rows import checked_rows, one_width
+from ..writing import BankWriter, OnIndexed, Permit
 from .claims import require_free
 from .collections import build_index, create_indexes, creation, read_limits, require_indexes
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
 from .lease import Lease
+from .permits import ServerPermit
 from .points import delete_rows
 from .refusals import CollectionExistsError, IndexLimitError
 from .uploads import Target, Uploads
@@ -81,10 +82,9 @@ class ServerWriter(BankWriter):
         except BaseException:
             self._lease.release()
             raise
-        rows = min(connection.options.batch_rows, limits.rows or connection.options.batch_rows)
-        self._uploads = Uploads(
-            connection, {layer: self._target(layer) for layer in self._identities}, rows, self._lease.require
-        )
+        self._batch_rows = min(connection.options.batch_rows, limits.rows or connection.options.batch_rows)
+        self._targets = {layer: self._target(layer) for layer in self._identities}
+        self._uploads = Uploads(connection, self._targets, self._batch_rows, self._lease.require)
 
     def put(
         self,
@@ -95,12 +95,7 @@ class ServerWriter(BankWriter):
     ) -> None:
         """See :meth:`store.writing.BankWriter.put`."""
         self._require_open()
-        check_rows(ids, payloads, vectors, norms, self._identities, self._dim)
-        clean = [clean_payload(payload) for payload in payloads]
-        units = {
-            layer: unit_rows(rows, lambda i, n=layer: f"The state of {describe_row(payloads[i])} at layer {n}")  # type: ignore[misc]
-            for layer, rows in vectors.items()
-        }
+        clean, units = checked_rows(ids, payloads, vectors, norms, self._identities, self._dim)
         self._lease.require()
         self._uploads.put(ids, clean, units, norms)
 
@@ -125,6 +120,14 @@ class ServerWriter(BankWriter):
             self._noted[layer] -= self._count(name, where)
             self._put_on_record(layer)  # first: rows that are gone before their number is would look lost
             delete_rows(self._connection, name, where, self._lease.require)
+
+    def permit(self) -> Permit:
+        """See :meth:`store.writing.BankWriter.permit`."""
+        self._require_open()
+        connection = self._connection
+        return ServerPermit(
+            connection.address, connection.options, self._targets, self._dim, self._batch_rows, self._lease.claim
+        )
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""

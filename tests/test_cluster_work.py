@@ -1,0 +1,264 @@
+"""An ingest on the workers of a Ray cluster, real processes of this machine, into the server stand-in.
+
+The banks must end as those of an ingest by this process into a folder: the same ids, payloads and vectors, bit for bit.
+`make test-ray` runs this file; without Ray it is reported as not run.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+import tiny_models
+import torch
+from standins import StandIn
+
+from lensbank.cluster.connecting import Workers, connected, plan_workers
+from lensbank.cluster.facts import Loading
+from lensbank.ingest.corpus import read_corpora
+from lensbank.ingest.pipeline import IngestOptions, run
+from lensbank.models.loading import load_model
+from lensbank.schemas.errors import BankIncompleteError, BankMismatchError, ClusterError, ModelError, StoreError
+from lensbank.schemas.progress import Silent
+from lensbank.store.opening import open_store
+from lensbank.store.server.options import ServerOptions
+
+ray = pytest.importorskip("ray", reason="NOT RUN: Ray is not installed (make test-ray)", exc_type=ImportError)
+
+from lensbank.cluster.work import OnCluster  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own are many
+OPTIONS = IngestOptions(layers=(1, 2), max_contexts=60, batch_tokens=60, flush_seconds=0.0)
+WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
+ARGUMENTS = {"dtype": "float32", "device": "cpu"}
+
+
+class Steps(Silent):
+    """Calls something at chosen steps of the encoding."""
+
+    def __init__(self, at=()):
+        self.at, self.step, self.phase, self.notes = dict(at), 0, "", []
+
+    def start(self, phase, total, unit):
+        self.phase = phase
+
+    def advance(self, count):
+        if self.phase == "Encoding":
+            self.step += 1
+            self.at.pop(self.step, lambda: None)()
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Another number of threads adds in another order: the last bits of a state would differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Four CPUs on paper: as many workers."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """The same sentences as three files, as one, and another corpus that shares some of them."""
+    choose = random.Random(0)
+    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(500)]
+    folder = tmp_path_factory.mktemp("corpora")
+    for name, files in (("three/house", 3), ("one/house", 1)):
+        (folder / name).mkdir(parents=True)
+        for number in range(files):
+            part = lines[number * len(lines) // files : (number + 1) * len(lines) // files]
+            (folder / name / f"{number}.txt").write_text("\n".join(part))
+    (folder / "garden.txt").write_text("\n".join([*lines[:100], *(f"A {line}" for line in lines[:100])]))
+    return folder
+
+
+def contents(store):
+    found = {}
+    for info in store.list():
+        assert info.record.state == "complete"
+        with store.open(info.name) as bank:
+            rows, _ = bank.scroll(100_000, with_vectors=True)
+            found[info.name] = {name: (payload, vector.tobytes()) for name, vector, payload in rows}
+    return found
+
+
+def whole(model, paths, folder, options=OPTIONS):
+    with read_corpora(paths) as texts, open_store(folder, create=True) as store:
+        run(load_model(str(model), **ARGUMENTS), texts, store, options)
+        return contents(store)
+
+
+@pytest.fixture(scope="module")
+def expected(model, corpora, tmp_path_factory):
+    return whole(model, [corpora / "three" / "house"], tmp_path_factory.mktemp("expected"))
+
+
+@pytest.fixture(scope="module")
+def work(cluster, model):
+    """A work whose model one worker has described; of two workers."""
+    with connected("auto") as nodes:
+        workers = plan_workers(nodes, 2, 0)
+    assert workers == Workers(2, 2, 0)
+    work = OnCluster.of(Loading.of(str(model), ARGUMENTS), Workers(2, 1, 0), 4)
+    assert work.loading.threads == 1
+    return work
+
+
+@pytest.fixture
+def server():
+    with StandIn(STANDIN_WAL="1") as server:
+        yield server
+
+
+def ingest(work, paths, url, options=OPTIONS, at=(), **server):
+    progress = Steps(at)
+    with read_corpora(paths) as texts, open_store(url, server=ServerOptions(**server)) as store:
+        run(work, texts, store, options, progress)
+        return contents(store), progress
+
+
+def encoding_workers():
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "MapWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_any_number_of_workers_writes_what_one_process_writes(work, corpora, server, expected, count):
+    work = replace(work, workers=Workers(count, 1, 0))
+    banks, progress = ingest(work, [corpora / "three" / "house"], server.url)
+    assert banks == expected
+    assert len(banks) == 2 and progress.step > 20
+
+
+def test_however_the_corpus_is_divided_into_files(work, corpora, server, expected):
+    banks, _ = ingest(work, [corpora / "one" / "house"], server.url)
+
+    def without_document(banks):
+        return {
+            name: {row: ({**payload, "document": ""}, vector) for row, (payload, vector) in rows.items()}
+            for name, rows in banks.items()
+        }
+
+    assert banks != expected and without_document(banks) == without_document(expected)
+
+
+def test_corpora_that_share_prefixes_and_centred_banks(work, model, corpora, server, tmp_path):
+    paths, options = [corpora / "three" / "house", corpora / "garden.txt"], replace(OPTIONS, centre=True)
+    banks, _ = ingest(work, paths, server.url, options)
+    assert banks == whole(model, paths, tmp_path / "whole", options)
+    assert {len(payload["corpus"]) for rows in banks.values() for payload, _ in rows.values()} == {1, 2}
+
+
+def test_workers_that_are_killed_and_a_server_that_restarts(work, corpora, server, expected):
+    killed = []
+
+    def kill():
+        victim = random.Random(len(killed)).choice(encoding_workers())
+        victim.send_signal(signal.SIGKILL)
+        killed.append(victim.pid)
+
+    def crash():
+        server.kill()
+        threading.Timer(0.7, server.start).start()
+
+    at = {3: kill, 8: crash, 14: kill, 20: kill}
+    banks, _ = ingest(work, [corpora / "three" / "house"], server.url, at=at, patience=60.0)
+    assert len(set(killed)) == 3
+    assert banks == expected
+
+
+def test_a_driver_that_is_killed_and_started_again(work, cluster, model, corpora, server, expected, tmp_path):
+    command = [sys.executable, "-m", "lensbank", "ingest", "--model", model, "--layer", "1,2", "--dtype", "float32"]
+    command += ["--max-contexts", "60", "--batch-tokens", "60", "--store", server.url, corpora / "three" / "house"]
+    command += ["--ray", cluster, "--ray-actors", "2"]
+    environment = {**os.environ, "LENSBANK_PROGRESS_SECONDS": "0"}
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not rows_of(server):
+            assert driver.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        driver.kill()
+    finally:
+        driver.kill()
+        driver.wait()
+    with open_store(server.url) as store:
+        assert {info.record.state for info in store.list()} == {"building"}
+    banks, _ = ingest(work, [corpora / "three" / "house"], server.url)
+    assert banks == expected
+    again, progress = ingest(work, [corpora / "three" / "house"], server.url)
+    assert again == expected and progress.step == 0
+
+
+def rows_of(server):
+    with open_store(server.url) as store:
+        return sum(info.rows for info in store.list())
+
+
+def test_other_plans_and_settings_are_refused(work, corpora, server):
+    def leave():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(work, [corpora / "three" / "house"], server.url, at={5: leave})
+    with pytest.raises(BankIncompleteError, match="holds a part of an ingest of house"):
+        ingest(work, [corpora / "garden.txt"], server.url)
+    with pytest.raises(BankMismatchError, match="seed 0 in the bank, 7 now"):
+        ingest(work, [corpora / "three" / "house"], server.url, replace(OPTIONS, seed=7))
+
+
+def test_a_worker_without_the_models_files_says_where(work, cluster, tmp_path):
+    with pytest.raises(ModelError, match="On node .*gone"):
+        OnCluster.of(Loading(str(tmp_path / "gone"), ARGUMENTS), Workers(1, 1, 0), 4)
+
+
+def test_a_worker_with_other_weights_is_refused(work, corpora, server, tmp_path):
+    other = tiny_models.save_text_model(tmp_path / "other", seed=5)
+    mixed = replace(work, loading=replace(work.loading, source=str(other)))
+    with pytest.raises(BankMismatchError, match="On node .* was made by another model"):
+        ingest(mixed, [corpora / "three" / "house"], server.url)
+
+
+def test_a_claim_that_is_lost_stops_all(work, corpora, server, raw):
+    def take():
+        for collection in raw.get_collections().collections:
+            metadata = raw.get_collection(collection.name).config.metadata
+            keys = [key for key in metadata if key.startswith("lensbank_writer")]
+            raw.update_collection(collection.name, metadata=dict.fromkeys(keys))
+
+    with pytest.raises(StoreError, match="no longer the writer"):
+        ingest(replace(work, workers=Workers(1, 1, 0)), [corpora / "three" / "house"], server.url, at={1: take})
+
+
+def test_more_workers_than_fit(cluster):
+    with connected("auto") as nodes, pytest.raises(ClusterError, match="5 workers with a CPU each"):
+        plan_workers(nodes, 5, 0)
