@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import firefox
 import pytest
+from firefox_page import Page as FirefoxPage
 from page_readings import picture
 
 from lensbank.show.report import to_html
@@ -72,9 +73,31 @@ def beyond_disk(url):
     return not url.startswith(("file:", "data:", "blob:"))
 
 
+@pytest.fixture(scope="session")
+def window(tmp_path_factory):
+    """Firefox, or a loud skip; with LENSBANK_REQUIRE_FIREFOX set, as in CI, a failure."""
+    path = firefox.find_firefox()
+    if path is None:
+        if os.environ.get("LENSBANK_REQUIRE_FIREFOX"):
+            pytest.fail(firefox.MISSING)
+        pytest.skip(firefox.MISSING)
+    with firefox.Firefox(path, tmp_path_factory.mktemp("profile")) as opened:
+        opened("WebDriver:SetWindowRect", width=1280, height=1000)
+        yield opened
+
+
+def pytest_generate_tests(metafunc):
+    """Tests that show a page run in both browsers, but for those that need what only Playwright's can do."""
+    if "show" in metafunc.fixturenames:
+        alone = metafunc.definition.get_closest_marker("chromium") is not None
+        metafunc.parametrize("show", ["chromium"] if alone else ["chromium", "firefox"], indirect=True)
+
+
 @pytest.fixture
-def show(browser, tmp_path):
+def show(request, tmp_path):
     """Open a page of readings; the images' pixels are those of `picture`, in the first one's corner."""
+    in_chromium = request.param == "chromium"
+    browser = request.getfixturevalue("browser" if in_chromium else "window")
 
     @contextmanager
     def opened(*readings, at="", command="lensbank query photo.png", **options):
@@ -84,9 +107,23 @@ def show(browser, tmp_path):
         ]
         path = tmp_path / "report.html"
         path.write_text(to_html(readings, pictures, command), encoding="utf-8")
+        if not in_chromium:
+            assert not options, "only Chromium's pages have options: mark the test with `chromium`"
+            yield from in_firefox(browser, path.as_uri() + at)
+            return
         with watched_page(browser, **options) as page:
             page.goto(path.as_uri() + at)
             page.wait_for_selector("html[data-ready]")
             yield page
 
     return opened
+
+
+def in_firefox(window, url):
+    """The page in Firefox; at the end no script of it may have failed since it was ready."""
+    window("WebDriver:Navigate", url="about:blank")
+    window("WebDriver:Navigate", url=url)
+    window.until("document.documentElement.dataset.ready")
+    window.run("window.trouble = []; addEventListener('error', (e) => window.trouble.push(e.message))")
+    yield FirefoxPage(window)
+    assert window.run("return window.trouble ?? []") == []

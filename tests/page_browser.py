@@ -2,8 +2,12 @@
 
 import time
 
+from firefox_page import Expected, Locator
+
 
 def expects(locator):
+    if isinstance(locator, Locator):
+        return Expected(locator)
     from playwright.sync_api import expect
 
     return expect(locator)

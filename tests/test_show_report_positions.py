@@ -156,6 +156,7 @@ def test_a_contact_sheet_and_another_reading_beside(show):
         expects(page.locator("#beside-words")).to_contain_text("It has nothing there.")
 
 
+@pytest.mark.chromium
 def test_on_a_phone_and_on_paper(show):
     phone = dict(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     with show(positions_reading(), **phone) as page:
@@ -177,6 +178,7 @@ def test_on_a_phone_and_on_paper(show):
     assert {"Answer token ␣dog", "␣dog", "image 2", "Answer, the model's own"} <= set(shown)
 
 
+@pytest.mark.chromium
 def test_hostile_prompts_answers_and_names_are_shown_as_they_are(show):
     with show(hostile_positions()) as page:
         for token in (*range(2), *range(13, 21)):

@@ -163,10 +163,11 @@ function moveDepth(event, choose) {
 function readDepth() {
   watch(["reading", "layer", "token", "large"], drawDepth);
   let width = 0;
-  new ResizeObserver(() => {
+  const fit = () => {
     const now = byId("depth-lines").clientWidth;
     if (now === width) return;
     width = now;
     drawDepth();
-  }).observe(byId("panel"));
+  };
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(byId("panel"));
 }

@@ -11,7 +11,8 @@ const BELOW_CHIPS = 130; // more px, so that chips can be seen to be there
 
 /** Widths that the drawing may take: the column's; of images no more than lets them be seen whole, unless enlarged. */
 function roomForFigure(one) {
-  const wide = Math.max(180, figureShare(byId("view").clientWidth));
+  // Not its clientWidth, which rounds up: two drawings beside each other would not fit.
+  const wide = Math.max(180, figureShare(Math.floor(byId("view").getBoundingClientRect().width)));
   if (one.kind !== "image") return { wide, imageWide: wide };
   const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
   const chips = chipsOf(one).length ? BELOW_CHIPS : 0;
@@ -150,11 +151,13 @@ function listenToFigure() {
     const token = tokenAt(event);
     if (token !== null) pin(token);
   });
-  new ResizeObserver(() => {
+  // In the next frame: what is drawn anew changes sizes, and a change within the observer's own turn is an error to browsers.
+  const fit = () => {
     if (!geometry) return;
     drawLayerBar();
     fitFigures();
-  }).observe(byId("view"));
+  };
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(byId("view"));
   globalThis.addEventListener("resize", fitFigures);
 }
 
