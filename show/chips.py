@@ -35,7 +35,8 @@ def chip_texts(reading: Reading, tokens: Sequence[TokenReading]) -> list[str | N
             texts.append(None)
             continue
         text = text_of(reading, token)[token.char_start : token.char_end]
-        if token.char_start is None:
+        # A span can be missing, or leave out all white space of a token that is nothing else.
+        if token.char_start is None or (token.kind != "text" and not text):
             text = token.label if token.kind == "text" else decoded(token.label)
         seen[span] += 1
         parts = f" {seen[span]}/{sizes[span]}" if token.char_start is not None and sizes[span] > 1 else ""

@@ -7,7 +7,16 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from page_readings import BANKS, HOSTILE, entry, hostile_reading, image_reading, neighbor, text_reading
+from page_readings import (
+    BANKS,
+    HOSTILE,
+    entry,
+    hostile_reading,
+    image_reading,
+    neighbor,
+    positions_reading,
+    text_reading,
+)
 
 from lensbank.schemas.results import LayerReading
 from lensbank.show.report_data import MARKS, MAX_SENTENCE, SCORE_UNIT, pack, readable, to_text
@@ -113,6 +122,20 @@ def test_text_tokens_are_the_characters_they_stand_for():
     unplaced = tuple(replace(token, char_start=None, char_end=None) for token in tokens)
     texts = pack([replace(reading, layers=(LayerReading(0, unplaced),))], [[]])["readings"][0]["tokens"]["text"]
     assert texts == ["Ġthe", "Ġ猫", "Ġsat"]
+
+
+def test_chips_show_the_spaces_and_line_ends_that_are_part_of_them():
+    reading = positions_reading()
+    data = pack([reading], [[None, None]])["readings"][0]["tokens"]
+    assert [text for text in data["text"] if text] == [
+        "<|im_start|>", "user", "␣and", "␣What", "<|im_end|>", "↵", "A", "␣dog", "“,”", "␣犬 1/2", "犬 2/2"
+    ]  # fmt: skip
+    # A span that leaves out the white space which the token is.
+    tokens = tuple(
+        replace(token, char_end=token.char_start) if token.label == "Ċ" else token for token in reading.layers[0].tokens
+    )
+    texts = pack([replace(reading, layers=(LayerReading(0, tokens),))], [[None, None]])["readings"][0]["tokens"]["text"]
+    assert texts == data["text"]
 
 
 def test_layers_with_other_tokens_are_refused():

@@ -15,9 +15,11 @@ function roomForFigure(one) {
   const wide = Math.max(180, figureShare(Math.floor(byId("view").getBoundingClientRect().width)));
   if (one.kind !== "image") return { wide, imageWide: wide };
   const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
-  const chips = chipsOf(one).length ? BELOW_CHIPS : 0;
-  const high = state.large ? Infinity : Math.max(320, globalThis.innerHeight - top - BELOW - chips);
-  const all = placeImages(one, state.group, wide, columnsIn(one, wide)).height;
+  const chips = chipsOf(one).length && !isNarrow() ? BELOW_CHIPS : 0;
+  const columns = columnsIn(one, wide);
+  const rows = Math.ceil(one.images.length / columns);
+  const high = state.large ? Infinity : rows * Math.max(320, globalThis.innerHeight - top - BELOW - chips);
+  const all = placeImages(one, state.group, wide, columns).height;
   return { wide, imageWide: Math.max(180, Math.floor(Math.min(wide, (high * wide) / all))) };
 }
 
