@@ -1,15 +1,17 @@
 """What one `lensbank query IMAGE` takes as a whole process: the start of Python, imports, the model, banks, the answer.
 
-    python -m benchmarks.bench_start [--store STORE] [--beside CHECKOUT] [--rounds 5] [--json FILE] IMAGE
+    python -m benchmarks.bench_start [--store STORE] [--beside CHECKOUT] [--many 8,32] [--json FILE] IMAGE...
 
 Processes of this checkout and of another one (an older commit's, made with `git worktree add`) take turns, in the same
 environment, so that a busy machine slows both. Processor time (user and system, all threads) says what was saved where
-a clock on the wall says what else the machine did; the ratio is of each pair. Last, one process tells its own parts.
+a clock on the wall says what else the machine did; the ratio is of each pair. One process each reads several images,
+and one tells its own parts. Where fewer images are named than are read, they are read again.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -79,27 +81,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--parts", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("image")
+    parser.add_argument("--many", default="8,32", help="images in one process")
+    parser.add_argument("images", nargs="+")
     options = parser.parse_args()
     if options.parts:
-        print(json.dumps(parts(options.store, options.image)))
+        print(json.dumps(parts(options.store, options.images[0])))
         return
-    arguments = [options.image, "--store", options.store, "--layer", options.layer]
+    arguments = ["--store", options.store, "--layer", options.layer]
     on = machine()
     checkouts = {"this": HERE, **({"beside": options.beside.resolve()} if options.beside else {})}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
     for turn in range(options.rounds + 1):
         for name, checkout in checkouts.items():
-            one = whole(checkout, arguments)
+            one = whole(checkout, [options.images[0], *arguments])
             if turn:  # the first fills the page cache
                 taken[name].append(one)
-    command = [sys.executable, "-m", "benchmarks.bench_start", "--store", options.store, "--parts", options.image]
+    many = {
+        number: whole(HERE, [*itertools.islice(itertools.cycle(options.images), int(number)), *arguments])
+        for number in options.many.split(",")
+    }
+    command = [sys.executable, "-m", "benchmarks.bench_start", "--store", options.store, "--parts", options.images[0]]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the command has it
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment)
     result = {
-        "command": "python -m benchmarks.bench_start --beside CHECKOUT IMAGE",
+        "command": "python -m benchmarks.bench_start --beside CHECKOUT IMAGE...",
         "machine": on,
         "processes": taken,
+        "many": many,
         "parts": json.loads(done.stdout.splitlines()[-1]),
     }
     print(start_table(result))

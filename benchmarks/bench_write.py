@@ -15,19 +15,21 @@ from __future__ import annotations
 import argparse
 import gzip
 import itertools
+import json
 import os
 import re
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.search_table import machine, write_table
 from lensbank.schemas.collection import BankIdentity
 from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.machine import cores
@@ -156,30 +158,23 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def lines(widths: Sequence[int], rows: Sequence[int], banks: int, writers: Sequence[int], repeat: int) -> Iterator[str]:
-    """The table, as measured."""
-    yield "| width | rows | writers | rows a second | ratio | CPU: writing | indexing | encoder | index built in |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+def figures(
+    widths: Sequence[int], rows: Sequence[int], banks: int, writers: Sequence[int], repeat: int
+) -> list[dict[str, Any]]:
+    """A row of the table for each width and number of writers: medians over rounds, ratios within each."""
+    found = []
     for width, count in zip(widths, rows, strict=True):
         ids, payloads = words(CORPUS, count)
         rounds = [[measure(ids, payloads, width, banks, number) for number in writers] for _ in range(repeat)]
-        for at, number in enumerate(writers):
-            found = [one[at] for one in rounds]
-            rate, ratio, write, index, encoder, indexing = (
-                statistics.median(values)
-                for values in zip(
-                    *(
-                        (one.rows / one.seconds, first.seconds / one.seconds, one.write_cpu, one.index_cpu,
-                         one.encoder_cpu, one.indexing)
-                        for one, (first, *_) in zip(found, rounds, strict=True)
-                    ),
-                    strict=True,
-                )
-            )  # fmt: skip
-            yield (
-                f"| {width:,} | {count:,} | {number} | {rate:,.0f} | {ratio:.2f} | {write:.0f} µs | "
-                f"{index:.0f} µs | {encoder:.0f} µs | {indexing:.1f} s |"
-            )
+        for number, *at in zip(writers, *rounds, strict=True):
+            medians = {
+                name: statistics.median(getattr(one, name) for one in at)
+                for name in ("indexing", "write_cpu", "index_cpu", "encoder_cpu")
+            }
+            ratio = statistics.median(first.seconds / one.seconds for one, (first, *_) in zip(at, rounds, strict=True))
+            rate = statistics.median(one.rows / one.seconds for one in at)
+            found.append({"width": width, "rows": count, "writers": number, "rate": rate, "ratio": ratio, **medians})
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -190,6 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--banks", type=int, default=4)
     parser.add_argument("--writers", help="numbers of processes; default: 1, 2, 4 ... up to banks and cores")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)
     widths, rows = (tuple(map(int, text.split(","))) for text in (options.widths, options.rows))
     if len(widths) != len(rows):
@@ -197,9 +193,18 @@ def main(arguments: list[str] | None = None) -> int:
     most = min(options.banks, cores())
     doubled = itertools.takewhile(lambda number: number <= most, (2**power for power in range(10)))
     writers = tuple(map(int, options.writers.split(","))) if options.writers else tuple(doubled)
-    print(f"{cores()} cores, {options.banks} banks, batches of {_BATCH} rows, median of {options.repeat}\n")
-    for line in lines(widths, rows, options.banks, writers, options.repeat):
-        print(line, flush=True)
+    on = machine()
+    found = {
+        "command": "python -m benchmarks.bench_write"
+        + f" --widths {options.widths} --rows {options.rows} --banks {options.banks} --repeat {options.repeat}",
+        "machine": on,
+        "banks": options.banks,
+        "repeat": options.repeat,
+        "writing": figures(widths, rows, options.banks, writers, options.repeat),
+    }
+    print(write_table(found))
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

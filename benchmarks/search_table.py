@@ -100,8 +100,32 @@ def start_table(of: Mapping[str, Any]) -> str:
         ratios = [[one[i] / other[i] for one, other in pairs] for i in (0, 1)]
         cells = [f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios]
         lines.append(f"| ratio, pair by pair, median (range of {len(pairs)}) | {' | '.join(cells)} |")
+    for number, (cpu, clock) in of.get("many", {}).items():
+        each = " | ".join(f"{seconds / int(number):.2f} s" for seconds in (cpu, clock))
+        lines.append(f"| {number} images in one process, each | {each} |")
     lines += ["", "| its parts | CPU | clock |", "|---|---|---|"]
     lines += [f"| {part} | {cpu:.2f} s | {clock:.2f} s |" for part, (cpu, clock) in of["parts"].items()]
+    return "\n".join(lines)
+
+
+def write_table(of: Mapping[str, Any]) -> str:
+    """How fast rows become durable, by the number of processes that write, as Markdown."""
+    head = [
+        "width",
+        "rows",
+        "writers",
+        "rows a second",
+        "ratio",
+        "CPU: writing",
+        "indexing",
+        "encoder",
+        "index built in",
+    ]
+    lines = [f"{of['banks']} banks, median of {of['repeat']}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in of["writing"]:
+        cells = [f"{row['width']:,}", f"{row['rows']:,}", f"{row['writers']}", f"{row['rate']:,.0f}"]
+        cells += [f"{row['ratio']:.2f}", *(f"{row[name]:.0f} µs" for name in ("write_cpu", "index_cpu", "encoder_cpu"))]
+        lines.append(f"| {' | '.join(cells)} | {row['indexing']:.1f} s |")
     return "\n".join(lines)
 
 

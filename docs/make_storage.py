@@ -13,7 +13,7 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks.search_table import copy_table, machine_in_words, real_table, start_table, table  # noqa: E402
+from benchmarks.search_table import copy_table, machine_in_words, real_table, start_table, table, write_table  # noqa: E402
 
 PAGE = DOCS / "storage.md"
 _BLOCK = re.compile(r"(<!-- figures: ([\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -32,8 +32,8 @@ def figures(name: str) -> str:
     if "sets" in of:
         tables = [table(one) for one in of["sets"]]
     else:
-        kind = real_table if "layers" in of else start_table if "parts" in of else copy_table
-        tables = [kind(of)]
+        kinds = {"layers": real_table, "parts": start_table, "writing": write_table, "copying": copy_table}
+        tables = [next(shown for name, shown in kinds.items() if name in of)(of)]
     return "\n\n".join([said, *tables])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search_table import copy_table, machine_in_words, table
+from benchmarks.search_table import copy_table, machine_in_words, start_table, table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = sorted((ROOT / "docs" / "figures").glob("*.json"))
@@ -48,3 +48,19 @@ def test_a_copy_pays_when_it_has_saved_what_it_cost():
     of = {"rows": 9, "dim": 2, "stand_in": True, "disk": 1e6, "same": 1.0, **seconds}
     shown = copy_table(of)
     assert "by the stand-in's search | 10 |" in shown and "as measured on a real server | never |" in shown
+
+
+def test_ratios_of_starts_are_pair_by_pair_and_images_share_a_process():
+    processes = {"this": [[2.0, 3.0], [9.0, 9.0], [4.0, 8.0]], "beside": [[4.0, 3.0], [9.0, 3.0], [16.0, 4.0]]}
+    shown = start_table({"processes": processes, "many": {"8": [16.0, 24.0]}, "parts": {"imports": [1.0, 2.0]}})
+    assert "| this checkout | 4.00 s (2.00) | 8.00 s (3.00) |" in shown
+    assert "| 0.50 (0.25 to 1.00) | 2.00 (1.00 to 3.00) |" in shown
+    assert "| 8 images in one process, each | 2.00 s | 3.00 s |" in shown and "| imports | 1.00 s | 2.00 s |" in shown
+
+
+def test_what_writes_has_a_cell_for_every_column():
+    costs = {"rate": 1234.5, "ratio": 1.5, "write_cpu": 71.6, "index_cpu": 84.0, "encoder_cpu": 2.0, "indexing": 3.25}
+    rows = [{"width": 4096, "rows": 1500, "writers": writers, **costs} for writers in (1, 2)]
+    lines = write_table({"banks": 4, "repeat": 3, "writing": rows}).splitlines()[2:]
+    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
+    assert lines[3].startswith("| 4,096 | 1,500 | 2 | 1,234 | 1.50 | 72 µs |")

@@ -15,6 +15,7 @@ from lensbank.models.states import text_states, visual_states
 from lensbank.query.pipeline import QueryOptions, QuerySession
 from lensbank.schemas.errors import ImageError, LayerError, ModelError, StoreError, UsageError
 from lensbank.schemas.filters import parse
+from lensbank.schemas.progress import Silent
 from lensbank.schemas.results_json import reading_from_dict
 from lensbank.show.render import to_json
 from lensbank.store.opening import open_store
@@ -57,6 +58,29 @@ def test_layer_0_without_a_bank_of_it_is_explained(ask):
     for options in ({}, {"layers": (1,)}, {"layers": (0,), "lenses": ("embedding",)}):  # unasked, or nothing to explain
         with ask(**options) as session:
             assert not any("No bank of layer 0" in note for note in session.text("A dog").notes)
+
+
+class Bars(Silent):
+    """Which bars there were, and how far each came."""
+
+    def __init__(self):
+        self.seen = []
+
+    def start(self, phase, total, unit):
+        self.seen.append([phase, total, 0])
+
+    def advance(self, count):
+        self.seen[-1][2] += count
+
+
+def test_several_images_have_one_bar_and_each_the_answer_it_has_alone(store, loaded, photo):
+    bars, options = Bars(), QueryOptions(layers=(1,))
+    with QuerySession(store, loaded, options, bars) as session:
+        together = session.images([photo] * 10)  # more than are held at once
+        assert bars.seen == [["reading", 10, 10]]
+        alone = session.image(photo)
+        assert [phase for phase, _, _ in bars.seen] == ["reading", "searching"]
+    assert [to_json([one]) for one in together] == [to_json([alone])] * 10
 
 
 def test_an_image_becomes_a_reading(ask, photo, loaded):
