@@ -63,13 +63,15 @@ def _picture_of(reading: Reading, image: GivenImage | None = None) -> Image.Imag
         UsageError: there is none, or it is another image.
     """
     if reading.kind != "image":
-        raise UsageError("A text has no image to draw on.", "Save it as .html or .json.")
+        raise UsageError(
+            "A figure is drawn on an image, but this is the reading of a text.", "Save it as .html or .json."
+        )
     if image is not None:
         opened = opened_image(image)
         _require_image_of(reading, opened)
         return reduced(opened.image)
     if reading.picture is None:
-        raise UsageError(f"The reading of {reading.source} comes without its image.", "Give the image, too.")
+        raise UsageError(f"The reading of {reading.source} was loaded without its image.", "Give the image, too.")
     picture: Image.Image = reading.picture
     return picture
 
@@ -132,7 +134,7 @@ def plot_layers(reading: Reading) -> Figure:
 def plot_leap(summary: Mapping[str, Any]) -> Figure:
     """The same for all images of an evaluation, from its summary."""
     if not isinstance(summary, Mapping) or "leap" not in summary:
-        raise UsageError("This is no summary of an evaluation: it has no 'leap'.", "Give what evaluate() returns.")
+        raise UsageError("This is not a summary of an evaluation: it has no 'leap'.", "Give the result of evaluate().")
     return leap_figure(summary["leap"])
 
 

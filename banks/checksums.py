@@ -137,8 +137,9 @@ def rows_of(bank: Bank, start: str | None = None, *, strictly: bool = True) -> I
                 raise foreign_row(bank, name, *fault)
             if name <= before:
                 raise StoreError(
-                    f"Bank {bank.name} gave its rows out of order ({name} after {before}), so it cannot be compared.",
-                    "Run the command again; if it happens again, tell the developers which server this is.",
+                    f"Bank {bank.name} returned its rows out of order ({name} after {before}), so it cannot be "
+                    "compared.",
+                    "Run the command again. If it happens again, report the version of this server to the developers.",
                 )
             before = name
             assert vector is not None

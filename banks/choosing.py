@@ -28,29 +28,33 @@ def choose(
     """
     infos = sorted(store.list(), key=lambda info: (info.record.identity.model, info.record.identity.layer, info.name))
     if not infos:
-        raise BankNotFoundError(f"{store.address} holds no banks.", "Make some with `lensbank ingest`.")
+        raise BankNotFoundError(f"The store {store.address} holds no banks.", "Make banks with `lensbank ingest`.")
     found = {info.name: info for info in infos}
     for bank in store.damaged():
         if bank.name in names:
             raise StoreError(bank.message, bank.hint)
     for name in names:
         if name not in found:
-            raise BankNotFoundError(f"{store.address} has no bank {name!r}.", f"It has {', '.join(found)}.")
+            raise BankNotFoundError(
+                f"The store {store.address} has no bank {name!r}.", f"The store has {', '.join(found)}."
+            )
     chosen = [info for info in infos if not names or info.name in names]
     if model is not None:
         of_model = [info for info in chosen if model in _model_names(info)]
         if not of_model:
             models = ", ".join(sorted({info.record.identity.model for info in chosen}))
-            raise UsageError(f"{store.address} has no bank of the model {model!r}.", f"It has banks of {models}.")
+            raise UsageError(
+                f"The store {store.address} has no bank of the model {model!r}.", f"It has banks of {models}."
+            )
         chosen = of_model
     if layers is not None:
         there = sorted({info.record.identity.layer for info in chosen})
-        kept = layers_among(layers, there, f"{store.address} has layers")
+        kept = layers_among(layers, there, f"The store {store.address} has banks of layers")
         missing = [str(layer) for layer in kept if layer not in there]
         if missing:
             raise LayerError(
-                f"{store.address} has no such bank of layer {', '.join(missing)}.",
-                f"It has layers {', '.join(map(str, there))}.",
+                f"The store {store.address} has no such bank of layer {', '.join(missing)}.",
+                f"The store has layers {', '.join(map(str, there))}.",
             )
         chosen = [info for info in chosen if info.record.identity.layer in kept]
     return chosen

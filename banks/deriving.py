@@ -33,7 +33,7 @@ def locate(point_id: str, payload: Mapping[str, Any], encoding: Any) -> tuple[in
     if encoding.ids[index] != payload["token_id"]:
         return None, f"token id {payload['token_id']} stored, {encoding.ids[index]} now"
     if prefix_ids(encoding.ids[: index + 1])[-1] != point_id:
-        return None, f"the id {point_id} is not that of its prefix"
+        return None, f"the id {point_id} does not match its prefix"
     span = span_of(payload["sentence"], encoding.offsets, encoding.special_tokens_mask, index)[:2]
     raw = tuple(encoding.offsets[index])
     # Banks of the first word rules have the tokenizer's own end, short of the marks that it composed.
@@ -68,7 +68,7 @@ def derive(
         for row, encoding in zip(good, _encoded(good, tokenizer), strict=True):
             fault, other = _compare(row, encoding, with_tokens)
             if fault:
-                findings.add("changed since, or not what their ids were derived from", f"{row[0]} ({fault})")
+                findings.add("whose payload does not match their id", f"{row[0]} ({fault})")
             other_rules += other
         advance(len(page))
     return findings.found(), derived, other_rules
@@ -92,6 +92,6 @@ def _compare(row: BareRow, encoding: Any, with_tokens: bool) -> tuple[str, bool]
     start, end, following = span_of(sentence, encoding.offsets, encoding.special_tokens_mask, index)
     # By any rules, a word is cut out of the sentence where its token stands.
     if not word or not 0 <= sentence.find(word, max(0, start - len(word) + 1)) < max(end, start + 1):
-        return f"word {word!r} stored, which does not stand there", False
+        return f"word {word!r} stored, which is not at that place in the sentence", False
     ruled = word_of(sentence, start, end, following)
     return "", (word, payload["is_word"]) != (sentence[ruled.start : ruled.end], ruled.is_complete)

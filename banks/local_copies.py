@@ -66,7 +66,8 @@ def with_local_copies(
     here = isinstance(store, EmbeddedStore)
     if here and asked:
         raise UsageError(
-            f"{store.address} is a folder: its banks need no local copy.", "Leave it out, or name a server as --store."
+            f"--local-copy was given for {store.address}, which is a folder: only banks of a server are copied.",
+            "Leave out --local-copy, or give a server as --store.",
         )
     if here or not (has_cache() if asked is None else asked):
         return store
@@ -98,11 +99,11 @@ class LocalCopies(Store):
         try:
             return self._copied(remote, facts_of(remote, self.address))
         except StoreFullError as error:
-            self._say(f"There is no room for a local copy of bank {remote.name}: {error.message}")
+            self._say(f"There is not enough space for a local copy of bank {remote.name}: {error.message}")
         except BankIncompleteError:  # somebody has begun to write it
             raise
         except StoreLockedError:
-            self._say(f"The local copy of bank {remote.name} is out of date, and others are still reading it.")
+            self._say(f"The local copy of bank {remote.name} is outdated, and other processes still read it.")
         except StoreError as error:
             self._say(f"There is no local copy of bank {remote.name}: {error.message}")
         except OSError as error:
@@ -113,7 +114,7 @@ class LocalCopies(Store):
         if why not in self._said:
             self._said.add(why)
             self._progress.finish()
-            self._progress.note(f"{why} The server is asked instead.")
+            self._progress.note(f"{why} The server is searched instead.")
 
     def _copied(self, remote: Bank, wanted: CopyFacts) -> Bank:
         """The local copy of a bank, open.
@@ -131,14 +132,14 @@ class LocalCopies(Store):
                 if found := self._current(local, remote, wanted):  # whoever was waited for has copied it
                     return found
             except DamagedBankError as error:
-                self._progress.note(f"{error.message} It is a local copy, and is made again.")
+                self._progress.note(f"{error.message} The bank is a local copy, and is copied again.")
                 local.drop(remote.name)
             for _ in range(_ATTEMPTS):
                 if found := self._copy(local, remote, wanted):
                     return found
                 remote = self._server.open(remote.name)
                 wanted = facts_of(remote, self.address)
-        raise StoreError("It changes while it is copied.", "Try again when nobody writes to it.")
+        raise StoreError("The bank changes while it is copied.", "Try again when no process writes to the bank.")
 
     def _waits(self, name: str) -> None:
         self._progress.remark(f"Another process is copying bank {name}: waiting for it.")

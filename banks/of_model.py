@@ -49,7 +49,8 @@ def choose_banks(
         models = ", ".join(sorted({info.record.identity.model for info in infos}))
         raise BankMismatchError(
             differences[0].message if differences[0] else "",
-            f"The store holds banks of {models}: query it with that model, or ingest a corpus with {loaded.name}.",
+            f"The store holds banks of {models}, but the model is {loaded.name}. Query with the model of the banks, "
+            f"or ingest a corpus with {loaded.name}.",
         )
     if centred is not None:
         ours = of_kind(ours, centred)
@@ -141,17 +142,17 @@ def bank_notes(banks: Sequence[Bank], loaded: LoadedModel, exact: bool, left_out
     """
     notes = stock_notes(banks)
     if left_out:
-        notes.append(f"Left out: bank layer {', '.join(map(str, left_out))}, whose ingest has not finished.")
+        notes.append(f"Bank layer {', '.join(map(str, left_out))} is left out: its ingest has not finished.")
     if any(bank.record.identity.computation is None for bank in banks):
         notes.append(
-            "Banks were made before lensbank recorded the model's configuration: they are matched to this model by its "
-            "weights alone."
+            "The banks were made before lensbank recorded the configuration of a model: they are matched to this "
+            "model by its weights alone."
         )
     made = sorted({bank.record.identity.compute_dtype for bank in banks} - {UNKNOWN_DTYPE})
     now = loaded.dtype_name
     if made and made != [now]:
         quantised = {dtype.rpartition("-")[0] for dtype in (*made, now)}
-        how = "scores differ slightly" if len(quantised) == 1 else "other weights computed them, scores differ"
+        how = "scores differ slightly" if len(quantised) == 1 else "other weights computed the banks, so scores differ"
         notes.append(f"The banks were made in {' and '.join(made)}, this query in {now}: {how}.")
     if not exact and not any(bank.is_indexed() for bank in banks):
         copied = all(bank.local_copy for bank in banks)
@@ -164,7 +165,7 @@ def stock_notes(banks: Sequence[Bank]) -> list[str]:
     """Which of the banks searched hold other rows than their records say, a sentence each."""
     return [
         f"Bank {bank.name} does not hold the rows on record: {balance.in_words()}. Neighbours may be missing or "
-        "foreign. Ingesting the same corpus again puts missing rows back; lensbank banks verify names foreign ones."
+        "foreign. Ingest the same corpus again to restore missing rows; lensbank banks verify names foreign ones."
         for bank in banks
         if (balance := bank.balance())
     ]
@@ -177,16 +178,16 @@ def _import_notes(banks: Sequence[Bank]) -> list[str]:
         return []
     folders = ", ".join(sorted({record.folder for record in records}))
     kinds = " and ".join(sorted({record.stored_dtype for record in records}))
-    notes = [f"States were imported from {folders} ({kinds}); in which precision they were computed is not known."]
+    notes = [f"States were imported from {folders} ({kinds}); the precision in which they were computed is not known."]
     if any(record.checked == 0 for record in records):
-        notes.append("Of some imported banks no state could be computed again before the import.")
+        notes.append("For some imported banks, no state could be computed again before the import.")
     clipped, kept = sum(r.clipped > 0 for r in records), sum(r.located + r.relocated + r.unlocated for r in records)
     if clipped:
         notes.append(f"In {clipped} of these banks, values were cut off at 448 before they were imported.")
     moved, lost = sum(r.relocated for r in records), sum(r.unlocated for r in records)
     if moved or lost:
         notes.append(
-            f"Of {kept:,} imported rows, {moved:,} stood elsewhere in their sentence than their file says, and of "
-            f"{lost:,} the place is not known (position -1, the token for a word)."
+            f"Of {kept:,} imported rows, {moved:,} are at another position in their sentence than their file says, "
+            f"and the position of {lost:,} is not known (position -1, with the token as the word)."
         )
     return notes

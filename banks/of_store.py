@@ -22,11 +22,11 @@ def readable(store: Store) -> list[BankInfo]:
     every = store.list()
     infos = [info for info in every if info.record.identity.kind == "text"]
     if every and not infos:
-        raise BankNotFoundError("The store holds image banks alone.", "Make text banks with `lensbank ingest`.")
+        raise BankNotFoundError("The store holds only image banks.", "Make text banks with `lensbank ingest`.")
     if not infos:
         for bank in store.damaged():
             raise StoreError(bank.message, bank.hint)
-        raise BankNotFoundError("The store holds no banks.", "Make some with `lensbank ingest`.")
+        raise BankNotFoundError("The store holds no banks.", "Make banks with `lensbank ingest`.")
     return infos
 
 
@@ -85,15 +85,20 @@ def at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[D
         LayerError: there is none of one of them.
     """
     there = sorted({info.record.identity.layer for info in infos})
-    layers = layers_among(asked, there, "The store has, for this model, banks of layers", "bank layer")
+    layers = layers_among(asked, there, "For this model, the store has banks of layers", "bank layer")
     missing = [layer for layer in layers if layer not in there]
     if missing or not layers:
-        said = f"has no bank of layer {', '.join(map(str, missing))}" if missing else "was asked for no bank layer"
+        said = (
+            f"has no bank of layer {', '.join(map(str, missing))}"
+            if missing
+            else "was asked for an empty list of bank layers"
+        )
         raise LayerError(
             f"The store {said} for this model.",
-            f"It has layers {', '.join(map(str, there))}; --bank-layer chooses among them, ingest adds others."
-            + " The nearest input embeddings are what --lens embedding shows." * (0 in missing)
-            + "".join(f" Of what layer this is cannot be read: {bank.message}" for bank in damaged),
+            f"The store has layers {', '.join(map(str, there))}. --bank-layer chooses among them; `lensbank ingest` "
+            "adds others."
+            + " To see the nearest input embeddings, use --lens embedding." * (0 in missing)
+            + "".join(f" The layer of another bank cannot be read: {bank.message}" for bank in damaged),
         )
     return [info for info in infos if info.record.identity.layer in layers]
 
@@ -109,10 +114,10 @@ def of_kind(infos: Sequence[BankInfo], centred: bool) -> list[BankInfo]:
         return kept
     if centred:
         raise BankNotFoundError(
-            "The store holds only banks of raw states for this model; a centred query needs centred ones.",
-            "Make them with `lensbank ingest --centre`, or leave out --centre.",
+            "The store holds only raw banks for this model, but a centred query needs centred banks.",
+            "Make centred banks with `lensbank ingest --centre`, or leave out --centre.",
         )
     raise BankNotFoundError(
-        "The store holds only centred banks for this model; a query of raw states needs raw ones.",
-        "Add --centre to the query, or ingest without --centre.",
+        "The store holds only centred banks for this model, but a raw query needs raw banks.",
+        "Add --centre to the query, or make raw banks with `lensbank ingest` without --centre.",
     )

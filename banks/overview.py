@@ -43,8 +43,8 @@ def differing(banks: Sequence[dict[str, Any]]) -> str:
     if not names:
         return ""
     return (
-        f"{len(names)} of {len(banks)} banks do not hold what is on record: {', '.join(names)}. lensbank banks verify "
-        "says what is missing or foreign; ingesting the same corpus again puts missing rows back."
+        f"{len(names)} of {len(banks)} banks do not hold the rows on record: {', '.join(names)}. lensbank banks "
+        "verify names missing and foreign rows; ingest the same corpus again to restore missing rows."
     )
 
 
@@ -143,7 +143,7 @@ def _word_rules(corpus: dict[str, Any]) -> str:
     made = corpus.get("words")
     if made == RULES:
         return f"word rules {RULES}"
-    return f"word rules {'not on record' if made is None else made} (today's: {RULES}; banks repair --words)"
+    return f"word rules {'not on record' if made is None else made} (current: {RULES}; banks repair --words)"
 
 
 def details(bank: dict[str, Any]) -> str:
@@ -158,7 +158,7 @@ def details(bank: dict[str, Any]) -> str:
         "computed in": identity["compute_dtype"],
         "centred": f"on the text mean {(identity['mean'] or 'unknown')[:12]}" if identity["centred"] else "no",
         **(
-            {"images": f"as seen with {(identity['visual'] or '')[:12]} (vision tower, connector, processor, prompt)"}
+            {"images": f"read with {(identity['visual'] or '')[:12]} (vision tower, connector, processor, prompt)"}
             if identity["kind"] == "image"
             else {"contexts": f"{every} per vocabulary token, seed {identity['seed']}"}
         ),

@@ -15,7 +15,8 @@ def rows_wanted(bank: Bank, before: Comparison) -> Iterator[Row]:
     for number, row in enumerate(rows_of(bank, before.first), before.wanting.find(1)):
         if number >= len(before.wanting):
             raise StoreError(
-                f"Bank {bank.name} grew while it was copied.", "Run the command again when nobody writes to it."
+                f"Another process added rows to bank {bank.name} while it was copied.",
+                "Run the command again when no process writes to the bank.",
             )
         if before.wanting[number]:
             yield row

@@ -47,12 +47,12 @@ def retell(
     with store.open(name) as bank:
         record, rows = bank.record, bank.count()
         if not has_old_words(record):
-            return f"its words are those of today's rules (version {RULES})"
+            return f"its words already follow the current rules (version {RULES})"
         tokenizer, print_ = tokenizer_of(record)
         if print_ != record.identity.tokenizer:
             raise BankMismatchError(
                 f"Bank {name} was made with another tokenizer: {record.identity.tokenizer} in the bank, {print_} now.",
-                "Name the model that made it by --model.",
+                "Give the model that made the bank as --model.",
             )
         progress.start(f"Telling words of {name}", rows, "rows")
         changes: dict[str, Mapping[str, Any] | None] = {}
@@ -64,8 +64,10 @@ def retell(
     store.rewrite(name, record, changes, progress.advance)
     progress.finish()
     gone = sum(change is None for change in changes.values())
-    went = f", {gone:,} that show nothing or are special tokens went" if gone else ""
-    return f"words told by today's rules (version {RULES}): {len(changes) - gone:,} of {rows:,} rows changed{went}"
+    went = f", {gone:,} rows of invisible or special tokens removed" if gone else ""
+    return (
+        f"words derived by the current rules (version {RULES}): {len(changes) - gone:,} of {rows:,} rows changed{went}"
+    )
 
 
 def changes_of(rows: Sequence[BareRow], tokenizer: BulkTokenizer) -> Changes:

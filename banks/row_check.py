@@ -85,7 +85,7 @@ class RowsReport:
         """The report for people."""
         said = "those on record" if self.passed else "NOT those on record"
         return [
-            f"{self.bank}: {self.rows:,} rows gone over: {said}",
+            f"{self.bank}: {self.rows:,} rows checked: {said}",
             *(f"  {one}" for one in (*self.differences, *self.findings)),
         ]
 
@@ -135,9 +135,10 @@ def go_over(bank: Bank, advance: Callable[[int], None] = lambda count: None) -> 
 def foreign_row(bank: Bank, point_id: str, field: str, what: str) -> StoreError:
     """The error that names a row which cannot be copied, and what :func:`schemas.payload.row_fault` says of it."""
     return StoreError(
-        f"Point {point_id} of bank {bank.name} in {bank.address} is not as lensbank writes rows: its {field} {what}.",
-        f"lensbank banks verify {bank.name} names every such row. Delete them there; where rows are missing then, "
-        "ingest the same corpus again, which puts them back.",
+        f"Point {point_id} of bank {bank.name} in {bank.address} was not written by lensbank, or was changed: its "
+        f"{field} {what}.",
+        f"lensbank banks verify {bank.name} names all such rows. Delete those rows; if rows are missing afterwards, "
+        "ingest the same corpus again to restore them.",
     )
 
 
@@ -154,7 +155,7 @@ def require_own_rows(bank: Bank) -> None:
 
 
 def _clause(field: str, what: str) -> str:
-    return "whose id is a number, which lensbank gives no row" if field == "id" else f"of which {field!r} {what}"
+    return "whose id is a number (ids made by lensbank are UUIDs)" if field == "id" else f"of which {field!r} {what}"
 
 
 def _corpora(payload: Mapping[str, Any]) -> Sequence[str]:
@@ -175,4 +176,4 @@ def _differences(bank: Bank, named: Mapping[str, int], rows: int) -> Iterator[st
     if record.version >= RECORD_VERSION:  # before, a row of several corpora counted for one of them
         for corpus in record.corpora:
             if named[corpus.name] != corpus.rows:
-                yield f"corpus {corpus.name!r}: {named[corpus.name]:,} rows are there, {corpus.rows:,} are on record"
+                yield f"corpus {corpus.name!r}: {named[corpus.name]:,} rows found, {corpus.rows:,} on record"

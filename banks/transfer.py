@@ -63,7 +63,7 @@ class Moved:
             rate = f" at {self.copied / self.seconds:,.0f} rows/s" if self.seconds > 0 else ""
             what = f"copied {self.copied:,} of {self.rows:,} rows{rate}"
         else:
-            what = f"nothing to copy: all {self.rows:,} rows are there"
+            what = f"nothing to copy: all {self.rows:,} rows are in the target already"
         if self.extra:
             what += f", beside {self.extra:,} of other corpora"
         same = "all bit for bit the same"
@@ -121,8 +121,8 @@ class Transfer:
             if before is None or before.wanted:
                 if before is not None and before.present:
                     self.progress.note(
-                        f"Bank {info.name}: {before.present:,} of {before.here.rows:,} rows are there already; "
-                        f"{before.wanted:,} to copy."
+                        f"Bank {info.name}: {before.present:,} of {before.here.rows:,} rows are in the target "
+                        f"already; {before.wanted:,} to copy."
                     )
                 began = time.monotonic()
                 here = self._copy(bank, info, plan, before)
@@ -143,16 +143,16 @@ class Transfer:
         record = bank.record
         counted = bank.counted()
         wrong = [
-            f"{counted.named[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
+            f"{counted.named[corpus.name]:,} rows of corpus {corpus.name!r} instead of the {corpus.rows:,} on record"
             for corpus in record.corpora
             if record.version >= RECORD_VERSION and counted.named[corpus.name] != corpus.rows
         ]
-        wrong += [f"{counted.foreign:,} rows of no corpus on record"] if counted.foreign else []
+        wrong += [f"{counted.foreign:,} rows of a corpus that is not on record"] if counted.foreign else []
         if wrong:
             require_own_rows(bank)  # where one is not, its name says more
             raise StoreError(
-                f"Bank {bank.name} in {self.source.address} holds {' and '.join(wrong)}; it is not copied.",
-                "Ingest that corpus there again, which puts missing rows back, or drop the bank there.",
+                f"Bank {bank.name} in {self.source.address} holds {' and '.join(wrong)}, so it was not copied.",
+                "Ingest that corpus into the source again to restore missing rows, or drop the bank in the source.",
             )
         return tuple(replace(corpus, rows=counted.named[corpus.name]) for corpus in record.corpora)
 
@@ -213,8 +213,8 @@ class Transfer:
             if isinstance(error.__cause__, GaveUpError):
                 self.progress.finish()
                 self.progress.note(
-                    f"Interrupted while {name} was copied and a server kept one waiting. The same command goes on with "
-                    "what is stored."
+                    f"Interrupted while {name} was copied and a server did not answer. The same command continues "
+                    "from the stored rows."
                 )
             raise
 
@@ -223,7 +223,8 @@ class Transfer:
         if self.stopping.requested:
             self.progress.finish()
             self.progress.note(
-                f"Interrupted: {written:,} of {wanted:,} rows of {name} are copied. The same command goes on there."
+                f"Interrupted: {written:,} of {wanted:,} rows of {name} are copied. The same command continues from "
+                "there."
             )
             raise self.stopping.error()
 
@@ -247,14 +248,14 @@ class Transfer:
             raise StoreError(
                 f"Bank {bank.name} in {self.source.address} changed while it was copied ({here.rows:,} rows before, "
                 f"{result.here.rows:,} now).",
-                "Run the command again when nobody writes to it.",
+                "Run the command again when no process writes to the bank.",
             )
         if result.wanted:
             raise StoreError(
-                f"Bank {bank.name} in {self.target.address} is not what was copied: of {here.rows:,} rows "
+                f"Bank {bank.name} in {self.target.address} differs from its source: of {here.rows:,} rows "
                 f"{result.missing:,} are missing and {result.different:,} differ"
                 + (f" ({result.example})." if result.example else "."),
-                "It stays incomplete. Run the command again to copy those rows once more.",
+                "The bank stays incomplete. Run the command again to copy those rows again.",
             )
         done.found(result)
 

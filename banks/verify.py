@@ -71,7 +71,7 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        said = f"{self.failures:,} NOT as the model says" if self.failures else "as the model says"
+        said = f"{self.failures:,} DIFFER from the model" if self.failures else "as the model says"
         if not self.checked:
             said = "nothing could be checked"
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""
@@ -84,11 +84,11 @@ class VerifyReport:
     def _believed(self) -> list[str]:
         """What nothing could be compared with."""
         derived = f"{self.derived:,} of {self.rows:,} rows were derived again from their sentences"
-        said = [f"{derived}; {BELIEVED}, and norms beyond the sample, are believed"]
+        said = [f"{derived}; not checked: {BELIEVED}, and norms outside of the sample"]
         if self.other_rules:
             said.append(
-                f"{self.other_rules:,} rows have another word, or is_word, than this version's rules give: an older "
-                "version made them, or somebody changed them"
+                f"{self.other_rules:,} rows have another word or is_word than the rules of this version give: an "
+                "older version made them, or somebody changed them"
             )
         return said
 

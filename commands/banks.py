@@ -38,9 +38,9 @@ def banks() -> None:
 @form_option
 @shared_options
 def list_banks(form: str, **options: Any) -> None:
-    """One line per bank: layer, rows, size, whether it is complete, its index, its corpora.
+    """List banks, one per line: layer, rows, size, state, index, corpora.
 
-    Banks whose record is damaged are named on stderr; they hinder no other, and `banks drop` deletes them.
+    Banks with a damaged record are named on stderr. They do not affect other banks; `banks drop` deletes them.
 
     \b
     Example:
@@ -72,7 +72,7 @@ def list_banks(form: str, **options: Any) -> None:
 @form_option
 @shared_options
 def show(names: tuple[str, ...], form: str, **options: Any) -> None:
-    """Everything on record about banks: model, layer, precision, selection, corpora. Default: all.
+    """Show the records of banks: model, layer, precision, selection, corpora. Default: all banks.
 
     \b
     Example:
@@ -93,10 +93,10 @@ def show(names: tuple[str, ...], form: str, **options: Any) -> None:
 
 @banks.command()
 @click.argument("names", nargs=-1, required=True, metavar="BANK...", shell_complete=completion.bank_names)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @shared_options
 def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
-    """Delete banks with all their rows, after asking.
+    """Delete banks and all of their rows. Asks first.
 
     \b
     Example:
@@ -122,7 +122,9 @@ def drop(names: tuple[str, ...], yes: bool, **options: Any) -> None:
                 try:
                     sure = confirmed(f"Delete {what}?")
                 except click.Abort:
-                    raise UsageError("Nobody answered; nothing was deleted.", "Pass --yes to delete.") from None
+                    raise UsageError(
+                        "The question was not answered, so nothing was deleted.", "Pass --yes to delete."
+                    ) from None
                 if not sure:
                     echo("Nothing was deleted.")
                     return
@@ -148,12 +150,13 @@ def _drop(store: Store, names: Sequence[str], notify: Callable[[str], None]) -> 
 @model_options(required=False)
 @shared_options
 def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **options: Any) -> None:
-    """Compare every byte with what the bank was finished with, go over all rows, and encode a random sample again.
+    """Check the files and rows of banks, and encode a random sample of rows again.
 
-    Of a folder's bank, files that are missing or changed are named. Rows are counted against the record, and foreign
-    or changed ones listed; with the model, ids, tokens, positions and words are derived again from the sentences.
-    Of the sample, norms and directions are compared, too. Without names, all banks of the store, and with the model
-    all complete banks of it. Exit code 1 if anything differs.
+    In a folder, every byte of a bank's files is compared with the list that was written when the bank was finished, and
+    missing or changed files are named. Rows are counted and compared with the record. With the model, ids, tokens,
+    positions and words are derived again from the stored sentences, and norms and directions of the sample are
+    compared. Default: all banks of the store, or with --model all complete banks of that model. The exit code is 1 if
+    anything differs.
 
     \b
     Example:
@@ -173,18 +176,18 @@ def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **o
         if broken:
             raise StoreError(
                 f"{len(broken)} banks have damaged files: {', '.join(broken)}.",
-                "What can be made again, lensbank banks repair makes again, and says what cannot.",
+                "`lensbank banks repair` rebuilds derived files, and names the files that cannot be rebuilt.",
             )
         if others:
             raise StoreError(
                 f"{len(others)} banks do not hold the rows on record: {', '.join(others)}.",
-                "Delete foreign and changed rows where they were made; then ingest the same corpus again, which puts "
-                "missing rows back. Or drop the bank (lensbank banks drop) and ingest again.",
+                "Delete foreign and changed rows, then ingest the same corpus again to restore missing rows. Or drop "
+                "the bank (lensbank banks drop) and ingest again.",
             )
         if failed:
             raise StoreError(
-                f"{len(failed)} of {checked} banks are not what the model says: {', '.join(failed)}.",
-                "Drop them (lensbank banks drop) and ingest again.",
+                f"{len(failed)} of {checked} banks differ from the states of the model: {', '.join(failed)}.",
+                "Drop these banks (lensbank banks drop) and ingest again.",
             )
 
 
@@ -248,7 +251,8 @@ def _verify_rows(
     images = {info.name for info in store.list() if info.record.identity.kind == "image"}
     if asked := images.intersection(names):
         progress.note(
-            f"States of images are not computed again: {', '.join(sorted(asked))}. lensbank index --again does."
+            f"The states of image banks are not computed again: {', '.join(sorted(asked))}. `lensbank index --again` "
+            "computes them."
         )
     ours = [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
     chosen = [name for name in names or ours if name not in images]

@@ -14,26 +14,29 @@ from .terminal import echo, reported
 
 @click.command(name="convert-connector")
 @click.argument("connector", type=click.Path(path_type=Path), metavar="CONNECTOR")
-@click.option("--llm", required=True, help="Directory or hub id of the language model that it was trained with.")
-@click.option("--vision", required=True, help="Directory or hub id of the vision encoder that it was trained with.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The model directory to make; must not exist."
+    "--llm", required=True, help="Directory or hub id of the language model that the connector was trained with."
+)
+@click.option(
+    "--vision", required=True, help="Directory or hub id of the vision encoder that the connector was trained with."
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Model directory to write; must not exist yet."
 )
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run code that comes with the language model (a tokenizer's, for example). Off: it never runs.",
+    help="Run code that comes with the language model (a tokenizer's, for example). By default it never runs.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @silent_option
 def convert_connector(connector: Path, llm: str, vision: str, out: Path, **options: Any) -> None:
-    """Make a model directory of one of the paper's connectors, its language model and its vision encoder.
+    """Combine one of the paper's connectors, its language model and its vision encoder into a model directory.
 
-    CONNECTOR is a folder with connector.pt and config.yaml, as published at McGill-NLP/latentlens-connectors.
-    Weights are copied (about 17 GB with a 7B model in half precision), not loaded; every tensor's name and
-    shape is checked. Pickled files are read by a restricted reader that runs nothing in them, and code that comes
-    with a model is not run. The directory
-    is then a --model like any other; banks of the plain language model fit it.
+    CONNECTOR is a folder with connector.pt and config.yaml, as published at McGill-NLP/latentlens-connectors. Weights
+    are copied (about 17 GB with a 7B model in half precision) without loading the model, and the name and shape of
+    every tensor are checked. A restricted reader reads pickled files and runs no code in them; code that comes with a
+    model is not run either. The result can be used as --model in all commands, with banks of the plain language model.
 
     \b
     Example:
@@ -45,7 +48,9 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         trusted = options["trust_remote_code"]
         if trusted:
-            progress.note(f"Warning: code that comes with {llm} may run, with all your rights (--trust-remote-code).")
+            progress.note(
+                f"Warning: code that comes with {llm} may run with all of your permissions (--trust-remote-code)."
+            )
         from ..models.connectors.found import find_checkpoint, require_new
         from ..models.files.hub import require_reachable
         from ..models.files.sources import check_source

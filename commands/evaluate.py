@@ -63,7 +63,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--annotations",
     type=_FILE,
-    help="COCO-style JSON: boxes and category names. Default: annotations.json in the folder, where there is one.",
+    help="COCO-style JSON: boxes and category names. Default: annotations.json in the folder of the images, if it "
+    "exists.",
 )
 @click.option("--word-list", type=_FILE, help="JSON: synonyms and hypernyms of the category names.")
 @click.option(
@@ -78,8 +79,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["ground-truth", "llm", "words"]),
     default="ground-truth",
     show_default=True,
-    help="ground-truth: words against the annotated objects. llm: a model that sees the image; nothing is sent before "
-    "you agree. words: lists for people to label.",
+    help="ground-truth: compare words with annotated objects. llm: ask a model that sees the image; nothing is sent "
+    "before you agree. words: write lists for people to label.",
 )
 @click.option(
     "--lens",
@@ -102,7 +103,11 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--distinct", type=click.Choice(["word"]), help="Count each word at most once per token.")
 @centre_options
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
-@click.option("--exact/--approximate", default=True, help="How banks are searched, as in query.  [default: exact]")
+@click.option(
+    "--exact/--approximate",
+    default=True,
+    help="Compare with every row, or use the index, as in query.  [default: exact]",
+)
 @search_option
 @local_copy_option
 @click.option(
@@ -121,12 +126,13 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def evaluate(**options: Any) -> None:
     """Measure how often each lens names what an image shows, with controls and intervals.
 
-    Every image is shown to the model once. Results go to --out: table.txt, summary.json, report.md and the
+    Each image goes through the model once. Results go to --out: table.txt, summary.json, report.md and the
     plots (with matplotlib: pip install 'lensbank[evaluate]'). Rerun the same command after an
     interruption; other options need another --out.
 
-    --judge llm sends your pictures to --judge-url, once per sampled patch, lens and layer. It first says what it will
-    send, where and how often, and waits for --yes or your answer. The key is taken from LENSBANK_JUDGE_KEY alone.
+    --judge llm sends your pictures to --judge-url, once per sampled patch, lens and layer. Before that, it prints what
+    it will send, where and how often, and waits for --yes or your answer. The key is read only from the environment
+    variable LENSBANK_JUDGE_KEY.
 
     \b
     Example:
@@ -177,11 +183,11 @@ def _annotations(options: dict[str, Any]) -> Annotations:
         file = folder / "annotations.json"
     if file is not None:
         if not folder.is_dir():
-            raise UsageError(f"There is no folder {folder}.", "Give the one with the images as --images.")
+            raise UsageError(f"There is no folder {folder}.", "Give the folder with the images as --images.")
         known = read_annotations(file, folder, options["word_list"])
         if known.images and not any(image.path.is_file() for image in known.images):
             raise UsageError(
-                f"None of the {len(known.images):,} images that {file} names is in {folder} (the first: "
+                f"None of the {len(known.images):,} images in {file} is in {folder} (the first: "
                 f"{known.images[0].name}).",
                 "Give the folder with the images as --images.",
             )

@@ -40,30 +40,39 @@ _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
     },
 )
 @click.argument("words", nargs=-1, metavar="[WORD]...")
-@click.option("--text", help="Patches near the last word of a phrase, in its context (needs the model).")
-@click.option("--like", help="Patches near a --patch of this image (needs the model).")
-@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="For --like: which patch.")
-@click.option("--facet", type=click.Choice(_FACETS), help="The most frequent values of a field instead of images.")
-@click.option("--sample", type=click.IntRange(1, 10_000), help="So many patches drawn at random instead.")
-@click.option("--seed", default=0, show_default=True, help="Of --sample.")
-@click.option("--layer", "layers", multiple=True, metavar="LAYERS", help="Of the image banks. Default: all there are.")
-@click.option("--bank", "banks", multiple=True, help="Image banks by name. Default: all.")
+@click.option("--text", help="Find patches near the last word of a phrase, in its context (needs the model).")
+@click.option("--like", help="Find patches near one --patch of this image (needs the model).")
+@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="With --like: the patch.")
+@click.option("--facet", type=click.Choice(_FACETS), help="Show the most frequent values of a field instead of images.")
+@click.option("--sample", type=click.IntRange(1, 10_000), help="Show this many random patches instead.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for --sample.")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="LAYERS", help="Layers of the image banks to search. Default: all."
+)
+@click.option("--bank", "banks", multiple=True, help="Image bank to search, by name; repeatable. Default: all.")
 @click.option(
     "--lens",
     type=click.Choice(["latent", "logit", "embedding"]),
     default="latent",
     show_default=True,
-    help="Whose words are searched.",
+    help="Lens whose words are searched.",
 )
 @click.option(
     "--where",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Only patches that meet this; repeatable (and). thing=clock  group=indoor  score>0.5  norm<200  image=a/b.jpg",
+    help="Keep only patches that meet this condition; repeatable (and). thing=clock  group=indoor  score>0.5  "
+    "norm<200  image=a/b.jpg",
 )
-@click.option("--top-k", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Images, or values.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of images (or values) to show.",
+)
 @model_options(required=False)
-@click.option("--prompt", help="For --like: the question that goes with the image.")
+@click.option("--prompt", help="With --like: the question that goes with the image.")
 @click.option(
     "--format",
     "form",
@@ -75,11 +84,10 @@ _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def find(words: tuple[str, ...], **options: Any) -> None:
-    """Search indexed images: by a word that a lens gave their patches, by a phrase, or by a patch.
+    """Search indexed images by a word of their patches, by a phrase, or by a patch of another image.
 
-    A word is looked up among the words that are stored with each visual token, without the model. A phrase or a patch
-    is shown to the model, and the visual tokens nearest to its state are found, at each layer among those of the same
-    layer.
+    A word is looked up among the words that are stored with each visual token; this needs no model. A phrase (--text)
+    or a patch (--like) goes through the model, and at each layer the visual tokens nearest to its state are found.
 
     \b
     Example:
@@ -95,7 +103,9 @@ def find(words: tuple[str, ...], **options: Any) -> None:
             raise UsageError("Give one of: WORD, --text, --like, --sample, --facet.", "Example: lensbank find clock")
         patches = parse_patches(options["patches"])
         if (options["like"] is not None) != (len(patches) == 1):
-            raise UsageError("--like takes one --patch, and --patch belongs to --like.", "Example: --patch 3,4")
+            raise UsageError(
+                "--like needs one --patch, and --patch can only be used with --like.", "Example: --patch 3,4"
+            )
         require_file("table" if options["form"] == "json" else options["form"], options["out"], ())
         from ..schemas.kinds import fields_of
 
@@ -160,7 +170,7 @@ def _show_facet(options: dict[str, Any], counts: list[tuple[str, int]]) -> None:
     from ..show.contact_sheet import facet_table
 
     if options["form"] == "html":
-        raise UsageError("--facet is a list of values; it has no page.", "Use --format table or json.")
+        raise UsageError("--facet prints a list of values, which has no html form.", "Use --format table or json.")
     rows = [{"value": value, "patches": count} for value, count in counts]
     text = json.dumps(rows) if options["form"] == "json" else facet_table(options["facet"], counts)
     if options["out"] is None:

@@ -25,7 +25,7 @@ from .terminal import echo, reported
     help="Layers to import, e.g. 1,2,8-16; repeatable. Default: all.",
 )
 @model_options(required=True)
-@click.option("--name", help="Name of the corpus in the payload. Default: the folder's own.")
+@click.option("--name", help="Name of the corpus in the payload. Default: the name of the folder.")
 @click.option(
     "--vector-dtype",
     type=click.Choice(["float32", "float16"]),
@@ -35,14 +35,13 @@ from .terminal import echo, reported
 )
 @shared_options
 def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
-    """Import a bank that the official library, or the paper's scripts, saved.
+    """Import a bank that was saved by the official library or by the paper's scripts.
 
-    FOLDER holds layer_N/embeddings_cache.pt, whose numbers are places in transformers' hidden_states: 1 to
-    N-1 are layers as here; the last, after the final norm, is refused. The files are read by a restricted reader
-    that runs nothing in them, a piece at a time. The model must be the one that made the states: it computes some
-    of them again, and a bank that differs is refused. Its tokenizer finds every token in its sentence again, for
-    the words and characters that the files do not have; what is not found is marked, counted, and said with
-    every result.
+    FOLDER holds layer_N/embeddings_cache.pt. N is an index into transformers' hidden_states: 1 to N-1 are layers as in
+    lensbank; the last one, after the final norm, is refused. A restricted reader reads the files piece by piece and
+    runs no code in them. --model must be the model that made the states: it computes some of them again, and a bank
+    that differs is refused. Its tokenizer locates every token in its sentence, because the files hold neither words nor
+    character positions. Tokens that cannot be located are marked and counted, and every result has a note.
 
     \b
     Example:
@@ -55,7 +54,7 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
 
         chosen = parse_layers(layers)
         if not folder.is_dir():
-            raise UsageError(f"There is no folder {folder}.", "Give one that holds layer_N/embeddings_cache.pt.")
+            raise UsageError(f"There is no folder {folder}.", "Give a folder that holds layer_N/embeddings_cache.pt.")
         find_caches(folder)  # before a model is loaded in vain
         require_model(options["model"], options, chosen)
         with open_target(options, progress.note, create=True) as store:

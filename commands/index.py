@@ -44,24 +44,31 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
 @layers_option
 @click.option("--name", help="Name of the set of images. Default: the folder's name.")
 @click.option(
-    "--annotations", type=click.Path(path_type=Path), help="What is on the images, as COCO (docs/evaluation.md)."
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="COCO-style JSON: boxes and names of things on the images (docs/evaluation.md).",
 )
 @click.option(
     "--group-by",
     type=click.Choice(["folder", "annotations", "none"]),
-    help="What an image's group is.  [default: the annotations' groups where they have some, else the folder]",
+    help="Source of each image's group.  [default: the annotations if they have groups, else the folder]",
 )
 @click.option(
     "--lens",
     "lenses",
     multiple=True,
     metavar="NAME,...",
-    help="That describe the visual tokens: latent, logit, embedding.  [default: latent]",
+    help="Lenses that describe the visual tokens: latent, logit, embedding.  [default: latent]",
 )
 @bank_layers_option
 @model_options(required=False)
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, show_default=True, help="Words per visual token.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only corpus tokens that meet this; repeatable.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Keep only corpus tokens that meet this condition; repeatable (and).",
+)
 @click.option("--prompt", help="The question that goes with each image. Default: a neutral one.")
 @search_option
 @click.option(
@@ -75,18 +82,18 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
 @click.option(
     "--again-words",
     is_flag=True,
-    help="Without PHOTOS: look the words of indexed images up again, in the text banks that there are now, from the "
-    "stored vectors and without the model. --top-k and --where are as on record unless given.",
+    help="Without PHOTOS: look up the words of indexed images again in the current text banks, from the stored vectors "
+    "and without the model. --top-k and --where are as on record unless given.",
 )
-@click.option("--prune", is_flag=True, help="Delete what the set holds of images that are not given.")
+@click.option("--prune", is_flag=True, help="Delete the rows of images that are in the set but were not given.")
 @shared_options
 def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> None:
-    """Write every visual token of images, with its words, into one image bank per layer.
+    """Write the visual tokens of images and their words into image banks, one bank per layer.
 
-    The model sees each image once; LatentLens (and other lenses) describe its visual tokens by the store's text banks,
-    and state, place, words and annotated things are stored. `lensbank find` then searches all images at once. Images
-    that are already indexed are skipped, changed ones are replaced; rerun the same command after an interruption.
-    Exit code 1 if an image could not be read.
+    Each image goes through the model once. LatentLens (and other lenses) describe its visual tokens with the store's
+    text banks; state, place, words and annotated things are stored. `lensbank find` then searches all images at once.
+    Images that are already indexed are skipped, and changed images are replaced; rerun the same command after an
+    interruption. The exit code is 1 if an image could not be read.
 
     After another corpus was ingested, --again-words gives indexed images the words that all text banks say now.
 

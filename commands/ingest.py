@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     "k the output of block k (before the final norm). Default: the paper's 1, 2, 4, 8, 16, 24, N-2, N-1.",
 )
 @model_options(required=True)
-@click.option("--text-field", help="Column (csv) or key (jsonl) that holds the text; a.b is key b in what a holds.")
+@click.option("--text-field", help="Column (csv) or key (jsonl) that holds the text; a.b is the key b inside of a.")
 @click.option("--split/--no-split", default=False, help="Split free text into sentences.  [default: no-split]")
-@click.option("--language", default="en", show_default=True, help="For --split, as an ISO 639-1 code.")
-@click.option("--name", help="Name of the corpus in the payload. Default: each file's own.")
+@click.option(
+    "--language", default="en", show_default=True, help="With --split: language of the text, as an ISO 639-1 code."
+)
+@click.option("--name", help="Name of the corpus in the payload. Default: the name of each file.")
 @click.option(
     "--max-contexts",
     default="20",
@@ -62,10 +64,10 @@ if TYPE_CHECKING:
 @click.option(
     "--centre",
     is_flag=True,
-    help="Subtract the mean state of the corpus (of a sample, per layer) before comparing: banks of their own, for "
-    "query --centre.  [default: raw states, as in the paper]",
+    help="Subtract the mean state of a sample of the corpus from each state, per layer. This makes separate banks for "
+    "`query --centre`.  [default: raw states, as in the paper]",
 )
-@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: by device.")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: depends on the device.")
 @click.option(
     "--ray",
     metavar="auto|HOST:PORT",
@@ -86,13 +88,12 @@ if TYPE_CHECKING:
 @click.option(
     "--plan",
     is_flag=True,
-    help="Store nothing; say how many rows, how much disk and memory and how many minutes it would take, measured on a "
-    "sample of the corpus.",
+    help="Store nothing; estimate rows, disk space, memory and time, measured on a sample of the corpus.",
 )
 @click.option(
     "--no-measure",
     is_flag=True,
-    help="With --plan: read only the model's configuration and tokenizer; rows and disk are then all that is said.",
+    help="With --plan: estimate only rows and disk space, from the model's configuration and tokenizer.",
 )
 @click.option(
     "--format",
@@ -100,16 +101,15 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="Format of the --plan.",
+    help="Output format of --plan.",
 )
 @shared_options
 def ingest(corpora: tuple[str, ...], **options: Any) -> None:
-    """Write the hidden states of a corpus into banks: one Qdrant collection per layer.
+    """Write the hidden states of a text corpus into banks, one Qdrant collection per layer.
 
-    The corpus is one sentence per line (txt), or rows of csv or jsonl, each also compressed; - is
-    standard input. It is read twice: first to choose at most --max-contexts sentences for every
-    vocabulary token, then to run only those through the language model. Rerun the
-    same command after an interruption.
+    The corpus is a text file with one sentence per line, or a csv or jsonl file; each may be compressed. - is standard
+    input. The corpus is read twice: first to choose at most --max-contexts contexts for each vocabulary token, then to
+    run only the sentences of these through the language model. Rerun the same command after an interruption.
 
     \b
     Example:

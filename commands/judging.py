@@ -34,17 +34,17 @@ def judge_options(command: Command) -> Command:
             click.option(
                 "--controls",
                 type=click.IntRange(0),
-                help="Judges llm, words: questions of each control for each lens, mixed in unmarked; 0 for none.  "
-                "[default: 50]",
+                help="Judges llm, words: number of questions per control and lens, mixed in without a mark; 0 for "
+                "none.  [default: 50]",
             ),
             click.option("--judge-url", help="Judge llm: base URL of an OpenAI-compatible API, local or not."),
-            click.option("--judge-model", help="Judge llm: the model's name there. It must see images."),
+            click.option("--judge-model", help="Judge llm: name of the model at --judge-url. It must accept images."),
             click.option(
                 "--judge-param",
                 "judge_params",
                 multiple=True,
                 metavar="NAME=VALUE",
-                help="Judge llm: a further field of every request, e.g. temperature=0; repeatable.",
+                help="Judge llm: an additional field for every request, e.g. temperature=0; repeatable.",
             ),
             click.option(
                 "--judge-timeout",
@@ -70,12 +70,13 @@ def judge_options(command: Command) -> Command:
             click.option(
                 "--max-calls",
                 type=click.IntRange(0),
-                help="Judge llm: maximum number of requests, including earlier runs.",
+                help="Judge llm: maximum number of requests, including those of earlier runs.",
             ),
             click.option(
                 "--max-tokens-total",
                 type=click.IntRange(1),
-                help="Judge llm: stop after this many tokens, as counted by the server, including earlier runs.",
+                help="Judge llm: stop after this many tokens, as counted by the server, including those of earlier "
+                "runs.",
             ),
             click.option("--yes", is_flag=True, help="Judge llm: send without asking first."),
         ]
@@ -99,7 +100,9 @@ def require_judge_options(options: dict[str, Any]) -> None:
         wrong.append("controls")
     if wrong:
         name = wrong[0].replace("judge_params", "judge_param").replace("_", "-")
-        raise UsageError(f"--{name} is for another judge than {judge}.", "Give --judge, or leave it out.")
+        raise UsageError(
+            f"--{name} has no effect with --judge {judge}.", "Give another --judge, or leave the option out."
+        )
 
 
 def endpoint_settings(options: dict[str, Any]) -> EndpointSettings:
@@ -153,8 +156,8 @@ def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> No
     for note in prepared.header({})["notes"]:
         progress.note(f"Note: {note}")
     echo(
-        f"{count:,} items to label are in {out / 'labels'}: open label.html there, or fill in the column label of "
-        f"labels.csv. Keep labels-key.json to yourself. Then: lensbank evaluate-labels {out} FILE..."
+        f"{count:,} items to label are in {out / 'labels'}. Open label.html there, or fill in the column label of "
+        f"labels.csv. Do not hand out labels-key.json. Then run: lensbank evaluate-labels {out} FILE..."
     )
 
 
@@ -174,7 +177,7 @@ def resumable(progress: TerminalProgress) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         progress.finish()
-        progress.note("What has been read and answered is kept. Rerun the same command to continue.")
+        progress.note("All images and answers so far are kept. Rerun the same command to continue.")
         raise
 
 
@@ -195,11 +198,11 @@ def say_results(summary: dict[str, Any], out: Path, progress: TerminalProgress) 
 @click.option("--out", type=_FOLDER, help="Folder for the results.  [default: labelled, in FOLDER]")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def evaluate_labels(folder: Path, files: tuple[Path, ...], out: Path | None, debug: bool) -> None:
-    """Read back what people have labelled after `evaluate --judge words`.
+    """Read the labels that people gave after `evaluate --judge words`, and write the results.
 
-    FOLDER is that evaluation's --out; FILES are the filled-in lists, one of each person, as CSV or JSONL.
-    Results are those of the other judges, and how far people agree: Cohen's kappa of every pair, also with a
-    model that has judged in the same folder.
+    FOLDER is the --out of that evaluation. FILES are the filled-in lists, one per person, as CSV or JSONL. The results
+    have the same form as those of the other judges, and state how far people agree: Cohen's kappa of every pair,
+    including a model that has judged in the same folder.
 
     \b
     Example:

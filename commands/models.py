@@ -30,8 +30,8 @@ debug_option = click.option("--debug", is_flag=True, help="Show the traceback of
 def inspect(image: str, **options: Any) -> None:
     """Show how lensbank interprets a model and an image: check it before you trust a result.
 
-    Prompt, every position of the input (text, layout, which patch), views, the pixels that patches
-    cover, blocks, and what the layers are. No hidden state is read.
+    Shows the prompt, every position of the input (text, layout, or which patch), the views, the pixels that patches
+    cover, the blocks, and the layers. Reads no hidden states.
 
     \b
     Example:

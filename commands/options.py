@@ -89,15 +89,18 @@ def model_options(required: bool) -> Callable[[Command], Command]:
                 click.option(
                     "--offload-folder",
                     type=click.Path(file_okay=False),
-                    help="Folder for weights kept on disk that cannot be read from the model's own files.",
+                    help="Folder for offloaded weights that cannot be read from the model's own files.",
                 ),
                 click.option(
                     "--load-in",
                     type=click.Choice(["8bit", "4bit"]),
-                    help="Quantise the weights while loading (needs bitsandbytes). Such a model has banks of its own.",
+                    help="Quantise the weights while loading (needs bitsandbytes). A quantised model has separate "
+                    "banks.",
                 ),
                 click.option(
-                    "--trust-remote-code", is_flag=True, help="Run code that comes with the model. Default: never."
+                    "--trust-remote-code",
+                    is_flag=True,
+                    help="Run code that comes with the model. By default it never runs.",
                 ),
             ]
         ):
@@ -117,7 +120,7 @@ class OutFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As click has it."""
         if str(value).endswith(("/", os.sep)):
-            self.fail(f"{str(value)!r} names a folder; expected a file's name.", param, ctx)
+            self.fail(f"{str(value)!r} is the name of a folder; expected the name of a file.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -131,16 +134,15 @@ server_option = click.option(
     multiple=True,
     envvar="LENSBANK_SERVER",
     metavar="NAME=VALUE",
-    help="How to use a Qdrant server; repeatable. timeout=120 (seconds per request), patience=600 (seconds to wait for "
-    "a server that does not answer), protocol=auto|grpc|rest (rest keeps the order of fields for the "
-    "dashboard), grpc-port=N (default: the REST port + 1), ca-file=FILE, "
-    "streams=4 (uploads at once), batch-mb=4, batch-rows=256; for new collections shards=N, replicas=N, "
-    "write-consistency=N. "
-    "[env: LENSBANK_SERVER, separated by spaces]",
+    help="Settings for a Qdrant server; repeatable. timeout=120 (seconds per request), patience=600 (seconds to wait "
+    "for a server that does not answer), protocol=auto|grpc|rest (rest keeps the order of fields for the dashboard), "
+    "grpc-port=N (default: the REST port + 1), ca-file=FILE, streams=4 (parallel uploads), batch-mb=4, "
+    "batch-rows=256; for new collections shards=N, replicas=N, write-consistency=N. [env: LENSBANK_SERVER, separated "
+    "by spaces]",
 )
 
 
-silent_option = click.option("--silent", is_flag=True, help="No progress on stderr.")
+silent_option = click.option("--silent", is_flag=True, help="Show no progress on stderr.")
 
 
 def centre_options(command: Command) -> Command:
@@ -154,8 +156,8 @@ def centre_options(command: Command) -> Command:
         click.option(
             "--centre",
             is_flag=True,
-            help="Subtract the mean state (of all images given) before comparing, with banks of `ingest --centre`.  "
-            "[default: raw states, as in the paper]",
+            help="Subtract the mean state of all given images before comparing; needs banks made by `ingest "
+            "--centre`.  [default: raw states, as in the paper]",
         ),
     ):
         command = option(command)
@@ -163,13 +165,13 @@ def centre_options(command: Command) -> Command:
 
 
 def search_option(command: Command) -> Command:
-    """What compares every row of a bank."""
+    """The option for the method of exact search."""
     option = click.option(
         "--search",
         type=click.Choice(["engine", "product"]),
-        help="How every row is compared: product multiplies the bank's own vectors on --device, in blocks "
-        "(about 64 MB beside mapped files; a GPU keeps vectors while 30 % of its memory stays free); engine leaves it "
-        "to the database. Both find the same rows.  [default: product where the vectors can be mapped]",
+        help="Method of exact search. product: a matrix product over the bank's vector files on --device, in blocks "
+        "(about 64 MB beside mapped files; a GPU keeps vectors while 30 % of its memory stays free). engine: search by "
+        "the database. Both find the same rows.  [default: product where the vector files can be mapped]",
     )
     return option(command)
 
@@ -179,9 +181,9 @@ def local_copy_option(command: Command) -> Command:
     option = click.option(
         "--local-copy/--no-local-copy",
         default=None,
-        help="Copy the server's banks that are asked once into $LENSBANK_CACHE (else ~/.cache/lensbank), and search "
-        "them here; each time their records and rows are compared with the server's.  [default: where LENSBANK_CACHE "
-        "is set]",
+        help="Copy the searched banks of a server into $LENSBANK_CACHE (default: ~/.cache/lensbank) once, and search "
+        "the copies; every query first compares their records and row counts with the server's.  [default: on if "
+        "LENSBANK_CACHE is set]",
     )
     return option(command)
 
@@ -199,7 +201,10 @@ def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
     if folder is None:
         return ()
     if not options["centre"]:
-        raise UsageError("--centre-images says what --centre subtracts.", "Add --centre, or leave both out.")
+        raise UsageError(
+            "--centre-images was given without --centre; it only names the images whose mean --centre subtracts.",
+            "Add --centre, or leave --centre-images out.",
+        )
     return tuple(image_files(folder))
 
 

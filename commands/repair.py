@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 @click.option(
     "--words",
     is_flag=True,
-    help="Instead, tell the words of rows again by today's rules, where others told them. Without names: of all banks.",
+    help="Instead, apply the current word rules to banks that were made with other rules. Default: all banks.",
 )
 @click.option(
     "--model",
     metavar="ID|FOLDER",
     shell_complete=completion.models,
-    help="With --words: where the tokenizer is.  [default: the model that made the bank]",
+    help="With --words: the model whose tokenizer is used.  [default: the model that made the bank]",
 )
 @click.option("--revision", help="With --words: branch, tag or commit on the hub.")
 @click.option("--trust-remote-code", is_flag=True, help="With --words: run code that comes with the model.")
 @shared_options
 def repair(names: tuple[str, ...], words: bool, **options: Any) -> None:
-    """Make again what follows from a bank's rows: payload indexes, quantised copies, graph, and the list of its files.
+    """Rebuild what can be derived from a bank's rows: payload indexes, quantised copies, graph, list of files.
 
-    Vectors, payload and ids cannot be made again; where those are damaged, the files are named and nothing changes.
-    A bank that was finished before there were lists of files gets one.
-    Free space of about four times the bank is needed.
+    Vectors, payload and ids cannot be rebuilt: if one of their files is damaged, it is named and nothing is changed. A
+    bank that was finished before lists of files existed gets one. Free space of about four times the bank is needed.
 
-    With --words, rows get the word and is_word of today's rules, from the sentence that they hold; nothing is encoded.
-    A folder's bank changes at once when all is written. After an interruption, run the same command again.
+    With --words, the fields word and is_word are derived again from the stored sentences by the current rules; nothing
+    is encoded. A bank in a folder is replaced in one step when the new one is complete. Rerun the same command after an
+    interruption.
 
     \b
     Example:
@@ -51,16 +51,21 @@ def repair(names: tuple[str, ...], words: bool, **options: Any) -> None:
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if not names and not words:
-            raise UsageError("No bank is named.", "Name one, or add --words for all whose words other rules told.")
+            raise UsageError(
+                "No bank is named.",
+                "Give the name of a bank, or add --words to update all banks with older word rules.",
+            )
         if not words and (options["model"] or options["revision"] or options["trust_remote_code"]):
-            raise UsageError("--model, --revision and --trust-remote-code belong to --words.", "Add it, or leave them.")
+            raise UsageError(
+                "--model, --revision and --trust-remote-code can only be used with --words.", "Add it, or leave them."
+            )
         with open_target(options, progress.note) as store:
             if words:
                 chosen = list(dict.fromkeys(names)) or _with_old_words(store, progress)
                 for name in chosen:
                     _retell(store, name, options, progress)
                 if not chosen:
-                    echo("The words of all complete banks are those of today's rules.")
+                    echo("All complete banks already have the words of the current rules.")
                 return
             for name in dict.fromkeys(names):
                 for line in store.repair(name) or ("nothing is damaged",):
@@ -74,7 +79,9 @@ def _with_old_words(store: Store, progress: TerminalProgress) -> list[str]:
     old = [info for info in store.list() if has_old_words(info.record)]
     for info in old:
         if info.record.state != "complete":
-            progress.note(f"Bank {info.name} is not complete; its words are told by the ingest that finishes it.")
+            progress.note(
+                f"Bank {info.name} is not complete; the ingest that finishes it applies the current word rules."
+            )
     return [info.name for info in old if info.record.state == "complete"]
 
 

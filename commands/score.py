@@ -26,25 +26,39 @@ from .terminal import reported, require_file, write_result
     },
 )
 @click.argument("sets", nargs=-1, metavar="[SET]...")
-@click.option("--labels", help="Words, each a label: indoor,outdoor.")
-@click.option("--labels-file", type=click.Path(path_type=Path), help="CSV with the columns label and word or sentence.")
-@click.option("--things", is_flag=True, help="Each annotated thing is a label.")
-@click.option("--seed", default=0, show_default=True, help="Of the shuffled labels and of the intervals.")
-@click.option("--layer", "layers", multiple=True, metavar="LAYERS", help="Of the image banks. Default: all there are.")
-@click.option("--bank", "banks", multiple=True, help="Image banks by name. Default: all.")
-@click.option("--model", help="Whose image banks, where the store holds those of several.")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only patches that meet this; repeatable (and).")
-@click.option("--means", is_flag=True, help="Only the mean average precision over the labels that are things.")
+@click.option("--labels", help="Words; each word is a label: indoor,outdoor.")
+@click.option(
+    "--labels-file",
+    type=click.Path(path_type=Path),
+    help="CSV file with the columns label and word, or label and sentence.",
+)
+@click.option("--things", is_flag=True, help="Use the name of each annotated thing as a label.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for shuffled labels and intervals.")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="LAYERS", help="Layers of the image banks to use. Default: all."
+)
+@click.option("--bank", "banks", multiple=True, help="Image bank to use, by name; repeatable. Default: all.")
+@click.option("--model", help="Model that made the image banks, if the store holds banks of several models.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Keep only patches that meet this condition; repeatable (and).",
+)
+@click.option(
+    "--means", is_flag=True, help="Show only the mean average precision over the labels that are annotated things."
+)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--out", type=OutFile(), help="Write there instead of to stdout (-).")
+@click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, things: bool, **options: Any) -> None:
-    """Let the neighbours of all visual tokens of indexed images vote for labels.
+    """Score labels on indexed images by the words of the images' visual tokens.
 
-    A label is a word, or a group of words or of sentences of the text bank. Each neighbour that is one of them is a
-    vote; the share of votes is shown by layer, lens and label, beside what labels with shuffled words get. Where the
-    images are annotated with things of that name, average precision says how well the votes order the images.
-    Without the model: the words that `lensbank index` stored vote. SET names sets of images. Default: all.
+    A label is a word, or a group of words or sentences of the text bank. Each neighbour of a visual token that belongs
+    to a label is a vote for it. The table shows the share of votes by layer, lens and label, beside the share that
+    labels with shuffled words get. If the images are annotated with things of the same name, average precision measures
+    how well the votes rank the images. The votes are the words that `lensbank index` stored, so no model is needed. SET
+    is the name of a set of images. Default: all sets.
 
     \b
     Example:

@@ -22,7 +22,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="An image that was read; repeatable. JSON has none: without it, patches are drawn on blank paper.",
+    help="An image of the readings; repeatable. JSON files hold no images; without it, patches are drawn on white.",
 )
 @click.option(
     "--format",
@@ -30,16 +30,16 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     type=click.Choice(["table", "json", "html", "png"]),
     default="html",
     show_default=True,
-    help="As of query. png needs every image.",
+    help="As in query. png needs every image.",
 )
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @silent_option
 def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) -> None:
-    """Draw readings that query has saved as JSON, of one file or several, without model or bank.
+    """Draw readings that were saved as JSON, from one or more files. Needs neither model nor bank.
 
-    READINGS are files of `lensbank query --format json`. In the page of several, any two can be put side by side under
-    one cursor: models, prompts, lenses.
+    READINGS are files that `lensbank query --format json` wrote. A page of several readings can show any two of them
+    side by side under one cursor: models, prompts, lenses.
 
     \b
     Example:
@@ -62,13 +62,15 @@ def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) ->
         shas = {each.sha256 for one in found for each in one.images}
         for path, image in zip(images, opened, strict=True):
             if image.sha256 not in shas:
-                raise UsageError(f"None of the readings is of {path}: its digest is another.", "Leave it out.")
+                raise UsageError(
+                    f"The image {path} does not belong to any of the readings (its digest differs).", "Leave it out."
+                )
         missing = sorted({each.source for one in found for each in one.images if each.sha256 not in known})
         if form == "png" and (missing or any(one.kind == "text" for one in found)):
-            what = f"{missing[0]} is missing" if missing else "a text has none"
-            raise UsageError(f"A figure is drawn on an image, and {what}.", "Add --image, or use --format html.")
+            what = f"the image {missing[0]} was not given" if missing else "a text has no image"
+            raise UsageError(f"--format png draws on an image, but {what}.", "Add --image, or use --format html.")
         for source in missing if form == "html" else ():
-            progress.note(f"{source} is drawn without its picture; --image FILE adds it.")
+            progress.note(f"{source} is drawn without its image; add it with --image FILE.")
         command = command_line(click.get_current_context())
         shown, notes = render(found, pictures, form, table_width(), terminal_ink(out), command)
         write_result(shown, out, [*readings, *(Path(image) for image in images)])

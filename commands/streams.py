@@ -54,7 +54,9 @@ def require_stdout() -> None:
         UsageError: stdout is closed.
     """
     if sys.stdout is None or sys.stdout.closed:
-        raise UsageError("Standard output is closed, so the result has nowhere to go.", "Give --out FILE, or open it.")
+        raise UsageError(
+            "Standard output is closed, so the result cannot be written.", "Give --out FILE, or open standard output."
+        )
 
 
 def flush_stdout() -> None:

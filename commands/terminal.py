@@ -40,7 +40,8 @@ def parse_patches(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
         row, _, col = text.partition(",")
         if not all(part.strip().isdecimal() and len(part.strip()) <= _DIGITS for part in (row, col)):
             raise UsageError(
-                f"--patch takes ROW,COL (from the top left, from 0); got {shortened(text)}.", "Example: --patch 2,3"
+                f"--patch {shortened(text)} is not valid; expected ROW,COL, counted from 0 at the top left.",
+                "Example: --patch 2,3",
             )
         patches.append((int(row), int(col)))
     return tuple(patches)
@@ -73,7 +74,7 @@ def parse_contexts(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal() or len(text) > _DIGITS or int(text) == 0:
-        raise UsageError(f"--max-contexts takes a number from 1, or all; got {shortened(text)}.")
+        raise UsageError(f"--max-contexts {shortened(text)} is not valid; expected a number of at least 1, or all.")
     return int(text)
 
 
@@ -110,10 +111,11 @@ def require_file(form: str, out: Path | None, texts: tuple[str, ...], images: Se
     if out is not None:
         require_writable(out, [image for image in images if image != STDOUT])
     if form == "png" and texts:
-        raise UsageError("--format png draws on an image, and a text was asked about.", "Use --format html.")
+        raise UsageError("--format png draws on an image, but a text was given.", "Use --format html.")
     if form in ("html", "png") and out is None and sys.stdout.isatty():
         raise UsageError(
-            f"--format {form} makes a file, not text to read.", f"Add --out report.{form}, or redirect it."
+            f"--format {form} cannot be printed on a terminal.",
+            f"Add --out report.{form}, or redirect the output to a file.",
         )
 
 
@@ -172,7 +174,12 @@ def reported(debug: bool) -> Iterator[None]:
     except Exception as error:  # a fault of ours, or of a library's
         said = str(error).strip().partition("\n")[0]
         kind = type(error).__name__
-        _fail(f"Error: something unforeseen: {kind}{': ' if said else ''}{said[:300]}. --debug shows where.", 1, debug)
+        _fail(
+            f"Error: an unexpected error occurred: {kind}{': ' if said else ''}{said[:300]}. Run the command with "
+            "--debug to see where.",
+            1,
+            debug,
+        )
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -24,16 +24,16 @@ def choice_options(command: Command) -> Command:
             "layers",
             multiple=True,
             metavar="LAYERS",
-            help="Only banks of these layers, e.g. 1,2,8-16; repeatable.",
+            help="Copy only banks of these layers, e.g. 1,2,8-16; repeatable.",
         ),
-        click.option("--model", help="Only banks of this model: its id, or the --model that made them."),
+        click.option("--model", help="Copy only banks of this model: its id, or the --model that made them."),
         click.option(
             "--bank",
             "names",
             multiple=True,
             metavar="NAME",
             shell_complete=completion.bank_names,
-            help="Only this bank; repeatable.",
+            help="Copy only this bank; repeatable.",
         ),
     ):
         command = option(command)
@@ -41,15 +41,14 @@ def choice_options(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--to", "other", required=True, metavar="URL|FOLDER", help="Server or folder that the banks go into.")
+@click.option("--to", "other", required=True, metavar="URL|FOLDER", help="Target server or folder.")
 @choice_options
 @shared_options
 def push(other: str, **options: Any) -> None:
-    """Copy banks of the store into a Qdrant server (or another folder): all, unless you choose.
+    """Copy banks from the store to a Qdrant server (or another folder). Default: all banks.
 
-    Rows that are already there are not sent again: rerun the same command after an
-    interruption. A bank is complete in its new place only after
-    all its rows have been read back and compared.
+    Rows that are already in the target are not sent again: rerun the same command after an interruption. A copied bank
+    becomes complete only after all of its rows have been read back and compared.
 
     \b
     Example:
@@ -60,13 +59,13 @@ def push(other: str, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--from", "other", required=True, metavar="URL|FOLDER", help="Server or folder that has the banks.")
+@click.option("--from", "other", required=True, metavar="URL|FOLDER", help="Source server or folder.")
 @choice_options
 @shared_options
 def pull(other: str, **options: Any) -> None:
-    """Copy banks of a Qdrant server (or another folder) into the store: all, unless you choose.
+    """Copy banks from a Qdrant server (or another folder) to the store. Default: all banks.
 
-    Continues after an interruption and verifies as push does.
+    Continues after an interruption and compares all rows, like push.
 
     \b
     Example:

@@ -8,7 +8,10 @@ from typing import Any
 
 from ..schemas.reading import NotOfKindError, read_json
 
-_HINT = "Export it as COCO JSON (most tools can: CVAT, Label Studio, Roboflow, FiftyOne); docs/evaluation.md shows it."
+_HINT = (
+    "Export the annotations as COCO JSON (possible in CVAT, Label Studio, Roboflow and FiftyOne); docs/evaluation.md "
+    "shows the form."
+)
 
 
 def other_form(data: object) -> str | None:

@@ -107,7 +107,7 @@ def read_annotations(file: Path, folder: Path, word_list: Path | None = None) ->
         raws.append((at, what, crowd, RawBox(name, numbers, images[at].size or finder.size(images[at].path))))
     crowds = sum(crowd for _, _, crowd, _ in raws)
     if rows and not raws:
-        raise _wrong(file, f"no annotation can be used: {counts.notes()[0].rstrip('.')}")
+        raise _wrong(file, f"it has no usable annotation: {counts.notes()[0].rstrip('.')}")
     require_pixels([raw for *_, raw in raws], str(file))
     things: dict[str, list[Thing]] = {}
     for at, what, crowd, raw in raws:
@@ -117,8 +117,8 @@ def read_annotations(file: Path, folder: Path, word_list: Path | None = None) ->
     notes = [*finder.notes(), *counts.notes()]
     if crowds and crowds == len(raws):
         notes.append(
-            f"Every one of the {crowds} objects is marked iscrowd (a region of many), where patches are not judged: "
-            "set it to 0 where a box is of one object."
+            f"All {crowds} objects are marked iscrowd (a region of many), where patches are not judged. Set iscrowd "
+            "to 0 where a box holds one object."
         )
     return Annotations(
         tuple(replace(image, things=tuple(things.get(at, ()))) for at, image in images.items()), tuple(notes)
@@ -137,7 +137,7 @@ def _objects(
         name = str(row.get("id", number))
         at, what = alias.get(_key(row["image_id"])), concepts.get(_key(row["category_id"]))
         if what is None:  # left out, its objects would count as background
-            raise _wrong(file, f"annotation {name} names a category that is not listed")
+            raise _wrong(file, f"annotation {name} has a category that is not in 'categories'")
         if at is None:
             counts.add("unlisted", name)
             continue
@@ -277,9 +277,9 @@ def _concept(row: Mapping[str, Any], words: Mapping[str, Any], file: Path) -> Co
 def _words(source: Mapping[str, Any], key: str, name: str, file: Path) -> list[str]:
     found = source.get(key, [])
     if not isinstance(found, list) or not all(isinstance(word, str) and word.strip() for word in found):
-        raise _wrong(file, f"{key!r} of {name!r} is no list of words")
+        raise _wrong(file, f"{key!r} of {name!r} is not a list of words")
     return [word.strip() for word in found]
 
 
-def _wrong(file: Path, why: str, hint: str = "docs/evaluation.md shows the form.") -> InputError:
-    return InputError(f"{file} is no annotation file: {why}.", hint)
+def _wrong(file: Path, why: str, hint: str = "docs/evaluation.md shows the expected form.") -> InputError:
+    return InputError(f"{file} is not an annotation file: {why}.", hint)

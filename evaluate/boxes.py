@@ -57,11 +57,11 @@ class BoxCounts:
     def notes(self) -> list[str]:
         """For people; nothing where nothing happened."""
         said = {
-            "unlisted": "annotations name an image that is not listed and were left out",
-            "boxless": "annotations have neither a box nor an outline that can be read and were left out",
+            "unlisted": "annotations have an image that is not in 'images' and were left out",
+            "boxless": "annotations have neither a box nor a readable segmentation and were left out",
             "empty": "boxes have no area and were left out",
-            "outside": "boxes lie wholly outside of their image and were left out",
-            "cut": "boxes reach beyond their image and were cut at its edge",
+            "outside": "boxes are completely outside of their image and were left out",
+            "cut": "boxes extend beyond their image and were cut at its edge",
         }
         return [
             f"{getattr(self, kind)} {what} (the first: annotation {self.examples[kind]})."
@@ -92,9 +92,9 @@ def require_pixels(boxes: Sequence[RawBox], source: str) -> None:
     first = sized[0]
     if all(0 <= number <= 1 for box in sized for number in box.numbers):
         raise InputError(
-            f"Every box of {source} lies within the first pixel of its image: annotation {first.name} is "
-            f"{list(first.numbers)}. They look like shares of width and height.",
-            "Multiply them by the image's width and height; expected [x, y, width, height] in pixels.",
+            f"All boxes of {source} are within the first pixel of their image: annotation {first.name} has the box "
+            f"{list(first.numbers)}. They look like fractions of width and height.",
+            "Multiply the boxes by the image's width and height; expected [x, y, width, height] in pixels.",
         )
     beyond = [box for box in sized if box.size is not None and _is_beyond(box.numbers, box.size)]
     negative = [box for box in sized if box.numbers[2] < 0 or box.numbers[3] < 0]
@@ -105,7 +105,8 @@ def require_pixels(boxes: Sequence[RawBox], source: str) -> None:
             f"The boxes of {source} look like corners, [left, top, right, bottom]: annotation {odd.name} is "
             f"{list(odd.numbers)}, which as [x, y, width, height] would end at {x + right:g}, {y + bottom:g}"
             f"{'' if odd.size is None else f' in an image of {odd.size[0]} x {odd.size[1]}'}.",
-            f"Write [{x:g}, {y:g}, {right - x:g}, {bottom - y:g}] and likewise for all of them.",
+            f"Write [{x:g}, {y:g}, {right - x:g}, {bottom - y:g}] for this box, and convert all others in the same "
+            "way.",
         )
     if negative:
         raise InputError(
@@ -117,9 +118,9 @@ def require_pixels(boxes: Sequence[RawBox], source: str) -> None:
         far = beyond[0]
         assert far.size is not None
         raise InputError(
-            f"{len(beyond)} of {known} boxes of {source} reach beyond their image: annotation {far.name} is "
-            f"{list(far.numbers)}, the image has {far.size[0]} x {far.size[1]} pixels. They may be of an image of "
-            "another size.",
+            f"{len(beyond)} of {known} boxes of {source} extend beyond their image: annotation {far.name} has the box "
+            f"{list(far.numbers)}, and its image has {far.size[0]} x {far.size[1]} pixels. The boxes may be for "
+            "images of another size.",
             "Give the images that were annotated, or scale the boxes; expected [x, y, width, height] in pixels.",
         )
 

@@ -49,8 +49,8 @@ def few_contexts_note(covered: Iterable[Coverage]) -> str | None:
         return None
     named = ", ".join(f"{one.name} ({one.contexts})" for one in few[:12]) + (" ..." if len(few) > 12 else "")
     return (
-        f"The bank has fewer than {FEW_CONTEXTS} contexts for {len(few)} of {len(listed)} concepts, so that "
-        f"LatentLens can hardly name them: {named}."
+        f"The bank has fewer than {FEW_CONTEXTS} contexts for {len(few)} of {len(listed)} concepts, so LatentLens can "
+        f"hardly name them: {named}."
     )
 
 

@@ -41,10 +41,10 @@ def headline(summary: Row, group: str) -> str:
     else:
         done = f"{lens}'s words are {share} for {value} of {first['judged']:,} visual tokens"
     chance = (first.get("controls") or {}).get("shuffled")
-    told = f"; by chance (the same words on other images) {percent(chance)}" if chance else ""
+    told = f"; the chance level (the same words on other images) is {percent(chance)}" if chance else ""
     rest = ", ".join(
         f"{LENSES.get(row['lens'], clean(row['lens']))} {percent(row['shares'][share], True)} at layer {row['layer']}"
         for row in others
     )
-    chosen = " The best layers were chosen on these very images." if layers > 1 else ""
+    chosen = " The best layers were chosen on the same images." if layers > 1 else ""
     return f"{clean(group)}: at layer {first['layer']}{of} {done}{told}." + (f" {rest}." if rest else "") + chosen

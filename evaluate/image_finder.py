@@ -63,7 +63,7 @@ class ImageFinder:
         notes = []
         if self._elsewhere:
             notes.append(
-                f"{len(self._elsewhere)} images were found by the last parts of their names (the first: "
+                f"{len(self._elsewhere)} images were found by the last parts of their paths (the first: "
                 f"{self._elsewhere[0]})."
             )
         if self.doubles:

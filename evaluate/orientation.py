@@ -88,12 +88,15 @@ def _turned(image: AnnotatedImage, stored: tuple[int, int], orientation: int) ->
 
 def _notes(turned: list[str], already: list[str], unclear: list[str]) -> list[str]:
     said = (
-        (turned, "boxes of the stored picture, by the annotated size: they were turned upright with it"),
-        (already, "boxes of the upright picture, by the annotated size"),
-        (unclear, "boxes of which the annotated size does not tell the orientation: they are taken for upright ones"),
+        (turned, "boxes of the stored picture, according to the annotated size: the boxes were turned upright with it"),
+        (already, "boxes of the upright picture, according to the annotated size"),
+        (
+            unclear,
+            "boxes whose orientation the annotated size does not show: they are read as boxes of the upright picture",
+        ),
     )
     return [
-        f"{len(names)} photographs are stored turned (EXIF orientation) and have {what} (the first: {names[0]})."
+        f"{len(names)} photographs are stored rotated (EXIF orientation) and have {what} (the first: {names[0]})."
         for names, what in said
         if names
     ]

@@ -74,7 +74,9 @@ def shares_figure(summary: Mapping[str, Any]) -> Figure:
         UsageError: matplotlib is not installed.
     """
     if not isinstance(summary, Mapping) or not {"groups", "judge"} <= set(summary):
-        raise UsageError("This is no summary of an evaluation: it has no 'groups'.", "Give what evaluate() returns.")
+        raise UsageError(
+            "This is not a summary of an evaluation: it has no 'groups'.", "Give the result of evaluate()."
+        )
     require_matplotlib()
     from matplotlib.figure import Figure
 

@@ -153,7 +153,7 @@ def _checked_hash(image: AnnotatedImage, max_pixels: int) -> str:
     if image.size is not None and image.size != (opened.width, opened.height):
         raise InputError(
             f"{image.name} is annotated as {image.size[0]} x {image.size[1]} pixels, but has {opened.width} x "
-            f"{opened.height} (EXIF orientation applied): the boxes would be in the wrong place.",
+            f"{opened.height} (EXIF orientation applied), so the boxes would be in the wrong place.",
             "Give the images that were annotated.",
         )
     return opened.sha256

@@ -165,7 +165,8 @@ def _require_no_results(folder: Path) -> None:
     foreign = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
     if foreign:
         raise UsageError(
-            f"{folder} holds {foreign[0]} but no {RUN_FILE}, so it is no evaluation's folder; nothing was written.",
+            f"{folder} holds {foreign[0]} but no {RUN_FILE}, so it is not the folder of an evaluation; nothing was "
+            "written.",
             "Give another --out.",
         )
 
@@ -183,7 +184,7 @@ def _require_same(run: Path, settings: Mapping[str, Any]) -> None:
             f"{run.parent} holds an evaluation with other settings: {shown}.",
             "Give another --out, or the same options."
             if before.get("rendered_prompt") == now.get("rendered_prompt")
-            else "Give another --out. A chat template that prints the date makes another prompt every day: see "
+            else "Give another --out. A chat template that prints the date renders another prompt every day: see "
             "docs/evaluation.md.",
         )
 

@@ -48,7 +48,7 @@ def to_markdown(summary: Row, plots: Sequence[str] = (), pictures: Sequence[tupl
     lines += [*_opening(summary), ""]
     lines += [part for name in plots for part in (f"![{_alt(name)}]({name})", "")]
     if plots:
-        lines += ["Beside each figure lie a PDF and an SVG of the same name.", ""]
+        lines += ["Each figure also exists as a PDF and an SVG of the same name.", ""]
     for group in _groups(summary):
         lines += [f"## {escaped(_group_title(summary, group))}", ""]
         lines += [*_markdown_table(_header(summary), [_cells(summary, row) for row in _rows(summary, group)]), ""]
@@ -149,7 +149,7 @@ def _opening(summary: Row) -> list[str]:
         corpora = ", ".join(dict.fromkeys(c["name"] for bank in settings["banks"] for c in bank["corpora"]))
         lines.append(f"LatentLens searched bank layers {banks}, {rows:,} rows each, of {escaped(corpora)}.")
     lines.append(
-        "Intervals (95 %) take whole images as what was drawn, since patches of one image are alike "
+        "Intervals (95 %) treat images as the sampling units, because patches of one image are alike "
         "(docs/evaluation.md). Patches that see only padding are not counted."
     )
     return lines
@@ -203,8 +203,8 @@ def _coverage(summary: Row) -> list[str]:
     return [
         "## What the bank holds",
         "",
-        f"Contexts (rows of the bank) for each of the {len(covered)} concepts asked about: median "
-        f"{counts[len(counts) // 2]}, fewest: {fewest}.",
+        f"Contexts (rows of the bank) for each of the {len(covered)} concepts: median {counts[len(counts) // 2]}; "
+        f"fewest: {fewest}.",
         "",
     ]
 

@@ -74,19 +74,19 @@ def judged_tables(summary: Row) -> list[tuple[str, list[str], list[list[str]]]]:
 def judged_rules(summary: Row) -> list[str]:
     """What was counted, in sentences."""
     text = [
-        "*Interpretable*: at least one of the words has to do with the image, by the judge's verdict: *concrete*, "
-        "it names or describes what is in the marked region (the patch and its eight neighbours); *abstract*, it is "
-        "related to that in meaning; *global*, it belongs to another part of the image. The judge did not know lens "
-        "or layer. Every lens and layer is judged on the same patches.",
+        "*Interpretable*: at least one of the words is related to the image, by the judge's verdict. *Concrete*: it "
+        "names or describes what is in the marked region (the patch and its eight neighbours). *Abstract*: it is "
+        "related to the region in meaning. *Global*: it belongs to another part of the image. The judge did not know "
+        "lens or layer. Every lens and layer is judged on the same patches.",
         "",
-        "Controls, over all layers. *Shuffled*: the words judged on a patch of another image. *Random patches*: the "
-        "words of another patch of the same image. *Random vectors*: the words found for random vectors of the same "
-        "norm. All three are judged as the rest is, among it, and unmarked.",
+        "Controls, over all layers. *Shuffled*: the words are judged on a patch of another image. *Random patches*: "
+        "the words of another patch of the same image. *Random vectors*: the words found for random vectors of the "
+        "same norm. All controls are mixed with the other questions, without a mark.",
     ]
     if "agreement" in summary:
         text += [
             "",
-            "Where several people labelled an item, it counts for each verdict by the share of them who gave it. "
+            "If several people labelled an item, it counts for each verdict by the share of people who gave it. "
             "*Kappa* is Cohen's: 0 for chance agreement, 1 for full agreement.",
         ]
     return text
@@ -103,8 +103,8 @@ def judged_facts(summary: Row) -> list[str]:
         facts += [
             f"judge: {judge['model']} at {judge['url']}, answering as {', '.join(judge['answered_by']) or 'unnamed'}; "
             f"request fields: {params}; wording {judge['prompt']}",
-            f"judge's answers on record took {judge['calls']:,} calls, {judge['prompt_tokens']:,} prompt and "
-            f"{judge['completion_tokens']:,} completion tokens, as the server reports them",
+            f"the judge's recorded answers took {judge['calls']:,} calls, {judge['prompt_tokens']:,} prompt tokens "
+            f"and {judge['completion_tokens']:,} completion tokens, as reported by the server",
         ]
     for rater in judge.get("raters", ()):
         facts.append(f"labels of {rater['name']}: {rater['labels']:,} of {judge['items']:,} items")

@@ -51,8 +51,8 @@ def example_lines(pictures: Sequence[tuple[str, Row, str]]) -> list[str]:
         return []
     lines = ["## Hits and misses", ""]
     lines += [
-        "The framed patch, the thing under it, the words, and where it is: image, row and column. They were not picked "
-        "by hand: their order is a hash of their place, images and things varied.",
+        "Each picture shows a framed patch, the thing under it, its words, and its place: image, row and column. They "
+        "were not chosen by hand: their order is a hash of their place, with different images and things first.",
         "",
     ]
     for kind, of, name in pictures:
@@ -71,7 +71,7 @@ def concept_lines(summary: Row) -> list[str]:
     lines = [
         "## By concept",
         "",
-        "Object patches of each concept, and the share that is named, at each lens's best layer.",
+        "Object patches of each concept, and the share that is named, at the best layer of each lens.",
         "",
     ]
     for group in dict.fromkeys(row["group"] for row in rows):
@@ -85,7 +85,7 @@ def concept_lines(summary: Row) -> list[str]:
             told = [percent(row["share"], True) for row in found]
             lines.append(_cells([escaped(concept), f"{found[0]['patches']:,}", *told]))
         if len(concepts) > _MOST_CONCEPTS:
-            lines += ["", f"{len(concepts) - _MOST_CONCEPTS:,} more concepts of fewer patches are in summary.json."]
+            lines += ["", f"{len(concepts) - _MOST_CONCEPTS:,} more concepts with fewer patches are in summary.json."]
         lines.append("")
     return lines
 

@@ -60,7 +60,7 @@ def _left_out_notes(reasons: Mapping[str, str]) -> list[str]:
     notes = [f"{name} is left out: {reason}" for name, reason in list(reasons.items())[:_NAMED]]
     if len(reasons) > _NAMED:
         notes.append(
-            f"{len(reasons) - _NAMED:,} more images are left out: they cannot be read or shown to the model either."
+            f"{len(reasons) - _NAMED:,} more images are left out because they could not be read or shown to the model."
         )
     return notes
 
@@ -70,7 +70,7 @@ def _unnameable_notes(concepts: Iterable[Concept]) -> list[str]:
     if not names:
         return []
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [f"No word can equal the names {shown}: give synonyms in a --word-list, or their objects are never named."]
+    return [f"No word can match the names {shown}, so their objects are never named. Give synonyms in a --word-list."]
 
 
 def evaluate_ground_truth(
@@ -100,14 +100,14 @@ def evaluate_ground_truth(
     """
     if not any(image.things for image in images):
         raise UsageError(
-            " ".join(["No object is annotated, so nothing can be compared with.", *notes]),
+            " ".join(["No object is annotated, so words cannot be compared with objects.", *notes]),
             "Give --annotations with objects.",
         )
     if not any(not thing.crowd for image in images for thing in image.things):
         raise UsageError(
-            "Every object is marked iscrowd (a region of many), where patches are not judged, so nothing can be "
-            "compared with.",
-            "Set iscrowd to 0 where a box is of one object.",
+            "Every object is marked iscrowd (a region of many), where patches are not judged, so words cannot be "
+            "compared with objects.",
+            "Set iscrowd to 0 where a box holds one object.",
         )
     chosen = sampled_images(images, options)
     summary = ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress, notes))

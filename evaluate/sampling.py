@@ -37,7 +37,7 @@ class ReadingOptions:
         """
         for name, value, least in (("sample", self.sample, 1), ("seed", self.seed, 0), ("spare", self.spare, 0)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise UsageError(f"{name} is {value!r}; expected a whole number from {least} on.")
+                raise UsageError(f"{name} is {value!r}; expected a whole number of at least {least}.")
 
 
 def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) -> list[AnnotatedImage]:

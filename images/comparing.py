@@ -127,10 +127,10 @@ class Comparing:
         """
         if differing := before.differences(self._record):
             raise UsageError(
-                f"The images {self._images.name} are indexed already, with other {', '.join(differing)}: words found "
-                "in different ways would stand side by side.",
-                "Use the same settings, give another --name, or --again to read every image anew."
-                + " Or --again-words, which tells words from the stored vectors." * (set(differing) <= _OF_WORDS),
+                f"The images {self._images.name} are already indexed with other {', '.join(differing)}; words that "
+                "were found in different ways must not be mixed.",
+                "Use the same settings, or give another --name, or use --again to read every image again."
+                + " --again-words looks up the words again from the stored vectors." * (set(differing) <= _OF_WORDS),
             )
 
 

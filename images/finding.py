@@ -61,7 +61,9 @@ def image_banks(
 ) -> list[BankInfo]:
     """Image banks of a store, by layer; see :func:`open_images`."""
     if not any(info.record.identity.kind == "image" for info in store.list()):
-        raise BankNotFoundError(f"{store.address} holds no image banks.", "Make some with `lensbank index PHOTOS`.")
+        raise BankNotFoundError(
+            f"{store.address} holds no image banks.", "Make image banks with `lensbank index PHOTOS`."
+        )
     infos = [info for info in choose(store, names, model) if info.record.identity.kind == "image"]
     made = {(info.record.identity.model, info.record.identity.weights) for info in infos}
     if len(made) > 1:
@@ -69,7 +71,7 @@ def image_banks(
     if len({info.record.identity.visual for info in infos}) > 1:
         raise UsageError(
             f"The store holds image banks of several prompts or processors: {', '.join(info.name for info in infos)}.",
-            "Name those that are meant by --bank.",
+            "Choose image banks with --bank.",
         )
     wanted = {info.name for info in choose(store, [info.name for info in infos], model, layers)}
     return sorted((i for i in infos if i.name in wanted), key=lambda info: info.record.identity.layer)

@@ -66,8 +66,8 @@ def require_sound(bank: Bank, name: str, fault: tuple[str, str] | None) -> None:
     """
     if fault is not None:
         raise StoreError(
-            f"Row {name} of bank {bank.name} is not as lensbank writes rows: its {fault[0]} {fault[1]}.",
-            "lensbank banks verify names every such row; index the images again, which replaces them.",
+            f"Row {name} of bank {bank.name} was not written by lensbank, or was changed: its {fault[0]} {fault[1]}.",
+            "lensbank banks verify names all such rows; index the images again to replace them.",
         )
 
 

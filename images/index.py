@@ -98,7 +98,9 @@ class _Index:
         asked = session.options
         if asked.centre or asked.patches:
             what = "centred states" if asked.centre else "single patches"
-            raise UsageError(f"An index holds whole images as they are; {what} were asked for.", "Leave that out.")
+            raise UsageError(
+                f"An index holds all patches of unchanged images, but {what} were given.", "Leave that option out."
+            )
         asked.require_patches("An index")
         require_vision(session.loaded)
         self._session, self._images, self._store = session, images, store
@@ -213,8 +215,8 @@ class _Index:
         asked = ask_image(self._session.loaded, image.path, layers, self._session.options)
         if image.size is not None and image.size != (asked.width, asked.height):
             raise InputError(
-                f"it is annotated as {image.size[0]} x {image.size[1]} pixels, but has {asked.width} x {asked.height}: "
-                "the boxes would be in the wrong place."
+                f"it is annotated as {image.size[0]} x {image.size[1]} pixels, but has {asked.width} x "
+                f"{asked.height}, so the boxes would be in the wrong place"
             )
         return asked
 
@@ -272,7 +274,7 @@ class _Index:
         """End here, as was asked for; what is in hand is stored."""
         self._progress.finish()
         self._progress.note(
-            f"Interrupted: {work.written:,} of {len(work.todo):,} images are stored. The same command goes on from "
+            f"Interrupted: {work.written:,} of {len(work.todo):,} images are stored. The same command continues from "
             "there."
         )
         raise self._interruption.error()

@@ -91,7 +91,10 @@ def things_as_labels(images: OpenImages, where: Sequence[Condition] = ()) -> tup
     """
     names = tuple(name for name, _ in facets(OpenImages(images.banks[:1]), "thing", where, top_k=10_000))
     if not names:
-        raise UsageError("Nothing is annotated on these images.", "Index them with --annotations, or give --labels.")
+        raise UsageError(
+            "--things needs annotated images, but nothing is annotated on these.",
+            "Index the images with --annotations, or give --labels.",
+        )
     return names
 
 
@@ -119,6 +122,6 @@ def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     for entry in entries:
         if not entry.forms() or "" in entry.forms():
             raise UsageError(
-                f"The label {entry.label!r} has {entry.value!r}, which no word can equal.", "Leave it out."
+                f"The label {entry.label!r} has the value {entry.value!r}, which no word can match.", "Leave it out."
             )
     return entries

@@ -78,7 +78,7 @@ class IndexSummary:
         """The summary for people."""
         lines = []
         if self.written:
-            replaced = f", {self.replaced:,} of them in place of another version" if self.replaced else ""
+            replaced = f", {self.replaced:,} of them replacing an older version" if self.replaced else ""
             lines.append(
                 f"Indexed {_images(self.written)} of {self.name}{replaced} in {self.seconds:.1f} s; the set has "
                 f"{self.rows:,} visual tokens in each of {len(self.banks)} banks, {show_bytes(self.disk_bytes)} on "
@@ -87,7 +87,7 @@ class IndexSummary:
         else:
             lines.append(f"Nothing to do: {_images(self.there)} of {self.name} are in {', '.join(self.banks)}.")
         if self.written and self.there:
-            lines.append(f"{_images(self.there)} were there already.")
+            lines.append(f"{_images(self.there)} were already indexed.")
         if self.removed:
             lines.append(f"{_images(self.removed)} that were not given were deleted.")
         if self.kept:

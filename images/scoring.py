@@ -149,7 +149,9 @@ def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Conditio
             ]
             count = max(count, len(votes.images))
     if not found:
-        raise UsageError("No patch with a word meets the conditions.", "Index with --lens latent, or ask for less.")
+        raise UsageError(
+            "No patch that has words meets the conditions.", "Index with --lens latent, or use fewer conditions."
+        )
     return Scores(names, count, tuple(found), tuple(means), tuple(by_image))
 
 

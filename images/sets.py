@@ -91,7 +91,7 @@ def gather(
     images = [_image(file, folder, known.get(_key(file)), group_by) for file in files]
     unknown = len(set(known) - {_key(file) for file in files})
     if unknown:
-        notes = (*notes, f"{unknown} annotated images are not among those given.")
+        notes = (*notes, f"{unknown} annotated images are not among the given images.")
     return ImageSet(name or folder.name or "images", folder, tuple(sorted(images, key=_by_name)), digest, notes)
 
 

@@ -91,13 +91,15 @@ def find_images(
     text, like = fitted(text, str | None, "text"), fitted(like, str | Path | None, "like")
     patch, top_k = fitted(patch, tuple[int, int] | None, "patch"), fitted(top_k, int, "top_k")
     if top_k < 1 or (patch is not None and min(patch) < 0):
-        raise UsageError(f"top_k is {top_k} and patch {patch}; expected at least 1, and numbers from 0.")
+        raise UsageError(
+            f"top_k is {top_k} and patch is {patch}; expected top_k of at least 1, and a patch with numbers from 0."
+        )
     if sum(asked is not None for asked in (words, text, like)) != 1:
         raise UsageError("Give one of words, text and like.", "Example: lensbank.find(store, 'clock')")
     if (like is not None) != (patch is not None):
-        raise UsageError("like takes one patch, and patch belongs to like.", "Example: patch=(3, 4)")
+        raise UsageError("like needs a patch, and patch can only be used with like.", "Example: patch=(3, 4)")
     if words is None and model is None:
-        raise UsageError("A phrase or a patch is shown to the model; none was given.", "Give model=.")
+        raise UsageError("text and like need a model, but none was given.", "Give model=.")
     conditions = _conditions(where)
     with open_images(store, layers=whole_numbers(layers, "layers")) as images:
         if words is not None:

@@ -211,14 +211,16 @@ def read_corpora(
     require_kind(split, bool | None, "split", "True, False or None")
     require_kind(language, str, "language", "an ISO 639-1 code such as 'en'")
     if name is not None and not visible(name):
-        raise UsageError("The name of the corpus is empty.", "Give one that can be seen, or leave out --name.")
+        raise UsageError(
+            "The name of the corpus is empty.", "Give a name with visible characters, or leave out --name."
+        )
     splitter = Splitter(language) if split else None
     groups: list[tuple[str, Sequence[Source]]] = []
     corpus = Corpus(groups, text_field, splitter)
     try:
         for given in map(str, paths):
             if given == "-" and any(path == "standard input" for path, _ in groups):
-                raise CorpusError("Standard input (-) was given twice; it can be read once.")
+                raise CorpusError("Standard input (-) was given twice, but it can be read only once.")
             groups.append(group_of(given, name, stdin))
         groups[:] = told_apart(groups, name)
         groups[:] = [(shown_path(given), [writable(source) for source in sources]) for given, sources in groups]
@@ -227,6 +229,6 @@ def read_corpora(
         raise
     if not groups:
         raise CorpusError(
-            "No corpus was given.", "Name text, CSV or JSON lines files, folders, or - for standard input."
+            "No corpus was given.", "Give text, CSV or JSON lines files, folders, or - for standard input."
         )
     return corpus

@@ -21,7 +21,7 @@ _SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 0x50 to 0x5f: a frame without co
 _SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 #: Compressed bytes per step: a block of 128 KiB may take 4 of them.
 _STEP = 2048
-_AGAIN = "Fetch or compress it again."
+_AGAIN = "Download or compress the file again."
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _content(file: BinaryIO, name: str) -> Any:
         return lzma.LZMAFile(file)  # noqa: SIM115 - the file is its opener's
     begun = any(one.startswith(head) for one in (_GZIP, _ZSTD, _BZIP2, _XZ))
     if head and begun and name.lower().endswith(_SUFFIXES):
-        raise CorpusError(f"{name} is cut short: it has {len(head)} bytes.", _AGAIN)
+        raise CorpusError(f"{name} is incomplete: it has only {len(head)} bytes.", _AGAIN)
     return file
 
 

@@ -45,14 +45,14 @@ class TextField:
             return self.name
         if not fields:
             raise CorpusError(
-                f"{self.file} has no field whose value in the first row is a text.",
-                "Name it with --text-field; a.b is key b in what a holds.",
+                f"{self.file} has no field with a text in its first row.",
+                "Name the field with --text-field; a.b is the key b inside of a.",
             )
         likely = [name for name in _TEXT_FIELDS if name in fields]
         likely = likely or [name for name in fields if self.is_usual(name)] or fields
         if len(likely) != 1:
             raise CorpusError(
-                f"{self.file} has several fields and it is not clear which holds the text: {listed}.",
-                "Name it with --text-field. A file without a line of names is plain text: rename it to .txt.",
+                f"{self.file} has several fields, and it is not clear which one holds the text: {listed}.",
+                "Name the field with --text-field. A file without a header is plain text: rename it to .txt.",
             )
         return likely[0]

@@ -106,17 +106,21 @@ class Forecast:
             *self._measured_lines(),
         ]
         if self.disk_free is not None and self.disk_bytes > self.disk_free:
-            lines.append("The disk is too small: take fewer layers, --vector-dtype float16 or fewer --max-contexts.")
+            lines.append(
+                "The disk is too small: use fewer layers, --vector-dtype float16, or a smaller --max-contexts."
+            )
         if self.existing:
-            lines.append(f"{len(self.existing)} of these banks exist: what they hold is not encoded again.")
+            lines.append(f"{len(self.existing)} of these banks exist already; their rows are not encoded again.")
         if self.truncated:
-            lines.append(f"{self.truncated:,} sentences are longer than the model can read; their rest is left out.")
+            lines.append(
+                f"{self.truncated:,} sentences are longer than the model's context; the rest of each is left out."
+            )
         return lines
 
     def _measured_lines(self) -> list[str]:
         found, seconds = self.measured, self.seconds
         if found is None or seconds is None:
-            return ["  measured  nothing: without --no-measure a sample is encoded"]
+            return ["  measured  nothing (--no-measure)"]
         on = f"{found.device}, {found.dtype}, {found.cores} core{'s' if found.cores > 1 else ''}"
         memory = [f"{show_bytes(found.memory_bytes)} in this process"] if found.memory_bytes else []
         memory += [f"{show_bytes(found.device_bytes)} on the GPU"] if found.device_bytes else []

@@ -8,7 +8,7 @@ from ..schemas.errors import CorpusError
 
 _HEAD = 4096
 _TAR, _TAR_AT = b"ustar", 257
-_EXTRACT = "Extract it, and give the text, CSV or JSON lines files, or their folder."
+_EXTRACT = "Extract it, and give its text, CSV or JSON lines files, or their folder."
 _EXPORT = "Export its texts as CSV or JSON lines."
 #: First bytes, what such a file is, and what to do.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -54,7 +54,7 @@ def require_text(stream: BinaryIO, name: str) -> None:
     if head[_TAR_AT:].startswith(_TAR):
         raise CorpusError(f"{name} is a tar archive; expected text.", _EXTRACT)
     if encoding := _wide(head):
-        mark = "" if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) else " without a mark that says so"
+        mark = "" if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")) else " without a byte order mark"
         shown = encoding.removesuffix("LE").removesuffix("BE")
         command = f"Convert it: iconv -f {encoding if mark else shown} -t UTF-8 '{name}'."
         raise CorpusError(f"{name} is {shown}{mark}; expected UTF-8.", command)

@@ -120,11 +120,13 @@ class IngestPlan:
             lines.append(self.computing)
         others = [name for name in self.beside if name not in self.corpora]
         if others:
-            lines.append(f"Added to banks that hold {', '.join(others)} already.")
+            lines.append(f"The rows are added to banks that already hold {', '.join(others)}.")
         if self.tokens_done:
-            lines.append(f"Of these, {self.tokens_done:,} tokens are stored already: going on from there.")
+            lines.append(f"Of these, {self.tokens_done:,} tokens are stored already; the ingest continues from there.")
         if self.truncated:
-            lines.append(f"{self.truncated:,} sentences are longer than the model can read; their rest is left out.")
+            lines.append(
+                f"{self.truncated:,} sentences are longer than the model's context; the rest of each is left out."
+            )
         return lines
 
 
@@ -163,7 +165,7 @@ class IngestSummary:
             f"{self.rows_per_second:,.0f} rows/s per bank ({took}).",
         ]
         if self.already_complete:
-            lines.append(f"Complete already, nothing to do: {', '.join(self.already_complete)}.")
+            lines.append(f"Already complete, nothing to do: {', '.join(self.already_complete)}.")
         return lines + [f"  {name}" for name in self.banks]
 
     @property

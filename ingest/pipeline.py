@@ -100,7 +100,7 @@ class _Ingest:
                 return self._run()
             except KeyboardInterrupt:
                 if not self._explained:
-                    done = f"{self._durable:,} sentences are stored. The same command goes on from there."
+                    done = f"{self._durable:,} sentences are stored. The same command continues from there."
                     nothing = "Interrupted before any sentence was encoded and stored. The same command starts again."
                     self._explain(f"Interrupted: {done}" if self._durable else nothing)
                 raise
@@ -232,7 +232,7 @@ class _Ingest:
         """End here, as was asked for; what is in hand is stored."""
         done, total = self._stored.done, self._stored.total
         self._explain(
-            f"Interrupted: {done:,} of {total:,} sentences are stored. The same command goes on from there."
+            f"Interrupted: {done:,} of {total:,} sentences are stored. The same command continues from there."
             if done < total
             else "Interrupted: every row is stored. The same command builds the index."
         )

@@ -129,8 +129,8 @@ def ordered(summary: Summary, tally: Tally) -> Selection:
     kept = summary.kept
     if not len(kept):
         raise CorpusError(
-            "The corpus holds no token worth keeping: only special tokens and white space were found.",
-            "Give a corpus with words in it.",
+            "The corpus holds no token to store: only special tokens and white space were found.",
+            "Give a corpus that contains words.",
         )
     hashes, sentence = np.unique(kept.sentence, return_inverse=True)
     lengths = np.zeros(len(hashes), np.int32)
@@ -177,7 +177,8 @@ def collect(corpus: Corpus, selection: Selection, seed: int, progress: Progress,
         progress.finish()
         if texts.missing() or tally.fingerprints() != selection.tally.fingerprints():
             raise CorpusError(
-                "The corpus changed while it was being read.", "Run the command again when it is no longer written to."
+                "The corpus changed while it was being read.",
+                "Run the command again when no process writes to the corpus.",
             )
     except BaseException:
         texts.close()

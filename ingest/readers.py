@@ -54,8 +54,8 @@ def _text_lines(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, s
             first = False
             if _is_json_row(line):
                 field.remarks.say(
-                    f"{field.file}: its first line is JSON, and it is read as plain text, braces and all. To read JSON "
-                    "lines, name the field that holds the text by --text-field."
+                    f"{field.file} is read as plain text, although its first line is JSON. To read JSON lines, name "
+                    "the field that holds the text with --text-field."
                 )
         for part in _SEPARATORS.split(line):
             yield number, part
@@ -111,7 +111,7 @@ def decoded_lines(stream: BinaryIO, name: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise CorpusError(
                 f"{name}, line {number}, is not UTF-8: byte {raw[error.start]:#04x} at column {error.start + 1}.",
-                "Convert the file to UTF-8 (iconv), or mend that line.",
+                "Convert the file to UTF-8 (iconv), or correct that line.",
             ) from error
 
 
@@ -149,7 +149,7 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
             there = field.name is not None and at_path(row, field.name) is not NOTHING_THERE
             key = field.name if there else field.choose(texts if field.name is None else key_paths(row))
             if field.name is None and key is not None and len(row) > 1 and not field.is_usual(key):
-                field.remarks.say(f"{field.file}: texts are read from {key!r}, the only field that holds one.")
+                field.remarks.say(f"{field.file}: texts are read from {key!r}, the only field with a text.")
         if isinstance(row, list) and row and isinstance(row[0], dict | list):
             raise CorpusError(
                 f"{field.file}, line {number}, is a JSON array; expected one object per line (JSON lines).",
@@ -159,7 +159,7 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
         if text is NOTHING_THERE and row:
             raise CorpusError(
                 f"{field.file}, line {number}, has no field {key!r}; its fields are {', '.join(key_paths(row))}.",
-                "Choose another with --text-field, or mend that line.",
+                "Choose another field with --text-field, or correct that line.",
             )
         if text is NOTHING_THERE:
             text = None

@@ -42,6 +42,7 @@ class Remarks:
             what = f"{count:,} paragraphs are" if count > 1 else "1 paragraph is"
             said.append(
                 f"{file}: there are no sentence rules for the {script} script: {what} kept as one sentence each, or "
-                "cut at stops of other scripts alone. Split the text with another tool and give one sentence per line."
+                "split only at stops of other scripts. Split the text with another tool and give one sentence per "
+                "line."
             )
         return said

@@ -37,22 +37,22 @@ def lacks_rows(store: Store, info: BankInfo, names: Collection[str], progress: P
         with store.open(info.name, allow_incomplete=True) as bank:
             if info.record.version < RECORD_VERSION:  # there, a row of several corpora counted for one of them
                 missing = bank.balance().missing
-                wrong = [f"{missing:,} rows fewer than are on record"] if missing else []
+                wrong = [f"{missing:,} rows fewer than on record"] if missing else []
             else:
                 counted = bank.counted()
                 there = counted.named
                 wrong = [
-                    f"{there[corpus.name]:,} rows of corpus {corpus.name!r} where {corpus.rows:,} are on record"
+                    f"{there[corpus.name]:,} rows of corpus {corpus.name!r} instead of the {corpus.rows:,} on record"
                     for corpus in info.record.corpora
                     if corpus.name in names and there[corpus.name] != corpus.rows
                 ]
                 if counted.foreign and not wrong:
-                    wrong = [f"{counted.foreign:,} rows of no corpus on record"]
+                    wrong = [f"{counted.foreign:,} rows of a corpus that is not on record"]
     except StoreError as error:  # the writer looks closer, and says what can be done
-        wrong = [f"what cannot be read: {error.message}"]
+        wrong = [f"rows that cannot be read: {error.message}"]
     if wrong:
         held = " and ".join(wrong).rstrip(".")
-        progress.note(f"Bank {info.name} holds {held}. Its rows are written again.")
+        progress.note(f"Bank {info.name} holds {held}. All rows of this corpus are written again.")
     return bool(wrong)
 
 

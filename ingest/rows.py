@@ -145,7 +145,7 @@ class BatchRows:
             ):
                 if index >= len(ids) or ids[index] != token:
                     raise ModelError(
-                        f"The tokenizer gave other tokens the second time it read {sentence.text[:200]!r}.",
+                        f"The tokenizer returned different tokens when it read {sentence.text[:200]!r} a second time.",
                         "A tokenizer with random sampling (subword regularisation) cannot be used.",
                     )
                 span = span_of(sentence.text, tokens.offsets, tokens.special, index)

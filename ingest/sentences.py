@@ -37,7 +37,8 @@ class Splitter:
         except sentence_splitter.SentenceSplitterException as error:
             known = ", ".join(languages())
             raise UsageError(
-                f"There are no sentence rules for the language {language!r}.", f"There are some for {known}."
+                f"There are no sentence rules for the language {language!r}.",
+                f"Give one of {known}, or leave out --split.",
             ) from error
 
     def split(self, text: str) -> list[tuple[int, int]]:

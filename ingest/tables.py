@@ -48,7 +48,7 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
     else:
         column = header.index(field.choose(header))
         if len(header) == 1 and field.name is None and not field.is_usual(header[0]):
-            field.remarks.say(f"{field.file}: the first line, {header[0]!r}, is taken for the name of the column.")
+            field.remarks.say(f"{field.file}: the first line, {header[0]!r}, is read as the name of the column.")
     rows = _tsv_rows(lines, len(header)) if delimiter == "\t" else _csv_rows(lines, delimiter, field.file, at)
     for first, row in rows:
         if len(row) == len(header):
@@ -56,7 +56,7 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
         elif row:  # a blank line is an empty row
             raise CorpusError(
                 f"{field.file}, line {at + first}, has {len(row)} columns; the header has {len(header)}.",
-                "Mend that line; a text that holds the separator belongs in double quotes.",
+                "Correct that line; put a text that contains the separator in double quotes.",
             )
 
 
@@ -88,7 +88,7 @@ def _csv_rows(lines: Iterator[str], delimiter: str, file: str, before: int) -> I
             at = rows.line_num + 1
     except csv.Error as error:
         raise CorpusError(
-            f"{file}, line {before + at}, is not CSV: {error}.", 'A double quote inside quotes is written twice: "".'
+            f"{file}, line {before + at}, is not CSV: {error}.", 'Write a double quote inside of quotes twice: "".'
         ) from error
 
 

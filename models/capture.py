@@ -75,7 +75,7 @@ def capture_hidden_states(
     if missing:
         raise ModelError(
             f"Layer {', '.join(map(str, missing))} did not run; expected one forward pass of the model.",
-            "The model skips blocks or runs them elsewhere: it is not supported.",
+            "The model skips blocks or runs them in another module: it is not supported.",
         )
 
 

@@ -91,9 +91,10 @@ class Pending:
             layer, norm = list(self._units)[place], norms[place, row]
             what = "zero" if norm == 0 else "NaN" if np.isnan(norm) else "infinite"
             raise StateError(
-                f"The hidden state at layer {layer} of {describe(row)} is {what}; no direction can be compared.",
-                "Overflow in half precision is the usual cause: load the model with --dtype float32 or bfloat16. "
-                "Otherwise its weights are damaged.",
+                f"The hidden state at layer {layer} of {describe(row)} is {what}, so it has no direction and cannot "
+                "be compared.",
+                "The usual cause is an overflow in half precision: load the model with --dtype float32 or bfloat16. "
+                "Otherwise the weights are damaged.",
             )
         self._check_centred(norms, describe)
         units: dict[int, Floats] = {layer: unit.cpu().numpy() for layer, unit in self._units.items()}
@@ -107,7 +108,7 @@ class Pending:
             place, row = wrong[0].tolist()
             raise StateError(
                 f"The hidden state at layer {list(self._units)[place]} of {describe(row)} equals the mean that is "
-                "subtracted; no direction is left.",
+                "subtracted, so no direction is left.",
                 "Give a larger corpus, or ingest without --centre.",
             )
 
@@ -158,7 +159,7 @@ class Encoder:
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"The device ran out of memory on a batch of {sum(map(len, ids)):,} tokens.",
-                "Use a smaller --batch-tokens, --dtype bfloat16 or --device-map auto; the same command then goes on.",
+                "Use a smaller --batch-tokens, --dtype bfloat16 or --device-map auto. The same command then continues.",
             ) from error
 
     def _encode(self, ids: Sequence[Sequence[int]], rows: Rows) -> Pending:

@@ -244,5 +244,5 @@ def _discover(module: Any, kind: str) -> Layout:
 def _unknown(kind: str, why: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"The architecture {kind!r} is not known: {why}.",
-        "Add a line for it to LAYOUTS in models/layers.py.",
+        "Add a line for this architecture to LAYOUTS in models/layers.py.",
     )

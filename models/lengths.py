@@ -25,13 +25,13 @@ def require_length(loaded: LoadedModel, length: int, images: int = 0, answer: in
     if length > limit and images:
         shown, these = ("The image", "the image") if images == 1 else (f"The {images} images", "the images")
         raise ImageError(
-            f"{shown} and the prompt are {length} tokens; {loaded.name} takes up to {limit}.",
-            f"Scale {these} down, or shorten the prompt.",
+            f"{shown} and the prompt are {length} tokens long; {loaded.name} accepts up to {limit}.",
+            f"Make {these} smaller, or shorten the prompt.",
         )
     if answer:
         raise UsageError(
-            f"The prompt is {length} tokens long, its images included, and the answer {answer}; {loaded.name} takes up "
-            f"to {limit}.",
+            f"The prompt is {length} tokens long, its images included, and the answer {answer}; {loaded.name} accepts "
+            f"up to {limit}.",
             f"An answer of {limit - length} tokens fits: give a shorter --answer, or a lower --answer-tokens.",
         )
-    raise UsageError(f"The input is {length} tokens long; {loaded.name} takes up to {limit}.", "Shorten the text.")
+    raise UsageError(f"The input is {length} tokens long; {loaded.name} accepts up to {limit}.", "Shorten the text.")

@@ -110,7 +110,7 @@ def text_states(
     special, offsets = encoded["special_tokens_mask"][0].tolist(), encoded["offset_mapping"][0].tolist()
     kept = [at for at, added in enumerate(special) if not added]
     if not kept:
-        raise UsageError("The text to ask about holds no token.", "Give at least one word.")
+        raise UsageError("The text holds no token.", "Give at least one word.")
     require_length(loaded, ids.shape[1])
     weight: Any = loaded.lm.embed_tokens.weight
     require_embedded(int(ids.max()), int(weight.shape[0]))
@@ -143,7 +143,7 @@ def require_finite(loaded: LoadedModel, layer: int, states: Tensor, labels: Sequ
     bad = (~norms.isfinite() | (norms == 0)).nonzero().flatten().tolist()
     if bad:
         raise StateError(
-            f"The state of {labels[bad[0]]} at layer {layer} is NaN, infinite or zero "
-            f"({len(bad)} of {len(labels)} are), computed in {loaded.dtype_name}.",
+            f"The state of {labels[bad[0]]} at layer {layer} is NaN, infinite or zero, like {len(bad)} of "
+            f"{len(labels)} states, computed in {loaded.dtype_name}.",
             "Try --dtype float32." if loaded.dtype != torch.float32 else "The model or the input is broken.",
         )

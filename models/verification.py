@@ -49,8 +49,8 @@ def verify_language_model(lm: LanguageModel) -> None:
             lm.module(input_ids=other, use_cache=False)
         if _differ(lm.final_norm(states[deepest]), last):
             raise UnsupportedModelError(
-                f"The architecture {kind!r} does not end in the norm that was found.",
-                "Add a line for it to LAYOUTS in models/layers.py.",
+                f"The architecture {kind!r} does not end in the norm that lensbank found.",
+                "Add a line for this architecture to LAYOUTS in models/layers.py.",
             )
         if _differ(states[deepest][:, :-1], changed[deepest][:, :-1]):
             raise UnsupportedModelError(
@@ -93,7 +93,7 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
         except (TypeError, ValueError, AttributeError) as error:
             raise UnsupportedModelError(
                 f"{type(model).__name__} cannot read text without an image: {error}.",
-                "No bank of its own can be made, and its logits cannot be checked; see docs/adding-a-model.md.",
+                "lensbank cannot make banks with this model or check its logits; see docs/adding-a-model.md.",
             ) from error
         plain = replace(lm, logit_scale=1.0)
         ways = [lm, replace(lm, logit_softcap=None), plain, replace(plain, logit_softcap=None)]
@@ -102,8 +102,8 @@ def with_own_logits(lm: LanguageModel, model: Any) -> LanguageModel:
     best = min(gaps)
     if best > _LOGIT_TOLERANCE.get(states[lm.n_layers].dtype, _TOLERANCE):
         raise UnsupportedModelError(
-            f"The logits of {type(model).__name__} are not those of its last state through norm and head.",
-            "What it does in between is not known; see docs/adding-a-model.md.",
+            f"The logits of {type(model).__name__} differ from its last state after norm and head.",
+            "The model computes something else in between; see docs/adding-a-model.md.",
         )
     return ways[gaps.index(best)]
 

@@ -198,7 +198,7 @@ def process(loaded: LoadedModel, images: Sequence[Sequence[Image.Image]], texts:
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise ModelError(
             f"The processor of {loaded.name} failed on the image: {reason}.",
-            "Crop or resize the image; where every image fails, the processor's files do not fit the model.",
+            "Crop or resize the image. If every image fails, the processor's files do not fit the model.",
         ) from error
     # Labels are for training: with them, the model would compute a loss.
     values = {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
@@ -240,9 +240,10 @@ def locate(
         if expected != len(positions):
             raise unsupported(
                 loaded,
-                f"the processor placed {len(positions)} visual tokens, but the model makes {expected} of its pictures",
-                "The processor's patch_size, num_additional_image_tokens or vision_feature_select_strategy do not fit "
-                "the model's config.json; correct them.",
+                f"the processor placed {len(positions)} visual tokens, but the model makes {expected} from its "
+                "pictures",
+                "Correct patch_size, num_additional_image_tokens or vision_feature_select_strategy in the processor's "
+                "configuration; they do not fit the model's config.json.",
             )
         found: list[Placement] = []
         views = at = 0
@@ -264,7 +265,10 @@ def _announced(loaded: LoadedModel) -> tuple[str, ...]:
     kind = loaded.model.config.model_type
     if kind in FAMILIES:
         return ()
-    return (f"The grid of {kind!r} is assumed to run row by row: no file in models/families/ knows this family.",)
+    return (
+        f"lensbank has no file for the family {kind!r} in models/families/ and assumes that its visual tokens are a "
+        "grid, row by row.",
+    )
 
 
 def _to(value: Tensor, loaded: LoadedModel) -> Tensor:

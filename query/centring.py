@@ -79,15 +79,15 @@ class Centre:
         for layer, rows in states.items():
             if layer not in self.means:
                 raise LayerError(
-                    f"The mean state at layer {layer} is not known; there are those of layers "
+                    f"The mean state at layer {layer} is not known; means are known for layers "
                     f"{', '.join(map(str, sorted(self.means))) or 'none'}.",
-                    "Choose such layers by --layer.",
+                    "Choose among these layers with --layer.",
                 )
             centred[layer] = rows - self.means[layer]
             left, whole = (np.linalg.norm(n.astype(np.float64), axis=1) for n in (centred[layer], rows))
             if (left < _ROUNDING * whole).any():
                 raise StateError(
-                    f"A state at layer {layer} equals the mean that is subtracted; no direction is left.",
+                    f"A state at layer {layer} equals the mean that is subtracted, so no direction is left.",
                     "Give more images, or --centre-images.",
                 )
         return centred
@@ -103,8 +103,8 @@ class Centre:
         """What a reader must know."""
         if self.images == 1:
             return [
-                "Centred on the mean of a single image: what all its patches have in common was subtracted, too. "
-                "Ask about more images at once, or give --centre-images."
+                "The states were centred on the mean of a single image, which also removes what all of its patches "
+                "have in common. Give more images at once, or --centre-images."
             ]
         return []
 
@@ -165,7 +165,7 @@ def visual_centre(
     if len(odd) > _NAMED:
         progress.note(f"Left out of the mean: {len(odd) - _NAMED} more images.")
     if tokens < 2:
-        raise UsageError(f"A mean of {tokens} visual tokens leaves nothing to compare.", "Give more images.")
+        raise UsageError(f"The mean of only {tokens} visual tokens leaves nothing to compare.", "Give more images.")
     return Centre(source, {n: (total / tokens).astype(np.float32) for n, total in sums.items()}, used, tokens)
 
 

@@ -30,10 +30,12 @@ def split_conditions(where: Sequence[Condition], lenses: Sequence[str]) -> tuple
         return on_words, []
     if "latent" not in lenses:
         raise FilterError(
-            f"The filter {others[0]} is about corpus tokens; a vocabulary entry has no {others[0].field}.",
+            f"The filter {others[0]} applies to corpus tokens only; a vocabulary entry has no {others[0].field}.",
             f"LogitLens and EmbeddingLens can be filtered by {', '.join(VOCABULARY_FIELDS)}.",
         )
-    return on_words, [f"The filter {_joined(others)} binds LatentLens alone: vocabulary entries have no such field."]
+    return on_words, [
+        f"The filter {_joined(others)} applies to LatentLens only: vocabulary entries have no such field."
+    ]
 
 
 def plan_searches(
@@ -95,7 +97,7 @@ def filter_notes(
         least, most = min(search.rows for search in few), max(search.rows for search in few)
         rows = f"{most:,}" if least == most else f"{least:,} to {most:,}"
         notes.append(
-            f"Searched exactly: {_layers(search.layer for search in few)}, where the filter leaves only {rows} "
+            f"Searched exactly: {_layers(search.layer for search in few)}, because the filter leaves only {rows} "
             f"row{'s' if most > 1 else ''}."
         )
     return notes
@@ -108,7 +110,9 @@ def _lacking_notes(banks: Sequence[Bank], where: Sequence[Condition]) -> list[st
         lacking = [bank for bank in banks if _lacks(bank, field)]
         if lacking:
             layers = _layers(bank.record.identity.layer for bank in lacking)
-            notes.append(f"Rows of {layers} have no {field}: such a row meets {field}!=... and no other filter of it.")
+            notes.append(
+                f"Rows of {layers} have no {field}. Such rows meet {field}!=... and no other filter on this field."
+            )
     return notes
 
 
@@ -118,8 +122,8 @@ def _unspaced_notes(where: Sequence[Condition]) -> list[str]:
     if not asked:
         return []
     return [
-        f"The filter {' and '.join(asked)} finds whole runs between spaces or punctuation: a word inside a run of a "
-        "script that is written without spaces (or, in Korean, with particles) is not found. Filter by word= instead."
+        f"The filter {' and '.join(asked)} matches whole runs between spaces or punctuation. It does not find a word "
+        "inside of a run, in scripts without spaces or in Korean with particles. Filter with word= instead."
     ]
 
 
@@ -136,7 +140,11 @@ def _nothing_note(banks: Sequence[Bank], where: Sequence[Condition]) -> str:
     note = f"No row of the banks meets the filter {_joined(where)}."
     if len(where) > 1:
         alone = [condition for condition in where if not any(bank.count([condition]) for bank in banks)]
-        none = f"None meets {' or '.join(map(str, alone))} alone." if alone else "Each condition alone is met by some."
+        none = (
+            f"No row meets {' or '.join(map(str, alone))} alone."
+            if alone
+            else "Rows meet each condition alone, but not all of them together."
+        )
         note = f"{note} {none}"
     if any(condition.field == "token" and condition.op == "=" for condition in where):
         note += " A token is the tokenizer's own string, often with a mark for the space before it (Ġdog, ▁dog)."
@@ -152,7 +160,7 @@ def _other_form(banks: Sequence[Bank], where: Sequence[Condition]) -> str:
             for form, what in (("NFC", "composed"), ("NFD", "decomposed")):
                 other = unicodedata.normalize(form, value)  # type: ignore[arg-type]
                 if other != value and any(bank.count([Condition("word", "=", (other,))]) for bank in banks):
-                    return f" The banks hold {value!r} in {what} characters (Unicode {form}): type it so."
+                    return f" The banks hold {value!r} in {what} characters (Unicode {form}): write it so."
     return ""
 
 

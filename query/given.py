@@ -61,10 +61,12 @@ def given_states(states: Mapping[int, Any], dim: int) -> dict[int, NDArray[np.fl
         try:
             array = np.asarray(rows, dtype=np.float32)
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise UsageError(f"The states of layer {layer!r} are no array of numbers: {error}.") from error
+            raise UsageError(f"The states of layer {layer!r} are not an array of numbers: {error}.") from error
         if not isinstance(layer, SupportsIndex) or isinstance(layer, bool) or array.ndim != 2 or array.shape[1] != dim:
             shape = " x ".join(map(str, array.shape)) or "a number"
-            raise UsageError(f"The states of layer {layer!r} are {shape}; expected n x {dim} for a whole number.")
+            raise UsageError(
+                f"The states of layer {layer!r} have shape {shape}; expected [n, {dim}] with n of at least 0."
+            )
         found[index(layer)] = array
     return found
 

@@ -106,10 +106,10 @@ def open_bytes(data: bytes, name: str, max_pixels: int = MAX_PIXELS, path: str |
             if "MAX_TEXT" in reason or "Too much memory used in text" in reason:
                 raise ImageError(
                     f"The image {path} has text or a colour profile of more than {MAX_TEXT >> 20} MiB, unpacked.",
-                    "Save it anew without metadata.",
+                    "Save the image again without metadata.",
                 ) from error
             raise ImageError(
-                f"The image {path} is truncated or damaged: {reason}.", "Get it again, or save it anew."
+                f"The image {path} is truncated or damaged: {reason}.", "Download the image again, or save it again."
             ) from error
     return OpenedImage(rgb, name, hashlib.sha256(data).hexdigest(), rgb.width, rgb.height, _notes(frames, turned))
 
@@ -136,7 +136,7 @@ def opened_pixels(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -
 def _notes(frames: tuple[int, str] | None, turned: bool) -> tuple[str, ...]:
     notes = [f"The image has {frames[0]} {frames[1]}s; the first one is read."] if frames else []
     if not turned:
-        notes.append("The image's EXIF data is damaged; it is read as if it were upright.")
+        notes.append("The EXIF data of the image is damaged; the image is read as if it were upright.")
     return tuple(notes)
 
 

@@ -127,8 +127,9 @@ def as_neighbor(found: Found) -> Neighbor:
         field, wrong = fault
         what = f"has no {field!r}" if field not in found.hit.payload else f"has a {field!r} that {wrong}"
         raise StoreError(
-            f"Row {found.hit.id} of bank layer {found.layer} {what}: it is damaged, or was not written by lensbank.",
-            "lensbank banks verify names every such row. Delete them and ingest the corpus again, use another --store, "
+            f"Row {found.hit.id} of bank layer {found.layer} {what}: the row is damaged, or was not written by "
+            "lensbank.",
+            "lensbank banks verify names all such rows. Delete them and ingest the corpus again, use another --store, "
             "or leave out that --bank-layer.",
         )
     payload = TokenPayload.from_dict(found.hit.payload)

@@ -105,9 +105,9 @@ def layer_zero_notes(layers: Sequence[int], bank_layers: Sequence[int]) -> list[
     if 0 not in layers or 0 in bank_layers or not bank_layers:
         return []
     return [
-        "No bank of layer 0 is searched: states of layer 0 (what enters the first block; of an image, what its "
-        f"connector gives) are compared with the corpus at layer {', '.join(map(str, bank_layers))}. Layers need not "
-        "be the same; the nearest input embeddings are what --lens embedding shows."
+        "No bank of layer 0 is searched. States of layer 0 (the input of the first block; for an image, the "
+        f"connector's output) are compared with the corpus at layer {', '.join(map(str, bank_layers))}. The layers "
+        "need not be the same. To see the nearest input embeddings, use --lens embedding."
     ]
 
 
@@ -150,6 +150,7 @@ def _products(banks: Sequence[Bank], search: str | None, device: torch.device) -
     if missing and search == "product":
         bank, reason = missing[0]
         raise UsageError(
-            f"Bank {bank.name} cannot be searched by a product: {reason}.", "Use --search engine, or leave it out."
+            f"Bank {bank.name} cannot be searched with --search product: {reason}.",
+            "Use --search engine, or leave out --search.",
         )
     return tuple(None if isinstance(one, NoVectors) else one for one in found)

@@ -70,27 +70,33 @@ class QueryOptions:
     def __post_init__(self) -> None:
         """Check what needs neither model nor store."""
         if self.distinct not in (None, "word"):
-            raise UsageError(f"Neighbours cannot be distinct by {self.distinct!r}.", "Use --distinct word.")
+            raise UsageError(
+                f"distinct is {self.distinct!r}; neighbours can be distinct by word only.", "Use --distinct word."
+            )
         if self.search not in (None, "engine", "product"):
-            raise UsageError(f"The search {self.search!r} is not known.", "Use engine or product.")
+            raise UsageError(f"The search {self.search!r} is unknown.", "Use engine or product.")
         self._check_read_names()
         hold_to_types(self)
         if self.prompt is not None and not is_text(self.prompt):
             raise UsageError("The prompt is not UTF-8.", "Check the terminal's encoding.")
         if not 1 <= self.top_k <= MAX_TOP_K:
-            raise UsageError(f"{self.top_k} neighbours were asked for; 1 to {MAX_TOP_K} can be.", "Change --top-k.")
+            raise UsageError(f"--top-k is {self.top_k}; expected 1 to {MAX_TOP_K}.", "Change --top-k.")
         if self.search == "product" and not self.exact:
             raise UsageError(
-                "A product compares every row; an approximate search does not.", "Leave out --search or --approximate."
+                "--search chooses the method of exact search, but --approximate was given.",
+                "Leave out --search or --approximate.",
             )
         if self.max_pixels < 1:
-            raise UsageError(f"The limit of pixels is {self.max_pixels}; expected 1 or more.")
+            raise UsageError(f"max_pixels is {self.max_pixels}; expected 1 or more.")
         if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):
             asked = ",".join(self.lenses) or "none"
             raise UsageError(f"The lenses asked for are {asked}; choose from {', '.join(LENSES)}, each at most once.")
         if "latent" not in self.lenses and (self.bank_layers is not None or self.centre):
             option = "--centre" if self.centre else "--bank-layer"
-            raise UsageError("Only LatentLens searches banks, and it was not asked for.", f"Leave out {option}.")
+            raise UsageError(
+                "--search was given, but only LatentLens searches banks, and it is not among the lenses.",
+                f"Leave out {option}.",
+            )
         self._check_read()
 
     def _check_read_names(self) -> None:
@@ -100,26 +106,28 @@ class QueryOptions:
         if isinstance(named, list | tuple) and all(isinstance(kind, str) for kind in named):
             if not named or len(set(named)) < len(named) or set(named) - set(READ_KINDS):
                 asked = ",".join(named) or "nothing"
-                raise UsageError(f"To be read are {asked}; choose from {', '.join(READ_KINDS)}, each at most once.")
+                raise UsageError(f"--read is {asked}; choose from {', '.join(READ_KINDS)}, each at most once.")
             object.__setattr__(self, "read", tuple(kind for kind in READ_KINDS if kind in named))
 
     def _check_read(self) -> None:
         """What belongs to a kind of positions is asked for with it."""
         if "answer" not in self.read and (self.answer is not None or self.answer_tokens is not None):
             option = "--answer" if self.answer is not None else "--answer-tokens"
-            raise UsageError(f"{option} is about an answer, and none is read.", "Add answer to --read.")
+            raise UsageError(f"{option} was given, but the answer is not read.", "Add answer to --read.")
         if self.answer is not None and self.answer_tokens is not None:
-            raise UsageError("An answer was given, and it has as many tokens as it has.", "Leave out --answer-tokens.")
+            raise UsageError(
+                "--answer-tokens has no effect on an answer that was given with --answer.", "Leave out --answer-tokens."
+            )
         if self.answer_tokens is not None and self.answer_tokens < 1:
-            raise UsageError(f"{self.answer_tokens} tokens of an answer were asked for; expected 1 or more.")
+            raise UsageError(f"--answer-tokens is {self.answer_tokens}; expected 1 or more.")
         if self.answer is not None and not is_text(self.answer):
             raise UsageError("The answer is not UTF-8.", "Check the terminal's encoding.")
         if self.patches and "image" not in self.read:
-            raise UsageError("--patch is about an image's patches, and they are not read.", "Add image to --read.")
+            raise UsageError("--patch was given, but patches are not read.", "Add image to --read.")
         if self.centre and self.read != ("image",):
             raise UsageError(
-                f"The mean of visual states can be subtracted from patches alone, and {', '.join(self.read)} are read.",
-                "Leave out --centre, or read image alone.",
+                f"--centre applies only to patches, but {', '.join(self.read)} are read.",
+                "Leave out --centre, or use --read image.",
             )
 
     def require_patches(self, purpose: str) -> None:
@@ -132,7 +140,7 @@ class QueryOptions:
             UsageError: others are read.
         """
         if self.read != ("image",):
-            raise UsageError(f"{purpose} takes patches alone, and {', '.join(self.read)} are read.", "Leave out read.")
+            raise UsageError(f"{purpose} uses only patches, but {', '.join(self.read)} are read.", "Leave out read.")
 
     def require_text(self) -> None:
         """Refuse what belongs to an image, where a text is asked about.
@@ -142,7 +150,7 @@ class QueryOptions:
         """
         if self.patches or self.prompt is not None or self.read != ("image",):
             named = "--patch" if self.patches else "--prompt" if self.prompt is not None else "--read"
-            raise UsageError(f"{named} belongs to an image, and a text was asked about.", f"Leave out {named}.")
+            raise UsageError(f"{named} can only be used with an image, but a text was given.", f"Leave out {named}.")
 
 
 def check_patches(
@@ -165,6 +173,10 @@ def check_patches(
         sizes = sorted({(view.rows, view.cols) for view in views})
         grids = " or ".join(f"{rows} x {cols} (rows 0 to {rows - 1}, columns 0 to {cols - 1})" for rows, cols in sizes)
         if any(0 <= row < rows and 0 <= col < cols for rows, cols in sizes):
-            raise UsageError(f"Patch {row},{col} sees only padding, nothing of the image.", "Choose another --patch.")
-        raise UsageError(f"Patch {row},{col} is outside of the image's grid: it is {grids}.", "Choose another --patch.")
+            raise UsageError(
+                f"Patch {row},{col} covers only padding, and no part of the image.", "Choose another --patch."
+            )
+        raise UsageError(
+            f"Patch {row},{col} is outside of the image's grid, which is {grids}.", "Choose another --patch."
+        )
     return chosen

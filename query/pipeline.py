@@ -159,7 +159,10 @@ class QuerySession:
     def _visual_centre(self, images: Sequence[GivenImage], source: Source) -> Centre:
         options = self._options
         if not options.centre:
-            raise UsageError("Raw states were asked for: nothing is subtracted.", "Add --centre.")
+            raise UsageError(
+                "Centring was set, but the query compares raw states, from which nothing is subtracted.",
+                "Add --centre.",
+            )
         return visual_centre(
             self._loaded, images, self._layers, options.prompt, options.max_pixels, source, self._progress
         )
@@ -227,7 +230,7 @@ class QuerySession:
     ) -> dict[str, LensAnswer]:
         if (centred is not None) != self._options.centre:
             seen, banks = ("raw", "centred") if centred is None else ("centred", "raw")
-            raise UsageError(f"{seen} states were to be compared with {banks} banks.".capitalize(), "Use the same.")
+            raise UsageError(f"{seen} states cannot be compared with {banks} banks.".capitalize(), "Use the same.")
         if not (count := sum(map(len, states.values()))):
             return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
         steps = sum(len(self._opened.banks) if lens.name == "latent" else 1 for lens in self._lenses)

@@ -73,8 +73,8 @@ def recall_note(recall: Recall, top_k: int) -> str | None:
         return None
     layers = ", ".join(f"{layer}: {recall.at(layer):.3f}" for layer in sorted(recall.wanted) if recall.wanted[layer])
     return (
-        f"Approximate search: recall@{top_k} {recall.share:.3f} against exact search, on {recall.states:,} of the "
-        f"states searched (by bank layer {layers})."
+        f"Approximate search: recall@{top_k} {recall.share:.3f} compared with exact search, on {recall.states:,} of "
+        f"the searched states (by bank layer {layers})."
     )
 
 

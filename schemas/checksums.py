@@ -28,7 +28,7 @@ def require_unchanged(data: Mapping[str, Any]) -> None:
     if written is None:
         return
     if not isinstance(written, Mapping):
-        raise NotOfKindError(f"{CHECKSUMS} are not as they were written")
+        raise NotOfKindError(f"{CHECKSUMS} were changed after they were written")
     found = dict(_digests(data))
     changed = [name for name in {**written, **found} if written.get(name) != found.get(name)]
     if changed:

@@ -134,7 +134,7 @@ class BankIdentity:
         if len(mean) != self.dim:
             raise BankMismatchError(
                 f"The record of bank {self.name()} has a mean state of {len(mean)} numbers, expected {self.dim}.",
-                "The record is damaged: drop the bank and ingest again.",
+                "The record is damaged: drop the bank (lensbank banks drop) and ingest again.",
             )
         return mean
 
@@ -172,12 +172,13 @@ class BankIdentity:
             seen = "; ".join(f"{name} {here!r} in the bank, {now!r} now" for name, here, now in differing)
             raise BankMismatchError(
                 f"Bank {self.name()} ({self.model}) {what}: {seen}.",
-                "Use the model and settings it was made with, or another --store.",
+                "Use the model and settings that made the bank, or another --store.",
             )
         if self.probe and other.probe and (apart := self.probe.difference(other.probe)):
             raise OtherCodeError(
                 f"Bank {self.name()} ({self.model}) was made by other code with the same weights: {apart}.",
-                f"It was made by {self.probe.code}, this is {other.probe.code}: use what made it, or another --store.",
+                f"The bank was made by {self.probe.code}; this is {other.probe.code}. Use the code that made the "
+                "bank, or another --store.",
             )
 
     def to_dict(self) -> dict[str, Any]:

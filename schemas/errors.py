@@ -35,7 +35,7 @@ from __future__ import annotations
 import errno
 
 #: What to do where too many files are open.
-MORE_FILES = "Raise the limit (ulimit -n 4096), or ask fewer banks at once."
+MORE_FILES = "Raise the limit (ulimit -n 4096), or search fewer banks at once."
 
 
 class LensbankError(Exception):

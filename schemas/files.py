@@ -53,7 +53,7 @@ def standard_input() -> BinaryIO:
         InputError: it is closed.
     """
     if sys.stdin is None or sys.stdin.closed:
-        raise InputError("Standard input (-) is closed.", "Give a file's name, or send something through a pipe.")
+        raise InputError("Standard input (-) is closed.", "Give the name of a file, or pipe data into the command.")
     return sys.stdin.buffer
 
 
@@ -91,14 +91,16 @@ def require_writable(path: str | Path, inputs: Iterable[str | Path] = (), what: 
     target = _target(path, what)
     kind = kind_of(target)
     if kind:
-        raise UsageError(f"{what} {shown} is {kind}; expected a file's name.", "Give another name, or - for stdout.")
+        raise UsageError(
+            f"{what} {shown} is {kind}; expected the name of a file.", "Give another name, or - for stdout."
+        )
     folder = target.parent
     if not folder.is_dir():
         raise UsageError(f"There is no folder {shown_path(folder)} for {what} {shown}.", "Make it, or give another.")
     for source in inputs:
         if _is_input(target, Path(source)):
             raise UsageError(
-                f"{what} {shown} is an input of this command ({shown_path(source)}) and would be replaced.",
+                f"{what} {shown} is an input of this command ({shown_path(source)}), which must not be overwritten.",
                 "Give another name.",
             )
     if not os.access(folder, os.W_OK | os.X_OK) or (target.exists() and not os.access(target, os.W_OK)):
@@ -115,14 +117,16 @@ def require_folder(path: str | Path, what: str = "--out") -> None:
     """
     shown = shown_path(path)
     if not str(path):
-        raise UsageError(f"{what} is empty; expected a folder's name.")
+        raise UsageError(f"{what} is empty; expected the name of a folder.")
     folder = Path(path)
     while not _exists(folder, what):
         if folder.is_symlink():
-            raise UsageError(f"{what} {shown} is a link that leads nowhere.", "Give another folder.")
+            raise UsageError(f"{what} {shown} is a broken link.", "Give another folder.")
         folder = folder.parent
     if not folder.is_dir():
-        raise UsageError(f"{what} {shown} cannot be a folder: {shown_path(folder)} is none.", "Give another one.")
+        raise UsageError(
+            f"{what} {shown} cannot be a folder: {shown_path(folder)} is not a folder.", "Give another one."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{what} {shown} cannot be written: no permission.", "Give another folder.")
     _require_room(folder, f"{what} {shown}")
@@ -200,9 +204,11 @@ def _mode(target: Path) -> int:
 def _target(path: str | Path, what: str) -> Path:
     """Where a shell's redirection would write: links are followed."""
     if not str(path):
-        raise UsageError(f"{what} is empty; expected a file's name.")
+        raise UsageError(f"{what} is empty; expected the name of a file.")
     if str(path).endswith(("/", os.sep)):
-        raise UsageError(f"{what} {shown_path(path)} names a folder; expected a file's name.", "Leave out the slash.")
+        raise UsageError(
+            f"{what} {shown_path(path)} is the name of a folder; expected the name of a file.", "Leave out the slash."
+        )
     try:
         return Path(os.path.realpath(path, strict=False)) if Path(path).is_symlink() else Path(path)
     except (OSError, ValueError) as error:

@@ -92,7 +92,9 @@ def require_expressible(condition: Condition) -> None:
     for value in condition.values:
         if isinstance(value, float) and not math.isfinite(value):
             # JSON has no infinity: over REST the bound would be lost, and every row would pass.
-            raise FilterError(f"The filter {condition} compares with {value}.", "Use a finite number.")
+            raise FilterError(
+                f"The filter {condition} compares with {value}, which is not a finite number.", "Use a finite number."
+            )
         if isinstance(value, int) and condition.op in ("=", "!=") and not -(2**63) <= value < 2**63:
             raise FilterError(f"The filter {condition} has a number of more than 64 bits.", "Use a smaller number.")
 
@@ -107,7 +109,10 @@ def _parse_one(text: str, fields: Mapping[str, FieldKind]) -> Condition:
         raise FilterError(f"The filter {text!r} names an unknown field {name!r}.", f"Fields: {_listing(fields)}.")
     operators = (*_OPS[kind], "~") if name in PREFIXED_FIELDS else _OPS[kind]
     if op not in operators:
-        raise FilterError(f"{name} ({kind}) cannot be compared with {op!r}.", f"It takes {' '.join(operators)}.")
+        raise FilterError(
+            f"The field {name} ({kind}) cannot be used with {op!r}.",
+            f"The operators of this field are {' '.join(operators)}.",
+        )
     if not raw:
         raise FilterError(f"The filter {text!r} has no value.", f"Example: {name}{op}{_EXAMPLES[kind]}")
     parts = _listed(raw, kind) if op in ("=", "!=") else [_single(raw, kind)]
@@ -147,10 +152,10 @@ def _value(name: str, kind: str, raw: str) -> Value:
         if kind == "float":
             return float(raw)
     except ValueError as error:
-        raise FilterError(f"{name} is {kind}, but the filter's value is {raw!r}.") from error
+        raise FilterError(f"The field {name} is {kind}, but the filter has the value {raw!r}.") from error
     if kind == "bool":
         if raw.lower() not in ("true", "false"):
-            raise FilterError(f"{name} is true or false, but the filter's value is {raw!r}.")
+            raise FilterError(f"The field {name} is true or false, but the filter has the value {raw!r}.")
         return raw.lower() == "true"
     return escaped(raw)  # as names are on record
 

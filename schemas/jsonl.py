@@ -36,7 +36,7 @@ class JsonLines:
         if not self.path.exists() and not self.path.is_symlink():
             return []
         if not self.path.is_file():
-            raise InputError(f"{self.path} is no regular file.", "Move it away.")
+            raise InputError(f"{self.path} is not a regular file.", "Move it away.")
         try:
             data = self.path.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]

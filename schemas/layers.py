@@ -146,12 +146,13 @@ def parse_layers(texts: Sequence[str], option: str = "--layer") -> LayerChoice |
         return None
     if "all" in parts:
         if len(parts) > 1:
-            raise UsageError(f"{option} all stands alone; other layers were given beside it.")
+            raise UsageError(f"{option} all was given together with other layers.")
         return "all"
     read = [read_layer(part) for part in parts]
     if wrong := [part for part, found in zip(parts, read, strict=True) if found is None]:
         raise UsageError(
-            f"{option} takes numbers, ranges and lists such as 0,8-16,24, or all; got {shortened(wrong[0])}."
+            f"{option} {shortened(wrong[0])} is not valid; expected numbers, ranges and lists such as 0,8-16,24, or "
+            "all."
         )
     found = {one for one in read if one is not None}
     return tuple(sorted(found, key=lambda one: (one, one) if isinstance(one, int) else (one.first, one.last or 0)))

@@ -123,7 +123,7 @@ class PatchPayload:
 def patch_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | None:
     """As :func:`schemas.payload.row_fault`, of a row of an image bank."""
     if point_id.isdigit():
-        return "id", "is a number, which lensbank gives no row"
+        return "id", "is a number; ids made by lensbank are UUIDs"
     if fault := fields_fault(payload, _SHAPES):
         return fault
     return None if payload["norm"] > 0 else ("norm", "is not above 0")
@@ -144,7 +144,7 @@ def fields_fault(payload: Mapping[str, Any], fields: Collection[str]) -> tuple[s
         if name == "corpus" and not value:
             return name, "is missing"
     if {"word", "score"} <= set(fields) and len(payload.get("word", ())) != len(payload.get("score", ())):
-        return "score", "has not one number for each word"
+        return "score", "does not have one number for each word"
     return None
 
 

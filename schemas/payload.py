@@ -107,7 +107,7 @@ def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | No
         ``("word", "is missing")``, ``("position", "is no integer")`` and the like; ``None`` where nothing is.
     """
     if point_id.isdigit():
-        return "id", "is a number, which lensbank gives no row"
+        return "id", "is a number; ids made by lensbank are UUIDs"
     for name, kind in FIELD_KINDS.items():
         if name not in payload:
             return name, "is missing"

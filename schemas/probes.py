@@ -72,7 +72,7 @@ class Probe:
             length = min(len(self.ids), len(other.ids))  # of a model that takes fewer tokens
             if self.ids[:length] == other.ids[:length]:
                 return None
-            return f"a fixed text has token ids {list(self.ids)} in the bank, {list(other.ids)} now"
+            return f"the fixed text has token ids {list(self.ids)} in the bank, {list(other.ids)} now"
         same = self.values is not None and self.values == other.values
         limit = _LOWEST_SAME if same else min(lowest_cosine(self.dtype), lowest_cosine(other.dtype))
         cosines = {
@@ -82,8 +82,9 @@ class Probe:
             return None
         layer = min((int(layer) for layer, cosine in cosines.items() if cosine < limit))
         return (
-            f"its states of a fixed text of {len(self.ids)} tokens have a cosine of {lowest:.7g} with those now (first "
-            f"apart at layer {layer}), expected {limit:.7g} or more ({self.dtype} in the bank, {other.dtype} now)"
+            f"its states for a fixed text of {len(self.ids)} tokens have a cosine of {lowest:.7g} with the current "
+            f"ones (first difference at layer {layer}), expected {limit:.7g} or more ({self.dtype} in the bank, "
+            f"{other.dtype} now)"
         )
 
 

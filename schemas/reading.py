@@ -83,7 +83,7 @@ def checked(value: T) -> T:
     except ValidationError as error:
         raise NotOfKindError(_first(error)) from error
     except (ValueError, TypeError, RecursionError) as error:
-        raise NotOfKindError(f"it holds what JSON cannot: {str(error)[:_SHOWN]}") from error
+        raise NotOfKindError(f"it contains a value that JSON does not allow: {str(error)[:_SHOWN]}") from error
     return value
 
 

@@ -27,16 +27,16 @@ def reading_from_dict(data: Mapping[str, Any]) -> Reading:
         ValueError: written by another version of the schema, or it is no reading; the message names the field.
     """
     if not isinstance(data, Mapping) or "version" not in data:
-        raise ValueError("no reading: it has no version")
+        raise ValueError("it is not a reading: it has no version")
     if data["version"] not in READABLE_VERSIONS:
         known = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
         raise ValueError(f"result schema version {data['version']}, expected {known}")
     try:
         return _of_its_images(checked(_reading(data)))
     except KeyError as error:
-        raise ValueError(f"no reading: it has no {error.args[0]!r}") from error
+        raise ValueError(f"it is not a reading: it has no {error.args[0]!r}") from error
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"no reading: {error}") from error
+        raise ValueError(f"it is not a reading: {error}") from error
 
 
 def _reading(data: Mapping[str, Any]) -> Reading:
@@ -64,7 +64,7 @@ def _of_its_images(reading: Reading) -> Reading:
     named = {view.image for view in reading.views}
     named |= {token.image for layer in reading.layers for token in layer.tokens if token.image is not None}
     if wrong := sorted(number for number in named if not 0 <= number < max(1, len(reading.images))):
-        raise ValueError(f"no reading: it has {len(reading.images)} images, and names number {wrong[0]}")
+        raise ValueError(f"it is not a reading: it has {len(reading.images)} images, and names number {wrong[0]}")
     return reading
 
 

@@ -44,7 +44,7 @@ def save(thing: object, path: str | Path) -> None:
     path = fitted(path, str | PathLike, "path")
     saving = _told(_SAVING, thing)
     if saving is None:
-        raise RuntimeError(f"nobody has said how a {type(thing).__name__} is saved: import lensbank.api")
+        raise RuntimeError(f"a {type(thing).__name__} can be saved only after `import lensbank.api`")
     saving(thing, Path(path))
 
 

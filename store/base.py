@@ -132,11 +132,11 @@ class Bank(Closing):
         """
 
     def vectors(self) -> BankVectors | NoVectors:
-        """The bank's unit vectors as arrays, for who compares rows without asking the database; or why not.
+        """The bank's unit vectors as arrays, for a search outside of the database; or the reason why there are none.
 
-        They are good while the bank is open.
+        The arrays are valid while the bank is open.
         """
-        return NoVectors("a server keeps its vectors to itself")
+        return NoVectors("the vectors of a server cannot be mapped")
 
     def matching(self, where: Sequence[Condition]) -> tuple[NDArray[np.uint64], bool]:
         """Which rows meet all conditions; of a bank whose vectors can be had.

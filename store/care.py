@@ -26,7 +26,7 @@ class Care(abc.ABC):
             StoreLockedError: it is being written.
             StoreError: its record cannot be read.
         """
-        return FilesReport(name, cause="a server looks after its own files")
+        return FilesReport(name, cause="a server checks its own files")
 
     def repair(self, name: str) -> tuple[str, ...]:
         """Make again what can be made from a bank's rows: payload indexes, quantised copies, graph, list of files.
@@ -42,8 +42,8 @@ class Care(abc.ABC):
             StoreError: what is damaged cannot be made again; the message names it.
         """
         raise StoreError(
-            f"Bank {name} is on a server, which looks after its own files.",
-            "A folder's banks can be repaired; on a server, restore a snapshot, or drop the bank and copy it again.",
+            f"Bank {name} is on a server; `banks repair` repairs only banks in folders.",
+            "Restore a snapshot on the server, or drop the bank and copy it again.",
         )
 
     def take_up(self, name: str) -> None:
@@ -95,5 +95,6 @@ def require_unchanged_since(name: str, record: BankRecord, before: BankRecord) -
     """
     if record != before:
         raise StoreError(
-            f"Bank {name} was written while its rows were read.", "Run the same command again; nothing was changed."
+            f"Bank {name} was changed by another writer while its rows were read.",
+            "Run the same command again; nothing was changed.",
         )

@@ -88,9 +88,9 @@ def opened(name: str, record: BankRecord, stored: int, counted: Counted) -> Bank
     missing = sum(max(0, rows - counted.named[one]) for one, rows in known.items())
     if counted.foreign and not (restores(record, plan) and counted.foreign <= missing):
         raise StoreError(
-            f"Bank {name} holds {counted.foreign:,} rows of no corpus that its record names.",
-            f"Drop it and ingest again: lensbank banks drop {name}. Or delete those rows: lensbank banks verify {name} "
-            "names them.",
+            f"Bank {name} holds {counted.foreign:,} rows of a corpus that is not on its record.",
+            f"Drop the bank and ingest again: lensbank banks drop {name}. Or delete those rows; lensbank banks verify "
+            f"{name} names them.",
         )
     wrong = [
         _differs(counted.named[one], one, rows)
@@ -100,7 +100,7 @@ def opened(name: str, record: BankRecord, stored: int, counted: Counted) -> Bank
     if wrong and not restores(record, plan):
         raise StoreError(
             f"Bank {name} holds {' and '.join(wrong)}.",
-            f"Ingest that corpus again, which puts missing rows back, or drop the bank: lensbank banks drop {name}.",
+            f"Ingest that corpus again to restore missing rows, or drop the bank: lensbank banks drop {name}.",
         )
     lost = counted.rows < stored or any(
         counted.named[one] < max(rows, known.get(one, 0)) for one, rows in plan.rows.items()
@@ -138,23 +138,24 @@ def settle(name: str, record: BankRecord, corpora: Sequence[CorpusRecord], count
     others = {one: rows for one, rows in known.items() if one not in given and counted.named[one] != rows}
     every = tuple(replace(c, rows=counted.named[c.name]) for c in with_corpora(record, corpora))
     if own or counted.foreign:
-        foreign = [f"{counted.foreign:,} rows of no corpus on record"] if counted.foreign else []
+        foreign = [f"{counted.foreign:,} rows of a corpus that is not on record"] if counted.foreign else []
         plan = record.plan.again() if record.plan is not None else None
         drop = f"lensbank banks drop {name}"
         error = BankIncompleteError(
-            f"Bank {name} does not become complete: it holds {' and '.join([*own, *foreign])}.",
-            f"Drop it and ingest again: {drop}. Or delete those rows (lensbank banks verify {name} names them), "
+            f"Bank {name} cannot be completed: it holds {' and '.join([*own, *foreign])}.",
+            f"Drop the bank and ingest again: {drop}. Or delete those rows (lensbank banks verify {name} names them), "
             "and run the same command again."
             if foreign
-            else f"Run the same command again: it writes every row once more. If that does not help, drop it: {drop}.",
+            else f"Run the same command again: it writes all rows again. If that does not help, drop the bank: {drop}.",
         )
         return Settled(replace(record, plan=plan), every, error)
     if others:
         wrong = " and ".join(_differs(counted.named[one], one, rows) for one, rows in others.items())
         error = BankIncompleteError(
-            f"Bank {name} has got its rows of {', '.join(given)}, but does not become complete: it holds {wrong}.",
-            f"Ingest {', '.join(others)} again, too, which puts missing rows back, or drop the bank: "
-            f"lensbank banks drop {name}.",
+            f"The rows of {', '.join(given)} are stored in bank {name}, but the bank cannot be completed: it holds "
+            f"{wrong}.",
+            f"Also ingest {', '.join(others)} again to restore missing rows, or drop the bank: lensbank banks drop "
+            f"{name}.",
         )
         kept = tuple(replace(c, rows=known[c.name]) if c.name in others else c for c in every)
         return Settled(replace(record, corpora=kept, plan=None), every, error)
@@ -172,7 +173,10 @@ def _own(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> str:
     before = max(held.rows for held in earlier)
     if max(before, given) <= there <= before + given:
         return ""
-    return f"{there:,} rows of corpus {corpus.name!r}, of which there were {before:,} before {given:,} were written"
+    return (
+        f"{there:,} rows of corpus {corpus.name!r}, instead of the {before:,} that it held before {given:,} were "
+        "written"
+    )
 
 
 def _unplanned(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> str:
@@ -180,8 +184,8 @@ def _unplanned(corpus: CorpusRecord, record: BankRecord, counted: Counted) -> st
     there, before = counted.named[corpus.name], sum(c.rows for c in record.corpora if c.name == corpus.name)
     if there <= before + corpus.rows:
         return ""
-    return f"{there:,} rows of corpus {corpus.name!r} where {before + corpus.rows:,} were given"
+    return f"{there:,} rows of corpus {corpus.name!r} instead of {before + corpus.rows:,}"
 
 
 def _differs(there: int, name: str, expected: int) -> str:
-    return f"{there:,} rows of corpus {name!r} where {expected:,} are on record"
+    return f"{there:,} rows of corpus {name!r} instead of the {expected:,} on record"

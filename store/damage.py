@@ -46,5 +46,5 @@ class FilesReport:
         if self.cause:
             return [f"{self.bank}: {self.cause}"]
         if self.passed:
-            return [f"{self.bank}: {self.files:,} files are as they were when it was finished"]
+            return [f"{self.bank}: {self.files:,} files are unchanged since the bank was finished"]
         return [f"{self.bank}: DAMAGED", *(f"  {damage}" for damage in self.damages)]

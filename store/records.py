@@ -25,10 +25,10 @@ from .counts import restores, with_corpora
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
 _NO_RECORD = (
-    "A record cannot be made again: put an unchanged copy of it back, copy the bank again, or drop it (lensbank banks "
-    "drop {}) and ingest again."
+    "A record cannot be rebuilt. Restore it from an unchanged copy, copy the bank again, or drop the bank (lensbank "
+    "banks drop {}) and ingest again."
 )
-_COPY_AGAIN = "Run the same push or pull again ({} is copied from): it goes on where it stopped."
+_COPY_AGAIN = "Run the same push or pull again (from {}): it continues where it stopped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def read_sidecar(folder: Path) -> Sidecar | None:
         raise DamagedRecordError(f"The bank's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedRecordError(
-            f"{path} is not a bank's record: {_fault(error)}.", _NO_RECORD.format(folder.name)
+            f"The file {path} is not the record of a bank: {_fault(error)}.", _NO_RECORD.format(folder.name)
         ) from error
     require_name(folder.name, sidecar.record, str(folder.parent))
     return sidecar
@@ -153,9 +153,9 @@ def require_name(name: str, record: BankRecord, where: str) -> None:
     """
     if record.identity.name() != name:
         raise DamagedRecordError(
-            f"Bank {name} in {where} is damaged: its record is that of {record.identity.name()} "
+            f"Bank {name} in {where} is damaged: it has the record of another bank, {record.identity.name()} "
             f"({record.identity.model}, layer {record.identity.layer}).",
-            "Give the folder its own name back if it was renamed; else "
+            "If the folder was renamed, give it its old name again. Otherwise: "
             + _NO_RECORD.format(name)[:1].lower()
             + _NO_RECORD.format(name)[1:],
         )
@@ -241,21 +241,25 @@ def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[st
     if held is None:
         lacking = ", ".join(corpus.name for corpus in record.corpora)
         return (
-            f"Bank {name} holds a part of an ingest that has not finished (--model {record.source}), and its record "
-            "does not say of what: an older version or another program began it.",
-            f"Drop it and ingest again: {drop}."
-            + (f" Or ingest {lacking} again, which it held before: that puts missing rows back." if lacking else ""),
+            f"Bank {name} holds a part of an unfinished ingest (--model {record.source}), and its record does not say "
+            "of which corpus: an older version or another program began it.",
+            f"Drop the bank and ingest again: {drop}."
+            + (
+                f" Or ingest {lacking} again, which the bank held before: that restores missing rows."
+                if lacking
+                else ""
+            ),
         )
     if held.kind == "copy":
-        message = f"Bank {name} holds a part of the rows of the bank in {held.source}, which are being copied."
-        return message, f"{_COPY_AGAIN.format(held.source)} Or give it up: {drop}."
-    now = f" Now {plan.in_words()} was asked for." if plan is not None else ""
+        message = f"Bank {name} holds a part of the rows of the bank in {held.source}; the copy is not finished."
+        return message, f"{_COPY_AGAIN.format(held.source)} Or drop the bank: {drop}."
+    now = f" This command would add {plan.in_words()}." if plan is not None else ""
     if held.kind == "import":
         if plan is not None and plan.source == held.source:
-            now = " The same file is given, but under another name, or this version makes other rows of it."
+            now = " The same file was given, but under another name, or this version makes other rows from it."
         return (
             f"Bank {name} holds a part of the rows of {held.source}, whose import has not finished.{now}",
-            f"Run that import again, which finishes it, or drop the bank ({drop}), or use another --store.",
+            f"Run that import again to finish it, or drop the bank ({drop}), or use another --store.",
         )
     if held.kind == "words":
         again = "Run lensbank index --again-words, which finishes it"
@@ -264,11 +268,11 @@ def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[st
             f"{again}, or {drop}.",
         )
     if plan is not None and dict(plan.corpora) == dict(held.corpora) and plan.kind == held.kind:
-        now = f" The same corpus is given, but {_changed(held, plan)}."
+        now = f" The same corpus was given, but {_changed(held, plan)}."
     return (
         f"Bank {name} holds a part of {held.in_words()} (--model {record.source}, {_selection(record.identity)}): "
         f"{held.progress_in_words()}.{now}",
-        f"Finish it first with that corpus, or drop it ({drop}), or use another --store.",
+        f"Finish the ingest of that corpus first, or drop the bank ({drop}), or use another --store.",
     )
 
 
@@ -284,7 +288,7 @@ def _changed(held: PlanRecord, plan: PlanRecord) -> str:
         for name in sorted({*held.rules, *plan.rules})
         if held.rules.get(name, 0) != plan.rules.get(name, 0)
     ]
-    return "this version makes other rows of it: " + "; ".join(rules) if rules else "other rows are chosen from it"
+    return "this version makes other rows from it: " + "; ".join(rules) if rules else "other rows are chosen from it"
 
 
 def finished(record: BankRecord, corpora: Sequence[CorpusRecord]) -> BankRecord:
@@ -311,5 +315,5 @@ def require_complete(name: str, record: BankRecord, where: str) -> None:
             f"Bank {name} in {where} is not complete: its {command} was interrupted or is still running{what}.",
             "Run the same import-bank command again."
             if record.identity.compute_dtype == UNKNOWN_DTYPE
-            else f"Run the same {command} command again (--model {record.source}): it goes on where it stopped.",
+            else f"Run the same {command} command again (--model {record.source}): it continues where it stopped.",
         )

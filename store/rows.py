@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-_OVERFLOW_HINT = "Half-precision overflow is the usual cause: load the model in float32."
+_OVERFLOW_HINT = "The usual cause is an overflow in half precision: load the model with --dtype float32."
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Squares of float32 numbers outside of this range overflow or lose digits; then float64 is used.
 _SAFE_NORM = (1e-15, 1e15)
@@ -49,7 +49,9 @@ def unit_rows(vectors: Floats, describe: Callable[[int], str]) -> NDArray[np.flo
     wide_norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     for i in np.flatnonzero(~(np.isfinite(wide_norms) & (wide_norms > 0))):
         what = "zero" if wide_norms[i] == 0 else "NaN" if np.isnan(rows[i]).any() else "infinite"
-        raise StateError(f"{describe(int(i))} is {what}; comparing needs a direction.", _OVERFLOW_HINT)
+        raise StateError(
+            f"{describe(int(i))} is {what}, so it has no direction and cannot be compared.", _OVERFLOW_HINT
+        )
     return np.asarray(wide / wide_norms[:, None], dtype=np.float32)
 
 

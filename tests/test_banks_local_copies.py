@@ -213,7 +213,7 @@ def test_rows_that_were_taken_away_there_are_not_found_here(remote, copies, raw)
     store, told = copies()
     with store.open(NAME) as bank:
         assert not is_copy(bank) and bank.count() == COUNT - 1
-    assert told.notes[-1].endswith("The server is asked instead.") and "499 rows of corpus" in told.notes[-1]
+    assert told.notes[-1].endswith("The server is searched instead.") and "499 rows of corpus" in told.notes[-1]
 
 
 def test_a_copy_that_others_still_read_is_left_to_them(remote, copies):
@@ -223,7 +223,7 @@ def test_a_copy_that_others_still_read_is_left_to_them(remote, copies):
     store, told = copies()
     with store.open(NAME) as bank:
         assert not is_copy(bank) and bank.count() == COUNT + 20
-    assert "out of date, and others are still reading it. The server is asked instead." in told.notes[-1]
+    assert "outdated, and other processes still read it. The server is searched instead." in told.notes[-1]
     assert reading.count() == COUNT
     reading.close()
     assert is_copy(copies()[0].open(NAME))
@@ -251,8 +251,8 @@ def test_a_damaged_copy_is_noticed_and_made_again(remote, copies, folder, damage
     store, told = copies()
     with store.open(NAME) as bank:
         assert is_copy(bank) and ids_of(bank) == set(rows_of("titles").ids)
-    assert "damaged" in told.notes[0] or "is not a bank's record" in told.notes[0]
-    assert told.notes[0].endswith("It is a local copy, and is made again.") and "Copied" in told.notes[1]
+    assert "damaged" in told.notes[0] or "is not the record of a bank" in told.notes[0]
+    assert told.notes[0].endswith("The bank is a local copy, and is copied again.") and "Copied" in told.notes[1]
 
 
 def test_facts_of_another_copy_are_not_believed(remote, copies, folder):
@@ -273,13 +273,13 @@ def test_a_full_disk_leaves_the_server_and_no_part_of_a_copy(remote, copies, fol
         full.setattr(local_copies.shutil, "disk_usage", lambda path: usage(1, 1, 1000))
         store, told = copies()
         assert not is_copy(store.open(NAME))
-    assert "There is no room for a local copy" in told.notes[-1] and "The server is asked" in told.notes[-1]
+    assert "There is not enough space for a local copy" in told.notes[-1] and "The server is searched" in told.notes[-1]
 
     def fill():
         raise StoreFullError("No space left on device.")
 
     store, told = copies(Watching(COUNT // 2, fill))
-    assert not is_copy(store.open(NAME)) and "There is no room" in told.notes[-1]
+    assert not is_copy(store.open(NAME)) and "There is not enough space" in told.notes[-1]
     assert not (folder / NAME).exists()
     assert is_copy(copies()[0].open(NAME))
 
@@ -290,7 +290,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_server(remote, server, tmp_pa
     told = Watching()
     with with_local_copies(open_store(server.url), told, True, tmp_path / "cache") as store:
         assert not is_copy(store.open(NAME))
-    assert told.notes[-1].endswith("The server is asked instead.")
+    assert told.notes[-1].endswith("The server is searched instead.")
 
 
 def test_an_interrupted_copy_goes_on(remote, copies, folder):
@@ -414,7 +414,7 @@ def test_who_gets_copies(monkeypatch, tmp_path, server):
         assert isinstance(with_local_copies(store, Watching()), LocalCopies)
         assert with_local_copies(store, Watching(), False) is store
         assert with_local_copies(here, Watching()) is here
-        with pytest.raises(UsageError, match="is a folder: its banks need no local copy"):
+        with pytest.raises(UsageError, match="which is a folder: only banks of a server are copied"):
             with_local_copies(here, Watching(), True)
 
 

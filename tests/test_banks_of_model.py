@@ -58,9 +58,9 @@ def test_bank_layers_in_any_order_and_repeated(mixed, models):
 
 
 def test_missing_bank_layer_lists_those_there(mixed, models):
-    with pytest.raises(LayerError, match="no bank of layer 0, 7 for this model. It has layers 1, 2, 3"):
+    with pytest.raises(LayerError, match="no bank of layer 0, 7 for this model. The store has layers 1, 2, 3"):
         choose_banks(mixed, models[0], (0, 1, 7))
-    with pytest.raises(LayerError, match="It has layers 1;"):
+    with pytest.raises(LayerError, match="The store has layers 1"):
         choose_banks(mixed, models[1], (2,))
 
 
@@ -72,7 +72,7 @@ def test_unfinished_bank_is_refused_only_where_it_was_asked_for(mixed, models):
 def test_unfinished_bank_that_was_not_asked_for_is_noted(mixed, models):
     with QuerySession(mixed, models[0], QueryOptions()) as session:
         reading = session.text("A cat")
-    assert reading.notes == ("Left out: bank layer 3, whose ingest has not finished.",)
+    assert reading.notes == ("Bank layer 3 is left out: its ingest has not finished.",)
     assert reading.search.bank_layers == (1, 2)
     with QuerySession(mixed, models[0], QueryOptions(bank_layers=(1,))) as session:
         assert session.text("A cat").notes == ()
@@ -92,7 +92,7 @@ def test_store_of_other_models_says_both_values(mixed, models):
 def test_empty_store(tmp_path, models):
     with open_store(tmp_path, create=True) as store:
         for ask in (lambda: choose_banks(store, models[0]), lambda: model_source(store)):
-            with pytest.raises(BankNotFoundError, match="holds no banks. Make some with `lensbank ingest`"):
+            with pytest.raises(BankNotFoundError, match="holds no banks. Make banks with `lensbank ingest`"):
                 ask()
 
 

@@ -97,7 +97,7 @@ def test_rows_get_the_words_that_an_ingest_of_today_gives(older, folder, expecte
     assert "banks repair --words" in lens("banks", "list", "--store", older).stderr
     done = lens("banks", "repair", "--words", "--store", older)
     assert done.exit_code == 0, done.output
-    assert done.stdout.count(f"words told by today's rules (version {RULES})") == 2
+    assert done.stdout.count(f"words derived by the current rules (version {RULES})") == 2
     with open_store(older) as store:
         assert contents(store) == expected
         assert {corpus.words for info in store.list() for corpus in info.record.corpora} == {RULES}
@@ -105,7 +105,7 @@ def test_rows_get_the_words_that_an_ingest_of_today_gives(older, folder, expecte
         assert all(store.check_files(info.name).passed for info in store.list())
     assert "other rules" not in lens("banks", "list", "--store", older).stderr
     again = lens("banks", "repair", "--words", "--store", older)
-    assert again.exit_code == 0 and "of all complete banks are those of today's rules" in again.stdout
+    assert again.exit_code == 0 and "All complete banks already have the words of the current rules" in again.stdout
     verified = lens("banks", "verify", "--store", older, "--model", folder / "model")
     assert verified.exit_code == 0 and "another word" not in verified.stdout
 

@@ -161,7 +161,7 @@ def test_what_is_there_is_not_sent_again(place, rows):
     write(other, changed, 7, 8)
     (moved,) = move(one, other, told)
     assert (moved.rows, moved.copied, moved.extra) == (COUNT, COUNT - 119, 30)
-    assert told.notes == [f"Bank {moved.name}: 119 of {COUNT} rows are there already; {COUNT - 119} to copy."]
+    assert told.notes == [f"Bank {moved.name}: 119 of {COUNT} rows are in the target already; {COUNT - 119} to copy."]
     assert "beside 30 of other corpora" in moved.line()
     (info,) = other.list()
     assert info.rows == COUNT + 30 and set(info.record.corpora) == {CORPUS, own}
@@ -211,7 +211,7 @@ def test_unfinished_banks_are_refused_on_both_sides(place, rows, target):
     write(one, rows)
     with other.writer(rows.identities(), "/other/model") as writer:
         rows.put(writer, 0, 50)
-    with pytest.raises(BankIncompleteError, match="part of an ingest.*--model /other/model.*banks drop"):
+    with pytest.raises(BankIncompleteError, match="part of an unfinished ingest.*--model /other/model.*banks drop"):
         move(one, other)
     with other.open(one.list()[0].name, allow_incomplete=True) as bank:
         assert bank.count() == 50
@@ -237,7 +237,7 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
     with pytest.raises(KeyboardInterrupt):
         move(one, other, told, StopsAfter(1))
     assert told.notes == [f"Interrupted: 200 of {COUNT} rows of {one.list()[0].name} are copied. "
-                          "The same command goes on there."]  # fmt: skip
+                          "The same command continues from there."]  # fmt: skip
     (info,) = other.list()
     assert (info.rows, info.record.state, info.record.copying) == (200, "building", one.address)
     with pytest.raises(BankIncompleteError, match="still being copied from .*same push or pull"):
@@ -252,7 +252,7 @@ def test_an_interrupted_copy_says_so_is_not_searched_and_goes_on(place, rows, ta
     assert refused.phases == []  # before any row is compared
     told = Told()
     (moved,) = move(one, other, told)
-    assert moved.copied == COUNT - 200 and "200 of 500 rows are there already" in told.notes[0]
+    assert moved.copied == COUNT - 200 and "200 of 500 rows are in the target already" in told.notes[0]
     assert contents(one, info.name) == contents(other, info.name)
     assert other.list()[0].record.copying is None
 
@@ -328,7 +328,7 @@ def test_what_does_not_arrive_as_it_was_sent_is_found(place, rows, monkeypatch, 
 
     monkeypatch.setattr(Transfer, "_copy", spoil)
     said = "1 are missing and 0 differ" if spoilt == "row" else "0 are missing and 1 differ"
-    with pytest.raises(StoreError, match=f"is not what was copied: of {COUNT} rows {said}.*stays incomplete"):
+    with pytest.raises(StoreError, match=f"differs from its source: of {COUNT} rows {said}.*stays incomplete"):
         move(one, other)
     assert other.list()[0].record.state == "building"
     monkeypatch.undo()
@@ -413,5 +413,5 @@ def test_which_banks_are_meant(place):
         choose(store, names=["nosuch"])
     with pytest.raises(UsageError, match="no bank of the model 'other'. It has banks of org/some-model"):
         choose(store, model="other")
-    with pytest.raises(LayerError, match="layer 6, 7. It has layers 4, 5"):
+    with pytest.raises(LayerError, match="layer 6, 7. The store has layers 4, 5"):
         choose(store, layers=[5, 6, 7])

@@ -48,7 +48,7 @@ def test_older_rules_are_named_where_banks_are_listed_shown_and_searched(made, m
     assert said in listed.stderr and "lensbank banks repair --words" in listed.stderr
     [bank] = json.loads(listed.stdout)
     shown = lens("banks", "show", bank["name"], "--store", made / "store")
-    assert f"word rules {RULES} (today's: {RULES + 1}; banks repair --words)" in shown.stdout
+    assert f"word rules {RULES} (current: {RULES + 1}; banks repair --words)" in shown.stdout
     arguments = ("--model", made / "model", "--store", made / "store", "--dtype", "float32", "--format", "json")
     query = lens("query", "--text", "A cat", *arguments)
     assert query.exit_code == 0 and said in query.stdout

@@ -387,7 +387,7 @@ def test_an_interrupted_ingest_is_not_searched_and_goes_on(tmp_path, tiny_llm):
     asked = lens("query", "--text", "a dog", "--store", folder)
     assert_one_sentence(asked, 1, "not complete")
     done = in_shell(*args)
-    assert done.returncode == 0 and "going on from there" in done.stderr, done.stderr
+    assert done.returncode == 0 and "the ingest continues from there" in done.stderr, done.stderr
     assert lens("query", "--text", "a dog", "--store", folder, "--layer", "1").exit_code == 0
 
 

@@ -116,7 +116,7 @@ def test_drop_leaves_a_bank_that_is_being_written_and_says_by_whom(store):
     since = datetime.now(UTC).strftime("since %Y-%m-%d")
     assert done.exit_code == 1 and done.stdout == ""
     assert f"is being written by process {os.getpid()}, {since}" in said
-    assert "Wait until it has finished, or stop it; then run this again." in said
+    assert "Wait until it has finished, or stop it; then run the command again." in said
     assert f"Deleted before that: {first}." in said and names(store) == [second]
 
 

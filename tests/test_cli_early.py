@@ -48,13 +48,13 @@ EVALUATE = ["evaluate", "--images", "images", "--annotations", "coco.json", "--o
     ("options", "code", "message"),
     [
         (["--store", "nowhere"], 1, "There is no store at"),
-        (["--store", "localhost:6333"], 2, "may be a server or a folder"),
+        (["--store", "localhost:6333"], 2, "could be a server or a folder"),
         (["--store", "ftp://host"], 2, "ftp"),
         (["--where", "word"], 2, "is not FIELD OPERATOR VALUE"),
         (["--where", "token_id=99999999999999999999"], 2, "more than 64 bits"),
         (["--where", "norm>1e999"], 2, "Use a finite number"),
-        (["--layer", "x"], 2, "--layer takes numbers"),
-        (["--bank-layer", "1.5"], 2, "--bank-layer takes numbers"),
+        (["--layer", "x"], 2, "--layer 'x' is not valid; expected numbers"),
+        (["--bank-layer", "1.5"], 2, "--bank-layer '1.5' is not valid; expected numbers"),
         (["--lens", "tuned"], 2, "choose from latent, logit, embedding"),
     ],
 )
@@ -69,10 +69,14 @@ def test_options_are_read_first(folder, command, options, code, message):
         (["--lens", ""], 2, "--lens names no lens"),
         (["--layer", ""], 2, "--layer names no layer"),
         (["--bank-layer", " , "], 2, "--bank-layer names no layer"),
-        (["--bank-layer", "9"], 2, "no bank of layer 9 for this model. It has layers 1, 3; --bank-layer chooses"),
+        (
+            ["--bank-layer", "9"],
+            2,
+            "no bank of layer 9 for this model. The store has layers 1, 3. --bank-layer chooses",
+        ),
         (["--bank-layer", "5-"], 2, "no bank layer in the range 5-"),
         (["--layer", "99"], 2, "Layer 99 does not exist: this model has 3 blocks"),
-        (["--centre"], 1, "only banks of raw states"),
+        (["--centre"], 1, "only raw banks"),
         (["--model", ""], 2, "--model is empty"),
         (["--model", "./nowhere"], 1, "There is no model directory ./nowhere"),
         (["--model", "a.png"], 1, "a.png is a file"),
@@ -105,9 +109,9 @@ def test_what_no_model_or_bank_can_answer_is_refused_first(folder, store, comman
         (["--model", "model", "--layer", "9", "lines.txt"], 2, "Layer 9 does not exist: this model has 4 blocks"),
         (["--model", "model", "--layer", "7-", "lines.txt"], 2, "no layer in the range 7-"),
         (["--device", "gpu", "lines.txt"], 2, "cannot be used here"),
-        (["--store", "localhost:6333", "lines.txt"], 2, "may be a server or a folder"),
-        (["--layer", "x", "lines.txt"], 2, "--layer takes numbers"),
-        (["--max-contexts", "0", "lines.txt"], 2, "--max-contexts takes a number"),
+        (["--store", "localhost:6333", "lines.txt"], 2, "could be a server or a folder"),
+        (["--layer", "x", "lines.txt"], 2, "--layer 'x' is not valid; expected numbers"),
+        (["--max-contexts", "0", "lines.txt"], 2, "--max-contexts '0' is not valid; expected a number"),
         (["--split", "--language", "xx", "lines.txt"], 2, "xx"),
     ],
 )
@@ -138,7 +142,7 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
         (["banks", "verify", "--device", "gpu"], 2, "cannot be used here"),
         ([*EVALUATE[:2], "nowhere", *EVALUATE[3:]], 2, "There is no folder nowhere"),
         ([*EVALUATE[:-1], "a.png/results"], 2, "cannot be a folder"),
-        ([*EVALUATE[:2], ".", *EVALUATE[3:]], 2, "None of the 1 images that coco.json names is in ."),
+        ([*EVALUATE[:2], ".", *EVALUATE[3:]], 2, "None of the 1 images in coco.json is in ."),
         (["query", "a.png", "--patch", "1"], 2, "ROW,COL"),
         (["query", "a.png", "--out", "missing/x.json", "--format", "json"], 2, "There is no folder missing"),
         (["query", "a.png", "--format", "png", "--out", "a.png"], 2, "is an input"),
@@ -153,12 +157,12 @@ def test_what_a_query_cannot_be(folder, arguments, code, message):
 def test_a_hub_that_cannot_be_reached(folder):
     hub = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder)}
     model = ["--model", "nobody/no-such", "--lens", "logit"]
-    refused(folder, [*QUERY, *model], 1, "cannot be reached to fetch it (http://127.0.0.1:9", **hub)
+    refused(folder, [*QUERY, *model], 1, "cannot be reached (http://127.0.0.1:9", **hub)
 
 
 def test_a_link_that_leads_nowhere(folder):
     (folder / "model").symlink_to(folder / "gone")
-    refused(folder, [*QUERY, "--model", "model", "--lens", "logit"], 1, "gone, which is not there")
+    refused(folder, [*QUERY, "--model", "model", "--lens", "logit"], 1, "gone does not exist")
 
 
 def refused(folder, arguments, code, message, **environment):

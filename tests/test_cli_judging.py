@@ -46,10 +46,10 @@ def test_a_model_judges(evaluate, server, tmp_path):
     environment = {"env": {"LENSBANK_JUDGE_KEY": KEY}}
     done = evaluate(out, *judge, **environment)
     assert done.exit_code == 2 and "Nothing was sent. Add --yes" in done.stderr and server.requests == []
-    assert f"To be sent to {server.url}" in done.stderr and "4 patches of 3 images of yours" in done.stderr
+    assert f"To be sent to {server.url}" in done.stderr and "4 patches of 3 of your images" in done.stderr
     done = evaluate(out, *judge, "--yes", "--max-calls", "3", "--concurrency", "2", **environment)
     assert done.exit_code == 0, done.output
-    assert "Note: --max-calls 3 is reached" in done.stderr and len(server.requests) == 3
+    assert "Note: --max-calls 3 was reached" in done.stderr and len(server.requests) == 3
     done = evaluate(out, *judge, "--yes", "--judge-param", "temperature=0", **environment)
     assert done.exit_code == 0, done.output
     assert {p.name for p in out.iterdir()} == {
@@ -100,12 +100,12 @@ def test_people_judge(evaluate, images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--judge", "llm"), "none is asked unless you name it"),
+        (("--judge", "llm"), "there is no default endpoint"),
         (("--judge", "llm", "--judge-url", "http://localhost:1/v1"), "Give --judge-url and --judge-model"),
-        (("--judge", "words", "--judge-url", "http://localhost:1/v1"), "--judge-url is for another judge than words"),
-        (("--judge", "words", "--yes"), "--yes is for another judge than words"),
-        (("--controls", "3"), "--controls is for another judge than ground-truth"),
-        (("--judge", "llm", "--judge-url", "http://x.org/v1", "--judge-model", "m"), "in the clear"),
+        (("--judge", "words", "--judge-url", "http://localhost:1/v1"), "--judge-url has no effect with --judge words"),
+        (("--judge", "words", "--yes"), "--yes has no effect with --judge words"),
+        (("--controls", "3"), "--controls has no effect with --judge ground-truth"),
+        (("--judge", "llm", "--judge-url", "http://x.org/v1", "--judge-model", "m"), "sent unencrypted"),
     ],
 )
 def test_mistakes_are_noticed_before_a_model_is_loaded(images, tmp_path, arguments, message):

@@ -73,7 +73,7 @@ def test_a_page_says_so(ask, server, tmp_path):
 
 def test_a_folder_needs_no_copy(tmp_path):
     done = run("query", "--text", "a dog", "--store", tmp_path, "--local-copy", "--model", "none")
-    assert done.exit_code == 2 and "its banks need no local copy" in done.stderr
+    assert done.exit_code == 2 and "only banks of a server are copied" in done.stderr
 
 
 def test_in_python(server, tiny_llm, tmp_path):

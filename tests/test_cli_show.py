@@ -79,7 +79,7 @@ def test_what_cannot_be_shown_is_refused(files):
     (files / "none.json").write_text("[1, 2")
     (files / "old.json").write_text(json.dumps({**json.loads((files / "a.json").read_text()), "version": 1}))
     for args, expected, what in [
-        ([files / "a.json", "--image", other], 2, "None of the readings is of"),
+        ([files / "a.json", "--image", other], 2, "does not belong to any of the readings"),
         ([files / "a.json", "--format", "png"], 2, "photo.png is missing"),
         ([files / "odd.json"], 1, "version 9"),
         ([files / "none.json"], 1, "is not JSON"),

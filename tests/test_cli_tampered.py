@@ -85,7 +85,7 @@ def test_verify_passes_what_an_ingest_made_and_says_what_it_believes(server, raw
     rows = raw.count(bank_of(raw)).count
     done = verify(server)
     assert done.exit_code == 0, done.output
-    assert f"{rows} rows gone over: those on record" in done.stdout
+    assert f"{rows} rows checked: those on record" in done.stdout
     assert f"{rows} of {rows} rows were derived again from their sentences; document and corpus" in done.stdout
     raw.delete_payload(bank_of(raw), ["word"], ids_of(raw, bank_of(raw))[:2])
     assert f"{rows - 2} of {rows} rows were derived again" in verify(server).stdout
@@ -105,9 +105,9 @@ def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
     done = verify(server)
     assert done.exit_code == 1 and "Traceback" not in done.output
     for said in (
-        f"{rows - 1} rows gone over: NOT those on record",
-        f"corpus 'lines': {rows - 5} rows are there, {rows} are on record",
-        "2 rows whose id is a number, which lensbank gives no row: 17, 18",
+        f"{rows - 1} rows checked: NOT those on record",
+        f"corpus 'lines': {rows - 5} rows found, {rows} on record",
+        "2 rows whose id is a number (ids made by lensbank are UUIDs): 17, 18",
         f"2 rows of which 'sentence' is missing: {ids[4]}, {ids[5]}",
         f"1 row of which 'position' is no integer: {ids[6]}",
         f"1 row of no corpus on record: {ids[7]} (theirs)",
@@ -122,7 +122,7 @@ def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
     [
         ({"token_id": 3}, "token id 3 stored"),
         ({"token": "?!"}, "token '?!' stored"),
-        ({"word": "giraffe"}, "word 'giraffe' stored, which does not stand there"),
+        ({"word": "giraffe"}, "word 'giraffe' stored, which is not at that place in the sentence"),
         ({"sentence": "a quite different sentence"}, ""),
         ({"char_start": 1}, "characters 1 to"),
         ({"position": 40}, "position 40 in a sentence of"),
@@ -136,8 +136,8 @@ def test_verify_names_a_payload_that_was_changed_by_hand(server, raw, ingest, ch
     raw.set_payload(name, change, [row])
     done = verify(server, "--sample", "1")
     assert done.exit_code == 1 and "Traceback" not in done.output
-    assert f"1 row changed since, or not what their ids were derived from: {row} ({said}" in done.stdout, done.output
-    assert f"not what the model says: {name}" in done.stderr
+    assert f"1 row whose payload does not match their id: {row} ({said}" in done.stdout, done.output
+    assert f"differ from the states of the model: {name}" in done.stderr
 
 
 def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ingest):
@@ -146,7 +146,9 @@ def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ing
     [row] = raw.retrieve(name, ids_of(raw, name)[11:12])
     raw.set_payload(name, {"is_word": not row.payload["is_word"]}, [row.id])
     done = verify(server)
-    assert done.exit_code == 0 and "1 rows have another word, or is_word, than this version's rules give" in done.stdout
+    assert (
+        done.exit_code == 0 and "1 rows have another word or is_word than the rules of this version give" in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_the_same_ingest_puts_missing_rows_back(server, raw, ingest, strict):
     done = ingest()
     assert done.exit_code == 0, done.output
     rows = len(before)
-    assert f"Bank {name} holds {rows - 5} rows of corpus 'lines' where {rows} are on record. Its rows are written" in (
+    assert f"Bank {name} holds {rows - 5} rows of corpus 'lines' instead of the {rows} on record. All rows of this" in (
         done.stderr
     )
     assert contents(raw, name) == before, "ids, payloads and vectors"
@@ -203,7 +205,11 @@ def test_foreign_rows_are_not_taken_for_missing_ones(server, raw, ingest):
     foreign(raw, name, 17, word="x")
     raw.delete(name, [ids_of(raw, name)[5]])
     done = ingest()
-    assert done.exit_code == 1 and "1 rows of no corpus on record" in done.stderr and "banks verify" in done.stderr
+    assert (
+        done.exit_code == 1
+        and "1 rows of a corpus that is not on record" in done.stderr
+        and "banks verify" in done.stderr
+    )
     raw.delete(name, [17])
     done = ingest()
     assert done.exit_code == 0, done.output
@@ -242,7 +248,7 @@ def test_the_same_ingest_puts_a_folders_missing_rows_back(ingest, tmp_path, list
     edit_folder(store / info.name, edge.UpdateOperation.delete_points(list(before)[:3]), listed=listed)
     assert run("query", "--store", store, "--text", "a red dog").exit_code == 1, "damaged"
     done = ingest(store)
-    assert done.exit_code == 0 and "Its rows are written again." in done.stderr, done.output
+    assert done.exit_code == 0 and "All rows of this corpus are written again." in done.stderr, done.output
     with open_store(store) as opened, opened.open(info.name) as bank:
         after = {name: (payload, vector.tobytes()) for name, vector, payload in bank.scroll(1000, None, True)[0]}
         assert after == before and opened.list()[0].record.state == "complete"

@@ -163,7 +163,7 @@ def test_a_file_s_name_with_a_slash_at_its_end_overwrites_nothing(tmp_path, monk
     (tmp_path / "kept.txt").write_text("kept")
     for command in (["query", "--text", "a", "--out", name], ["inspect", "a.png", "--model", "m", "--picture", name]):
         done = CliRunner().invoke(cli.main_group, command)
-        assert done.exit_code == 2 and "names a folder" in done.output
-    with pytest.raises(UsageError, match="names a folder"):
+        assert done.exit_code == 2 and "is the name of a folder" in done.output
+    with pytest.raises(UsageError, match="is the name of a folder"):
         write_whole(name, "other")
     assert (tmp_path / "kept.txt").read_text() == "kept"

@@ -41,8 +41,8 @@ def test_groups_and_a_word_list(tmp_path):
         ({"images": [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]}, "the same id"),
         ({"categories": [{"id": 2, "name": " "}]}, "empty name"),
         ({"categories": [{"id": 2, "name": None}]}, "empty name"),
-        ({"categories": [{"id": 2, "name": "dog", "synonyms": "puppy"}]}, "'synonyms' of 'dog' is no list"),
-        ({"categories": [{"id": 2, "name": "dog"}]}, "names a category that is not listed"),
+        ({"categories": [{"id": 2, "name": "dog", "synonyms": "puppy"}]}, "'synonyms' of 'dog' is not a list"),
+        ({"categories": [{"id": 2, "name": "dog"}]}, "has a category that is not in 'categories'"),
         (
             {"annotations": [{"id": 3, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5]}]},
             "annotation 3 has the box",
@@ -104,7 +104,7 @@ def test_an_outline_without_a_box_gives_one(tmp_path, outline, expected, without
 
 @pytest.mark.parametrize("outline", [None, [], [[]], "x", {"size": [40, 60], "counts": "\n"}, {"counts": [5]}])
 def test_annotations_with_neither_are_counted_and_refused_where_there_are_no_others(tmp_path, outline):
-    with pytest.raises(InputError, match="1 annotations have neither a box nor an outline"):
+    with pytest.raises(InputError, match="1 annotations have neither a box nor a readable segmentation"):
         one_object(tmp_path, {"segmentation": outline})
 
 
@@ -115,9 +115,9 @@ def test_annotations_of_other_images_are_left_out_and_counted(tmp_path):
     file.write_text(json.dumps({**data, "annotations": [*data["annotations"], *more]}))
     found, plain = read_annotations(file, tmp_path), read_annotations(write_coco(tmp_path / "b.json"), tmp_path)
     assert found.images == plain.images
-    said = "3 annotations name an image that is not listed and were left out (the first: annotation 90)."
+    said = "3 annotations have an image that is not in 'images' and were left out (the first: annotation 90)."
     assert found.notes == (*plain.notes, said) or said in found.notes
-    with pytest.raises(InputError, match="no annotation can be used: 1 annotations name an image that is not listed"):
+    with pytest.raises(InputError, match="no usable annotation: 1 annotations have an image that is not in 'images'"):
         one_object(tmp_path, {**BOX, "image_id": 9})
 
 
@@ -197,15 +197,15 @@ def test_boxes_that_reach_beyond_are_cut_and_those_outside_left_out(tmp_path):
     found = read_annotations(coco(tmp_path, boxes), tmp_path)
     assert boxes_of(found)[0] == box(90, 10, 100, 30) and len(boxes_of(found)) == 5
     assert boxes_of(found)[3] == box(0, 0, 100, 80)  # by rounding: no word about it
-    assert [note[:20] for note in found.notes] == ["1 boxes lie wholly o", "1 boxes reach beyond"]
+    assert [note[:20] for note in found.notes] == ["1 boxes are complete", "1 boxes extend beyon"]
 
 
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.25]], "look like shares of width and height.*Multiply"),
+        ([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.25]], "look like fractions of width and height.*Multiply"),
         ([[60, 40, 95, 75], [10, 10, 60, 60]], r"look like corners.*would end at 155, 115.*\[60, 40, 35, 35\]"),
-        ([[60, 40, 95, 75], [300, 10, 60, 60]], "2 of 2 boxes .* reach beyond .* another size"),
+        ([[60, 40, 95, 75], [300, 10, 60, 60]], "2 of 2 boxes .* extend beyond .* another size"),
         ([[30, 30, -10, 5], [1, 1, 5, 5]], "not negative"),
     ],
 )
@@ -247,7 +247,7 @@ def test_images_are_found_by_the_last_parts_of_their_names(tmp_path, key, name):
     images = [{"id": 1, key: name, "width": 100, "height": 80}]
     found = read_annotations(coco(tmp_path, [[1, 1, 9, 9]], images=images), tmp_path)
     assert found.images[0].path == tmp_path / "a.png" and found.images[0].name == name
-    assert found.notes == (f"1 images were found by the last parts of their names (the first: {name}).",)
+    assert found.notes == (f"1 images were found by the last parts of their paths (the first: {name}).",)
 
 
 def test_the_longest_end_of_a_name_counts(tmp_path):

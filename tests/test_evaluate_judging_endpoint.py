@@ -101,10 +101,10 @@ def test_a_host_that_is_not_there(monkeypatch):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ((401, {"error": {"message": f"Incorrect API key: {KEY}"}}), r"refuses the key .*Incorrect API key: \[key\]"),
-        ((404, {"error": "model m not found"}), "knows no such model or path: 404 model m not found"),
-        ((429, {"error": {"code": "insufficient_quota", "message": "pay"}}), "no means left"),
-        ((307, b"", {"location": "http://127.0.0.1:9/"}), "sends requests elsewhere"),
+        ((401, {"error": {"message": f"Incorrect API key: {KEY}"}}), r"rejected the key .*Incorrect API key: \[key\]"),
+        ((404, {"error": "model m not found"}), "does not know this model or path: 404 model m not found"),
+        ((429, {"error": {"code": "insufficient_quota", "message": "pay"}}), "no credit left"),
+        ((307, b"", {"location": "http://127.0.0.1:9/"}), "redirects requests"),
         ((402, {"detail": "x"}), "answered 402"),
     ],
 )
@@ -130,10 +130,10 @@ def test_a_question_that_is_refused(server):
         (completion(None), "", "empty"),
         (completion("", finish_reason="length"), "", "cut off"),
         ({"choices": [{"message": {"content": None, "refusal": "no"}}]}, "", "declined"),
-        ({"choices": []}, "", "no chat completion"),
-        ([1], "", "no chat completion"),
-        ((200, b"<html>log in</html>"), "", "no chat completion"),
-        ((200, b"[" * 100_000), "", "no chat completion"),
+        ({"choices": []}, "", "not a chat completion"),
+        ([1], "", "not a chat completion"),
+        ((200, b"<html>log in</html>"), "", "not a chat completion"),
+        ((200, b"[" * 100_000), "", "not a chat completion"),
         (completion(f"you sent {KEY}"), "you sent [key]", None),
     ],
 )
@@ -151,11 +151,11 @@ def test_an_endless_answer_is_cut_off(server):
 def test_limits(server):
     budget = Budget(max_calls=2, max_tokens=None, calls=1)
     ask(server, budget)
-    with pytest.raises(BudgetSpentError, match="--max-calls 2 is reached"):
+    with pytest.raises(BudgetSpentError, match="--max-calls 2 was reached"):
         ask(server, budget)
     budget = Budget(max_calls=None, max_tokens=1000, tokens=100)
     ask(server, budget)
-    with pytest.raises(BudgetSpentError, match="--max-tokens-total 1000 is reached"):
+    with pytest.raises(BudgetSpentError, match="--max-tokens-total 1000 was reached"):
         ask(server, budget)
     assert len(server.requests) == 2
     budget = Budget(max_calls=None, max_tokens=1000)
@@ -185,17 +185,17 @@ def test_a_pause_ends_when_nobody_waits(server):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(url=None), "none is asked unless you name it"),
-        (dict(model=None), "none is asked unless you name it"),
+        (dict(url=None), "there is no default endpoint"),
+        (dict(model=None), "there is no default endpoint"),
         (dict(url="ftp://x"), "needs http"),
         (dict(url="api.example.com/v1"), "needs http"),
-        (dict(url="https://me:pw@x/v1"), "written into results"),
-        (dict(url="https://x/v1?key=abc"), "written into results"),
-        (dict(url="http://example.com/v1", key=KEY), "in the clear"),
-        (dict(key="two words"), "no key has"),
-        (dict(key="sk-\u00e9"), "no key has"),
+        (dict(url="https://me:pw@x/v1"), "written into the results"),
+        (dict(url="https://x/v1?key=abc"), "written into the results"),
+        (dict(url="http://example.com/v1", key=KEY), "sent unencrypted"),
+        (dict(key="two words"), "not allowed in a key"),
+        (dict(key="sk-\u00e9"), "not allowed in a key"),
         (dict(params=["temperature"]), "NAME=VALUE"),
-        (dict(params=["stream=true"]), "not yours to set"),
+        (dict(params=["stream=true"]), "cannot be changed"),
     ],
 )
 def test_settings_that_cannot_be(changes, message):
@@ -214,5 +214,5 @@ def test_settings():
 
 
 def test_parameters_nested_without_end_are_refused():
-    with pytest.raises(UsageError, match="nested too deep"):
+    with pytest.raises(UsageError, match="nested too deeply"):
         checked_settings("https://example.com/v1", "m", ["a=" + "[" * 200_000], KEY, 1, 1)

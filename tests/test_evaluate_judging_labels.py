@@ -153,7 +153,7 @@ def test_lists_are_read_whatever_saved_them(tmp_path, data):
     path.write_bytes(data)
     found = read_labels(path, ["0001", "0002", "0003"])
     assert found.verdicts == {"0001": "concrete", "0002": "none"} and found.rater == "anna" and found.missing == 1
-    assert found.notes == ("anna.csv: 1 of 3 items have no label that counts.",)
+    assert found.notes == ("anna.csv: 1 of 3 items have no valid label.",)
 
 
 def test_labels_that_do_not_count_are_counted_and_said(tmp_path):
@@ -162,8 +162,10 @@ def test_labels_that_do_not_count_are_counted_and_said(tmp_path):
     found = read_labels(path, ["0001", "0002", "0003", "0004", "0005"])
     assert found.verdicts == {"0004": "abstract"} and found.missing == 3
     notes = " ".join(found.notes)
-    assert "3 of 5 items have no label" in notes and "2 labels are none of concrete" in notes and "'yes'" in notes
-    assert "1 rows name items that were not exported" in notes and "1 items are labelled twice" in notes
+    assert (
+        "3 of 5 items have no valid label" in notes and "2 labels are not one of concrete" in notes and "'yes'" in notes
+    )
+    assert "1 rows have items that were not exported" in notes and "1 items have two different labels" in notes
     assert "\x1b" not in notes
 
 
@@ -173,8 +175,8 @@ def test_labels_that_do_not_count_are_counted_and_said(tmp_path):
         (b"", "no columns item and label"),
         (b"number,verdict\n1,none\n", "no columns item and label; found number, verdict"),
         (b"item,label\n0001,\n", "holds no label"),
-        (b'{"label": "none"}\n', "Line 1 of .* is no item"),
-        (b'{"item": "0001"\n', "Line 1 of .* is no item"),
+        (b'{"label": "none"}\n', "Line 1 of .* is not an item"),
+        (b'{"item": "0001"\n', "Line 1 of .* is not an item"),
         (b"\x00\x01\x02", "no columns item and label"),
     ],
 )
@@ -206,7 +208,7 @@ def test_labels_become_the_same_report(exported, ready, tmp_path):
     assert pair["raters"] == ["anna", "ben"] and pair["items"] == len(rows[::2]) and pair["kappa"] == 0
     table, report = to_table(both), to_markdown(both)
     assert "anna and ben" in table and "## Agreement" in report and f"labels of ben: {len(rows[::2])} of" in report
-    assert any("ben.csv" in note and "have no label" in note for note in both["notes"])
+    assert any("ben.csv" in note and "have no valid label" in note for note in both["notes"])
     latent = [r["shares"] for r in both["results"] if (r["lens"], r["layer"]) == ("latent", 8)]
     counted = Counter(round(s["concrete"]["value"] + s["global"]["value"], 6) for s in latent)
     assert set(counted) == {1.0}  # two who differ count half each

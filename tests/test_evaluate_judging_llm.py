@@ -80,7 +80,7 @@ def test_nothing_is_sent_without_consent(server, ready, tmp_path):
     assert server.requests == [] and seen == [3]  # it was announced before anybody was asked
     said = "\n".join(notes)
     assert f"To be sent to {server.url} (this machine), model m: {len(ready.plan.to_ask)} calls" in said
-    assert "4 patches of 3 images of yours" in said and KEY not in said
+    assert "4 patches of 3 of your images" in said and KEY not in said
     example = json.loads((tmp_path / "out" / EXAMPLE_FILE).read_text())
     assert example["model"] == "m" and len(shown_words(example)) >= 1
     assert not (tmp_path / "out" / JUDGEMENTS_FILE).exists()
@@ -134,7 +134,7 @@ def test_limits_stop_and_what_was_answered_counts(server, ready, tmp_path):
     out = tmp_path / "out"
     summary = judge(server, ready, out, limits={"max_calls": 6, "concurrency": 3})
     assert len(server.requests) == 6 and sum(row["judged"] for row in summary["results"]) >= 6
-    assert any("--max-calls 6 is reached: 6 of" in note for note in summary["notes"])
+    assert any("--max-calls 6 was reached: 6 of" in note for note in summary["notes"])
     assert any(row["missing"] for row in summary["results"]) and "no verdict" in to_table(summary)
     again = judge(server, ready, out, limits={"max_calls": 6})
     assert len(server.requests) == 6 and again["results"] == summary["results"]  # earlier runs count
@@ -160,7 +160,7 @@ def test_answers_that_cannot_be_read(server, ready, tmp_path):
         1800,
     )
     assert (third["verdict"], third["calls"], third["answer"]) == (None, 2, "I really do")
-    assert "no JSON object" in third["problem"] and "refuses this question: 400 policy" in fourth["problem"]
+    assert "no JSON object" in third["problem"] and "rejected this question: 400 policy" in fourth["problem"]
     assert any("2 of" in note and "could not be read" in note for note in summary["notes"])
     assert sum(row["missing"] for row in summary["results"]) + sum(r["missing"] for r in summary["controls"]) >= 2
     del server.requests[:]
@@ -170,7 +170,9 @@ def test_answers_that_cannot_be_read(server, ready, tmp_path):
 
 def test_a_judge_that_never_makes_sense_is_given_up(server, ready, tmp_path):
     server.answer = lambda _: "As a text model I cannot see images."
-    with pytest.raises(JudgeError, match="Not one of the first 8 answers .* can be read; last: there is no JSON"):
+    with pytest.raises(
+        JudgeError, match="None of the first 8 answers .* could be read; the last problem: the answer has no JSON"
+    ):
         judge(server, ready, tmp_path / "out", limits={"concurrency": 1})
     assert len(server.requests) <= 18
 

@@ -55,8 +55,8 @@ def test_boxes_of_the_stored_picture_are_turned_with_it(tmp_path, orientation):
     [image], notes = upright(coco(tmp_path, orientation, STORED))
     assert image.size == (40, 60) and is_red(image, image.things[0].box)
     assert notes == [
-        "1 photographs are stored turned (EXIF orientation) and have boxes of the stored picture, by the annotated "
-        "size: they were turned upright with it (the first: a.png)."
+        "1 photographs are stored rotated (EXIF orientation) and have boxes of the stored picture, according to the "
+        "annotated size: the boxes were turned upright with it (the first: a.png)."
     ]
 
 
@@ -65,14 +65,17 @@ def test_boxes_of_the_upright_picture_stay(tmp_path):
     images = coco(tmp_path, 6, (40, 60), box)
     found, notes = upright(images)
     assert found == images and is_red(found[0], found[0].things[0].box)
-    assert len(notes) == 1 and "boxes of the upright picture, by the annotated size (the first: a.png)" in notes[0]
+    assert (
+        len(notes) == 1
+        and "boxes of the upright picture, according to the annotated size (the first: a.png)" in notes[0]
+    )
 
 
 @pytest.mark.parametrize(("orientation", "size"), [(2, STORED), (3, STORED), (4, STORED), (6, None)])
 def test_where_sizes_do_not_tell_boxes_are_taken_for_upright_ones_and_that_is_said(tmp_path, orientation, size):
     images = coco(tmp_path, orientation, size)
     found, notes = upright(images)
-    assert found == images and len(notes) == 1 and "does not tell the orientation" in notes[0]
+    assert found == images and len(notes) == 1 and "does not show" in notes[0]
 
 
 @pytest.mark.parametrize("orientation", [1, 0, 9])

@@ -242,7 +242,7 @@ def test_an_approximate_run_says_what_it_missed(store, loaded, images, tmp_path)
             done = read_and_gather(session, images[:2], ReadingOptions(), tmp_path, "words", Silent())
         assert found[0].recall.share == 1.0 and found[1].recall is None  # both were read together
         assert any(
-            re.search(r"recall@3 1.000 .* on \d+ of the states searched .by bank layer 1: ", n) for n in done.notes
+            re.search(r"recall@3 1.000 .* on \d+ of the searched states .by bank layer 1: ", n) for n in done.notes
         )
         assert ImageWords.from_json(found[0].to_json()) == found[0]
     with QuerySession(store, loaded, replace(options, recall_check=False)) as session:

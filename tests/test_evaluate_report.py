@@ -97,7 +97,7 @@ def test_the_report_reads(summary):
     assert "LatentLens searched bank layers 2, 8, 1,234 rows each, of lines.txt." in report
     assert "(shares.png)" in report and "(leap.png)" not in report
     assert "No lens is ahead at layer 0, 8" in report  # two images tell nothing
-    assert "median 40, fewest: fire truck 2, dog 40, car 41" in " ".join(report.split())
+    assert "median 40; fewest: fire truck 2, dog 40, car 41" in " ".join(report.split())
     assert "filters: is_word=true" in report and "* A note." in report
     for table in re.findall(r"(?:^\|.*\n)+", report, re.MULTILINE):
         assert len({row.count("|") for row in table.splitlines()}) == 1
@@ -109,9 +109,9 @@ def test_the_report_leads_with_a_sentence_and_its_interval(summary):
     first = " ".join(to_markdown(summary).split("\n\n")[1].split())
     assert first.startswith(
         "**street: at layer 8, its best of 2, LatentLens names the thing under 50.0 % (0 to 100) of 4 object patches; "
-        "by chance (the same words on other images) 50.0 %. LogitLens"
+        "the chance level (the same words on other images) is 50.0 %. LogitLens"
     )
-    assert "at layer 0. The best layers were chosen on these very images.**" in first
+    assert "at layer 0. The best layers were chosen on the same images.**" in first
 
 
 def test_each_concept_has_its_share_at_the_best_layer(summary):

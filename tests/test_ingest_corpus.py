@@ -205,7 +205,7 @@ def test_compressed_input_is_read_whole_or_refused(tmp_path, kind, way):
 
 
 def test_a_compressed_file_of_a_few_bytes_is_cut_short(tmp_path):
-    assert "is cut short: it has 2 bytes" in refused(write(tmp_path / "a.txt.zst", b"\x28\xb5"))
+    assert "is incomplete: it has only 2 bytes" in refused(write(tmp_path / "a.txt.zst", b"\x28\xb5"))
 
 
 def test_zstandard_rows_are_told_apart_by_their_content(tmp_path):

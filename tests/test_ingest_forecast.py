@@ -109,7 +109,7 @@ def test_the_command_stores_nothing_and_says_what_is_there(tiny_llm, corpus, tmp
     assert len(told["existing"]) == 2 and told["measured"]["device"] == "cpu"
     assert {file: file.stat().st_mtime_ns for file in store.rglob("*") if file in before} == before
     sizes = lens(*command, "--plan", "--no-measure")
-    assert sizes.exit_code == 0 and "without --no-measure a sample is encoded" in sizes.stdout
+    assert sizes.exit_code == 0 and "nothing (--no-measure)" in sizes.stdout
 
 
 def test_what_cannot_be_planned_is_refused(tiny_llm, corpus, tmp_path):

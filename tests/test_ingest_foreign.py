@@ -50,16 +50,16 @@ TEXT = "A dog barks.\nA cat sleeps.\n"
         ("a.arrow", b"ARROW1\0\0", "an Arrow table"),
         ("a.db", b"SQLite format 3\0", "an SQLite database"),
         ("a.txt", TEXT.encode("utf-16"), "is UTF-16; expected UTF-8.*iconv -f UTF-16 "),
-        ("a.txt", TEXT.encode("utf-16-le"), "UTF-16 without a mark.*iconv -f UTF-16LE "),
-        ("a.csv", ("text\n" + TEXT).encode("utf-16-be"), "UTF-16 without a mark.*iconv -f UTF-16BE "),
+        ("a.txt", TEXT.encode("utf-16-le"), "UTF-16 without a byte order mark.*iconv -f UTF-16LE "),
+        ("a.csv", ("text\n" + TEXT).encode("utf-16-be"), "UTF-16 without a byte order mark.*iconv -f UTF-16BE "),
         ("a.txt", TEXT.encode("utf-32"), "is UTF-32; expected UTF-8.*iconv -f UTF-32 "),
         ("a.jsonl", b'[{"text": "a dog"}]', r"is a JSON array.*jq -c '.\[\]'"),
         ("a.json", b'[\n{"text": "a dog"}\n]', "is a JSON document"),
-        ("a.jsonl", b'{"text": ["a dog"]}\n', "no field whose value in the first row is a text"),
+        ("a.jsonl", b'{"text": ["a dog"]}\n', "no field with a text in its first row"),
         ("a.txt.bz2", bz2.compress(TEXT.encode())[:-9], "damaged or cut short"),
         ("a.txt.bz2", bz2.compress(TEXT.encode())[:20] + b"\0" * 30, "damaged or cut short"),
         ("a.txt.xz", lzma.compress(TEXT.encode())[:-9], "damaged or cut short"),
-        ("a.txt.xz", b"\xfd7z", "cut short: it has 3 bytes"),
+        ("a.txt.xz", b"\xfd7z", "is incomplete: it has only 3 bytes"),
     ],
 )
 def test_what_is_no_corpus_is_named(tmp_path, name, data, says):
@@ -109,7 +109,11 @@ def test_json_lines_in_a_file_called_json_are_read(tmp_path):
 
 def test_what_may_have_been_taken_for_a_text_is_said(tmp_path):
     found, said = read(tmp_path / "a.jsonl", b'{"image": "x.jpg", "captions": ["a dog"]}\n')
-    assert found == [("x.jpg", 1)] and said == ["a.jsonl: texts are read from 'image', the only field that holds one."]
+    assert found == [("x.jpg", 1)] and said == ["a.jsonl: texts are read from 'image', the only field with a text."]
     found, said = read(tmp_path / "a.txt", b'{"text": "a dog"}\n')
-    assert found == [('{"text": "a dog"}', 1)] and "--text-field" in said[0] and "braces and all" in said[0]
+    assert (
+        found == [('{"text": "a dog"}', 1)]
+        and "--text-field" in said[0]
+        and "although its first line is JSON" in said[0]
+    )
     assert read(tmp_path / "a.txt", b"{a} dog\n")[1] == []

@@ -117,7 +117,7 @@ def refused(prepared, place, corpus, held, readable=True):
     with pytest.raises(BankIncompleteError) as caught:
         when_unlocked(lambda: ingest(prepared, place, corpus))
     assert held.stem in caught.value.message and "sentences done" in caught.value.message
-    assert "Finish it first" in caught.value.hint and "banks drop" in caught.value.hint
+    assert "Finish the ingest of that corpus first" in caught.value.hint and "banks drop" in caught.value.hint
     assert before is None or contents(place) == before
 
 

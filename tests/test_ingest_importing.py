@@ -115,7 +115,7 @@ def test_what_is_known_and_what_is_not_is_on_record(loaded, official, there):
         payload = next(iter(rows_of(bank).values()))[1]
         assert payload["corpus"] == ["concepts"] and payload["document"].startswith("layer_1/embeddings_cache.pt:")
         [note] = bank_notes([bank], loaded, exact=True, left_out=[])
-        assert note.startswith(f"States were imported from {official} (float16); in which precision")
+        assert note.startswith(f"States were imported from {official} (float16); the precision in which")
 
 
 def test_an_imported_bank_can_be_verified(loaded, there):
@@ -189,7 +189,7 @@ def test_positions_counted_from_the_left_of_padding(loaded, store, tmp_path):
         report = verify(loaded, bank, sample=500)
         assert report.passed and report.skipped == record.unlocated  # what was found again is what the model says
         notes = bank_notes([bank], loaded, exact=True, left_out=[])
-        assert any(f"of {record.unlocated} the place is not known" in note for note in notes)
+        assert any(f"the position of {record.unlocated} is not known" in note for note in notes)
 
 
 def test_rows_without_a_direction_are_left_out(loaded, store, tmp_path):
@@ -218,7 +218,7 @@ def test_the_checksums_of_the_archive_are_checked(loaded, official, store, tmp_p
     content = bytearray(path.read_bytes())
     content[part.header_offset + 4000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{path} is damaged: the checksum of its part '.*data/0' is another"):
+    with pytest.raises(InputError, match=f"{path} is damaged: its part '.*data/0' has a wrong checksum"):
         brought(loaded, folder, store)
     assert store.list() == []
 
@@ -226,7 +226,7 @@ def test_the_checksums_of_the_archive_are_checked(loaded, official, store, tmp_p
 def test_the_state_after_the_final_norm_is_no_layer(loaded, store, tmp_path):
     states, metadata = states_of(loaded, CORPUS, [1, N_LAYERS])
     folder = save_bank(tmp_path / "b", states, metadata)
-    with pytest.raises(LayerError, match=rf"layer_{N_LAYERS} holds what the final norm gives.*Give --layer 1"):
+    with pytest.raises(LayerError, match=rf"layer_{N_LAYERS} holds states after the final norm.*Give --layer 1"):
         brought(loaded, folder, store)
     assert store.list() == []
     with pytest.raises(LayerError, match="There is no layer_2 to import"):
@@ -243,7 +243,9 @@ def test_layer_numbers_are_those_of_hidden_states(store, tmp_path, folder):
     loaded = load_model(str(save_text_model(tmp_path / "tiny", initializer_range=0.2)), dtype="float32")
     states, metadata = states_of(loaded, CORPUS, [0, 3 - folder])
     bank = save_bank(tmp_path / "b", {folder: states[3 - folder]}, metadata)
-    with pytest.raises(BankMismatchError, match=rf"at layer {3 - folder}: the bank counts its layers|median cosine of"):
+    with pytest.raises(
+        BankMismatchError, match=rf"at layer {3 - folder}: the bank numbers its layers|median cosine of"
+    ):
         brought(loaded, bank, store)
 
 
@@ -255,7 +257,7 @@ def test_another_model_of_the_same_shape_and_tokenizer_is_refused(official, stor
 
 def test_another_width_is_refused(official, store, tmp_path):
     other = load_model(str(save_text_model(tmp_path / "wide", hidden_size=64)), dtype="float32")
-    with pytest.raises(BankMismatchError, match="are 32 wide, those of wide 64"):
+    with pytest.raises(BankMismatchError, match="have width 32; those of wide have width 64"):
         brought(other, official, store)
 
 
@@ -271,7 +273,7 @@ def test_another_tokenizer_is_refused(loaded, official, store):
             return self._own.with_offsets([text.upper()[::-1] for text in texts])
 
     target = Target.of(loaded, "float32")
-    with pytest.raises(InputError, match=r"Of the first \d+ tokens .* only \d+ are in their sentences"):
+    with pytest.raises(InputError, match=r"Only \d+ of the first \d+ tokens .* were found in their sentences"):
         import_bank(dataclasses.replace(target, tokenizer=Shuffled(target)), official, store)
     assert store.list() == []  # a refused import leaves nothing behind
 
@@ -324,7 +326,7 @@ def test_again_is_nothing_to_do_and_something_else_is_refused(loaded, official, 
     again = brought(loaded, official, store)
     assert [(done.bank, done.rows, done.record) for done in again] == [(done.bank, done.rows, None) for done in first]
     other = save_library_bank(tmp_path / "other", loaded, CORPUS[:3])
-    with pytest.raises(BankMismatchError, match="exists and holds other rows"):
+    with pytest.raises(BankMismatchError, match="exists already, with other rows"):
         brought(loaded, other, store)
     with pytest.raises(BankMismatchError, match="compute_dtype 'unknown' in the bank, 'float32' now"):
         ingested(loaded, store, tmp_path)
@@ -367,7 +369,7 @@ def test_an_interrupted_import_takes_no_rows_of_another_file(loaded, official, i
     with pytest.raises(BankIncompleteError, match=said) as caught:
         brought(loaded, other, interrupted, layers=(2,))
     assert f"banks drop {unfinished.name}" in caught.value.hint and "Run that import again" in caught.value.hint
-    with pytest.raises(BankIncompleteError, match="The same file is given, but under another name"):
+    with pytest.raises(BankIncompleteError, match="The same file was given, but under another name"):
         brought(loaded, official, interrupted, layers=(2,), name="another")
     with pytest.raises(BankMismatchError):
         ingested(loaded, interrupted, tmp_path, layers=(2,))
@@ -398,7 +400,7 @@ def test_the_same_import_puts_missing_rows_back(loaded, official):
 def test_an_unfinished_ingest_is_not_thrown_away(loaded, official, store):
     identity = loaded.identity(1, vector_dtype="float32", max_contexts=20, seed=0)
     store.writer([identity], "tiny").close()
-    with pytest.raises(BankMismatchError, match="exists and holds other rows"):
+    with pytest.raises(BankMismatchError, match="exists already, with other rows"):
         brought(loaded, official, store)
 
 

@@ -293,7 +293,7 @@ def test_an_unfinished_bank_takes_nothing_else(stopped, loaded, tmp_path):
     other = corpus_file(tmp_path / "other.txt", lines(20, seed=3))
     with pytest.raises(
         BankIncompleteError,
-        match=r"ingest of house \(sha256 .*: \d+ of \d+ sentences done. Now an ingest of other \(sha",
+        match=r"ingest of house \(sha256 .*: \d+ of \d+ sentences done. This command would add an ingest of other \(",
     ):
         ingest(loaded, other, stopped)
 
@@ -324,7 +324,7 @@ def test_what_is_durable_is_not_encoded_again(first, stopped, loaded):
         entry = store.list()[0].record.plan
     assert 0 < progress.plans[0].tokens_done < first[2].tokens
     assert entry.done > 0  # looking does not forget
-    assert "going on" in " ".join(progress.plans[0].lines())
+    assert "the ingest continues from there" in " ".join(progress.plans[0].lines())
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
@@ -343,7 +343,7 @@ def test_ctrl_c_stores_what_is_in_hand_and_says_how_to_go_on(first, loaded, tmp_
     with pytest.raises(KeyboardInterrupt) as stopped:
         ingest(loaded, path, tmp_path / "s", progress=progress)
     assert getattr(stopped.value, "exit_code", 130) == 128 + usual_signal
-    assert "same command goes on" in progress.notes[-1]
+    assert "same command continues" in progress.notes[-1]
     with open_store(tmp_path / "s") as store:
         assert {info.record.state for info in store.list()} == {"building"}
         # All four batches, although no flush was due.

@@ -109,7 +109,7 @@ def test_nothing_beyond_what_the_model_can_read_is_chosen(bulk):
 
 
 def test_a_corpus_of_special_tokens_only_is_refused(bulk):
-    with pytest.raises(CorpusError, match="no token worth keeping"):
+    with pytest.raises(CorpusError, match="no token to store"):
         select([Sentence("<image> <pad>", "c", "f.txt", 1)], bulk, 5, 0, None, SILENT)
 
 

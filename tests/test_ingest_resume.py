@@ -164,7 +164,7 @@ def test_ctrl_c_in_a_terminal_leaves_a_bank_that_says_it_is_building(model, corp
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group: the writing process, too
     out, err, code = ended(process)
     assert code == -signal.SIGINT and "KeyboardInterrupt" in err, err
-    assert "same command goes on" in out and "done" not in out
+    assert "same command continues" in out and "done" not in out
     with open_store(tmp_path) as store:
         assert {info.record.state for info in store.list()} == {"building"}
         assert all(info.rows > 0 for info in store.list())

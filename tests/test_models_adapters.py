@@ -13,8 +13,8 @@ from lensbank.query.pipeline import QuerySession
 from lensbank.schemas.errors import ModelError
 
 LORA = {"model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(4, 32)}
-MERGE = r"weights are read only when merged into its base.*merge_and_unload"
-GGUF = "is a model in GGUF form, which llama.cpp reads"
+MERGE = r"reads adapters only after they are merged.*merge_and_unload"
+GGUF = "is a model in GGUF format"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_adapter_in_a_subfolder_is_said_with_both_ways(broken, name):
         (broken / name / "adapter_config.json").write_text(ADAPTER)
     loaded = load_model(str(broken))
     [note] = loaded.notes
-    assert f"without the adapter in its subfolder {name}: to read the adapted model, merge it" in note
+    assert f"without the adapter in its subfolder {name}. To read the adapted model, merge the adapter" in note
     assert note in QuerySession(None, loaded, QueryOptions(lenses=("logit",))).text("a dog").notes
     with pytest.raises(ModelError, match=MERGE):
         load_model(str(broken / name))
@@ -51,21 +51,21 @@ def test_other_subfolders_are_not_spoken_of(broken):
 def test_a_folder_of_checkpoints_names_them(broken, tmp_path):
     parent = tmp_path / "run"
     shutil.move(broken, parent / "checkpoint-500")
-    with pytest.raises(ModelError, match="has no config.json.* Its subfolder checkpoint-500 may be one"):
+    with pytest.raises(ModelError, match="has no config.json.* Its subfolder checkpoint-500 may be a model directory"):
         load_model(str(parent))
 
 
 @pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"])
 def test_an_adapter_that_cannot_be_merged_is_not_told_to_be(broken, kind):
     (broken / "adapter_config.json").write_text(ADAPTER.replace("LORA", kind))
-    with pytest.raises(ModelError, match=f"of the kind {kind}, which cannot be merged") as caught:
+    with pytest.raises(ModelError, match=f"of the kind {kind}. Such an adapter cannot be merged") as caught:
         load_model(str(broken))
     assert "merge_and_unload" not in str(caught.value)
 
 
 def test_beside_its_base_an_adapter_can_be_moved_away(broken):
     (broken / "adapter_config.json").write_text(ADAPTER)
-    with pytest.raises(ModelError, match="To read the base beside it, move the adapter's files"):
+    with pytest.raises(ModelError, match="To read the base model in the same directory, move the adapter's files"):
         load_model(str(broken))
     (broken / "model.safetensors").unlink()
     with pytest.raises(ModelError) as caught:

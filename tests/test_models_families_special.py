@@ -195,7 +195,7 @@ def test_glm_4_6v_is_read_as_glm_4_1v_is(tmp_path):
 def test_frames_of_a_video_are_refused(models, name):
     visual = shown(models(name), blocks())
     frames = {**visual.inputs, "image_grid_thw": visual.inputs["image_grid_thw"] * torch.tensor([2, 1, 1])}
-    with pytest.raises(UnsupportedModelError, match="expected an image, its processor gave 2 frames"):
+    with pytest.raises(UnsupportedModelError, match="its processor returned 2 frames; expected one image"):
         locate(models(name), frames, [[(240, 150)]])
 
 
@@ -240,7 +240,7 @@ def test_patches_that_end_before_the_picture_does(tmp_path):
     assert visual.tokens[-1].box.x1 == pytest.approx(180 * 32 / 36)
     assert visual.tokens[5].box == dataclasses.replace(visual.tokens[5].box, x0=40, x1=80, y0=20, y1=40)
     assert visual.notes == (
-        "The patches end before the picture does: 21.0% of it, at the right and the bottom, is in no patch.",
+        "The patches do not cover the whole picture: 21.0% of it, at the right and the bottom, is in no patch.",
     )
     every_patch_moves_its_token(loaded, blocks(180, 90))
 

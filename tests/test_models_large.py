@@ -124,7 +124,7 @@ def test_weights_whose_form_in_the_file_is_another_need_a_folder(tmp_path):
     config = MixtralConfig(**sizes, num_hidden_layers=N_LAYERS, num_local_experts=2, vocab_size=400)
     MixtralForCausalLM(config).save_pretrained(folder)
     plain = load_model(str(folder), dtype="float32")
-    with pytest.raises(ModelError, match="form in its files is another") as caught:
+    with pytest.raises(ModelError, match="differ from the form in its files") as caught:
         on_disk(plain, tmp_path, "model.norm")
     assert "--offload-folder" in caught.value.hint
     table = LargeModel(str(tmp_path / "map.json"), None, str(tmp_path / "offload"))
@@ -216,7 +216,8 @@ def test_banks_of_a_quantised_model_and_of_the_full_one_are_kept_apart(pair, tmp
         with QuerySession(store, plain, QueryOptions(layers=(1,))) as session:
             [note] = session.notes
             assert note == (
-                "The banks were made in nf4-float32, this query in float32: other weights computed them, scores differ."
+                "The banks were made in nf4-float32, this query in float32: other weights computed the banks, so "
+                "scores differ."
             )
 
 

@@ -22,10 +22,10 @@ def folder(tmp_path_factory):
     [
         (LargeModel(device_map="auto"), "cpu", "--device names one device"),
         (LargeModel(device_map="everywhere"), "auto", "no such file"),
-        (LargeModel(offload_folder="x"), "auto", "--offload-folder is about spreading"),
-        (LargeModel(max_memory=("0=1GB",)), "auto", "--max-memory is about spreading"),
-        (LargeModel(device_map="auto", max_memory=("1GB",)), "auto", "no device and size"),
-        (LargeModel(device_map="auto", max_memory=("cpu=plenty",)), "auto", "no device and size"),
+        (LargeModel(offload_folder="x"), "auto", "--offload-folder has an effect only with --device-map"),
+        (LargeModel(max_memory=("0=1GB",)), "auto", "--max-memory has an effect only with --device-map"),
+        (LargeModel(device_map="auto", max_memory=("1GB",)), "auto", "not a device and a size"),
+        (LargeModel(device_map="auto", max_memory=("cpu=plenty",)), "auto", "not a device and a size"),
         (LargeModel(load_in="2bit"), "auto", "8bit or 4bit"),
     ],
 )

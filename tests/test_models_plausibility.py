@@ -46,13 +46,15 @@ def test_a_number_of_layers_that_is_none(edited, value):
 
 
 def test_no_layer_at_all(edited):
-    refused(edited(num_hidden_layers=0), "says 0 layers; expected a language model with one at least")
+    refused(edited(num_hidden_layers=0), "says 0 layers; expected a language model with at least one layer")
     refused(edited(vlm=True, part="text_config", num_hidden_layers=0), "says 0 layers")
 
 
 def test_many_more_layers_than_weights(edited):
-    refused(edited(num_hidden_layers=90_000), rf"larger model .*90,000 layers; theirs are {N_LAYERS}")
-    refused(edited(vlm=True, part="text_config", num_hidden_layers=90_000), rf"90,000 layers; theirs are {N_LAYERS}")
+    refused(edited(num_hidden_layers=90_000), rf"larger model .*90,000 layers; the weights have {N_LAYERS}")
+    refused(
+        edited(vlm=True, part="text_config", num_hidden_layers=90_000), rf"90,000 layers; the weights have {N_LAYERS}"
+    )
 
 
 def test_one_layer_more_than_weights(edited):
@@ -74,17 +76,17 @@ def test_a_size_that_is_none(edited, name, value):
 
 @pytest.mark.parametrize("name", ["hidden_size", "vocab_size", "intermediate_size", "head_dim", "num_key_value_heads"])
 def test_an_absurd_size(edited, name):
-    refused(edited(**{name: 10_000_000}), "larger model than its weights make: they are 30 tensors")
+    refused(edited(**{name: 10_000_000}), "larger model than its weights: the weights are 30 tensors")
 
 
 @pytest.mark.parametrize("name", ["hidden_size", "hidden_dim", "num_channels"])
 def test_an_absurd_vision_tower(edited, name):
-    refused(edited(vlm=True, part="vision_config", **{name: 10_000_000}), "larger model than its weights make")
+    refused(edited(vlm=True, part="vision_config", **{name: 10_000_000}), "larger model than its weights")
 
 
 def test_another_vocabulary_is_named_with_both_shapes(edited):
-    refused(edited(vocab_size=VOCAB + 1), rf"{VOCAB} x 32 in them, {VOCAB + 1} x 32 by config.json")
-    refused(edited(vocab_size=VOCAB - 1), rf"{VOCAB} x 32 in them, {VOCAB - 1} x 32 by config.json")
+    refused(edited(vocab_size=VOCAB + 1), rf"{VOCAB} x 32, but {VOCAB + 1} x 32 by config.json")
+    refused(edited(vocab_size=VOCAB - 1), rf"{VOCAB} x 32, but {VOCAB - 1} x 32 by config.json")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_no_configuration(edited, text):
     folder = edited()
     with open(f"{folder}/config.json", "w") as file:
         file.write(text)
-    refused(folder, r"config\.json is no configuration of a model")
+    refused(folder, r"config\.json is not the configuration of a model")
 
 
 def test_a_wrong_type_is_said_with_the_field(edited):
@@ -127,7 +129,7 @@ def test_a_vision_tower_of_fewer_or_more_layers_than_weights(tmp_path, family, f
     folder = TINY[family].save(tmp_path / family)
     config = json.loads((folder / "config.json").read_text())
     for layers, match in (
-        (1, rf"hold 2 layers \(model\.{blocks}\), its configuration says 1: what is read would be another model's"),
+        (1, rf"hold 2 layers \(model\.{blocks}\), but its configuration says 1, so another model would be read"),
         (3, rf"incomplete \(its configuration says 3 layers of model\.{blocks}\)"),
     ):
         config["vision_config"][field] = layers
@@ -153,7 +155,7 @@ def test_weights_of_which_a_part_would_be_left_out(tmp_path, kind, config, left)
     load_model(str(tmp_path), device="cpu", dtype="float32")
     plain = {**llama_config().to_dict(), "architectures": None}
     (tmp_path / "config.json").write_text(json.dumps(plain))
-    refused(str(tmp_path), rf"hold {left} first: what is read would be another model's")
+    refused(str(tmp_path), rf"hold {left}\), so another model would be read")
 
 
 def test_masks_and_constants_that_older_files_hold_are_no_surplus(edited):
@@ -162,7 +164,7 @@ def test_masks_and_constants_that_older_files_hold_are_no_surplus(edited):
     add_tensors(folder, {f"model.layers.0.{name}": torch.ones(4) for name in names})
     load_model(folder, device="cpu", dtype="float32")
     add_tensors(folder, {"model.layers.0.self_attn.q_norm.weight": torch.ones(8)})
-    refused(folder, r"hold 1 tensor for .*q_norm\.weight first")
+    refused(folder, r"hold 1 tensor for .*q_norm\.weight\), so another")
 
 
 def add_tensors(folder, more):
@@ -185,11 +187,11 @@ def test_the_layout_costs_little(tiny_llm):
     [
         ("hidden_act", "nope", "its configuration names 'nope', which transformers does not know. Check config.json"),
         ("pad_token_id", 99_999, "Padding_idx must be within num_embeddings. Check config.json"),
-        ("_attn_implementation", "flash_attention_2", "FlashAttention2 .* Install it, or take out of config.json"),
+        ("_attn_implementation", "flash_attention_2", "FlashAttention2 .* Install it, or remove the setting"),
         (
             "quantization_config",
             {"quant_method": "nope"},
-            r"are quantised \(nope\), in a way that transformers does not",
+            r"are quantised \(nope\), but transformers does not know this method",
         ),
     ],
 )

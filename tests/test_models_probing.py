@@ -79,7 +79,7 @@ def test_another_family_that_reads_the_same_tensors_is_refused_with_both_values(
     cosine, limit = re.search(r"cosine of (\S+) with .*, expected (\S+) or more", str(caught.value)).groups()
     assert float(cosine) < float(limit) == 0.999999
     assert (
-        f"made by LlamaModel of transformers {transformers_version()}, this is {type(other.lm.module).__name__} of"
+        f"made by LlamaModel of transformers {transformers_version()}; this is {type(other.lm.module).__name__} of"
         in (str(caught.value))
     )
 
@@ -173,7 +173,7 @@ def test_a_library_that_computes_attention_otherwise_is_noticed(made, tiny_llm, 
         return rotate(q, k, cos, sin, **more)[0], rotate(q, k, cos, -sin, **more)[1]
 
     monkeypatch.setattr(llama, "apply_rotary_pos_emb", turned)
-    with open_store(made / "store") as store, pytest.raises(OtherCodeError, match="first apart at layer 1"):
+    with open_store(made / "store") as store, pytest.raises(OtherCodeError, match="first difference at layer 1"):
         choose_banks(store, load_model(str(tiny_llm), dtype="float32"))
 
 

@@ -67,7 +67,7 @@ def test_a_template_that_forgets_the_image(folder, tmp_path):
 )
 def test_a_template_that_refuses_the_turn_is_quoted(folder, tmp_path, template, said):
     loaded = with_template(folder, tmp_path, template)
-    with pytest.raises(ModelError, match=f"takes no turn of a user with an image: it says .{said}"):
+    with pytest.raises(ModelError, match=f"rejects a user turn with an image; it says .{said}"):
         image_prompt(loaded, "Is it a dog?")
 
 

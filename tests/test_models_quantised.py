@@ -79,7 +79,7 @@ def test_a_bank_of_quantised_weights(folders, tmp_path, load_in):
             assert session.notes == ()
             own = session.image(image)
         with QuerySession(store, plain, asked) as session:
-            assert "other weights computed them" in session.notes[0]
+            assert "other weights computed the banks" in session.notes[0]
             session.image(image)
     assert own.model["dtype"] == f"{KINDS[load_in]}-float32"
 

@@ -72,7 +72,7 @@ def test_one_that_makes_gigabytes_is_ended(tokenizer, template):
 
 
 def test_one_whose_text_is_too_long(tokenizer):
-    refused(tokenizer, "{{ 'x' * 1000001 }}", "makes 1,000,001 characters of one short question")
+    refused(tokenizer, "{{ 'x' * 1000001 }}", "turns one short question into 1,000,001 characters")
     assert len(render_template(tokenizer, "{{ 'x' * 1000000 }}", "a question", "m").text) == 1_000_000
 
 

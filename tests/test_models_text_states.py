@@ -67,7 +67,7 @@ def test_no_text_is_a_usage_error(loaded):
 
 
 def test_a_text_beyond_the_model_s_length(loaded):
-    with pytest.raises(UsageError, match="takes up to 128"):
+    with pytest.raises(UsageError, match="accepts up to 128"):
         text_states(loaded, "dogs " * 200, [1])
 
 

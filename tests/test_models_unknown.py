@@ -28,7 +28,8 @@ def test_patches_in_rows_are_read_and_announced(folders):
     pixels = blocks()
     visual = shown(loaded, pixels)
     assert visual.notes[0] == (
-        "The grid of 'vipllava' is assumed to run row by row: no file in models/families/ knows this family."
+        "lensbank has no file for the family 'vipllava' in models/families/ and assumes that its visual tokens are a "
+        "grid, row by row."
     )
     before = first_states(loaded, pixels)
     for token in visual.tokens[::3]:
@@ -47,7 +48,9 @@ def test_patches_in_rows_are_read_and_announced(folders):
 def test_what_is_not_one_picture_is_refused_with_a_way_out(folders, name, shape):
     """A Perceiver resampler, tiles, cross-attention (where the image is no part of the sequence)."""
     loaded = load_model(folders(name), dtype="float32", need_vision=True)
-    expected = rf"expected one picture \[1, 3, height, width\], its processor gave pixel_values of shape \({shape}\)"
+    expected = (
+        rf"its processor returned pixel_values of shape \({shape}\); expected one picture \[1, 3, height, width\]"
+    )
     with pytest.raises(UnsupportedModelError, match=expected) as caught:
         shown(loaded, blocks())
     assert "docs/adding-a-model.md" in caught.value.hint
@@ -79,7 +82,7 @@ def test_patches_in_another_order_and_learned_queries_are_refused(tmp_path, monk
         return rows.reshape(1, 16, -1)
 
     monkeypatch.setattr(generic, "image_features", reordered)
-    with pytest.raises(UnsupportedModelError, match="did not move the token at that place most"):
+    with pytest.raises(UnsupportedModelError, match="the tokens at those places did not change most"):
         shown(loaded, blocks())
 
 

@@ -95,7 +95,7 @@ def test_boxes_account_for_a_crop(models, picture):
     assert (box.y0, box.y1) == (0, HEIGHT)
     assert visual.tokens[0].box.x0 == box.x0
     assert visual.tokens[-1].box.x1 == box.x1
-    assert visual.notes == ("The model's processor crops the image: 60% of it is seen.",)
+    assert visual.notes == ("The model's processor crops the image: the model sees 60% of it.",)
 
 
 @pytest.mark.parametrize("family", ["fastvlm", "llava"])
@@ -204,7 +204,9 @@ def test_counts_that_differ_are_an_error_with_both(models, picture, tmp_path):
     settings = folder / "processor_config.json"
     settings.write_text(settings.read_text().replace('"patch_size": 32', '"patch_size": 16'))
     loaded = load_model(str(folder), dtype="float32")
-    with pytest.raises(UnsupportedModelError, match="placed 60 visual tokens, but the model makes 15 of its pictures"):
+    with pytest.raises(
+        UnsupportedModelError, match="placed 60 visual tokens, but the model makes 15 from its pictures"
+    ):
         prepare_image(loaded, Image.fromarray(picture))
 
 
@@ -240,11 +242,15 @@ def test_a_class_token_that_cannot_be_told_is_refused(tmp_path, picture):
     loaded = save_full(tmp_path / "class")
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(FAMILIES, "llava")
-        with pytest.raises(UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture are no square grid"):
+        with pytest.raises(
+            UnsupportedModelError, match="17 visual tokens of a 32 x 32 picture do not form a square grid"
+        ):
             prepare_image(loaded, Image.fromarray(picture))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(single, "_CLASS", ("no such name",))
-        with pytest.raises(UnsupportedModelError, match="of 16 patches its tower keeps 17 tokens.*'default'"):
+        with pytest.raises(
+            UnsupportedModelError, match="its vision tower has 16 patches, but returns 17 tokens.*'default'"
+        ):
             prepare_image(loaded, Image.fromarray(picture))
 
 
@@ -303,7 +309,8 @@ def test_a_family_without_a_file_says_so(models, picture, unknown):
     visual = prepare_image(models["llava"], Image.fromarray(picture))
     assert [(token.row, token.col) for token in visual.tokens] == list(np.ndindex(4, 4))
     assert visual.notes[0] == (
-        "The grid of 'llava' is assumed to run row by row: no file in models/families/ knows this family."
+        "lensbank has no file for the family 'llava' in models/families/ and assumes that its visual tokens are a "
+        "grid, row by row."
     )
 
 
@@ -314,7 +321,9 @@ def test_a_layer_that_does_not_exist(models, picture):
 
 
 def test_a_prompt_beyond_the_model_s_length(models, picture):
-    with pytest.raises(ImageError, match=r"and the prompt are \d+ tokens; fastvlm takes up to 128.*Scale"):
+    with pytest.raises(
+        ImageError, match=r"and the prompt are \d+ tokens long; fastvlm accepts up to 128.*smaller image"
+    ):
         prepare_image(models["fastvlm"], Image.fromarray(picture), "dogs " * 200)
 
 

@@ -25,16 +25,19 @@ def write_index(folder, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"metadata": {}, "weight_map": {"a": "pytorch_model.bin"}}, "names 'pytorch_model.bin'; expected safetensors"),
-        ({"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}, "expected safetensors files beside it"),
-        ({"metadata": {}, "weight_map": {"a": "/etc/model.safetensors"}}, "expected safetensors files beside it"),
-        ({"metadata": {}, "weight_map": {"a": "sub\\\\model.safetensors"}}, "expected safetensors files beside it"),
-        ({"metadata": {}, "weight_map": {"a": "gone.safetensors"}}, "which is not there"),
+        (
+            {"metadata": {}, "weight_map": {"a": "pytorch_model.bin"}},
+            "names 'pytorch_model.bin'; expected names of safetensors",
+        ),
+        ({"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}, "expected names of safetensors files"),
+        ({"metadata": {}, "weight_map": {"a": "/etc/model.safetensors"}}, "expected names of safetensors files"),
+        ({"metadata": {}, "weight_map": {"a": "sub\\\\model.safetensors"}}, "expected names of safetensors files"),
+        ({"metadata": {}, "weight_map": {"a": "gone.safetensors"}}, "which does not exist"),
         ({"weight_map": ["a"]}, "no table weight_map"),
         ({}, "no table weight_map"),
         ({"weight_map": {}}, "no table metadata"),
-        ("{", "is no index of weights"),
-        ("[" * 100_000, "is no index of weights"),
+        ("{", "is not an index of weights"),
+        ("[" * 100_000, "is not an index of weights"),
     ],
 )
 def test_an_index_that_leads_elsewhere_is_refused_before_it_is_followed(folder, content, message):
@@ -59,7 +62,7 @@ def test_what_is_called_like_weights_and_is_no_file_is_not_waited_for(folder, tm
     else:
         path.symlink_to(tmp_path / "gone")
     began = time.monotonic()
-    with pytest.raises(ModelError, match="should be a file of weights; it is"):
+    with pytest.raises(ModelError, match="expected a file of weights"):
         load_model(str(folder))
     assert time.monotonic() - began < 2
 

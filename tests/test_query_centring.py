@@ -158,13 +158,13 @@ def test_raw_and_centred_are_never_mixed(session, photos):
         assert reading.layers == alone.image(photos[0]).layers
         assert reading.search.centring is None and not any(bank["centred"] for bank in reading.banks)
         rows = np.ones((1, 32), np.float32)
-        with pytest.raises(UsageError, match="^Centred states were to be compared with raw banks"):
+        with pytest.raises(UsageError, match="^Centred states cannot be compared with raw banks"):
             raw.vectors({1: rows}, {1: rows})
         with pytest.raises(UsageError, match="nothing is subtracted"):
             raw.centre_on(photos)
-    with session() as centred, pytest.raises(UsageError, match="^Raw states were to be compared with centred banks"):
+    with session() as centred, pytest.raises(UsageError, match="^Raw states cannot be compared with centred banks"):
         centred.vectors({1: rows})
-    with pytest.raises(BankNotFoundError, match="only banks of raw states .*ingest --centre"):
+    with pytest.raises(BankNotFoundError, match="only raw banks .*ingest --centre"):
         session(name="raw")
     with pytest.raises(BankNotFoundError, match="only centred banks .*Add --centre"):
         session(name="centred", centre=False)

@@ -16,7 +16,7 @@ def test_a_word_in_other_characters_is_pointed_out(tmp_path):
         )
         with store.open(identity(1, 4).name()) as bank:
             note = _nothing_note([bank], parse(["word=caf\u00e9"]))
-            assert "in decomposed characters (Unicode NFD): type it so." in note
+            assert "in decomposed characters (Unicode NFD): write it so." in note
             assert "in composed characters" in _nothing_note([bank], parse(["word=bru\u0302le\u0301"]))
             for nothing in ("word=th\u00e9", "word!=caf\u00e9", "token=caf\u00e9", "word=dog"):
                 assert "characters" not in _nothing_note([bank], parse([nothing]))

@@ -224,7 +224,7 @@ def test_filters_on_corpus_tokens_bind_latent_lens_alone(vlm, store, photos):
     where = parse(["position>=2", "word!=the"])
     with lens_session(vlm, store, lenses=("logit", "latent"), where=where) as session:
         reading = session.image(photos[0])
-    assert any("position>=2 binds LatentLens alone" in note for note in reading.notes)
+    assert any("position>=2 applies to LatentLens only" in note for note in reading.notes)
     for token in reading.layers[1].tokens:
         assert all(n.position >= 2 for n in token.neighbors)
         assert len(token.vocabulary["logit"]) == 5 and all(e.word != "the" for e in token.vocabulary["logit"])

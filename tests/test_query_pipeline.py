@@ -229,7 +229,7 @@ def test_how_each_bank_was_searched_is_on_record(ask, photo, monkeypatch):
         reading = session.image(photo)
     assert all(bank.exact for bank in reading.search.banks)
     assert any(
-        note.startswith(f"Searched exactly: bank layer 1, 2, where the filter leaves only {counts[0]} rows")
+        note.startswith(f"Searched exactly: bank layer 1, 2, because the filter leaves only {counts[0]} rows")
         for note in reading.notes
     )
     monkeypatch.setattr(approximation, "FEW_ROWS", 0)
@@ -266,7 +266,7 @@ def test_filter_that_nothing_meets_is_noted(ask, photo):
         "No row of the banks meets the filter word=zebra and is_word=true. None meets word=zebra alone.",
     )
     with ask(where=parse(["word=dogs", "word=cat"])) as session:
-        assert session.text("A").notes[0].endswith("Each condition alone is met by some.")
+        assert session.text("A").notes[0].endswith("Rows meet each condition alone, but not all of them together.")
     with ask(where=parse(["token=dogs"])) as session:
         assert "often with a mark for the space before it" in session.text("A").notes[0]
 
@@ -314,7 +314,11 @@ def refuse_forward(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (dict(patches=((3, 0),)), UsageError, r"Patch 3,0 is outside of the image's grid: it is 3 x 3 \(rows 0 to 2"),
+        (
+            dict(patches=((3, 0),)),
+            UsageError,
+            r"Patch 3,0 is outside of the image's grid, which is 3 x 3 \(rows 0 to 2",
+        ),
         (dict(patches=((0, 0), (-1, 2))), UsageError, "Patch -1,2 is outside"),
         (dict(prompt="Look: <image>"), UsageError, "image token"),
     ],
@@ -339,8 +343,8 @@ def test_bad_image_is_refused_before_the_model_runs(ask, photo, tmp_path, monkey
     [
         (dict(layers=(4,)), LayerError, "Layer 4 does not exist.*0 .*to 3"),
         (dict(layers=()), LayerError, "No layer was asked for"),
-        (dict(bank_layers=(1, 3)), LayerError, "no bank of layer 3 for this model. It has layers 1, 2"),
-        (dict(bank_layers=()), LayerError, "It has layers 1, 2"),
+        (dict(bank_layers=(1, 3)), LayerError, "no bank of layer 3 for this model. The store has layers 1, 2"),
+        (dict(bank_layers=()), LayerError, "The store has layers 1, 2"),
     ],
 )
 def test_bad_layers_are_refused_when_the_session_opens(ask, options, error, message):
@@ -354,7 +358,7 @@ def test_bad_layers_are_refused_when_the_session_opens(ask, options, error, mess
         (dict(top_k=0), "0 neighbours"),
         (dict(top_k=1001), "1 to 1000"),
         (dict(distinct="token"), "distinct by 'token'"),
-        (dict(max_pixels=0), "limit of pixels is 0"),
+        (dict(max_pixels=0), "max_pixels is 0"),
     ],
 )
 def test_bad_options(options, message):

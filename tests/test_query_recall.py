@@ -93,7 +93,7 @@ def test_samples_add_up():
     total = sum((Recall(3, {1: 10, 2: 5}, {1: 9, 2: 0}), Recall(2, {1: 10}, {1: 10}), Recall()), Recall())
     assert (total.states, total.share, total.at(1), total.at(2)) == (5, 19 / 25, 19 / 20, 0.0)
     assert recall_note(total, 5) == (
-        "Approximate search: recall@5 0.760 against exact search, on 5 of the states searched "
+        "Approximate search: recall@5 0.760 compared with exact search, on 5 of the searched states "
         "(by bank layer 1: 0.950, 2: 0.000)."
     )
 

@@ -70,7 +70,7 @@ def test_senseless_corpus_options(tmp_path, options):
     + [{1.5: [[1.0, 2.0]]}, {True: [[1.0, 2.0]]}, {1: [[None, object()]]}],
 )
 def test_what_are_no_states(states):
-    with pytest.raises(UsageError, match="expected|no array of numbers"):
+    with pytest.raises(UsageError, match="expected|not an array of numbers"):
         given_states(states, 2)
 
 

@@ -47,12 +47,12 @@ def test_reads(text, expected):
         ("dog", "FIELD OPERATOR VALUE"),
         ("position=three", "position is integer"),
         ("is_word=yes", "true or false"),
-        ("word>3", "cannot be compared with '>'"),
-        ("sentence=dog", "cannot be compared with '='"),
-        ("norm=1.0", "cannot be compared with '='"),
+        ("word>3", "cannot be used with '>'"),
+        ("sentence=dog", "cannot be used with '='"),
+        ("norm=1.0", "cannot be used with '='"),
         ("word=", "no value"),
-        ("corpus~a", "It takes = !="),
-        ("position~1", "cannot be compared with '~'"),
+        ("corpus~a", "operators of this field are = !="),
+        ("position~1", "cannot be used with '~'"),
     ],
 )
 def test_refuses_and_says_why(text, part):

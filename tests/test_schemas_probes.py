@@ -35,9 +35,12 @@ def test_other_states_at_one_layer_are_told_with_both_values():
     one = dataclasses.replace(IDENTITY, probe=PROBE)
     with pytest.raises(OtherCodeError) as caught:
         one.require_model(dataclasses.replace(IDENTITY, probe=other))
-    assert "cosine of 0 with those now (first apart at layer 30), expected 0.98 or more" in caught.value.message
+    assert (
+        "cosine of 0 with the current ones (first difference at layer 30), expected 0.98 or more"
+        in caught.value.message
+    )
     assert "(bfloat16 in the bank, float32 now)" in caught.value.message
-    assert "A of x 1, this is B of x 2" in caught.value.hint
+    assert "A of x 1; this is B of x 2" in caught.value.hint
     one.require_model(IDENTITY)
     IDENTITY.require_model(one)
 

@@ -97,9 +97,11 @@ def test_a_record_with_any_field_of_another_kind_is_named_with_file_and_field(st
             path.write_text(json.dumps(data if at else wrong))
             with pytest.raises(DamagedRecordError) as caught:
                 store.open(path.parent.name)
-            assert str(path) in caught.value.message or "its record is that of" in caught.value.message, at
+            assert str(path) in caught.value.message or "it has the record of another bank" in caught.value.message, at
             if at and len(at) > 1:
-                assert str(at[-1]) in caught.value.message or "its record is that of" in caught.value.message, at
+                assert (
+                    str(at[-1]) in caught.value.message or "it has the record of another bank" in caught.value.message
+                ), at
             assert store.list() == [] and len(store.damaged()) == 1
     finally:
         path.write_text(whole)
@@ -121,7 +123,7 @@ def test_any_json_is_read_or_refused_in_words(tmp_path_factory, value):
         Key.read(folder)
     with pytest.raises(LensbankError):
         read_annotations(folder / "file.json", folder)
-    with pytest.raises(ValueError, match="^(no reading|result schema version)"):
+    with pytest.raises(ValueError, match="^(it is not a reading|result schema version)"):
         reading_from_dict(value)
 
 
@@ -131,7 +133,7 @@ def test_device_maps(tmp_path, text):
     path.write_text(text)
     import torch
 
-    with pytest.raises(UsageError, match="is no table of module names and devices"):
+    with pytest.raises(UsageError, match="is not a table of module names and devices"):
         LargeModel(device_map=str(path)).arguments("auto", torch.float32)
 
 

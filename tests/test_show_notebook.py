@@ -136,9 +136,9 @@ def test_saved_by_ending(tmp_path):
     for wrong in ("a", "a.svg", "a.txt"):
         with pytest.raises(UsageError, match=r"Use \.json"):
             reading.save(tmp_path / wrong)
-    with pytest.raises(UsageError, match="comes without its image"):
+    with pytest.raises(UsageError, match="was loaded without its image"):
         again.save(tmp_path / "b.png")
-    with pytest.raises(UsageError, match="A text has no image"):
+    with pytest.raises(UsageError, match="this is the reading of a text"):
         text_reading().save(tmp_path / "b.png")
     assert not (tmp_path / "b.png").exists()
     lensbank.page(text_reading(), out=tmp_path / "text.html")

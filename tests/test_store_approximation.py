@@ -101,7 +101,7 @@ def test_a_reader_learns_where_the_search_was_exact(banks, rows, monkeypatch):
     plan = plan_searches(banks, DOGS, exact=False)
     assert [(s.name, s.rows, s.exact) for s in plan] == [(bank.name, dogs, True) for bank in banks]
     assert filter_notes(banks, DOGS, plan, exact=False) == [
-        f"Searched exactly: bank layer 4, 5, where the filter leaves only {dogs} rows."
+        f"Searched exactly: bank layer 4, 5, because the filter leaves only {dogs} rows."
     ]
     assert filter_notes(banks, DOGS, plan_searches(banks, DOGS, True), exact=True) == []
     monkeypatch.setattr(approximation, "FEW_ROWS", 0)
@@ -134,7 +134,7 @@ def test_rows_that_lack_a_field_are_named(tmp_path):
             assert bank.count(where) == left == len(bank.search(np.ones((1, 16)), 50, where)[0])
             notes = filter_notes([bank], where, plan_searches([bank], where, True), True)
             assert notes[0] == (
-                "Rows of bank layer 4 have no position: such a row meets position!=... and no other filter of it."
+                "Rows of bank layer 4 have no position. Such rows meet position!=... and no other filter on this field."
             )
             assert len(notes) == (1 if left else 2)
 
@@ -170,7 +170,7 @@ def halve(path):
         (
             "id_tracker.i2e",
             lambda path: path.unlink(),
-            r"is damaged: \d+ of the 700 rows .*copy the bank's folder",
+            r"is damaged: \d+ of the 700 rows .*Copy the folder of the bank",
         ),
         ("id_tracker.e2i", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows|embedded engine failed"),
         ("id_tracker.i2e", halve, r"is damaged|embedded engine failed"),
@@ -209,7 +209,7 @@ def test_a_shard_of_another_width_is_refused(store, rows, tmp_path):
     shutil.rmtree(shard)
     shutil.copytree(other.root / narrow.identities()[0].name() / "shard", shard)
     change_record(shard.parent, rows=40, manifest=None)
-    with pytest.raises(StoreError, match="its record says 32 dimensions, its vectors have others"):
+    with pytest.raises(StoreError, match="its record says 32 dimensions, and its vectors have another number"):
         open_store(copy).open(rows.identities()[0])
 
 

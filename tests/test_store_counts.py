@@ -38,10 +38,13 @@ def test_what_agrees_is_complete_with_both():
 @pytest.mark.parametrize(
     ("there", "said"),
     [
-        (counted(a=50, b=29), "29 rows of corpus 'b' where 30 are on record.*Run the same command again"),
-        (counted(a=50, b=31), "31 rows of corpus 'b' where 30 are on record"),
-        (counted(a=50, b=30, foreign=2), "2 rows of no corpus on record.*Drop it"),
-        (counted(a=49, b=30), "got its rows of b, but.* 49 rows of corpus 'a' where 50 are on record.*Ingest a again"),
+        (counted(a=50, b=29), "29 rows of corpus 'b' instead of the 30 on record.*Run the same command again"),
+        (counted(a=50, b=31), "31 rows of corpus 'b' instead of the 30 on record"),
+        (counted(a=50, b=30, foreign=2), "2 rows of a corpus that is not on record.*Drop the bank"),
+        (
+            counted(a=49, b=30),
+            "rows of b are stored.* 49 rows of corpus 'a' instead of the 50 on record.*ingest a again",
+        ),
     ],
 )
 def test_what_differs_is_said_and_the_bank_stays_unfinished(there, said):
@@ -59,16 +62,16 @@ def test_two_that_lack_rows_are_mended_one_after_the_other():
     again = PlanRecord("ingest", "plan of a", {"a": "fa"}, total=10)
     first = opened("bank", begun("bank", damaged, again, lambda: False), 80, counted(a=40, b=20))
     held = settle("bank", first, [A], counted(a=50, b=20))
-    assert "20 rows of corpus 'b' where 30" in held.error.message
+    assert "20 rows of corpus 'b' instead of the 30" in held.error.message
     second = opened("bank", begun("bank", held.record, PLAN, lambda: False), 80, counted(a=50, b=20))
     held = settle("bank", second, [B], counted(a=50, b=30))
     assert held.error is None and finished(held.record, held.corpora).corpora == (A, B)
 
 
 def test_nothing_else_is_added_to_a_bank_that_lacks_rows():
-    with pytest.raises(StoreError, match="49 rows of corpus 'a' where 50 are on record.*Ingest that corpus again"):
+    with pytest.raises(StoreError, match="49 rows of corpus 'a' instead of the 50 on record.*Ingest that corpus again"):
         opened("bank", record(A), 50, counted(a=49, b=0))
-    with pytest.raises(StoreError, match="3 rows of no corpus that its record names"):
+    with pytest.raises(StoreError, match="3 rows of a corpus that is not on its record"):
         opened("bank", record(A), 50, counted(a=50, b=0, foreign=3))
 
 
@@ -98,7 +101,9 @@ def test_a_bank_takes_the_rest_of_its_own_plan_only():
     half = record(plan=PLAN.at(4, {"b": 12}))
     assert begun("bank", half, PLAN, lambda: False).plan.done == 4
     other = PlanRecord("ingest", "plan of c", {"c": "fc"}, total=10)
-    with pytest.raises(BankIncompleteError, match=r"ingest of b \(sha.*4 of 10 sentences done. Now an ingest of c"):
+    with pytest.raises(
+        BankIncompleteError, match=r"ingest of b \(sha.*4 of 10 sentences done. This command would add an ingest of c"
+    ):
         begun("bank", half, other, lambda: False)
     with pytest.raises(BankIncompleteError, match="holds a part of an ingest of b"):
         begun("bank", half, None, lambda: False)
@@ -108,12 +113,12 @@ def test_a_bank_takes_the_rest_of_its_own_plan_only():
 def test_other_rules_for_the_same_corpus_are_named():
     half = record(plan=dataclasses.replace(PLAN, rules={"rows": 1}).at(4, {"b": 12}))
     now = dataclasses.replace(PLAN, key="another", rules={"rows": 2})
-    with pytest.raises(BankIncompleteError, match="same corpus is given, but .*rows rules 1 there, 2 now"):
+    with pytest.raises(BankIncompleteError, match="same corpus was given, but .*rows rules 1 there, 2 now"):
         begun("bank", half, now, lambda: False)
 
 
 def test_an_unfinished_bank_of_an_older_version_is_told_what_to_do():
-    with pytest.raises(BankIncompleteError, match="an older version.*Drop it and ingest again"):
+    with pytest.raises(BankIncompleteError, match="an older version.*Drop the bank and ingest again"):
         begun("bank", record(plan=None, version=1), PLAN, lambda: False)
 
 
@@ -130,7 +135,7 @@ def place(request, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("b", "30 rows of no corpus on record"), ("a", "50 rows of corpus 'a' where 20 were given")],
+    [("b", "30 rows of a corpus that is not on record"), ("a", "50 rows of corpus 'a' instead of 20")],
 )
 def test_what_a_program_writes_without_a_plan_is_counted(place, name, said):
     """One that was killed, and another one with other rows: what is there is not what the second gave."""
@@ -159,6 +164,6 @@ def test_rows_that_a_program_takes_from_another_corpus_are_missed(place):
     assert [c.rows for c in place.list()[0].record.corpora] == [30]  # no more than there are
     with place.writer([IDENTITY], "/m") as writer:
         second.put(writer, 0, 10)
-        with pytest.raises(BankIncompleteError, match="20 rows of corpus 'a' where 30 are on record"):
+        with pytest.raises(BankIncompleteError, match="20 rows of corpus 'a' instead of the 30 on record"):
             writer.finish(CorpusRecord("b", "fb", 10, 100, 10))
     assert [info.record.state for info in place.list()] == ["building"]

@@ -304,8 +304,8 @@ def test_a_damaged_record_is_named_and_hinders_no_other_bank(rows, tmp_path, tex
     path.write_text(text)
     assert [info.name for info in store.list()] == [two.name()]
     [damaged] = store.damaged()
-    assert damaged.name == one.name() and f"{path} is not a bank's record" in damaged.message
-    with pytest.raises(StoreError, match=f"{path} is not a bank's record"):
+    assert damaged.name == one.name() and f"{path} is not the record of a bank" in damaged.message
+    with pytest.raises(StoreError, match=f"{path} is not the record of a bank"):
         store.open(one)
     with store.open(two) as bank:
         assert bank.count() == 50
@@ -332,7 +332,7 @@ def test_the_folders_name_is_compared_with_the_record(small, field):
     data["identity"][field] = {"layer": 5, "weights": "others", "centred": True}[field]
     del data["checksums"]  # as of a record from before there were any
     path.write_text(json.dumps(data))
-    with pytest.raises(StoreError, match="its record is that of some-model-L0"):
+    with pytest.raises(StoreError, match="it has the record of another bank, some-model-L0"):
         store.open(path.parent.name)
     assert store.list() == [] and len(store.damaged()) == 1
 
@@ -364,7 +364,7 @@ def test_a_closed_bank_says_so(small):
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (OSError(28, "No space left on device"), StoreFullError, "cannot take more data: No space left"),
+        (OSError(28, "No space left on device"), StoreFullError, "No more data can be written to .*: No space left"),
         (OSError(30, "Read-only file system"), StoreFullError, "cannot be written: Read-only"),
         (PermissionError(13, "Permission denied"), StoreFullError, "cannot be written: Permission denied"),
         (Exception("Gridstore IO error: x (os error 28)\nbacktrace"), StoreFullError, "No space left"),

@@ -148,7 +148,7 @@ def test_another_series_of_the_engine_is_refused_and_taken_over(store, folder, m
     monkeypatch.setattr(manifest, "engine_version", lambda: "0.10.3")
     with pytest.raises(StoreError, match=r"written by the engine qdrant-edge-py 0\.9\..*; 0\.10\.3 is installed"):
         store.open(IDENTITY)
-    assert store.repair(folder.name) == ("The list of its files is new.",)
+    assert store.repair(folder.name) == ("A new list of files was written.",)
     assert answers(store) == before
 
 
@@ -194,8 +194,8 @@ def test_what_follows_from_the_rows_is_made_again(store, folder):
     before = answers(store)
     damaged = damage_derived(folder)
     done = store.repair(folder.name)
-    assert done[0] == f"Payload indexes and the index of its vectors were made again from {COUNT} rows."
-    assert len([line for line in done if line.endswith("made again.")]) == len(damaged) + 1
+    assert done[0] == f"Payload indexes and the vector index were rebuilt from {COUNT} rows."
+    assert len([line for line in done if line.endswith("rebuilt.")]) == len(damaged) + 1
     assert answers(store) == before
     assert store.check_files(folder.name).passed
     assert {path.name for path in folder.iterdir()} == {".lock", "lensbank.json", "manifest.json", "shard"}
@@ -208,9 +208,9 @@ def test_a_bank_without_a_list_gets_one(store, folder):
     (folder / manifest.MANIFEST_FILE).unlink()
     assert answers(store) == before
     report = store.check_files(folder.name)
-    assert report.passed and "before lists of files were made" in report.lines()[0]
+    assert report.passed and "before lists of files existed" in report.lines()[0]
     done = store.repair(folder.name)
-    assert any("is not known: lensbank banks verify" in line for line in done)
+    assert any("it is not known whether vectors and payload are unchanged" in line for line in done)
     assert store.check_files(folder.name).files > 60 and answers(store) == before
 
 
@@ -267,7 +267,7 @@ def test_a_file_system_in_memory_that_reading_would_fill_is_refused(made, monkey
     with made.open(IDENTITY) as bank:
         assert bank.count() == COUNT
     free(hollow - 1)
-    with pytest.raises(StoreFullError, match="lies on a file system in memory with .* of free space"):
+    with pytest.raises(StoreFullError, match="is on a file system in memory with .* of free space"):
         made.open(IDENTITY)
     monkeypatch.setattr(disk, "_in_memory", lambda path: False)
     with made.open(IDENTITY) as bank:
@@ -302,13 +302,13 @@ def banks(*args):
 
 def test_the_commands_name_the_file_and_repair_it(store, folder):
     done = banks("verify", "--files-only", "--store", store.root)
-    assert done.exit_code == 0 and "files are as they were when it was finished" in done.stdout
+    assert done.exit_code == 0 and "files are unchanged since the bank was finished" in done.stdout
     damaged = damage_derived(folder)
     done = banks("verify", "--files-only", "--store", store.root)
     assert done.exit_code == 1 and f"{folder.name}: DAMAGED" in done.stdout
     assert all(str(path.relative_to(folder)) in done.stdout for path in damaged)
     done = banks("repair", folder.name, "--store", store.root)
-    assert done.exit_code == 0 and "made again from 600 rows" in done.stdout
+    assert done.exit_code == 0 and "rebuilt from 600 rows" in done.stdout
     assert banks("verify", "--files-only", "--store", store.root).exit_code == 0
     assert "nothing is damaged" in banks("repair", folder.name, "--store", store.root).stdout
 
@@ -353,9 +353,11 @@ def test_a_record_that_was_edited_is_named_with_file_and_field(store, folder, at
     part[at[-1]] = value
     path.write_text(json.dumps(data))
     field = ".".join(name for name in at if isinstance(name, str)) if at[0] == "identity" else at[0]
-    with pytest.raises(StoreError, match=f"lensbank.json is not a bank's record: {field} is not as it was") as caught:
+    with pytest.raises(
+        StoreError, match=f"lensbank.json is not the record of a bank: {field} is not as it was"
+    ) as caught:
         store.open(folder.name)
-    assert "put an unchanged copy of it back" in caught.value.hint and "banks drop" in caught.value.hint
+    assert "Restore it from an unchanged copy" in caught.value.hint and "banks drop" in caught.value.hint
     with pytest.raises(StoreError, match="is not as it was"), store.writer([IDENTITY], "/model"):
         pass
 

@@ -124,7 +124,7 @@ def test_foreign_collections_are_left_alone(store, client, rows):
     client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
     assert store.list() == []
     for work in (lambda: store.open("diary"), lambda: store.drop("diary")):
-        with pytest.raises(BankNotFoundError, match="no bank 'diary'. It has no banks yet"):
+        with pytest.raises(BankNotFoundError, match="no bank 'diary'. The server has no banks yet"):
             work()
     with pytest.raises(StoreError, match=f"collection {name} that is not a bank"):
         store.writer(rows.identities(), "/model")

@@ -151,7 +151,7 @@ def listening(request, tmp_path):
 @pytest.mark.parametrize(("listening", "spoken"), [("http", "https"), ("https", "http")], indirect=["listening"])
 def test_the_other_scheme_is_named(listening, spoken):
     other = "http" if spoken == "https" else "https"
-    with pytest.raises(StoreError, match=f"answers, but in .*{other}.* Write {other}://127.0.0.1:{listening}"):
+    with pytest.raises(StoreError, match=f"answers in .*{other}.* Write {other}://127.0.0.1:{listening}"):
         open_store(f"{spoken}://127.0.0.1:{listening}")
 
 
@@ -159,5 +159,5 @@ def test_a_port_that_is_silent_is_not_taken_for_the_other_scheme(monkeypatch):
     monkeypatch.setattr("lensbank.store.server.scheme._SECONDS", 0.2)
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        with pytest.raises(StoreError, match="Check that it runs"):
+        with pytest.raises(StoreError, match="Check that the server runs"):
             open_store(f"https://127.0.0.1:{held.getsockname()[1]}")

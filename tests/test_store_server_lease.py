@@ -215,7 +215,7 @@ def test_a_bank_that_is_being_written_is_not_dropped(store, rows, raw, server, n
         said = " ".join(done.stderr.split())
         assert done.exit_code == 1 and done.stdout == ""
         assert f"Bank {name} on {server.url} is being written by process" in said and ", since 20" in said
-        assert "Wait until it has finished, or stop it there." in said
+        assert "Wait until that process has finished, or stop it there." in said
         assert f"Deleted before that: {finished.identities()[0].name()}." in said
         writer.finish(CORPUS)
     assert [(info.rows, info.record.state) for info in store.list()] == [(COUNT, "complete")]

@@ -132,7 +132,7 @@ def test_a_copy_that_waits_for_a_rate_limit_ends_at_once_and_goes_on(
         with Signal(number, 3) as sent, pytest.raises(KeyboardInterrupt), Interruption() as stopping:
             Transfer(source, target, progress, stopping).run(choose(source))
         assert sent.ago < AT_ONCE
-        assert "a server kept one waiting. The same command goes on" in progress.notes[-1]
+        assert "a server did not answer. The same command continues" in progress.notes[-1]
         server.order_faults()
         if side == "target":
             raw.update_collection(moved.name, strict_mode_config=models.StrictModeConfig(enabled=False))

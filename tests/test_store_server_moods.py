@@ -122,7 +122,7 @@ def test_too_few_payload_indexes_are_refused_before_a_bank_is_begun(rows, protoc
                 StoreError, match="allows 3 payload indexes in .*; a bank needs 6 .token, word"
             ) as caught:
                 write(store, rows)
-            assert "Raise max_payload_index_count there to 6 or more" in caught.value.hint
+            assert "Raise max_payload_index_count on the server to 6 or more" in caught.value.hint
             assert store.list() == []
         assert server.collections() == []
 

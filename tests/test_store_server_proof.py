@@ -70,19 +70,20 @@ def test_rows_listing_and_drop_go_to_the_server_that_was_asked(neighbours, rows,
         drop_all(second)
     assert second.order_faults()["grpc writes"] == before["grpc writes"]
     assert said == [
-        f"It cannot be shown that gRPC port {first.port + 1} is the Qdrant server {first.url}: another server answers "
-        "there. Rows go over REST; --server grpc-port=... or protocol=rest ends this note."
+        f"lensbank could not confirm that gRPC port {first.port + 1} belongs to the Qdrant server {first.url}: another "
+        "server answers at that port. Rows are sent over REST instead. To avoid this note, give --server grpc-port=... "
+        "or protocol=rest."
     ]
 
 
 def test_grpc_alone_is_refused_where_another_server_answers(neighbours, rows):
     first, second = neighbours
     for port in (None, second.grpc_port):
-        with pytest.raises(StoreError, match="another server answers there. No row went there"):
+        with pytest.raises(StoreError, match="another server answers at that port. No row was sent there"):
             open_store(first.url, server=ServerOptions(protocol="grpc", grpc_port=port))
     with open_store(first.url, server=ServerOptions(protocol="rest")) as store:
         write(store, rows)
-    with pytest.raises(StoreError, match="another server answers there"):
+    with pytest.raises(StoreError, match="another server answers at that port"):
         open_store(first.url, server=ServerOptions(protocol="grpc"))
     assert "lensbank_proof" not in str(metadata(first, rows))
     drop_all(first)
@@ -108,7 +109,7 @@ def test_commands_reach_the_server_that_was_asked(neighbours, rows):
     assert dropped.exit_code == 0, dropped.output
     assert name not in first.collections() and name in second.collections()
     refused = CliRunner().invoke(main_group, ["banks", "list", "--store", first.url, "--server", "protocol=grpc"])
-    assert refused.exit_code == 1 and "another server answers there" in refused.output
+    assert refused.exit_code == 1 and "another server answers at that port" in refused.output
     drop_all(first)
     drop_all(second)
 
@@ -161,7 +162,7 @@ def test_a_key_that_may_only_read_reads_over_rest(rows, monkeypatch):
         with opened as store, store.open(rows.identities()[0]) as bank:
             assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
             assert bank.count() == 120
-        assert len(said) == 1 and "the key may not write" in said[0] and "Rows go over REST" in said[0]
+        assert len(said) == 1 and "the key may not write" in said[0] and "Rows are sent over REST" in said[0]
         with pytest.raises(StoreError, match="the key may not write"):
             open_store(server.url, server=ServerOptions(protocol="grpc", grpc_port=server.grpc_port))
 
@@ -175,10 +176,15 @@ def test_a_key_goes_to_no_port_that_was_only_guessed(neighbours, rows, monkeypat
         assert store.protocol == "rest"
         with store.open(rows.identities()[0]) as bank:
             assert bank.search(rows.vectors[4][:1], 1)[0][0].id == rows.ids[0]
-    with pytest.raises(StoreError, match="the key in QDRANT_API_KEY.*goes to no port you did not name.*grpc-port="):
+    with pytest.raises(StoreError, match="the key in QDRANT_API_KEY.*only to a port that you named.*grpc-port="):
         open_store(first.url, server=ServerOptions(protocol="grpc"))
     assert second.order_faults()["grpc keys"] == before
-    assert len(said) == 1 and "Rows go over REST; --server grpc-port=" in said[0] and "open-sesame" not in said[0]
+    assert (
+        len(said) == 1
+        and "Rows are sent over REST instead" in said[0]
+        and "--server grpc-port=" in said[0]
+        and "open-sesame" not in said[0]
+    )
     drop_all(first)
 
 
@@ -228,14 +234,14 @@ def test_a_port_that_another_server_took_meanwhile_is_proven_again(rows, protoco
                     writer.__exit__(None, None, None)
 
             if protocol == "grpc":
-                with pytest.raises(StoreError, match="another server answers there"):
+                with pytest.raises(StoreError, match="another server answers at that port"):
                     go_on()
                 if work == "write":
                     writer.__exit__(StoreError, StoreError(""), None)
             else:
                 go_on()
                 assert ids(server, identity) == set(rows.ids)
-                assert len(said) == 1 and "another server answers there. Rows go over REST" in said[0]
+                assert len(said) == 1 and "another server answers at that port. Rows are sent over REST" in said[0]
             assert other.order_faults()["grpc writes"] == before and other.collections() == there
         assert ids(other, identity) == set(others.ids)
 

@@ -173,7 +173,7 @@ def replaced(path, change):
 
 
 CHANGES = {
-    "version.info": (lambda data: b"0.7.0", "of another version"),
+    "version.info": (lambda data: b"0.7.0", "has another version"),
     "segment.json": (lambda data: data.replace(b"InRamMmap", b"Turbo"), "stored as Turbo"),
     "id_tracker.is_uuid": (lambda data: data[:32] + b";" + data[33:], "some ids are no UUIDs"),
     "id_tracker.deleted": (lambda data: b"", "id_tracker.deleted is too short"),
@@ -182,7 +182,7 @@ CHANGES = {
     "vector_storage/deleted.dat": (lambda data: b"x" + data[1:], "a file of flags has another format"),
     "vector_storage/matrix.dat": (
         lambda data: data[:4] + data[68:] + data[4:68],
-        "differ from what the engine returns",
+        "differ from the rows that the engine returns",
     ),
 }
 
@@ -203,7 +203,7 @@ def test_what_is_not_understood_is_not_used(shard_folder, name):
     [
         ("vector_storage/matrix.dat", lambda data: data[:-1], "matrix.dat has"),
         ("vector_storage/matrix.dat", lambda data: b"x" + data[1:], "a file of vectors has another format"),
-        ("id_tracker.deleted", lambda data: bytes([data[0] ^ 1]) + data[1:], "where the engine counts"),
+        ("id_tracker.deleted", lambda data: bytes([data[0] ^ 1]) + data[1:], "but the engine counts"),
     ],
 )
 def test_lengths_marks_and_counts_are_compared(shard_folder, name, change, reason):
@@ -235,7 +235,7 @@ def test_many_rows_that_no_finished_segment_has_are_left_to_the_engine(tmp_path,
             with store.open(rows.identities()[0].name()) as bank:
                 found = bank.vectors()
                 assert isinstance(found, BankVectors) == usable
-        assert found.reason == "more than 499 of its rows are in no finished segment"
+        assert found.reason == "more than 499 of its rows are not in a finished segment"
 
 
 def test_the_newest_of_two_copies_counts():
@@ -256,7 +256,7 @@ def test_the_newest_of_two_copies_counts():
 
 
 def test_a_bank_on_a_server_has_no_vectors_to_map():
-    assert Bank.vectors(None) == NoVectors("a server keeps its vectors to itself")
+    assert Bank.vectors(None) == NoVectors("the vectors of a server cannot be mapped")
 
 
 def test_the_bound_holds_for_the_worst_rounding():

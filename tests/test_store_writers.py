@@ -99,7 +99,7 @@ def test_records_are_written_when_all_are_ready(store, rows, monkeypatch, reques
     writer = store.writer(rows.identities(), "/model")
     rows.put(writer)
     monkeypatch.setattr(Child, "tell", kill_first)
-    with pytest.raises(StoreError, match="was ended by SIGKILL"):
+    with pytest.raises(StoreError, match="was killed by SIGKILL"):
         writer.finish(CORPUS)
     writer.abort()
     states = [info.record.state for info in store.list()]

@@ -40,13 +40,13 @@ class Budget:
         with self._lock:
             if self._unknown:
                 raise JudgeError(
-                    "The server does not report the tokens of its answers, so --max-tokens-total cannot be kept.",
+                    "The server does not report the tokens of its answers, so --max-tokens-total has no effect.",
                     "Use --max-calls.",
                 )
             if self.max_calls is not None and self.calls >= self.max_calls:
-                raise BudgetSpentError(f"--max-calls {self.max_calls} is reached")
+                raise BudgetSpentError(f"--max-calls {self.max_calls} was reached")
             if self.max_tokens is not None and self.tokens >= self.max_tokens:
-                raise BudgetSpentError(f"--max-tokens-total {self.max_tokens} is reached")
+                raise BudgetSpentError(f"--max-tokens-total {self.max_tokens} was reached")
             self.calls += 1
 
     def add_tokens(self, spent: Sequence[int | None]) -> None:

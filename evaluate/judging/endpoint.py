@@ -127,7 +127,7 @@ class Endpoint:
             if wait > patience - (time.monotonic() - began):
                 raise JudgeError(
                     f"{self._settings.host} gave no answer within {patience:g} s ({calls} tries); last: {trouble}.",
-                    "What was answered is kept: give the same command again later, or raise --judge-patience.",
+                    "The answers so far are kept. Run the same command again later, or raise --judge-patience.",
                 )
             if wait >= _NOTED_PAUSE:
                 self._notify(f"{self._settings.host}: {trouble}; trying again in {wait:.0f} s.")
@@ -181,14 +181,16 @@ class Endpoint:
         if status in _THIS_ONE:
             raise QuestionRefusedError(trouble)
         if any(word.encode() in raw for word in _NO_MONEY):
-            raise JudgeError(f"{host} says that the account has no means left: {trouble}.", "See to the account.")
+            raise JudgeError(f"{host} reports that the account has no credit left: {trouble}.", "See to the account.")
         if status in (401, 403):
-            raise JudgeError(f"{host} refuses the key or its rights: {trouble}.", f"Check {KEY_VARIABLE}.")
+            raise JudgeError(f"{host} rejected the key or its permissions: {trouble}.", f"Check {KEY_VARIABLE}.")
         if status == 404:
-            raise JudgeError(f"{host} knows no such model or path: {trouble}.", "Check --judge-url and --judge-model.")
+            raise JudgeError(
+                f"{host} does not know this model or path: {trouble}.", "Check --judge-url and --judge-model."
+            )
         if 300 <= status < 400:
             raise JudgeError(
-                f"{host} sends requests elsewhere ({status}); they are not followed.", "Check --judge-url."
+                f"{host} redirects requests ({status}); lensbank does not follow redirects.", "Check --judge-url."
             )
         if status not in _AGAIN and status < 500:
             raise JudgeError(f"{host} answered {trouble}.", "Check --judge-url and --judge-param.")
@@ -209,7 +211,7 @@ def _content(data: Mapping[str, Any]) -> tuple[str, str | None]:
     """The text of a completion, or why there is none."""
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return "", "the answer is no chat completion"
+        return "", "the answer is not a chat completion"
     message = choices[0].get("message")
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list):  # parts, as some servers have it

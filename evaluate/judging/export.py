@@ -155,6 +155,7 @@ def _require_unlabelled(path: Path, text: str) -> None:
         return
     if path.read_text(encoding="utf-8", errors="replace") != text:
         raise UsageError(
-            f"{path} exists and is not what would be written: labels may have been filled in.",
-            "Read them with `lensbank evaluate-labels`; for new lists give another --out, or move the folder away.",
+            f"{path} exists already with other content; labels may have been filled in.",
+            "Read the labels with `lensbank evaluate-labels`. For new lists, give another --out or move the folder "
+            "away.",
         )

@@ -81,7 +81,7 @@ class JudgementsFile:
         """Read what is there; the half line of a run that was killed is cut off."""
         self.path = folder / JUDGEMENTS_FILE
         self._lock = threading.Lock()
-        self._lines = JsonLines(self.path, "Take that line out; it is asked again.")
+        self._lines = JsonLines(self.path, "Delete that line; the question is then asked again.")
         self.all: list[Judgement] = self._lines.read(lambda line: _judgement(parse_json(line, dict[str, Any])))
 
     def of(self, judge: str) -> dict[str, Judgement]:
@@ -103,6 +103,6 @@ class JudgementsFile:
 
 def _judgement(data: Mapping[str, Any]) -> Judgement:
     if data["verdict"] is not None and data["verdict"] not in KINDS:
-        raise ValueError(f"no verdict: {data['verdict']!r}")
+        raise ValueError(f"unknown verdict: {data['verdict']!r}")
     lists = {name: tuple(data[name]) for name in ("patch", "shown", "words")}
     return checked(Judgement(**{**data, **lists}))

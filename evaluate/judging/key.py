@@ -77,7 +77,7 @@ class Key:
         except FileNotFoundError as error:
             raise InputError(
                 f"There is no {KEY_FILE} in {folder}.",
-                "Name the --out folder of an `evaluate --judge words`, not the folder of labels in it.",
+                "Give the --out folder of `evaluate --judge words`, not the folder labels in it.",
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} cannot be read ({error}).", "Export again to another --out.") from error

@@ -76,15 +76,17 @@ def _notes(
 ) -> Iterator[str]:
     name = path.name
     if missing:
-        yield f"{name}: {missing:,} of {count:,} items have no label that counts."
+        yield f"{name}: {missing:,} of {count:,} items have no valid label."
     if strange:
         shown = ", ".join(repr(cut(clean(label), 24)) for label, _ in strange.most_common(3))
-        yield f"{name}: {strange.total():,} labels are none of {', '.join(KINDS)} and were left out, such as {shown}."
+        yield (
+            f"{name}: {strange.total():,} labels are not one of {', '.join(KINDS)} and were left out, such as {shown}."
+        )
     if foreign:
-        yield f"{name}: {foreign:,} rows name items that were not exported; they were left out."
+        yield f"{name}: {foreign:,} rows have items that were not exported; they were left out."
     twice = sum(len(labels) > 1 for labels in seen.values())
     if twice:
-        yield f"{name}: {twice:,} items are labelled twice and differently; they were left out."
+        yield f"{name}: {twice:,} items have two different labels; they were left out."
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
@@ -118,7 +120,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, str]]:
                 item, label = (row[place] if place < len(row) else "" for place in places)
                 yield item, label
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV file: {error}.", "Save it as CSV again.") from error
+        raise InputError(f"{path} is not a CSV file: {error}.", "Save it as CSV again.") from error
 
 
 def _places(path: Path, names: Sequence[str]) -> tuple[int, int]:
@@ -139,7 +141,7 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[str, str]]:
             item, label = row["item"], row.get("label")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
-                f"Line {number} of {path} is no item: {error}.", "Expected lines of labels.jsonl."
+                f"Line {number} of {path} is not an item: {error}.", "Expected lines of labels.jsonl."
             ) from error
         yield str(item), "" if label is None else str(label)
 

@@ -105,14 +105,14 @@ class LlmJudge:
             f"To be sent to {endpoint.url} ({stays}), model {endpoint.model}: {calls}, {self._limits.concurrency} at a "
             f"time; {len(questions) - count:,} answers are on record. An answer that cannot be read is asked for once "
             "more, and a call that fails is repeated.",
-            f"Each holds two pictures (a whole image with a red box, and what is in the box) and up to "
-            f"{max(len(q.words) for q in waiting)} words: {len(places)} patches of {len({q.place for q in waiting})} "
-            "images of yours, as pixels, without file names or metadata.",
-            f"The first call, about {size:.2f} MB, is in {self._out / EXAMPLE_FILE}. What it costs is between you and "
-            "the endpoint; whether these pictures may go there is for you to know.",
+            "Each call holds two pictures (a whole image with a red box, and the content of the box) and up to "
+            f"{max(len(q.words) for q in waiting)} words. In total they show {len(places)} patches of "
+            f"{len({q.place for q in waiting})} of your images, as pixels, without file names or metadata.",
+            f"The first call, about {size:.2f} MB, is in {self._out / EXAMPLE_FILE}. The endpoint may charge for the "
+            "calls. Check that you may send these pictures there.",
         ]
         if budget.max_tokens is not None:
-            lines.append(f"No call is begun after {budget.max_tokens:,} tokens ({budget.tokens:,} were used before).")
+            lines.append(f"No call is started after {budget.max_tokens:,} tokens ({budget.tokens:,} were used before).")
         return lines
 
     def ask(self, questions: Sequence[Question], progress: Progress, notify: Callable[[str], None]) -> None:
@@ -174,7 +174,7 @@ class LlmJudge:
             self._follow(said, len(workers), stop, progress, notify)
         except KeyboardInterrupt:
             stop.set()
-            notify("Waiting for the answers that are on their way; Ctrl-C again to leave at once.")
+            notify("Waiting for the answers to calls under way; press Ctrl-C again to stop at once.")
             for worker in workers:
                 worker.join()
             raise
@@ -207,9 +207,9 @@ class LlmJudge:
                 readable, unread = readable or heard.verdict is not None, unread + (heard.verdict is None)
                 if not readable and unread >= _HOPELESS and failed is None:
                     failed = JudgeError(
-                        f"Not one of the first {unread} answers of {self._endpoint.host} can be read; last: "
-                        f"{heard.problem}.",
-                        f"They are in {self._file.path}. Does the model see images?",
+                        f"None of the first {unread} answers of {self._endpoint.host} could be read; the last "
+                        f"problem: {heard.problem}.",
+                        f"The answers are in {self._file.path}. Check that the model accepts images.",
                     )
                     stop.set()
             elif isinstance(heard, BudgetSpentError):
@@ -253,7 +253,7 @@ class LlmJudge:
             except UnclearVerdictError as error:
                 problem = str(error)
             except QuestionRefusedError as error:
-                problem = f"the endpoint refuses this question: {error}"
+                problem = f"the endpoint rejected this question: {error}"
                 break
             except (BudgetSpentError, StoppedError):
                 if not replies:  # else what was paid for is kept

@@ -58,9 +58,9 @@ class _Planner:
     def _controls(self) -> None:
         lenses = list(dict.fromkeys(use.lens for use in self.uses))
         if len([kept for kept in self.judged if kept]) < 2:
-            self.lacking.append("There is no control with shuffled images: it needs two images.")
+            self.lacking.append("The control with shuffled images is left out: it needs two images.")
         if all(len(words.patches) < 2 for words in self.found):
-            self.lacking.append("There is no control with random patches: no image has two.")
+            self.lacking.append("The control with random patches is left out: it needs an image with two patches.")
         for lens in lenses:
             pool = [
                 (place, layer, i)

@@ -128,8 +128,8 @@ def judge_with_llm(
     notes = []
     if judge.stopped:
         notes.append(
-            f"{judge.stopped}: {len(questions) - lacking:,} of {len(questions):,} questions are answered, drawn by "
-            "lot. The same command with a higher limit goes on."
+            f"{judge.stopped}: {len(questions) - lacking:,} of {len(questions):,} questions were answered, in random "
+            "order. The same command with a higher limit continues."
         )
     elif lacking:
         notes.append(
@@ -162,6 +162,6 @@ def _shortage(plan: QuestionPlan, options: ReadingOptions) -> list[str]:
     notes = list(plan.lacking)
     if options.sample is not None and plan.patches < options.sample:
         notes.append(
-            f"The images have only {plan.patches:,} visual tokens; a sample of {options.sample:,} was asked for."
+            f"The images have only {plan.patches:,} visual tokens, fewer than the sample of {options.sample:,}."
         )
     return notes

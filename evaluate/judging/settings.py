@@ -66,28 +66,32 @@ def checked_settings(
     """
     if not url or not model:
         raise UsageError(
-            "--judge llm needs an endpoint and a model; none is asked unless you name it.",
+            "--judge llm needs --judge-url and --judge-model; there is no default endpoint.",
             "Give --judge-url and --judge-model, e.g. --judge-url http://localhost:8080/v1.",
         )
     try:
         parsed = httpx.URL(url.strip())
     except (httpx.InvalidURL, ValueError) as error:
-        raise UsageError(f"--judge-url is no URL: {error}.") from error
+        raise UsageError(f"--judge-url is not a URL: {error}.") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UsageError(f"--judge-url needs http:// or https:// and a host; got {url!r}.")
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise UsageError(
-            "--judge-url holds a user name, a query or a fragment; it is written into results.",
-            f"Give scheme, host and path alone; a key goes into {KEY_VARIABLE}.",
+            "--judge-url contains a user name, a query or a fragment, but it is written into the results.",
+            f"Give only scheme, host and path; put a key into the environment variable {KEY_VARIABLE}.",
         )
     base = str(parsed).rstrip("/").removesuffix("/chat/completions")
     key = (key or "").strip() or None
     if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise UsageError(f"{KEY_VARIABLE} holds characters that no key has (spaces, or not ASCII).", "Set it anew.")
+        raise UsageError(
+            f"The environment variable {KEY_VARIABLE} contains characters that are not allowed in a key (spaces, or "
+            "not ASCII).",
+            "Set it anew.",
+        )
     if key is not None and parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise UsageError(
-            f"{KEY_VARIABLE} would cross the network in the clear: --judge-url is http:// on another machine.",
-            "Use https://, or unset it where the server needs no key.",
+            f"The key in {KEY_VARIABLE} would be sent unencrypted: --judge-url is http:// on another machine.",
+            "Use https://, or unset the variable if the server needs no key.",
         )
     return EndpointSettings(base, model, _params(params), key, timeout, patience)
 
@@ -106,13 +110,15 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--judge-param takes NAME=VALUE; got {text!r}.", "Example: --judge-param temperature=0")
+            raise UsageError(
+                f"--judge-param {text!r} is not of the form NAME=VALUE.", "Example: --judge-param temperature=0"
+            )
         if name.strip() in ("model", "messages", "stream", "n"):
-            raise UsageError(f"--judge-param {name.strip()} is not yours to set.")
+            raise UsageError(f"--judge-param {name.strip()} is set by lensbank and cannot be changed.")
         try:
             params[name.strip()] = json.loads(value)
         except ValueError:
             params[name.strip()] = value
         except RecursionError as error:
-            raise UsageError(f"--judge-param {name.strip()} is JSON nested too deep.") from error
+            raise UsageError(f"--judge-param {name.strip()} contains JSON that is nested too deeply.") from error
     return params

@@ -50,11 +50,11 @@ def parse_verdict(text: str, shown: Sequence[str]) -> Verdict:
     """
     answers = [found for found in _objects(text[-_READ:]) if "verdict" in found]
     if not answers:
-        raise UnclearVerdictError("there is no JSON object with a verdict in it")
+        raise UnclearVerdictError("the answer has no JSON object with a verdict")
     answer = answers[-1]
     kind = answer["verdict"].strip(_QUOTES).casefold() if isinstance(answer["verdict"], str) else None
     if kind not in KINDS:
-        raise UnclearVerdictError(f"its verdict is none of {', '.join(KINDS)}")
+        raise UnclearVerdictError(f"its verdict is not one of {', '.join(KINDS)}")
     if kind == "none":
         return Verdict(kind)
     words = _named(answer.get("words"), shown)

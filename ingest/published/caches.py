@@ -24,7 +24,7 @@ def find_caches(folder: Path) -> dict[int, Path]:
     if not found:
         what = "is no folder" if not folder.is_dir() else f"holds no layer_N/{CACHE_FILE}"
         raise InputError(
-            f"{folder} {what}; expected a bank as the official library saves it.",
-            "Fetch one: hf download McGill-NLP/contextual_embeddings-qwen2.5-7b --local-dir DIR, then give DIR.",
+            f"{folder} {what}; expected a bank in the format of the official library.",
+            "Download one: hf download McGill-NLP/contextual_embeddings-qwen2.5-7b --local-dir DIR, then give DIR.",
         )
     return dict(sorted(found.items()))

@@ -27,14 +27,14 @@ class Imported:
     def lines(self) -> list[str]:
         """For people."""
         if self.record is None:
-            return [f"{self.bank}: complete already, nothing to do."]
+            return [f"{self.bank}: already complete, nothing to do."]
         r = self.record
         lines = [f"{self.bank}: {self.rows:,} of {r.read:,} rows of {r.file} ({r.stored_dtype})."]
         left_out = [
             f"{count:,} {what}"
             for count, what in (
                 (r.special, "of special or invisible tokens"),
-                (r.repeated, "of prefixes that are there already"),
+                (r.repeated, "with prefixes that are stored already"),
                 (r.broken, "without a direction"),
             )
             if count
@@ -45,12 +45,15 @@ class Imported:
             lines.append(f"  Left out: {', '.join(left_out)}.")
         if r.relocated:
             lines.append(
-                f"  {r.relocated:,} tokens stand elsewhere in their sentence than the file says, and only there."
+                f"  {r.relocated:,} tokens are at another place in their sentence than the file says; each occurs "
+                "there only once."
             )
         if r.unlocated:
-            lines.append(f"  Of {r.unlocated:,} rows the place is not known: position -1, the token for a word.")
+            lines.append(
+                f"  The place of {r.unlocated:,} rows is not known: they have position -1 and the token as the word."
+            )
         if not r.raw_norms:
-            lines.append("  The states were normalised: their norms are not known.")
+            lines.append("  The states in the file are normalised, so their norms are not known.")
         if r.clipped:
-            lines.append(f"  {r.clipped:,} values were cut off at {FLOAT8_LIMIT:g}.")
+            lines.append(f"  {r.clipped:,} values were clipped at {FLOAT8_LIMIT:g}.")
         return lines

@@ -186,17 +186,17 @@ class _Layer:
         if record.state == "building" and record.identity.compute_dtype == UNKNOWN_DTYPE:
             return False  # of which file its rows are is asked next
         raise BankMismatchError(
-            f"Bank {info.name} exists and holds other rows than {self._file}.",
-            f"Import into another --store, or drop it: lensbank banks drop {info.name}",
+            f"Bank {info.name} exists already, with other rows than {self._file}.",
+            f"Import into another --store, or drop the bank: lensbank banks drop {info.name}",
         )
 
     def _require_fit(self, cache: Cache) -> None:
         dim = self._target.identity.dim
         if cache.embeddings.shape[1] != dim:
             raise BankMismatchError(
-                f"The states of {self._file} are {cache.embeddings.shape[1]} wide, those of "
-                f"{self._target.identity.model} {dim}.",
-                "Give the model that made them.",
+                f"The states of {self._file} have width {cache.embeddings.shape[1]}; those of "
+                f"{self._target.identity.model} have width {dim}.",
+                "Give the model that made the states.",
             )
         if not cache.metadata:
             raise InputError(f"{self._path} holds no rows.", "Fetch it again.")
@@ -231,8 +231,8 @@ class _Layer:
         tried = kinds["located"] + kinds["relocated"] + kinds["unlocated"]
         if kinds["located"] + kinds["relocated"] < _AT_LEAST * tried:
             raise InputError(
-                f"Of the first {tried:,} tokens of {self._file}, only {kinds['located'] + kinds['relocated']:,} are in "
-                f"their sentences as the tokenizer of {self._target.identity.model} reads them.",
+                f"Only {kinds['located'] + kinds['relocated']:,} of the first {tried:,} tokens of {self._file} were "
+                f"found in their sentences with the tokenizer of {self._target.identity.model}.",
                 "Give the model that made the bank.",
             )
 

@@ -71,11 +71,12 @@ def choose_layers(found: Mapping[int, Path], n_layers: int, wanted: LayerChoice 
     if missing:
         raise LayerError(f"There is no layer_{missing[0]} to import.", f"The folder has layers {there}.")
     usable = [layer for layer in found if layer < n_layers]
-    hint = f"Give --layer {','.join(map(str, usable))}." if usable else "Give the model that made it."
+    hint = f"Give --layer {','.join(map(str, usable))}." if usable else "Give the model that made the bank."
     for layer in layers:
         if layer == n_layers:
             raise LayerError(
-                f"layer_{layer} holds what the final norm gives (the model has {n_layers} blocks), which is no layer.",
+                f"layer_{layer} holds states after the final norm (the model has {n_layers} blocks), which lensbank "
+                "does not store.",
                 hint,
             )
         if layer > n_layers:
@@ -125,4 +126,4 @@ def sha256_of(path: Path) -> str:
 
 
 def _unlike(path: Path, why: str) -> InputError:
-    return InputError(f"{path} is no layer of an official bank: {why}.", "Fetch it again.")
+    return InputError(f"{path} is not a layer of an official bank: {why}.", "Fetch it again.")

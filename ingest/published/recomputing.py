@@ -58,9 +58,9 @@ def require_own(
         )
     if medians[best] > cosine + NEARER:
         raise BankMismatchError(
-            f"{said} of {cosine:.4f} with those in the file, but of {medians[best]:.4f} at layer {best}: "
-            "the bank counts its layers in another way.",
-            "Rename its folders to the places in hidden_states that they hold.",
+            f"{said} of {cosine:.4f} with those in the file, but of {medians[best]:.4f} at layer {best}: the bank "
+            "numbers its layers differently.",
+            "Rename its folders: layer_N must hold index N of hidden_states.",
         )
     return cosine
 

@@ -23,7 +23,7 @@ _KEPT = ("located", "relocated", "unlocated")
 _LEFT_OUT = {
     "broken": "whose states are NaN, infinite or zero",
     "special": "of special or invisible tokens",
-    "repeated": "of prefixes that are there already",
+    "repeated": "with prefixes that are stored already",
 }
 
 

@@ -115,7 +115,8 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())[:200]}.") from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
-            f"{path} is no configuration of a connector: {type(error).__name__}, {str(error)[:200]}.", "Fetch it again."
+            f"{path} is not the configuration of a connector: {type(error).__name__}, {str(error)[:200]}.",
+            "Fetch it again.",
         ) from error
 
 
@@ -124,7 +125,7 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it uses aliases (*name), which no such configuration does")
+            raise yaml.YAMLError("it uses YAML aliases (*name), which the published configurations do not")
         return super().compose_node(parent, index)
 
 
@@ -190,5 +191,6 @@ def _another(path: Path, name: str, seen: object, expected: object) -> ModelErro
     shown = str(seen) if len(str(seen)) <= 80 else str(seen)[:77] + "..."
     return ModelError(
         f"{path} says {name}: {shown}; the paper's connector VLMs have {expected}.",
-        "Only those nine can be converted; another architecture needs a family of its own (docs/adding-a-model.md).",
+        "Only these nine models can be converted. For another architecture, write a family file "
+        "(docs/adding-a-model.md).",
     )

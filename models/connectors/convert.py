@@ -125,8 +125,8 @@ def _config(recipe: Recipe, text: Any, vision: Any, tokenizer: Any, notes: list[
         )
     if first < rows:
         notes.append(
-            f"The start, end, patch and column tokens are rows {first} to {first + 3} of the language model's own "
-            "embedding, which was not trained with the connector."
+            f"The start, end, patch and column tokens use rows {first} to {first + 3} of the language model's own "
+            "embedding, which were not trained with the connector."
         )
     mean, deviation = ENCODERS[recipe.encoder][1]
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -166,7 +166,7 @@ def _save_tokenizer(tokenizer: Any, folder: Path, trust_remote_code: bool) -> No
     again = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer_fingerprint(again) != tokenizer_fingerprint(tokenizer):
         raise ModelError(
-            "The language model's tokenizer is another one after it was saved; banks of the model would not fit.",
+            "The language model's tokenizer changes when it is saved, so banks of the model would not fit.",
             "Update transformers.",
         )
 
@@ -222,7 +222,7 @@ class _Writer:
             missing = []
         if missing:
             raise ModelError(
-                f"{len(missing)} tensors of the model are in none of the files, {missing[0]} first.",
+                f"{len(missing)} tensors of the model are not in any of the files; the first is {missing[0]}.",
                 "Fetch the language model again; a file may be missing.",
             )
         index = {"metadata": {"total_size": self.bytes}, "weight_map": self._where}

@@ -24,8 +24,8 @@ def find_checkpoint(folder: Path) -> tuple[Path, Path]:
         missing = CONFIG_FILE if weights else "connector.pt"
         raise ModelError(
             f"There is no {missing} in {folder}; expected connector.pt beside {CONFIG_FILE}.",
-            "Fetch one: hf download McGill-NLP/latentlens-connectors --include 'olmo-vit/*' --local-dir DIR, "
-            "then give DIR/olmo-vit.",
+            "Download one: hf download McGill-NLP/latentlens-connectors --include 'olmo-vit/*' --local-dir DIR, then "
+            "give DIR/olmo-vit.",
         )
     return weights[0], config
 
@@ -38,5 +38,7 @@ def require_new(out: Path) -> None:
         StoreFullError: the disk has no room.
     """
     if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists already; nothing was written.", "Name another --out, or remove it.")
+        raise UsageError(
+            f"The directory {out} exists already; nothing was written.", "Give another --out, or remove that directory."
+        )
     require_folder(out)

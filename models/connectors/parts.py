@@ -150,7 +150,7 @@ def _require(name: str, expected: Mapping[str, Any], config: Any, what: str) -> 
         seen = _setting(config, setting)
         if seen is not None and seen != value:
             raise ModelError(
-                f"{name} is not the {what} of this connector: its {setting} is {seen}, expected {value}.",
+                f"{name} is not the {what} of this connector: {setting} is {seen}, expected {value}.",
                 "Give the model that the connector was trained with.",
             )
 

@@ -48,7 +48,7 @@ def plan(
     _require_square(loaded, pictures, side)
     down, across = height // side, width // side
     if pictures.shape[0] < 1 + down * across:
-        raise unsupported(loaded, f"expected {1 + down * across} pictures, its processor gave {pictures.shape[0]}")
+        raise unsupported(loaded, f"its processor returned {pictures.shape[0]} pictures; expected {1 + down * across}")
     overview = Grid(
         "thumbnail",
         unprocessed(*shown.size).resized(side, side),
@@ -79,7 +79,7 @@ def _require_patches_alone(loaded: LoadedModel) -> None:
             loaded,
             "vision_feature_select_strategy 'full' keeps the class token of its vision tower beside the patches of "
             "every tile, and transformers joins tiles of patches alone",
-            "Such a model has 'default' in config.json and processor_config.json; correct them if it was trained so.",
+            "Set it to 'default' in config.json and processor_config.json if the model was trained so.",
         )
     if not full and not class_tokens(loaded):
         raise drops_a_patch(loaded)
@@ -109,7 +109,8 @@ def _require_square(loaded: LoadedModel, pictures: Tensor, side: int) -> None:
     if set(size.values()) != {side} or tuple(pictures.shape[-2:]) != (side, side):
         raise unsupported(
             loaded,
-            f"its tower sees {side} x {side} pixels, its processor makes {tuple(pictures.shape[-2:])} of size {size}",
+            f"its vision tower expects {side} x {side} pixels, but its processor makes {tuple(pictures.shape[-2:])} "
+            f"for the size {size}",
         )
 
 

@@ -29,7 +29,7 @@ def _feature_map(loaded: LoadedModel, pixels: Tensor) -> tuple[int, int]:
     """Rows and columns of the tower's last feature map."""
     feature_map = getattr(image_features(loaded, {"pixel_values": pixels[None]}), "last_hidden_state", None)
     if feature_map is None or feature_map.ndim != 4:
-        raise unsupported(loaded, "its vision tower gave no feature map [1, channels, rows, cols]")
+        raise unsupported(loaded, "its vision tower returned no feature map [1, channels, rows, cols]")
     rows, cols = feature_map.shape[-2:]
     return int(rows), int(cols)
 

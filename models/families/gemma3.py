@@ -29,7 +29,9 @@ from ..visual.patches import (
 from .single import patch_size
 
 _MARKERS = {"<start_of_image>": "start", "<end_of_image>": "end"}
-_NOTE = "The visual tokens of a picture attend to each other in both directions, so none is read before the others."
+_NOTE = (
+    "The visual tokens of an image attend to each other in both directions, so each state can depend on all of them."
+)
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
@@ -38,7 +40,9 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     pictures = inputs["pixel_values"]
     crops = pictures.shape[0] - shown.total
     if crops and shown.total > 1:
-        raise unsupported(loaded, "several images were cropped (pan and scan), and which crop is whose is not known")
+        raise unsupported(
+            loaded, "several images were cropped (pan and scan), and it is not known which crop belongs to which image"
+        )
     side = math.isqrt(int(config.mm_tokens_per_image))
     pooled = int(vision_config(loaded).image_size) // patch_size(loaded) // side
     height, width = pictures.shape[-2:]

@@ -35,15 +35,15 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     pictures = inputs.get("pixel_values")
     if pictures is None or pictures.ndim != 4 or pictures.shape[0] != 1:
         seen = "no pixel_values" if pictures is None else f"pixel_values of shape {tuple(pictures.shape)}"
-        raise unsupported(loaded, f"expected one picture [1, 3, height, width], its processor gave {seen}")
+        raise unsupported(loaded, f"its processor returned {seen}; expected one picture [1, 3, height, width]")
     pixels, mapped = single.picture(loaded, inputs, shown)
     count = single.measured_once(loaded, pixels, lambda: len(_features(image_features(loaded, inputs))))
     rows, cols = _guess(loaded, count, mapped.y.size, mapped.x.size)
     if not single.measured_once(loaded, pixels, lambda: _is_local(loaded, inputs, rows, cols), "local"):
         raise unsupported(
             loaded,
-            f"pixels that were changed under a cell of a {len(rows)} x {len(cols)} grid did not move the token at that "
-            "place most, so its visual tokens are no patches in rows",
+            f"a test changed pixels under cells of a {len(rows)} x {len(cols)} grid, and the tokens at those places "
+            "did not change most, so its visual tokens are not patches in rows",
         )
     return single.one_grid(pixels, mapped, rows, cols)
 
@@ -56,7 +56,7 @@ def _guess(loaded: LoadedModel, count: int, height: int, width: int) -> tuple[tu
     side = math.isqrt(count)
     if side * side == count and height == width:
         return even(side, height), even(side, width)
-    raise unsupported(loaded, f"{count} visual tokens of a {width} x {height} picture are no square grid")
+    raise unsupported(loaded, f"{count} visual tokens of a {width} x {height} picture do not form a square grid")
 
 
 def _is_local(

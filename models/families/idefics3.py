@@ -43,8 +43,8 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     if tuple(pictures.shape) != (1 + rows * cols, 3, side, side):
         raise unsupported(
             loaded,
-            f"expected {1 + rows * cols} pictures of {side} x {side} pixels, "
-            f"its processor gave {tuple(pictures.shape)}",
+            f"its processor returned pictures of shape {tuple(pictures.shape)}; expected {1 + rows * cols} of {side} "
+            f"x {side} pixels",
         )
     spans = cells_of(
         side // patch_size(loaded) // loaded.model.config.scale_factor,

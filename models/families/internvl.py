@@ -46,7 +46,7 @@ def tiled(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown, cell:
     count, rows, cols = counts[-1]
     own = pictures[first : first + count]
     if own.shape[0] != count or (shown.total == 1 and pictures.shape[0] != count):
-        raise unsupported(loaded, f"expected {count} pictures, its processor gave {pictures.shape[0]}")
+        raise unsupported(loaded, f"its processor returned {pictures.shape[0]} pictures; expected {count}")
     spans = cells_of(height // cell, cell), cells_of(width // cell, cell)
     canvas = unprocessed(*shown.size).resized(rows * height, cols * width)
     tiles = [

@@ -42,8 +42,9 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     if extra != 1 or classes != 1:
         raise unsupported(
             loaded,
-            f"of {len(found.cells)} patches its tower keeps {made} tokens (vision_feature_select_strategy 'full')",
-            "Which of them are patches is known only where the one more is a class token; use a model with strategy "
+            f"its vision tower has {len(found.cells)} patches, but returns {made} tokens "
+            "(vision_feature_select_strategy 'full')",
+            "The extra tokens are understood only if there is exactly one, the class token. Use a model with strategy "
             "'default'.",
         )
     return replace(found, cells=("class", *found.cells))

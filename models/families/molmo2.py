@@ -22,14 +22,16 @@ from ..visual.patches import Family, Grid, Plan, Shown, row_by_row, unsupported
 from .single import patch_size
 
 _MARKERS = {"<im_start>": "start", "<low_res_im_start>": "start", "<im_end>": "end", "<im_col>": "newline"}
-_NOTE = "The visual tokens of a prompt attend to each other in both directions, so none is read before the others."
+_NOTE = (
+    "The visual tokens of a prompt attend to each other in both directions, so each state can depend on all of them."
+)
 
 
 def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Plan:
     """See :class:`models.visual.patches.Family`."""
     counts = inputs.get("image_grids")
     if counts is None:
-        raise unsupported(loaded, "its processor gave no image_grids")
+        raise unsupported(loaded, "its processor returned no image_grids")
     low_rows, low_cols, rows, cols = counts[shown.number].tolist()
     first = sum(a * b + c * d for a, b, c, d in counts[: shown.number].tolist())
     middle = first + low_rows * low_cols

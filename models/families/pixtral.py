@@ -23,7 +23,7 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     """See :class:`models.visual.patches.Family`."""
     sizes = inputs.get("image_sizes")
     if sizes is None:
-        raise unsupported(loaded, "its processor gave no image_sizes")
+        raise unsupported(loaded, "its processor returned no image_sizes")
     height, width = map(int, sizes[shown.number])
     cell = patch_size(loaded) * int(getattr(loaded.model.config, "spatial_merge_size", 1))
     grid = Grid(

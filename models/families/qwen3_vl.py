@@ -14,7 +14,7 @@ FAMILY = replace(
     qwen_vl.FAMILY,
     types=("qwen3_vl",),
     notes=(
-        "DeepStack: after each of its first blocks the model adds visual features to these tokens; "
-        "layer k is what block k put out, before that addition.",
+        "DeepStack: after each of its first blocks, the model adds visual features to these tokens; layer k is the "
+        "output of block k before that addition.",
     ),
 )

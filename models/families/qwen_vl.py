@@ -24,10 +24,10 @@ def plan(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> Pla
     """See :class:`models.visual.patches.Family`."""
     grids = inputs.get("image_grid_thw")
     if grids is None:
-        raise unsupported(loaded, "its processor gave no image_grid_thw")
+        raise unsupported(loaded, "its processor returned no image_grid_thw")
     frames, rows, cols = grids[shown.number].tolist()
     if frames != 1:
-        raise unsupported(loaded, f"expected an image, its processor gave {frames} frames")
+        raise unsupported(loaded, f"its processor returned {frames} frames; expected one image")
     vision: Any = vision_config(loaded)
     patch, merge = int(vision.patch_size), int(vision.spatial_merge_size)
     first = int(grids[: shown.number].prod(-1).sum())

@@ -29,7 +29,7 @@ def picture(loaded: LoadedModel, inputs: Mapping[str, Tensor], shown: Shown) -> 
     pixels = inputs.get("pixel_values")
     if pixels is None or pixels.ndim != 4:
         seen = "no pixel_values" if pixels is None else f"pixel_values of shape {tuple(pixels.shape)}"
-        raise unsupported(loaded, f"expected pictures [n, 3, height, width], its processor gave {seen}")
+        raise unsupported(loaded, f"its processor returned {seen}; expected pictures [n, 3, height, width]")
     image_processor = _image_processor(loaded)
     mapped = pixel_map(image_processor, *shown.size)
     return pixels[shown.number], sized(image_processor, pixels[shown.number], mapped)
@@ -43,7 +43,9 @@ def sized(image_processor: Any, pixels: Tensor, mapped: PixelMap) -> PixelMap:
     """
     height, width = pixels.shape[-2:]
     if (height, width) != (mapped.y.size, mapped.x.size):
-        raise unlike(image_processor, f"it gave {width} x {height} pixels, not {mapped.x.size} x {mapped.y.size}")
+        raise unlike(
+            image_processor, f"it returned {width} x {height} pixels; expected {mapped.x.size} x {mapped.y.size}"
+        )
     return mapped
 
 
@@ -95,7 +97,7 @@ def drops_a_patch(loaded: LoadedModel) -> UnsupportedModelError:
         loaded,
         "vision_feature_select_strategy 'default' drops the first token of its vision tower, which has no class token: "
         "the first patch would be lost",
-        "Such a model has 'full' in config.json and processor_config.json; correct them if the model was trained so.",
+        "Set it to 'full' in config.json and processor_config.json if the model was trained so.",
     )
 
 

@@ -49,8 +49,9 @@ def adapters_below(folder: Path) -> str | None:
         return None
     names = ", ".join(shown_path(child.name) for child, _ in found[:3]) + (" ..." if len(found) > 3 else "")
     return (
-        f"{shown_path(folder)} is read as a base model, without the adapter in its subfolder {names}: to read the "
-        "adapted model, merge it (peft: merge_and_unload(), then save_pretrained()) and give that directory."
+        f"{shown_path(folder)} is read as a base model, without the adapter in its subfolder {names}. To read the "
+        "adapted model, merge the adapter (peft: merge_and_unload(), then save_pretrained()) and give the merged "
+        "directory."
     )
 
 
@@ -58,7 +59,11 @@ def models_below(folder: Path) -> str:
     """A sentence that names the subfolders of a directory that hold a model or an adapter; empty without such."""
     found = [child.name for child in _subfolders(folder) if (child / "config.json").is_file() or adapter_files(child)]
     found = [shown_path(name) for name in found]
-    return f" Its subfolder {', '.join(found[:3])}{' ...' if len(found) > 3 else ''} may be one." if found else ""
+    return (
+        f" Its subfolder {', '.join(found[:3])}{' ...' if len(found) > 3 else ''} may be a model directory."
+        if found
+        else ""
+    )
 
 
 def adapter_error(source: str, seen: Path | str) -> ModelError:
@@ -78,16 +83,20 @@ def adapter_error(source: str, seen: Path | str) -> ModelError:
     of = f" of {base}" if isinstance(base, str) and base else ""
     named = shown_path(seen.name) if isinstance(seen, Path) else seen
     beside = isinstance(seen, Path) and (seen.parent / "config.json").is_file() and _has_own_weights(seen.parent)
-    alone = " To read the base beside it, move the adapter's files to another directory." if beside else ""
+    alone = (
+        " To read the base model in the same directory, move the adapter's files to another directory."
+        if beside
+        else ""
+    )
     if isinstance(kind, str) and kind.upper() in _NEVER_MERGED:
         return ModelError(
-            f"{source} holds an adapter{of} ({named}) of the kind {kind.upper()}, which cannot be merged into its "
-            "base: it is not read.",
-            f"Use a model that was tuned in its weights, or the base itself.{alone}",
+            f"{source} holds an adapter{of} ({named}) of the kind {kind.upper()}. Such an adapter cannot be merged "
+            "into its base, so it is not read.",
+            f"Give a model with fine-tuned weights, or the base model.{alone}",
         )
     return ModelError(
-        f"{source} holds an adapter{of} ({named}), whose weights are read only when merged into its base.",
-        f"Merge it (peft: merge_and_unload(), then save_pretrained()), and give that directory.{alone}",
+        f"{source} holds an adapter{of} ({named}). lensbank reads adapters only after they are merged into their base.",
+        f"Merge the adapter (peft: merge_and_unload(), then save_pretrained()) and give the merged directory.{alone}",
     )
 
 

@@ -41,8 +41,9 @@ def require_reachable(source: str, revision: str | None = None) -> None:
         return
     said = str(failure) or f"no answer in {patience:g} s"
     raise ModelError(
-        f"{source} is no directory here, and the hub cannot be reached to fetch it ({constants.ENDPOINT}: {said}).",
-        "Give a model directory, or go online once to fill the cache; HF_HUB_ETAG_TIMEOUT=60 waits longer, "
+        f"There is no directory {source} here, and it cannot be downloaded because the hub cannot be reached "
+        f"({constants.ENDPOINT}: {said}).",
+        "Give a model directory, or go online once to fill the cache. HF_HUB_ETAG_TIMEOUT=60 waits longer; "
         "HF_ENDPOINT names another hub.",
     ) from failure
 

@@ -62,13 +62,13 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
     if any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in causes):
         return ModelError(
             f"{source} does not fit into the device's memory.",
-            "Try --dtype bfloat16, --device-map auto (spreads it over what there is) or --load-in 4bit.",
+            "Try --dtype bfloat16, --device-map auto (spreads the model over GPUs, memory and disk) or --load-in 4bit.",
         )
     text = "\n".join(str(cause) for cause in causes)
     if "trust_remote_code" in text or "custom code" in text:
         return ModelError(
-            f"{source} comes with its own code, which is not run unless you ask for it.",
-            "Read that code, then allow it with --trust-remote-code.",
+            f"{source} comes with its own code, which lensbank does not run by default.",
+            "Read that code, then allow it with --trust-remote-code if you trust it.",
         )
     if (of_hub := _explain_hub(source, part, causes, text)) is not None:
         return of_hub
@@ -79,8 +79,8 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
         )
     if part == "weights" and "offload_folder" in text:
         return ModelError(
-            f"{source} is to stay on disk in part, and of some weights the form in its files is another.",
-            "Add --offload-folder DIR: they are written there once more.",
+            f"A part of {source} is kept on disk, and some weights differ from the form in its files.",
+            "Add --offload-folder DIR: these weights are written there.",
         )
     if isinstance(error, KeyError) and error.args and part in ("configuration", "weights"):  # an activation, say
         return ModelError(
@@ -92,7 +92,7 @@ def _explain(source: str, part: str, error: Exception) -> ModelError:
 
 def _hint(part: str, causes: list[BaseException]) -> str:
     if any(isinstance(cause, ImportError) for cause in causes):
-        return "Install it, or take out of config.json what asks for it."
+        return "Install it, or remove the setting that needs it from config.json."
     if part == "weights" and any(isinstance(cause, AssertionError | TypeError | AttributeError) for cause in causes):
         return _HINTS["configuration"]  # they fail as the model is built
     return _HINTS[part]
@@ -101,13 +101,15 @@ def _hint(part: str, causes: list[BaseException]) -> str:
 def _explain_hub(source: str, part: str, causes: list[BaseException], text: str) -> ModelError | None:
     if any(isinstance(cause, GatedRepoError) for cause in causes):
         return ModelError(
-            f"Access to {source} on the hub is restricted.", "Accept its terms there, then `hf auth login`."
+            f"Access to {source} on the hub is restricted.",
+            "Accept the model's terms on the hub, then run `hf auth login`.",
         )
     if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
         return ModelError(f"{source} has no such revision on the hub.", "Check --revision.")
     if any(isinstance(cause, OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError) for cause in causes):
         return ModelError(
-            f"{source} is no directory here, and the hub cannot be reached to fetch it (its {part}).",
+            f"There is no directory {source} here, and it cannot be downloaded because the hub cannot be reached "
+            f"(needed: its {part}).",
             "Give a model directory, or go online once to fill the cache.",
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
@@ -124,7 +126,7 @@ _HINTS = {
     "configuration": "Check config.json, or update transformers.",
     "tokenizer": "The model needs a tokenizer.json; save the tokenizer beside the weights.",
     "processor": "A vision-language model needs its processor's files; save the processor beside the weights.",
-    "weights": "Fetch the model again; a file may be incomplete.",
+    "weights": "Download the model again; a file may be incomplete.",
 }
 
 

@@ -69,7 +69,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = read_json(path, dict[str, Any], _LONGEST)
     except (OSError, NotOfKindError) as error:
-        raise ModelError(f"{path} is no configuration of a model: {error}.", "Fetch the model again.") from error
+        raise ModelError(f"{path} is not the configuration of a model: {error}.", "Fetch the model again.") from error
     check_numbers(data, str(path))
     return data
 
@@ -119,7 +119,7 @@ def require_fitting(source: str, config: Any, factory: Any, folder: Path | None,
     blocks = getattr(config.get_text_config(), "num_hidden_layers", None)
     if isinstance(blocks, int) and blocks < 1:
         raise ModelError(
-            f"The configuration of {source} says {blocks} layers; expected a language model with one at least.",
+            f"The configuration of {source} says {blocks} layers; expected a language model with at least one layer.",
             "Fetch the model again; config.json may have been edited.",
         )
     stored = _stored(folder) if folder is not None else Stored(_DEEPEST, 10**13, 0)
@@ -133,11 +133,11 @@ def require_fitting(source: str, config: Any, factory: Any, folder: Path | None,
                 stack.enter_context(meta_device_safe_creation_ops())
                 factory.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
         except _TooMuchError as error:
-            layers = f" ({blocks:,} layers; theirs are {stored.blocks:,})" if _more(blocks, stored.blocks) else ""
+            layers = f" ({blocks:,} layers; the weights have {stored.blocks:,})" if _more(blocks, stored.blocks) else ""
             raise ModelError(
-                f"The configuration of {source} describes a larger model than its weights make{layers}: they are "
-                f"{stored.tensors:,} tensors, {stored.values:,} numbers.",
-                "Fetch the model again; config.json may be another model's, or have been edited.",
+                f"The configuration of {source} describes a larger model than its weights{layers}: the weights are "
+                f"{stored.tensors:,} tensors with {stored.values:,} numbers.",
+                "Download the model again; config.json may belong to another model, or may have been edited.",
             ) from error
         except Exception:  # noqa: BLE001, S110 - what cannot be built says so when it is loaded
             pass
@@ -155,10 +155,10 @@ def require_match(source: str, report: Mapping[str, Any], model: Any) -> None:
         ModelError: a tensor is missing or has another shape, or the files hold blocks, or parts of blocks, that it does
             not have.
     """
-    again = "Fetch or convert the model again; config.json may be another model's."
+    again = "Download or convert the model again; config.json may belong to another model."
     for name, seen, expected in sorted(report["mismatched_keys"]):
         raise ModelError(
-            f"The weights of {source} do not fit its configuration: {name} is {_shape(seen)} in them, "
+            f"The weights of {source} do not fit its configuration: {name} has shape {_shape(seen)}, but "
             f"{_shape(expected)} by config.json.",
             again,
         )
@@ -167,8 +167,8 @@ def require_match(source: str, report: Mapping[str, Any], model: Any) -> None:
         said = f" (its configuration says {place.length} layers of {place.prefix})" if place else ""
         raise ModelError(
             f"The weights of {source} are incomplete{said}: {len(missing)} "
-            f"{'tensor is' if len(missing) == 1 else 'tensors are'} missing, {missing[0]} first.",
-            f"They would be random. {again}",
+            f"{'tensor is' if len(missing) == 1 else 'tensors are'} missing; the first is {missing[0]}.",
+            f"Missing weights would be random numbers. {again}",
         )
     # Blocks that predict further tokens follow the last.
     further = int(getattr(model.config.get_text_config(), "num_nextn_predict_layers", None) or 0)
@@ -176,14 +176,14 @@ def require_match(source: str, report: Mapping[str, Any], model: Any) -> None:
     for place in sorted(places, key=lambda place: (-place.number, place.prefix)):
         if place.number >= place.length + further:
             raise ModelError(
-                f"The weights of {source} hold {place.number + 1} layers ({place.prefix}), its configuration says "
-                f"{place.length}: what is read would be another model's.",
+                f"The weights of {source} hold {place.number + 1} layers ({place.prefix}), but its configuration says "
+                f"{place.length}, so another model would be read.",
                 again,
             )
     if left := sorted(place.name for place in places if place.number < place.length and _counts(place.name)):
         raise ModelError(
             f"The weights of {source} hold {len(left)} tensor{'s' * (len(left) > 1)} for which its configuration has "
-            f"no place, {left[0]} first: what is read would be another model's.",
+            f"no place (the first is {left[0]}), so another model would be read.",
             again,
         )
 

@@ -61,10 +61,12 @@ def _require_hub_id(source: str, path: Path) -> None:
         if path.suffix.lower() == ".gguf" or _starts_as_gguf(path):
             raise gguf_error(source)
         raise ModelError(
-            f"{source} is a file; expected a model directory or a hub id.", "Give the directory that it lies in."
+            f"{source} is a file; expected a model directory or a hub id.", "Give the directory that contains it."
         )
     if path.is_symlink():
-        raise ModelError(f"{source} is a link to {shown_path(path.readlink())}, which is not there.", directory)
+        raise ModelError(
+            f"{source} is a broken link: its target {shown_path(path.readlink())} does not exist.", directory
+        )
     if path.suffix.lower() in _OF_FILES:
         raise ModelError(f"There is no file {source}.", directory)
     if _HUB_ID.fullmatch(source) is None or source.startswith("."):
@@ -77,9 +79,9 @@ def _absolute(path: Path) -> Path:
         found = path.absolute()  # a link may have a name that is
     if not is_text(str(found)):
         raise ModelError(
-            f"The name of the directory {shown_path(found)} is not UTF-8, and the library that reads tokenizers opens "
-            "no such file.",
-            "Rename it, or make a link to it (ln -s DIRECTORY my-model) and give that.",
+            f"The name of the directory {shown_path(found)} is not UTF-8, and the library that reads tokenizers "
+            "cannot open such a path.",
+            "Rename the directory, or give a link to it (ln -s DIRECTORY my-model).",
         )
     return found
 
@@ -87,8 +89,8 @@ def _absolute(path: Path) -> Path:
 def gguf_error(source: str) -> ModelError:
     """What refuses a file of llama.cpp's."""
     return ModelError(
-        f"{source} is a model in GGUF form, which llama.cpp reads; hidden states need the weights as safetensors.",
-        "Give the model that it was made from (its hub id, or a directory with config.json and *.safetensors).",
+        f"{source} is a model in GGUF format, for llama.cpp; lensbank needs the weights as safetensors.",
+        "Give the original model (its hub id, or a directory with config.json and *.safetensors).",
     )
 
 
@@ -104,8 +106,8 @@ def _starts_as_gguf(path: Path) -> bool:
 def pickles_error(source: str, seen: str) -> ModelError:
     """What refuses a model of pickles; ``seen`` is one of them."""
     return ModelError(
-        f"{source} has only pickled weights ({seen}), which can run any code; expected *.safetensors.",
-        "Convert them with save_pretrained(), where you trust them.",
+        f"{source} has only pickled weights ({seen}), which can run code when they are loaded; expected *.safetensors.",
+        "If you trust them, convert them with save_pretrained().",
     )
 
 

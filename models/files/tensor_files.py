@@ -30,15 +30,16 @@ def load_plain(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} holds more than tensors and plain containers, or is damaged ({_reason(error)}); it was not run.",
-            "Get the file from its makers again, or have it saved as tensors only.",
+            f"{path} is damaged, or holds more than tensors and plain containers ({_reason(error)}). No code in it "
+            "was run.",
+            "Download the file again, or ask its authors for a file with tensors only.",
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{path} is no file of torch.save that can be mapped into memory: {_line(error)}",
-            "It may be incomplete; get it again.",
+            f"{path} is not a file of torch.save that can be mapped into memory: {_line(error)}",
+            "The file may be incomplete; download it again.",
         ) from error
 
 
@@ -60,7 +61,7 @@ def require_intact(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     if damaged is not None:
-        raise InputError(f"{path} is damaged: the checksum of its part {damaged!r} is another.", "Get it again.")
+        raise InputError(f"{path} is damaged: its part {damaged!r} has a wrong checksum.", "Get it again.")
 
 
 def tensors_of(path: Path) -> Iterator[tuple[str, Tensor]]:
@@ -78,7 +79,7 @@ def tensors_of(path: Path) -> Iterator[tuple[str, Tensor]]:
                 for name in file.keys():  # noqa: SIM118 - it is no dictionary
                     yield name, file.get_tensor(name)
         except SafetensorError as error:
-            raise InputError(f"{path} is no safetensors file: {_line(error)}", "Get it again.") from error
+            raise InputError(f"{path} is not a safetensors file: {_line(error)}", "Get it again.") from error
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
         return

@@ -44,21 +44,21 @@ def require_own_weights(folder: Path) -> None:
         try:
             data: dict[str, Any] = read_json(index, dict[str, Any], _LONGEST)
         except (OSError, NotOfKindError) as error:
-            raise ModelError(f"{index} is no index of weights: {error}.", "Fetch the model again.") from error
+            raise ModelError(f"{index} is not an index of weights: {error}.", "Fetch the model again.") from error
         files = data.get("weight_map")
         if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
             raise ModelError(f"{index} has no table weight_map of tensor and file names.", "Fetch the model again.")
         if not isinstance(data.get("metadata"), dict):
-            raise ModelError(f"{index} has no table metadata, which transformers asks for.", "Fetch the model again.")
+            raise ModelError(f"{index} has no table metadata, which transformers needs.", "Fetch the model again.")
         for name in sorted(set(files.values())):
             if not name.endswith(".safetensors") or os.path.basename(name) != name or "\\" in name:
                 raise ModelError(
-                    f"{index} names {name!r}; expected safetensors files beside it. Others could run code as they "
-                    "are read.",
+                    f"{index} names {name!r}; expected names of safetensors files in the same directory. Other files "
+                    "could run code when they are read.",
                     "Get the model from a source that you trust, as safetensors.",
                 )
             if not (folder / name).is_file():
-                raise ModelError(f"{index} names {name!r}, which is not there.", "Fetch the model again.")
+                raise ModelError(f"{index} names {name!r}, which does not exist.", "Fetch the model again.")
 
 
 def _require_files(folder: Path) -> None:
@@ -70,7 +70,7 @@ def _require_files(folder: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         if not path.is_file():  # a pipe would be waited for
             seen = f"a link to {shown_path(path.readlink())}, which is none" if path.is_symlink() else "none"
-            raise ModelError(f"{path} should be a file of weights; it is {seen}.", "Fetch the model again.")
+            raise ModelError(f"{path} is {seen}; expected a file of weights.", "Fetch the model again.")
 
 
 def _require_no_adapter(folder: Path) -> None:

@@ -34,15 +34,16 @@ def require_loadable(source: str, place: str, config: Any, is_vlm: bool, trust_r
     factory = _factory(is_vlm)
     if type(config) not in factory._model_mapping and not getattr(config, "auto_map", None):
         raise UnsupportedModelError(
-            f"{source} ({config.model_type}) is no language model that transformers knows; expected a causal one.",
+            f"{source} ({config.model_type}) is not a language model that transformers knows; expected a causal "
+            "language model.",
             "Use a causal language model, or a VLM built on one.",
         )
     method, quantizer = quantisation(config), cast("Any", AutoHfQuantizer)
     if method is not None and not quantizer.supports_quant_method(_settings(config.quantization_config)):
         raise ModelError(
-            f"The configuration of {source} says that its weights are quantised ({method}), in a way that transformers "
-            "does not know: they would be read as if they were not.",
-            "Update transformers, or use the model as it was before.",
+            f"The configuration of {source} says that its weights are quantised ({method}), but transformers does not "
+            "know this method: it would read them as if they were not quantised.",
+            "Update transformers, or give the model before quantisation.",
         )
     folder = Path(place) if Path(place).is_dir() else None
     with translated(source, "configuration"):

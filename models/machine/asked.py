@@ -48,11 +48,11 @@ def require_possible(
         read_device_map(device_map)
     for option, value in (("--max-memory", max_memory), ("--offload-folder", offload_folder)):
         if value and device_map is None:
-            raise UsageError(f"{option} is about spreading a model over devices.", "Add --device-map auto.")
+            raise UsageError(f"{option} has an effect only with --device-map.", "Add --device-map auto.")
     read_max_memory(max_memory)
     if load_in is not None:
         if load_in not in QUANTISED:
-            raise UsageError(f"--load-in {load_in!r} is not known.", f"It is {' or '.join(QUANTISED)}.")
+            raise UsageError(f"--load-in {load_in!r} is unknown.", f"Give {' or '.join(QUANTISED)}.")
         _require("bitsandbytes", f"load a model in {load_in}")
     if device_map is not None or load_in is not None:
         _require("accelerate", "spread or quantise a model")
@@ -69,8 +69,8 @@ def read_device_map(text: str) -> str | dict[str, int | str]:
     path = Path(text).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"The device map {text!r} is not known, and there is no such file.",
-            f"It is {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
+            f"The device map {text!r} is unknown, and there is no such file.",
+            f"Give {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
         )
     try:
         data: dict[str, int | str] = read_json(path, dict[str, int | str])
@@ -80,8 +80,8 @@ def read_device_map(text: str) -> str | dict[str, int | str]:
         raise UsageError(f"The device map {text} cannot be read: {error}.", "It must be JSON.") from error
     except NotOfKindError as error:
         raise UsageError(
-            f"The device map {text} is no table of module names and devices: {error}.",
-            'It looks like {"model.visual": 0, "model.language_model": "cpu", "lm_head": "disk"}.',
+            f"The device map {text} is not a table of module names and devices: {error}.",
+            'Example: {"model.visual": 0, "model.language_model": "cpu", "lm_head": "disk"}.',
         ) from error
     return data
 
@@ -96,7 +96,7 @@ def read_max_memory(values: Sequence[str]) -> dict[int | str, str]:
     for value in values:
         place, _, size = value.partition("=")
         if not place or _SIZE.fullmatch(size.strip()) is None:
-            raise UsageError(f"--max-memory {value!r} is no device and size.", "Write 0=20GiB or cpu=60GiB.")
+            raise UsageError(f"--max-memory {value!r} is not a device and a size.", "Write 0=20GiB or cpu=60GiB.")
         found[int(place) if place.isdecimal() and len(place) < 6 else place] = size.strip()
     return found
 

@@ -36,7 +36,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
     if name not in DTYPES:
-        raise UsageError(f"The dtype {name!r} is not known.", f"It is auto, {', '.join(DTYPES)}.")
+        raise UsageError(f"The dtype {name!r} is unknown.", f"Give one of auto, {', '.join(DTYPES)}.")
     return DTYPES[name]
 
 

@@ -126,8 +126,8 @@ def require_known(model: nn.Module, device_map: object) -> None:
     if odd := [name for name in device_map if name not in known]:
         parts = ", ".join(name for name, _ in model.named_children())
         raise ModelError(
-            f"The device map names {', '.join(map(repr, odd[:3]))}, which {type(model).__name__} has not.",
-            f"Its parts are {parts}, and what is in them.",
+            f"The device map names {', '.join(map(repr, odd[:3]))}, but {type(model).__name__} has no such part.",
+            f"Name one of {parts}, or a part inside of them.",
         )
 
 

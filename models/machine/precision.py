@@ -61,32 +61,36 @@ def choose_precision(config: Any, device: torch.device, like: str | None = None)
         like: dtype of banks to compare with, which rounds as they do: taken unmeasured where the device has it.
     """
     if not has_native_bfloat16(device):
-        return Precision(torch.float32, "Computing in float32: this device has no bfloat16 of its own.")
+        return Precision(torch.float32, "Computing in float32: this device does not support bfloat16.")
     if like in DTYPES and like != "float32" and has_own(like, device):
         return kept(DTYPES[like])
     try:
         block, width = _one_block(config, device)
     except Exception:  # an architecture that cannot be laid out by its configuration alone
-        return Precision(torch.bfloat16, "Computing in bfloat16, which this device has: no block could be measured.")
+        return Precision(
+            torch.bfloat16,
+            "Computing in bfloat16: this device supports it, and the speed of a block could not be measured.",
+        )
     size = sum(p.numel() for p in block.parameters())
     needed, free = 4 * size * _depth(config), _free(device)
     if free is not None and needed > _MEMORY_SHARE * free:
         return Precision(
             torch.bfloat16,
-            f"Computing in bfloat16: in float32 the blocks take {show_bytes(needed)}, and {show_bytes(free)} are free.",
+            f"Computing in bfloat16: the blocks take {show_bytes(needed)} in float32, and only {show_bytes(free)} are "
+            "free.",
         )
     if like == "float32":
         return kept(torch.float32)
     if size < _SMALL_BLOCK:
-        return Precision(torch.float32, "Computing in float32: blocks this small are not worth measuring.")
+        return Precision(
+            torch.float32, "Computing in float32: the blocks are so small that their speed was not measured."
+        )
     return _faster(block, size, width, device)
 
 
 def kept(dtype: torch.dtype) -> Precision:
     """The precision that banks have already."""
-    return Precision(
-        dtype, f"Computing in {str(dtype).removeprefix('torch.')}, as the model's banks in the store were."
-    )
+    return Precision(dtype, f"Computing in {str(dtype).removeprefix('torch.')}, like the model's banks in the store.")
 
 
 def _faster(block: nn.Module, size: int, width: int, device: torch.device) -> Precision:
@@ -126,13 +130,19 @@ def judged(milliseconds: Mapping[str, float], alike: float) -> Precision:
     """What follows from both times and the least cosine between both states (NaN where one is not finite)."""
     times = ", ".join(f"{took:.2f} ms in {name}" for name, took in milliseconds.items())
     if not alike >= _GOOD_ENOUGH:
-        reason = f"Computing in float32: states in bfloat16 are not good enough (cosine {alike:.3f}; a block: {times})."
+        reason = (
+            f"Computing in float32: states in bfloat16 are not accurate enough (cosine {alike:.3f}; a block: {times})."
+        )
         return Precision(torch.float32, reason, milliseconds)
     faster = milliseconds["bfloat16"] < _FASTER * milliseconds["float32"]
     dtype = torch.bfloat16 if faster else torch.float32
     name = str(dtype).removeprefix("torch.")
-    why = "the faster" if milliseconds[name] == min(milliseconds.values()) else "about as fast and more exact"
-    return Precision(dtype, f"Computing in {name}, {why}, as measured: a block takes {times}.", milliseconds)
+    why = (
+        "which is the faster one"
+        if milliseconds[name] == min(milliseconds.values())
+        else "which is about as fast and more accurate"
+    )
+    return Precision(dtype, f"Computing in {name}, {why} (measured: a block takes {times}).", milliseconds)
 
 
 def _one_block(config: Any, device: torch.device) -> tuple[nn.Module, int]:

@@ -114,8 +114,8 @@ def pixel_map(image_processor: Any, width: int, height: int) -> PixelMap:
         new_height, new_width = _resized(image_processor, y.size, x.size)
         if new_height * new_width > MAX_RESIZED_PIXELS:
             raise ImageError(
-                f"The image of {width} x {height} pixels is too long and thin: "
-                f"the model's processor would make it {new_width} x {new_height}.",
+                f"The image of {width} x {height} pixels is too long and narrow: the model's processor would make it "
+                f"{new_width} x {new_height}.",
                 "Cut it into pieces.",
             )
         x, y = x.resized(new_width), y.resized(new_height)
@@ -169,6 +169,7 @@ def _crop_start(size: int, crop: int, torchvision: bool) -> int:
 
 def _unlike(image_processor: Any, why: str) -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"Pixels cannot be traced back through {type(image_processor).__name__}: {why}.",
-        "Add a file for this model family to models/families/: docs/adding-a-model.md says how.",
+        "lensbank cannot find out which pixels a patch covers with the image processor "
+        f"{type(image_processor).__name__}: {why}.",
+        "Add a file for this model family to models/families/; docs/adding-a-model.md explains how.",
     )

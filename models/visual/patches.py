@@ -161,7 +161,7 @@ def placed(plan: Plan, positions: Sequence[int], first_view: int = 0, image: int
 def _view(index: int, grid: Grid, image: int) -> View:
     whole = grid.mapped.box((grid.rows[0][0], grid.rows[-1][1]), (grid.cols[0][0], grid.cols[-1][1]))
     if whole is None:
-        raise ValueError(f"view {index} lies outside of the image")
+        raise ValueError(f"view {index} is outside of the image")
     return View(index, grid.kind, len(grid.rows), len(grid.cols), whole, image)
 
 
@@ -171,11 +171,11 @@ def _unseen(grid: Grid) -> list[str]:
     whole = mapped.x.original * mapped.y.original
     notes = []
     if (share := _area(kept) / whole) < 1:
-        notes.append(f"The model's processor crops the image: {share:.0%} of it is seen.")
+        notes.append(f"The model's processor crops the image: the model sees {share:.0%} of it.")
     if _area(view) < _area(kept):
         notes.append(
-            f"The patches end before the picture does: {1 - _area(view) / _area(kept):.1%} of it, "
-            "at the right and the bottom, is in no patch."
+            f"The patches do not cover the whole picture: {1 - _area(view) / _area(kept):.1%} of it, at the right and "
+            "the bottom, is in no patch."
         )
     return notes
 
@@ -263,5 +263,5 @@ def unsupported(loaded: LoadedModel, why: str, hint: str = "") -> UnsupportedMod
     """The refusal to guess, with what to do about it."""
     return UnsupportedModelError(
         f"The visual tokens of {loaded.name} ({loaded.model.config.model_type}) cannot be located: {why}.",
-        hint or "Add a file for this model family to models/families/: docs/adding-a-model.md says how.",
+        hint or "Add a file for this model family to models/families/; docs/adding-a-model.md explains how.",
     )

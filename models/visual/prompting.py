@@ -48,7 +48,7 @@ def image_prompt(loaded: LoadedModel, prompt: str | None, separator: str = "\n",
             return prompt
     if mentions:
         raise UsageError(
-            f"The prompt contains the model's image token {token} {mentions} times; it is placed for you.",
+            f"The prompt contains the model's image token {token} {mentions} times, but lensbank places it itself.",
             "Leave it out.",
         )
     return _from_template(loaded, template, token, DEFAULT_QUESTION if prompt is None else prompt, images)
@@ -67,11 +67,12 @@ def influence(loaded: LoadedModel, text: str, prompt: str | None) -> tuple[str, 
     notes = []
     if asked and asked in before:
         notes.append(
-            "The model's chat template puts the prompt before the image: the states of the image's tokens depend on "
-            "it, and those of the prompt's do not depend on the image. Compare only readings with the same prompt."
+            "The model's chat template puts the prompt before the image, so the states of the image's tokens depend on "
+            "the prompt, and the states of the prompt's tokens do not depend on the image. Compare only readings with "
+            "the same prompt."
         )
     if between:
-        notes.append("The images stand in one prompt: the states of a later one's tokens depend on those before it.")
+        notes.append("The images are in one prompt, so the states of an image's tokens depend on the images before it.")
     return tuple(notes)
 
 
@@ -93,12 +94,14 @@ def _from_template(loaded: LoadedModel, template: Any, token: str, question: str
             raise ModelError(
                 f"The chat template of {loaded.name} places the image token {token} {text.count(token)} times for "
                 f"{shown}.",
-                "Correct chat_template.jinja in the model's directory: which of them the image is cannot be known.",
+                "Correct chat_template.jinja in the model's directory: lensbank cannot know which of them is the "
+                "image.",
             )
     if all(refusals):
         raise ModelError(
-            f"The chat template of {loaded.name} takes no turn of a user with an image: it says {refusals[0]!r}.",
-            "Correct chat_template.jinja in the model's directory, so that it takes one question without other turns.",
+            f"The chat template of {loaded.name} rejects a user turn with an image; it says {refusals[0]!r}.",
+            "Correct chat_template.jinja in the model's directory, so that it accepts one question without other "
+            "turns.",
         )
     raise ModelError(
         f"The chat template of {loaded.name} does not place the image token {token}.",

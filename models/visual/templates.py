@@ -25,7 +25,7 @@ from ...schemas.errors import ModelError
 
 #: Seconds, bytes of memory more than the process has, and characters that a prompt may take.
 SECONDS, MEMORY, LONGEST = 10.0, 512 << 20, 1_000_000
-_HINT = "Correct chat_template.jinja in the model's directory, or get the model from a source that you trust."
+_HINT = "Correct chat_template.jinja in the model's directory, or download the model from a source that you trust."
 
 
 class Rendered(NamedTuple):
@@ -86,7 +86,7 @@ def _attempt(tokenizer: Any, template: Any, content: Any) -> dict[str, str]:
         said = str(error).strip().partition("\n")[0][:200]
         return {"failure": f"cannot be rendered: {type(error).__name__}{': ' if said else ''}{said}"}
     if len(text) > LONGEST:
-        return {"failure": f"makes {len(text):,} characters of one short question; a prompt has {LONGEST:,} at most"}
+        return {"failure": f"turns one short question into {len(text):,} characters; at most {LONGEST:,} are allowed"}
     return {"text": text}
 
 
@@ -110,7 +110,7 @@ def _in_child(tokenizer: Any, template: Any, content: Any) -> dict[str, str]:
     if data is None:
         return {"failure": f"was still being rendered after {SECONDS:.0f} seconds"}
     if not data:  # ended from outside, as by the system when memory is short, or out of stack
-        return {"failure": "could not be rendered: what rendered it was ended"}
+        return {"failure": "could not be rendered: the process that rendered it was killed"}
     found: dict[str, str] = json.loads(data)
     return found
 

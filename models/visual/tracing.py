@@ -56,7 +56,8 @@ def _compare(dark: Tensor, seen: Grid, bright: Tensor, processor: Any) -> None:
     mapped, pixels = seen.mapped, seen.pixels.float()
     if pixels.shape != (3, mapped.y.size, mapped.x.size) or dark.shape != pixels.shape:
         raise unlike(
-            processor, f"it gave pixels of shape {tuple(pixels.shape)}, not {(3, mapped.y.size, mapped.x.size)}"
+            processor,
+            f"it returned pixels of shape {tuple(pixels.shape)}; expected {(3, mapped.y.size, mapped.x.size)}",
         )
     (cols, x_at), (rows, y_at) = _inside(mapped.x), _inside(mapped.y)
     contrast = (bright - dark)[:2, rows][:, :, cols]
@@ -66,7 +67,7 @@ def _compare(dark: Tensor, seen: Grid, bright: Tensor, processor: Any) -> None:
     for error, side, there in ((red, mapped.x.original, known[0]), (green, mapped.y.original, known[1])):
         # "not smaller" catches NaN, too: padding where the image should be.
         if there.any() and not error[there].abs().mean() / side < _TOLERANCE:
-            raise unlike(processor, "a test picture came out elsewhere than its settings say")
+            raise unlike(processor, "the pixels of a test picture were not where its settings say")
 
 
 def _inside(axis: Axis) -> tuple[Tensor, Tensor]:
@@ -79,6 +80,7 @@ def _inside(axis: Axis) -> tuple[Tensor, Tensor]:
 def unlike(processor: Any, why: str) -> UnsupportedModelError:
     """The refusal to trust a processor."""
     return UnsupportedModelError(
-        f"Pixels cannot be traced back through {type(processor).__name__}: {why}.",
-        "Add a file for this model family to models/families/: docs/adding-a-model.md says how.",
+        f"lensbank cannot find out which pixels a patch covers with the image processor {type(processor).__name__}: "
+        f"{why}.",
+        "Add a file for this model family to models/families/; docs/adding-a-model.md explains how.",
     )

@@ -63,8 +63,8 @@ class EmbeddedBank(Bank):
             self._shard = self._call(lambda: engine.load_shard(folder / SHARD_DIR))
         except StoreFullError as error:
             raise StoreFullError(
-                f"{error.message} The embedded engine opens a bank's files for writing even to read them.",
-                "Copy the store to a folder that you can write, and give that one as --store.",
+                f"{error.message} The embedded engine needs write permission even to read a bank.",
+                "Copy the store to a folder with write permission, and give that folder as --store.",
             ) from error
         except OpenFilesError:
             raise
@@ -197,7 +197,7 @@ class EmbeddedBank(Bank):
         """
         lost = ""
         if self._rows < sidecar.rows:
-            lost = f"{self._rows:,} of the {sidecar.rows:,} rows that were stored are there"
+            lost = f"it holds {self._rows:,} of the {sidecar.rows:,} rows that were stored"
         elif self._rows:
             # In order of ids, which are hashes: every part of the shard has its share of these.
             page, _ = self.scroll(_LOOKED_AT, with_vectors=True)
@@ -205,12 +205,12 @@ class EmbeddedBank(Bank):
             if not all(vector is not None and vector.any() for _, vector, _ in page):
                 lost = "vectors are missing"
             elif any(vector is not None and vector.shape != (width,) for _, vector, _ in page):
-                lost = f"its record says {width} dimensions, its vectors have others"
+                lost = f"its record says {width} dimensions, and its vectors have another number"
             elif any(not payload for _, _, payload in page):
                 lost = "payload is missing"
         if lost:
             raise DamagedBankError(
                 f"Bank {self.name} in {self._folder.parent} is damaged: {lost}.",
-                "Files are missing or cut short, as after a copy that broke off: copy the bank's folder again, or "
-                "delete it and ingest again.",
+                "Files are missing or incomplete, for example after an interrupted copy. Copy the folder of the bank "
+                "again, or delete it and ingest again.",
             )

@@ -16,7 +16,7 @@ from .channel import WriterTask
 
 _CLEANUP_SECONDS = 10
 _LEAVING_SECONDS = 2
-_AGAIN = "Run the same command again: it goes on from what was stored last."
+_AGAIN = "Run the same command again: it continues from the last stored rows."
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Child:
         if code < 0:
             cause = " (often a lack of memory)" if code == -signal.SIGKILL else ""
             return StoreError(
-                f"The process that writes {names} was ended by {signal.Signals(-code).name}{cause}.", _AGAIN
+                f"The process that writes {names} was killed by {signal.Signals(-code).name}{cause}.", _AGAIN
             )
         return StoreError(f"The process that writes {names} ended with exit code {code}.", _AGAIN)
 

@@ -16,7 +16,7 @@ _DENIED = {
     errno.EROFS: "Read-only file system",
     errno.EPERM: "Operation not permitted",
 }
-_FREE_HINT = "Free some space or use another --store, then run the same command again: it goes on where it stopped."
+_FREE_HINT = "Free some space or use another --store, then run the same command again: it continues where it stopped."
 
 
 def require_free(path: Path, needed: int) -> None:
@@ -51,9 +51,9 @@ def require_room_to_read(folder: Path, hollow: int) -> None:
     free = shutil.disk_usage(folder).free
     if hollow > free and _in_memory(folder):
         raise StoreFullError(
-            f"{folder} lies on a file system in memory with {show_bytes(free)} of free space; to open it, the engine "
-            f"may take up {show_bytes(hollow)} more, which its sparse files leave free.",
-            "Give that file system more room, or copy the store to a disk.",
+            f"{folder} is on a file system in memory with {show_bytes(free)} of free space. To open the bank, the "
+            f"engine may fill the holes of its sparse files, which needs up to {show_bytes(hollow)}.",
+            "Make that file system larger, or copy the store to a disk.",
         )
 
 
@@ -89,7 +89,7 @@ def store_error(error: BaseException, path: Path) -> StoreError:
         return StoreFullError(f"{path} cannot be indexed: {_short(text)}", _FREE_HINT)
     full, denied = _named(code, text, _FULL), _named(code, text, _DENIED)
     if full:
-        return StoreFullError(f"{path} cannot take more data: {full}.", _FREE_HINT)
+        return StoreFullError(f"No more data can be written to {path}: {full}.", _FREE_HINT)
     if denied:
         return StoreFullError(
             f"{path} cannot be written: {denied}.", "Use another --store, or change the folder's permissions."

@@ -47,7 +47,10 @@ class BankLock:
         """Take the lock, or refuse at once."""
         self._file: int | None = None
         if fcntl is None:  # pragma: no cover - Windows
-            raise StoreError("The embedded engine needs a system with flock.", "Use a Qdrant server's URL as --store.")
+            raise StoreError(
+                "The embedded engine needs an operating system with file locks (flock).",
+                "Use a Qdrant server's URL as --store.",
+            )
         while self._file is None:
             file = self._open(folder, exclusive)
             if file is None:
@@ -98,7 +101,9 @@ class BankLock:
 
 
 def _no_locks(folder: Path, error: OSError) -> StoreError:
-    return StoreError(f"The file system of {folder} has no locks ({error.strerror}).", "Put the store on a local disk.")
+    return StoreError(
+        f"The file system of {folder} does not support file locks ({error.strerror}).", "Use a --store on a local disk."
+    )
 
 
 def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
@@ -111,13 +116,13 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
     if exclusive and not writing:
         return StoreLockedError(
             f"Bank {folder.name} in {folder.parent} is being read by another process or an open bank.",
-            "Close the queries and notebooks that use it, then run this again.",
+            "Close the queries and notebooks that use it, then run the command again.",
         )
     owner = os.pread(file, 32, 0).decode("ascii", "replace").strip()
     if owner.isdigit() and not is_alive(int(owner)):
         return LeavingError(
-            f"Bank {folder.name} in {folder.parent} is still being closed: process {owner}, which wrote it, has ended, "
-            "and what it had handed over is being stored.",
+            f"Bank {folder.name} in {folder.parent} is still being closed: process {owner}, which wrote it, has "
+            "ended, and its last rows are being stored.",
             "Try again in a moment.",
         )
     # A writer takes the lock before it can leave its process id: one without is just starting.
@@ -127,7 +132,7 @@ def _refusal(file: int, folder: Path, exclusive: bool) -> StoreLockedError:
     )
     return kind(
         f"Bank {folder.name} in {folder.parent} is being written by {who}.",
-        "Wait until it has finished, or stop it; then run this again.",
+        "Wait until it has finished, or stop it; then run the command again.",
     )
 
 
@@ -151,7 +156,10 @@ def in_turn(path: Path, waits: Callable[[], None]) -> Iterator[None]:
         OSError: the file cannot be made.
     """
     if fcntl is None:  # pragma: no cover - Windows
-        raise StoreError("The embedded engine needs a system with flock.", "Use a Qdrant server's URL as --store.")
+        raise StoreError(
+            "The embedded engine needs an operating system with file locks (flock).",
+            "Use a Qdrant server's URL as --store.",
+        )
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         waited = False

@@ -110,7 +110,7 @@ def read(folder: Path, digest: str) -> Manifest:
         _unreadable(path, error)
         raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, is missing ({error.strerror})") from error
     if _list_digest(data) != digest:
-        raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, is not the one on record")
+        raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, does not match the bank's record")
     content = json.loads(data)
     return Manifest(content["engine"], {path: FileFacts(*facts) for path, facts in content["files"].items()})
 
@@ -185,9 +185,9 @@ def require_engine(folder: Path, manifest: Manifest) -> None:
     here = engine_version()
     if manifest.engine.split(".")[:2] != here.split(".")[:2]:
         raise StoreError(
-            f"Bank {folder.name} in {folder.parent} was written by the engine qdrant-edge-py {manifest.engine}; "
+            f"Bank {folder.name} in {folder.parent} was written by the engine qdrant-edge-py {manifest.engine}, but "
             f"{here} is installed.",
-            f"Take it over (lensbank banks repair {folder.name}), or install qdrant-edge-py=={manifest.engine}.",
+            f"Convert the bank (lensbank banks repair {folder.name}), or install qdrant-edge-py=={manifest.engine}.",
         )
 
 
@@ -203,8 +203,9 @@ def holes(folder: Path) -> int:
 def _damaged(folder: Path, what: str) -> DamagedBankError:
     return DamagedBankError(
         f"Bank {folder.name} in {folder.parent} is damaged: {what}.",
-        "Files are missing, cut short or changed, as after a copy that broke off: copy the bank's folder again, try "
-        f"lensbank banks repair {folder.name}, or drop it (lensbank banks drop {folder.name}) and ingest again.",
+        "Files are missing, incomplete or changed, for example after an interrupted copy. Copy the folder of the "
+        f"bank again, try lensbank banks repair {folder.name}, or drop the bank (lensbank banks drop {folder.name}) "
+        "and ingest again.",
     )
 
 

@@ -77,7 +77,8 @@ class OpenBank:
             found = replace(found, record=begun(self.folder.name, found.record, task.plan, self._is_empty(found)))
         elif set(os.listdir(self.folder)) - {LOCK_FILE}:
             raise StoreError(
-                f"{self.folder} exists and is not a bank.", "Move it away, or use another folder as --store."
+                f"The folder {self.folder} exists, but it is not a bank.",
+                "Move it away, or use another folder as --store.",
             )
         self.fresh = found is None
         self.sidecar = found or Sidecar(new_record(self.identity, task.source, task.plan))

@@ -135,8 +135,9 @@ def require_rows(folder: Path, rows: int, expected: int) -> None:
     """
     if rows != expected:
         raise StoreError(
-            f"Bank {folder.name} in {folder.parent} cannot be repaired: {rows:,} of its {expected:,} rows are there.",
-            f"Copy it again, or drop it (lensbank banks drop {folder.name}) and ingest again.",
+            f"Bank {folder.name} in {folder.parent} cannot be repaired: it holds only {rows:,} of its {expected:,} "
+            "rows.",
+            f"Copy the bank again, or drop it (lensbank banks drop {folder.name}) and ingest again.",
         )
 
 

@@ -27,11 +27,11 @@ def check_files(folder: Path) -> FilesReport:
     try:
         sidecar = _record(folder)
         if sidecar.record.state != "complete":
-            return FilesReport(folder.name, cause="is not complete, so there is no list of its files yet")
+            return FilesReport(folder.name, cause="the bank is not complete, so there is no list of its files yet")
         if sidecar.manifest is None:
             return FilesReport(
                 folder.name,
-                cause="was finished before lists of files were made; lensbank banks repair makes one",
+                cause="the bank was finished before lists of files existed; lensbank banks repair makes one",
             )
         try:
             listed = manifest.read(folder, sidecar.manifest)
@@ -58,22 +58,22 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
             raise StoreError(
                 f"Bank {folder.name} in {folder.parent} cannot be repaired: {'; '.join(map(str, lost[:3]))}"
                 + (f" and {len(lost) - 3} more." if len(lost) > 3 else "."),
-                "Vectors, payload and ids cannot be made again from anything else in the bank: copy it again, or drop "
-                f"it (lensbank banks drop {folder.name}) and ingest again.",
+                "Vectors, payload and ids cannot be rebuilt from the other files. Copy the bank again, or drop it "
+                f"(lensbank banks drop {folder.name}) and ingest again.",
             )
         done = []
         if damages or not known:
             rows = rebuild(folder, sidecar, settings)
-            done.append(f"Payload indexes and the index of its vectors were made again from {rows:,} rows.")
-            done += [f"{damage.path} {damage.what}: made again." for damage in damages]
+            done.append(f"Payload indexes and the vector index were rebuilt from {rows:,} rows.")
+            done += [f"{damage.path} {damage.what}: rebuilt." for damage in damages]
         if not known:
             done.append(
-                "There was no list of its files to compare with, so whether vectors and payload are as they were is "
-                "not known: lensbank banks verify compares a sample of them with the model."
+                "There was no list of files to compare with, so it is not known whether vectors and payload are "
+                "unchanged: lensbank banks verify compares a sample of them with the model."
             )
         if done or _engine_changed(folder, sidecar):
             settle(folder, sidecar)
-            done.append("The list of its files is new.")
+            done.append("A new list of files was written.")
         return tuple(done)
     except BaseException as error:
         if isinstance(error, StoreError) or not is_engine_failure(error):
@@ -107,7 +107,7 @@ def _lock(folder: Path, *, exclusive: bool) -> BankLock:
 def _record(folder: Path) -> Sidecar:
     sidecar = read_sidecar(folder)
     if sidecar is None:
-        raise StoreError(f"{folder} was dropped meanwhile.")
+        raise StoreError(f"The bank in {folder} was dropped by another process during the repair.")
     return sidecar
 
 

@@ -31,7 +31,9 @@ def writing_processes(banks: int, wanted: int | None = None) -> int:
     said = os.environ.get(WRITERS, "").strip()
     if wanted is None and said:
         if not (said.isascii() and said.isdigit() and int(said)):
-            raise UsageError(f"{WRITERS} is {said!r}, expected a number of processes, 1 or more.")
+            raise UsageError(
+                f"The environment variable {WRITERS} is {said!r}; expected a number of processes, 1 or more."
+            )
         wanted = int(said)
     return max(1, min(banks, cores() - 1 if wanted is None else wanted))
 

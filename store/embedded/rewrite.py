@@ -31,7 +31,7 @@ def rewrite(
     try:
         sidecar = read_sidecar(folder)
         if sidecar is None:
-            raise StoreError(f"{folder} was dropped meanwhile.")
+            raise StoreError(f"The bank in {folder} was dropped by another process while it was rewritten.")
         require_complete(folder.name, sidecar.record, str(folder.parent))
         require_unchanged_since(folder.name, sidecar.record, before)
         take_up(folder, sidecar)

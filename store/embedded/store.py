@@ -90,7 +90,10 @@ class EmbeddedStore(Store):
         except OSError as error:
             raise store_error(error, root) from error
         if missing:
-            raise BankNotFoundError(f"There is no store at {root}.", "Make one with `lensbank ingest --store`.")
+            raise BankNotFoundError(
+                f"There is no store at {root}.",
+                "Give the folder of an existing store, or make one with `lensbank ingest --store`.",
+            )
         raise StoreError(f"The store {root} is not a folder.", "Give a folder as --store.")
 
     def list(self) -> BankInfos:
@@ -246,7 +249,11 @@ class EmbeddedStore(Store):
 
     def _not_found(self, name: str) -> BankNotFoundError:
         names = [info.name for info in self.list()]
-        there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
+        there = (
+            f"The store has {', '.join(names)}."
+            if names
+            else "The store has no banks yet: run `lensbank ingest` first."
+        )
         return BankNotFoundError(f"The store {self.root} has no bank {name!r}.", there)
 
     def _sweep(self) -> None:

@@ -84,7 +84,7 @@ def _mapped(folder: Path, shard: qdrant_edge.EdgeShard, dim: int, vector_dtype: 
     growing: list[str] = []
     for path in sorted(p for p in (folder / "segments").iterdir() if p.is_dir() and not p.name.startswith(".")):
         config = json.loads((path / "segment.json").read_text(encoding="utf-8"))["config"]["vector_data"]
-        _require((path / "version.info").read_text().strip() == SEGMENT, "a segment is of another version")
+        _require((path / "version.info").read_text().strip() == SEGMENT, "a segment has another version")
         _require(list(config) == [""], "there are named vectors")
         own = config[""]
         described = (own["size"], own["distance"], own.get("datatype", "float32"), own.get("multivector_config"))
@@ -124,7 +124,7 @@ def _finished(path: Path, dim: int, dtype: np.dtype[Any]) -> _Segment:
 def _map(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> NDArray[Any]:
     expected = offset + int(np.prod(shape)) * dtype.itemsize
     found = path.stat().st_size
-    _require(found == expected, f"{path.name} has {found:,} bytes where {expected:,} were expected")
+    _require(found == expected, f"{path.name} has {found:,} bytes; expected {expected:,}")
     if not shape[0]:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", offset, shape)
@@ -150,7 +150,7 @@ def _growing_ids(path: Path, most: int) -> list[str]:
         assert size is not None
         found[str(uuid.UUID(bytes=data[place + 1 : place + 17]))] = None
         place += size
-        _require(len(found) <= most, f"more than {most:,} of its rows are in no finished segment")
+        _require(len(found) <= most, f"more than {most:,} of its rows are not in a finished segment")
     return list(found)
 
 
@@ -189,7 +189,7 @@ def _leave_newest(segments: Sequence[_Segment], loose: VectorPart, expected: int
         for segment, kept in zip(segments, np.split(live, ends), strict=True):
             segment.live[:] = kept
         there = int(live.sum()) + len(loose.rows)
-    _require(there == expected, f"{there:,} rows are in its files where the engine counts {expected:,}")
+    _require(there == expected, f"its files hold {there:,} rows, but the engine counts {expected:,}")
 
 
 def _positions(wanted: NDArray[np.bytes_], keys: NDArray[np.bytes_]) -> NDArray[np.intp]:
@@ -206,10 +206,10 @@ def _compare_sample(shard: qdrant_edge.EdgeShard, segments: Sequence[_Segment]) 
         chosen = np.unique(live[np.linspace(0, len(live) - 1, share).astype(np.int64)]) if len(live) else live
         names = {id_string(*map(int, segment.ids[row])): int(row) for row in chosen}
         records = engine.rows_with_vectors(shard, list(names))
-        _require(len(records) == len(names), "the engine lacks rows that its files have")
+        _require(len(records) == len(names), "its files hold rows that the engine does not have")
         for record in records:
             same = np.array_equal(np.asarray(record.vector, np.float32), segment.rows[names[str(record.id)]])
-            _require(same, "rows in its files differ from what the engine returns")
+            _require(same, "rows in its files differ from the rows that the engine returns")
 
 
 def _require(condition: bool, reason: str) -> None:

@@ -64,8 +64,8 @@ def is_server(target: str | Path) -> bool:
         host = text.removeprefix("//").rpartition("@")[2]
         host = re.split(r"[?#]", host, maxsplit=1)[0]
         raise UsageError(
-            f"{_shown(text)} may be a server or a folder.",
-            f"For the server write http://{host} (or https://{host}), for a folder ./{host}",
+            f"The address {_shown(text)} could be a server or a folder.",
+            f"Write http://{host} (or https://{host}) for the server, or ./{host} for the folder",
         )
     return False
 
@@ -77,7 +77,7 @@ def read_address(url: str) -> ServerAddress:
         UsageError: it cannot be used, with what to write instead.
     """
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise UsageError(f"The server's URL {_shown(url)} has white space in it.", _EXAMPLE)
+        raise UsageError(f"The server's URL {_shown(url)} contains white space.", _EXAMPLE)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -86,19 +86,20 @@ def read_address(url: str) -> ServerAddress:
     scheme = parts.scheme.lower()
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"The server's URL ({scheme}://...@{parts.hostname}) holds a user or a password; Qdrant uses neither.",
-            f"Put the server's key into {KEY_VARIABLE}.",
+            f"The server's URL ({scheme}://...@{parts.hostname}) contains a user or a password, but Qdrant uses "
+            "neither.",
+            f"Put the key of the server into the environment variable {KEY_VARIABLE}.",
         )
     if "?" in url or "#" in url:
         raise UsageError(
-            f"The server's URL {_shown(url)} has something after '?' or '#'; Qdrant uses neither.",
-            f"Put the server's key into {KEY_VARIABLE}. {_EXAMPLE}",
+            f"The server's URL {_shown(url)} has a part after '?' or '#', but Qdrant uses neither.",
+            f"Put the key of the server into the environment variable {KEY_VARIABLE}. {_EXAMPLE}",
         )
     host = parts.hostname or ""
     if scheme not in ("http", "https") or not (_is_number(host) or _HOST_NAME.fullmatch(host)):
-        raise UsageError(f"{_shown(url)} is not a server's URL.", _EXAMPLE)
+        raise UsageError(f"{_shown(url)} is not the URL of a server.", _EXAMPLE)
     if port == 0:
-        raise UsageError(f"The server's URL {_shown(url)} has port 0, where nothing can listen.", _EXAMPLE)
+        raise UsageError(f"The server's URL {_shown(url)} has port 0; expected 1 to 65535.", _EXAMPLE)
     path = parts.path.rstrip("/")
     place = f"[{host}]" if ":" in host else host
     written = place if port is None else f"{place}:{port}"
@@ -107,10 +108,10 @@ def read_address(url: str) -> ServerAddress:
 
 def _no_url(text: str, scheme: str) -> str:
     if scheme in ("", "http", "https"):
-        return f"{_shown(text)} is not a server's URL: http:// or https:// belongs before the host."
+        return f"{_shown(text)} is not the URL of a server: it must begin with http:// or https://."
     if scheme == "file":
-        return f"{_shown(text)} is not a store's address: a folder is written as its path."
-    return f"{_shown(text)} is not a store's address: a Qdrant server is spoken to by http:// or https://."
+        return f"{_shown(text)} is not the address of a store; expected the path of a folder or the URL of a server."
+    return f"{_shown(text)} is not the address of a store: the URL of a Qdrant server begins with http:// or https://."
 
 
 def _instead(text: str) -> tuple[str]:
@@ -123,7 +124,9 @@ def _instead(text: str) -> tuple[str]:
     if not host or re.search(r"\s", host):
         return (_EXAMPLE,)
     if "grpc" in scheme.lower():
-        return (f"Write http://HOST:{REST_PORT}; gRPC is found from there (--server grpc-port=PORT where it is not).",)
+        return (
+            f"Write http://HOST:{REST_PORT}. The gRPC port is the next one, or the one in --server grpc-port=PORT.",
+        )
     secure = scheme.lower().endswith("s")
     name = re.sub(r":\d*$", "", host) if scheme.lower() not in ("http", "https") else host
     suffix = "" if name == host else f":{REST_PORT}"

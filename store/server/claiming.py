@@ -102,8 +102,8 @@ def _look(connection: Connection, name: str, claim: Claim) -> dict[str, Any]:
             return metadata
         time.sleep(pauses.next())
     raise ClaimLostError(
-        f"The claim to write bank {name} was put on {connection.address}, but is not there.",
-        "Another process may have removed it, or the bank: run the same command again.",
+        f"The claim to write bank {name} was written to {connection.address}, but it is not there.",
+        "Another process may have removed the claim or the bank. Run the same command again.",
     )
 
 
@@ -150,11 +150,11 @@ def require_held(connection: Connection, name: str, claim: Claim, metadata: Mapp
     if claim.key in metadata and holder_of(metadata) == claim.token:
         return
     holder = next((other for other in _others(metadata, claim) if other.held), None)
-    who = f": it is now {holder.describe()}" if holder else ""
+    who = f"; the writer is now {holder.describe()}" if holder else ""
     raise ClaimLostError(
         f"{_name_of(claim)} is no longer the writer of bank {name} on {connection.address}{who}. It did not renew its "
         f"claim for {CLAIM_SECONDS:.0f} s (stopped, asleep, or cut off from the server), or somebody removed it.",
-        "What was flushed is kept. When nobody else writes the bank, run the same command: it goes on from there.",
+        "Flushed rows are kept. When no other process writes the bank, run the same command: it continues from there.",
     )
 
 

@@ -134,9 +134,9 @@ def refusal(connection: Connection, name: str, claim: Claim) -> StoreLockedError
     doing = "written" if claim.held else "claimed"
     ago = max(0.0, time.time() - claim.seen)
     return StoreLockedError(
-        f"Bank {name} on {connection.address} is being {doing} by {claim.describe()} (last heard of {ago:.0f} s ago).",
-        f"Wait until it has finished, or stop it there. If it was killed, its claim ends {CLAIM_SECONDS:.0f} s after "
-        "it was last heard of: then run this again.",
+        f"Bank {name} on {connection.address} is being {doing} by {claim.describe()} (last renewed {ago:.0f} s ago).",
+        "Wait until that process has finished, or stop it there. If it was killed, its claim ends "
+        f"{CLAIM_SECONDS:.0f} s after the last renewal: run the command again then.",
     )
 
 

@@ -91,7 +91,7 @@ def require_indexes(connection: Connection, name: str, kind: BankKind) -> list[s
         raise IndexLimitError(
             f"The strict mode of the Qdrant server {connection.address} allows {most} payload indexes in {name}; a "
             f"bank needs {len(fields)} ({', '.join(fields)}).",
-            f"Raise max_payload_index_count there to {needed} or more.",
+            f"Raise max_payload_index_count on the server to {needed} or more.",
         )
     return missing
 
@@ -152,7 +152,7 @@ def build_index(
             reason = status.error if isinstance(status, models.OptimizersStatusOneOf1) else "collection status red"
             raise StoreError(
                 f"The Qdrant server {connection.address} could not index {name}: {reason}",
-                "See the server's log; the rows are stored, and the same command tries again.",
+                "The rows are stored. Read the log of the server, then run the same command again.",
             )
         advance(info.indexed_vectors_count or 0)
         if info.status == models.CollectionStatus.GREEN and time.monotonic() >= green_until:
@@ -212,12 +212,12 @@ def require_allowed(limits: Limits, exact: bool, hits: int, address: str, name: 
     if exact and not limits.exact:
         raise StoreError(
             f"{server} forbids exact search in {name}.",
-            "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
+            "Use --approximate --no-recall-check, or allow exact search on the server (search_allow_exact).",
         )
     if limits.hits is not None and hits > limits.hits:
         raise StoreError(
             f"{server} allows {limits.hits} rows per query in {name}; {hits} are needed.",
-            "Ask for a smaller --top-k, or raise max_query_limit there.",
+            "Give a smaller --top-k, or raise max_query_limit on the server.",
         )
 
 

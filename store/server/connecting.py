@@ -43,7 +43,10 @@ def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> C
     address = read_address(url)
     key = os.environ.get(KEY_VARIABLE) or None
     if key and not address.secure and address.host not in _LOCAL and notify:
-        notify(f"The key in {KEY_VARIABLE} travels unencrypted to {address.url}; use https where others can listen.")
+        notify(
+            f"The key in {KEY_VARIABLE} is sent unencrypted to {address.url}; use https if others can read the "
+            "network traffic."
+        )
     client = _client(address, options, key)
     try:
         version = _require_version(Connection(client, address.url, options, notify=notify), address)
@@ -106,7 +109,7 @@ def _find_grpc(
         made.proof += 1
     except NotShownError as error:
         said = error.message.rstrip(".")
-        why = f"It cannot be shown that gRPC port {port} is the Qdrant server {address.url}: {said}."
+        why = f"lensbank could not confirm that gRPC port {port} belongs to the Qdrant server {address.url}: {said}."
         if known is None:
             if made is not None:
                 made.close()
@@ -115,9 +118,11 @@ def _find_grpc(
         if options.protocol == "grpc":
             raise StoreError(
                 why,
-                "No row went there. Name its own port (--server grpc-port=...), or use --server protocol=rest.",
+                "No row was sent there. Name the gRPC port (--server grpc-port=...), or use --server protocol=rest.",
             ) from error
-        connection.say(f"{why} Rows go over REST; --server grpc-port=... or protocol=rest ends this note.")
+        connection.say(
+            f"{why} Rows are sent over REST instead. To avoid this note, give --server grpc-port=... or protocol=rest."
+        )
         return None
     except BaseException:
         if made is not None and known is None:
@@ -146,7 +151,7 @@ def _require_trusted(address: ServerAddress, options: ServerOptions, key: str | 
         keyless.close()
     if not address.secure and options.grpc_port is None:
         raise NotShownError(
-            f"that takes the key in {KEY_VARIABLE}, which over plain http goes to no port you did not name"
+            f"this needs the key in {KEY_VARIABLE}, which lensbank sends over plain http only to a port that you named"
         )
 
 
@@ -205,8 +210,8 @@ def _require_version(connection: Connection, address: ServerAddress) -> tuple[in
         ) from error
     if (major, minor) < OLDEST:
         raise StoreError(
-            f"The Qdrant server {connection.address} has version {info.version}; a bank's identity is kept in "
-            f"collection metadata, which came with {OLDEST[0]}.{OLDEST[1]}.",
+            f"The Qdrant server {connection.address} has version {info.version}; expected {OLDEST[0]}.{OLDEST[1]} or "
+            "newer, because banks keep their records in collection metadata.",
             "Update the server, or use a folder as --store.",
         )
     return major, minor
@@ -218,10 +223,10 @@ def _other_scheme(address: ServerAddress) -> StoreError | None:
     if address.secure:
         if speaks_tls(address.host, address.port) or not speaks_http(address.host, address.port):
             return None
-        return StoreError(f"{address.url} answers, but in plain http, not https.", f"Write http://{rest}")
+        return StoreError(f"The server at {address.url} answers in plain http, not in https.", f"Write http://{rest}")
     if not speaks_tls(address.host, address.port):
         return None
-    return StoreError(f"{address.url} answers, but in https, not plain http.", f"Write https://{rest}")
+    return StoreError(f"The server at {address.url} answers in https, not in plain http.", f"Write https://{rest}")
 
 
 def _probe(client: QdrantClient, host: str, port: int) -> None:
@@ -237,4 +242,4 @@ def _probe(client: QdrantClient, host: str, port: int) -> None:
     except Exception as error:
         if read_fault(error).kind == "denied":  # who refuses a key that was not sent answers
             return
-        raise UnansweredError(f"it does not answer over gRPC ({read_fault(error).text})") from error
+        raise UnansweredError(f"the server does not answer over gRPC ({read_fault(error).text})") from error

@@ -267,10 +267,7 @@ class Connection:
             if now < self._quiet_until:
                 return
             self._quiet_until = now + 60
-        self.say(
-            f"The server {self.address} does not answer ({self._clean(fault.text)}); "
-            f"waiting for it, up to {limit:.0f} s."
-        )
+        self.say(f"The server {self.address} does not answer ({self._clean(fault.text)}). Waiting up to {limit:.0f} s.")
 
     def _say_back(self) -> None:
         with self._lock:

@@ -38,7 +38,7 @@ def count_rows(connection: Connection, name: str, where: Sequence[Condition] = (
     try:
         return connection.call(lambda c: c.count(name, count_filter=condition, exact=True)).count
     except InexactOnlyError:
-        how = "its rows are counted by going through their ids" if exactly else "its number of rows is an estimate"
+        how = "the rows are counted by reading all ids" if exactly else "the number of rows is an estimate"
         connection.say_once(
             f"The strict mode of the Qdrant server {connection.address} forbids exact counts in {name}: {how}."
         )

@@ -109,7 +109,7 @@ def parse_options(texts: Iterable[str]) -> ServerOptions:
         name, equals, value = text.partition("=")
         key = name.strip().replace("-", "_")
         if not equals or key not in _READERS:
-            raise UsageError(f"--server takes NAME=VALUE; got {text!r}.", f"Names: {', '.join(NAMES)}.")
+            raise UsageError(f"--server {text!r} is not of the form NAME=VALUE.", f"Names: {', '.join(NAMES)}.")
         try:
             options = replace(options, **{key: _READERS[key](value.strip())})
         except ValueError as error:

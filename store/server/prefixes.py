@@ -38,9 +38,9 @@ def _spelled(connection: Connection, name: str, condition: Condition) -> Conditi
     hits = connection.call(lambda c: c.facet(name, condition.field, limit=most)).hits
     if len(hits) >= most:
         raise StoreError(
-            f"The filter {condition} needs all values of {condition.field}, and {connection.address} lists {most:,} of "
-            f"those in {name}.",
-            f"Name the values instead: {condition.field}=...,...",
+            f"The filter {condition} needs all values of {condition.field}, but {connection.address} lists at most "
+            f"{most:,} of them in {name}.",
+            f"Give the values instead: {condition.field}=...,...",
         )
     # Where none begins with it, no value equals it, either.
     meant = tuple(value for hit in hits if (value := str(hit.value)).startswith(prefix))

@@ -69,9 +69,9 @@ def require_same(rest: Connection, grpc: QdrantClient, bank: str | None) -> None
     except NotShownError:
         raise
     except DeniedError as error:
-        raise NotShownError("the key may not write, which is needed to show that both are one server") from error
+        raise NotShownError("the key may not write, and the check writes to the server") from error
     except StoreError as error:
-        raise UnansweredError(f"nothing could be written to show that both are one server ({error.message})") from error
+        raise UnansweredError(f"the check could not write to the server ({error.message})") from error
 
 
 def _through_metadata(rest: Connection, grpc: QdrantClient, bank: str, nonce: str) -> None:
@@ -125,12 +125,12 @@ def _wait_for(grpc: QdrantClient, collection: str, key: str) -> dict[str, Any]:
             fault = read_fault(error)
             if fault.kind != "missing":
                 kind = UnansweredError if fault.passing else NotShownError
-                raise kind(f"what answers there says {fault.text}") from error
+                raise kind(f"the answer from that port was {fault.text}") from error
             found = {}
         if key in found:
             return found
         if time.monotonic() >= until:
-            raise NotShownError("another server answers there")
+            raise NotShownError("another server answers at that port")
         time.sleep(_POLL)
 
 

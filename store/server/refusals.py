@@ -49,33 +49,33 @@ def refusal(fault: Fault, address: str, text: str, waited: float, reached: bool)
     """
     server = f"The Qdrant server {address}"
     errors: dict[str, tuple[type[StoreError], str, str | None]] = {
-        "too large": (TooLargeError, f"{server} finds a request too large: {text}", None),
+        "too large": (TooLargeError, f"{server} rejected a request because it is too large: {text}", None),
         "exists": (CollectionExistsError, f"{server} refuses: {text}", None),
         "inexact": (
             InexactOnlyError,
             f"The strict mode of {server[0].lower()}{server[1:]} forbids exact search: {text}",
-            "Use --approximate --no-recall-check, or allow it there (search_allow_exact).",
+            "Use --approximate --no-recall-check, or allow exact search on the server (search_allow_exact).",
         ),
         "full": (
             StoreFullError,
             f"The disk of the Qdrant server {address} is full: {text}",
-            "Free some space there, then run the same command again: it goes on where it stopped.",
+            "Free some space on the server, then run the same command again: it continues where it stopped.",
         ),
         "denied": (
             DeniedError,
-            f"{server} refuses the key: {text}",
-            f"Set {KEY_VARIABLE} to a key that may do this.",
+            f"{server} rejected the key: {text}",
+            f"Set the environment variable {KEY_VARIABLE} to a key with this permission.",
         ),
         "unindexed": (
             StoreError,
-            f"{server} filters by indexed fields only, and a field of the filter has no index there: {text}",
-            "Leave that field out of --where, give it a payload index of that type on the server, or allow such "
-            "filters there (unindexed_filtering_retrieve).",
+            f"{server} filters by indexed fields only, and a field of the filter has no index: {text}",
+            "Leave that field out of --where, create a payload index of that type on the server, or allow such "
+            "filters on the server (unindexed_filtering_retrieve).",
         ),
         "untrusted": (
             UntrustedError,
-            f"The certificate of the Qdrant server {address} cannot be trusted: {text}",
-            "Give the certificates that sign it: --server ca-file=FILE.",
+            f"The certificate of the Qdrant server {address} is not trusted: {text}",
+            "Give the certificates of the authority that signed it: --server ca-file=FILE.",
         ),
         "missing": (MissingError, f"{server} refuses: {text}", "See the server's log."),
     }
@@ -85,10 +85,10 @@ def refusal(fault: Fault, address: str, text: str, waited: float, reached: bool)
     if not fault.passing:
         return StoreError(f"{server} refuses: {text}", "See the server's log.")
     after = f" for {waited:.0f} s" if waited >= 1 else ""
-    hint = f"Check that it runs and that {KEY_VARIABLE} holds its key, if it has one."
+    hint = f"Check that the server runs, and that {KEY_VARIABLE} holds its key if it has one."
     if (parts := urlsplit(address)).port is None:
         asked = urlunsplit(parts._replace(netloc=f"{parts.netloc}:6333"))
-        hint = f"Port 6333 was asked ({asked}), as the address names none. {hint}"
+        hint = f"The address names no port, so lensbank used port 6333 ({asked}). {hint}"
     if reached:
-        hint = "When it answers again, run the same command: it goes on where it stopped."
+        hint = "When the server answers again, run the same command: it continues where it stopped."
     return StoreError(f"{server} failed{after}: {text}", hint)

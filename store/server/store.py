@@ -159,6 +159,10 @@ class ServerStore(Store):
         record = self._connection.record(name)
         if record is None:
             names = [info.name for info in self.list()]
-            there = f"It has {', '.join(names)}." if names else "It has no banks yet: run `lensbank ingest` first."
+            there = (
+                f"The server has {', '.join(names)}."
+                if names
+                else "The server has no banks yet: run `lensbank ingest` first."
+            )
             raise BankNotFoundError(f"The server {self._connection.address} has no bank {name!r}.", there)
         return record

@@ -212,7 +212,7 @@ class ServerWriter(BankWriter):
         if METADATA_KEY not in metadata:
             raise StoreError(
                 f"The server {self._connection.address} has a collection {name} that is not a bank.",
-                "Delete or rename it, or use another server.",
+                "Delete or rename that collection, or use another server.",
             )
         record = record_in(metadata[METADATA_KEY], name, self._connection.address)
         record.identity.require_match(identity)
@@ -293,8 +293,8 @@ class ServerWriter(BankWriter):
         if rows < noted:
             raise StoreError(
                 f"Bank {name} on {self._connection.address} has {rows:,} rows, but had {noted:,} when they were last "
-                "counted: the server has lost some (a power failure, or points deleted by hand).",
-                "Run the same command again, which writes every row once more, or restore it from a snapshot.",
+                "counted: the server has lost rows (after a power failure, or because points were deleted by hand).",
+                "Run the same command again, which writes all rows again, or restore the bank from a snapshot.",
             )
 
     def _index(self, name: str, rows: int, graph: bool, before: int, total: int, progress: OnIndexed | None) -> None:
