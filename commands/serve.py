@@ -117,7 +117,7 @@ def _settings(options: dict[str, Any]) -> ServeSettings:
 
 
 def _ready(address: str, options: dict[str, Any]) -> None:
-    say(f"The explorer: {address}   (Ctrl-C ends it)")
+    click.echo(f"The explorer: {address}   (Ctrl-C ends it)", err=True)  # say() would hide the token
     if options["open_browser"]:
         import webbrowser
 

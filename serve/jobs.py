@@ -144,13 +144,14 @@ class Job:
             "first_ms": self.first_ms,
             "total_ms": self.total_ms,
             "error": self.error,
+            "question": self.question.given,
         }
 
-    def encoded(self, number: int, form: str, encode: Callable[[Reading], Any]) -> str:
+    def encoded(self, number: int, form: str, encode: Callable[[Reading, int], Any]) -> str:
         """A part as JSON text, made once however many readers there are."""
         key = (form, number)
         if key not in self._encoded:
-            self._encoded[key] = json.dumps(encode(self.parts[number]), ensure_ascii=False, allow_nan=False)
+            self._encoded[key] = json.dumps(encode(self.parts[number], number), ensure_ascii=False, allow_nan=False)
         return self._encoded[key]
 
     def _elapsed(self) -> int:

@@ -93,6 +93,7 @@ def _image_paths(settings: ServeSettings) -> Json:
 def _reading_paths() -> Json:
     reading, name = _id("reading", "From POST /api/readings."), "/api/readings/{reading}"
     forms = {"type": "string", "enum": ["json", "html", "png"], "default": "json"}
+    texts = {"type": "array", "items": {"type": "string"}}
     wait = {"type": "number", "minimum": 0, "maximum": 60, "default": 0}
     done = _json(
         "The reading, as `lensbank query --format json` writes it.", {"type": "array", "items": _ref("Reading")}
@@ -123,6 +124,7 @@ def _reading_paths() -> Json:
                     _query("format", "Of the reading: JSON, the page, or the figure.", forms),
                     _query("wait", "Seconds to wait for it.", wait),
                     _query("download", "As a file.", {"type": "string"}),
+                    _query("with", "Further readings in the same page or JSON.", texts),
                 ],
                 "responses": {
                     "200": done,
@@ -137,6 +139,13 @@ def _reading_paths() -> Json:
                 "parameters": [reading],
                 "responses": {"200": _json("How far it was.", "Progress"), **_failures(404)},
             },
+        },
+        f"{name}/about": {
+            "get": {
+                "summary": "How far it is, and what was asked",
+                "parameters": [reading],
+                "responses": {"200": _json("How far it is.", "Progress"), **_failures(404)},
+            }
         },
         f"{name}/events": {
             "get": {
@@ -199,6 +208,7 @@ def _schemas(settings: ServeSettings) -> Json:
         "first_ms": {"oneOf": [whole, nothing], "description": "From asking to the first layer."},
         "total_ms": {"oneOf": [whole, nothing], "description": "From asking to the end."},
         "error": {"oneOf": [_ref("Error"), nothing]},
+        "question": {**_ref("Question"), "description": "As it was asked."},
     }
     error = {"kind": text, "message": text, "hint": text}
     image = {"id": text, "name": text, "width": whole, "height": whole, "notes": texts}

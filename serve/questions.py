@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..query.options import QueryOptions
@@ -22,12 +22,14 @@ class Question:
         text: to read instead.
         model: name of one of the server's models; the first where it is empty.
         options: everything else.
+        given: as it was sent, for who asks the like again.
     """
 
     images: tuple[str, ...]
     text: str | None
     model: str
     options: QueryOptions
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def _text(value: Any) -> bool:
@@ -99,7 +101,7 @@ def question_of(body: Any, settings: ServeSettings, models: Sequence[str]) -> Qu
     options = _options(given, settings)
     if text is not None:
         options.require_text()
-    return Question(images, text, model, options)
+    return Question(images, text, model, options, given)
 
 
 def _given(body: Any) -> dict[str, Any]:

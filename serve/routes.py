@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..schemas.errors import LensbankError
@@ -20,6 +20,7 @@ from ..show.pictures import data_url
 from ..show.report_data import pack
 from .api_page import description_page
 from .bodies import bounded_body, json_body
+from .explorer import explorer
 from .failures import RequestError, status_of
 from .guard import Guard
 from .jobs import Job
@@ -34,6 +35,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "png": "image/png"}
 # Longer waits are cut by proxies, and by people.
 _LONGEST_WAIT = 60.0
+# Readings in one saved page, beside the first.
+_TOGETHER = 11
 _STREAM = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _API_PAGE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -56,6 +59,7 @@ def application(service: Service, stopping: asyncio.Event) -> Guard:
         Route("/api/readings", handlers.ask, methods=["POST"]),
         Route("/api/readings/{reading}", handlers.reading, methods=["GET"]),
         Route("/api/readings/{reading}", handlers.cancel, methods=["DELETE"]),
+        Route("/api/readings/{reading}/about", handlers.about, methods=["GET"]),
         Route("/api/readings/{reading}/events", handlers.events, methods=["GET"]),
     ]
     failures: dict[Any, Any] = {LensbankError: _failed, HTTPException: _not_here}
@@ -70,8 +74,8 @@ class Handlers:
         self._service, self._stopping = service, stopping
 
     async def door(self, request: Request) -> Response:
-        """What there is."""
-        return RedirectResponse("/api")
+        """The explorer."""
+        return await run_in_threadpool(explorer)
 
     async def openapi(self, request: Request) -> Response:
         """The description of all this."""
@@ -119,7 +123,9 @@ class Handlers:
             return JSONResponse(await self._about(job), 410)
         if job.status != "done":
             return JSONResponse(await self._about(job), 202)
-        shown = await run_in_threadpool(_rendered, job.reading(), form)
+        others = [self._service.shelf.get(name) for name in request.query_params.getlist("with")[:_TOGETHER]]
+        readings = [each.reading() for each in (job, *others) if each.status == "done"]
+        shown = await run_in_threadpool(_rendered, readings, form)
         name = "reading." + form
         headers = (
             {"content-disposition": f'attachment; filename="{name}"'} if "download" in request.query_params else {}
@@ -127,6 +133,10 @@ class Handlers:
         # Even if a browser opened it, the saved page may ask this server for nothing.
         headers["content-security-policy"] = "sandbox"
         return Response(shown, media_type=_FORMS[form], headers=headers)
+
+    async def about(self, request: Request) -> Response:
+        """How far a reading is, and what was asked."""
+        return JSONResponse(await self._about(self._service.shelf.get(request.path_params["reading"])))
 
     async def cancel(self, request: Request) -> Response:
         """Nobody wants this reading any more."""
@@ -164,19 +174,20 @@ class Handlers:
             leave()
 
 
-def _as_json(part: Reading) -> Any:
+def _as_json(part: Reading, number: int) -> Any:
     return part.to_dict()
 
 
-def _as_page(part: Reading) -> Any:
-    return pack([part], [[None if one is None else data_url(one) for one in part.pictures]])
+def _as_page(part: Reading, number: int) -> Any:
+    """As the page holds readings; the pictures come with the first layer alone."""
+    return pack([part], [[None if one is None or number else data_url(one) for one in part.pictures]])
 
 
-_ENCODERS: dict[str, Callable[[Reading], Any]] = {"json": _as_json, "page": _as_page}
+_ENCODERS: dict[str, Callable[[Reading, int], Any]] = {"json": _as_json, "page": _as_page}
 
 
-def _rendered(reading: Reading, form: str) -> str | bytes:
-    return render([reading], [reading.picture], form)[0]
+def _rendered(readings: Sequence[Reading], form: str) -> str | bytes:
+    return render(readings, [reading.pictures for reading in readings], form)[0]
 
 
 def _seconds(text: str) -> float:

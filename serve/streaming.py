@@ -27,7 +27,7 @@ def event(name: str, data: str, number: int | None = None) -> bytes:
 
 
 async def events(
-    job: Job, worker: Worker, form: str, encode: Callable[[Reading], Any], start: int, stopping: asyncio.Event
+    job: Job, worker: Worker, form: str, encode: Callable[[Reading, int], Any], start: int, stopping: asyncio.Event
 ) -> AsyncIterator[bytes]:
     """``state`` at every change, ``layer`` for each that is ready, then ``done``, ``failed`` or ``cancelled``.
 
@@ -35,7 +35,7 @@ async def events(
         job: whose.
         worker: that makes it, for its place in the queue.
         form: name of ``encode``.
-        encode: a reading of one layer as JSON types.
+        encode: a reading of one layer, and its number, as JSON types.
         start: layers that this reader has already.
         stopping: set when the server ends; then ``bye`` is the last event.
     """

@@ -12,8 +12,10 @@ import hashlib
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from ..schemas.results import Reading
 from .chips import readable
@@ -71,17 +73,53 @@ def to_html(readings: Sequence[Reading], pictures: Sequence[Drawn], command: str
     drawn = [of_images(reading, picture) for reading, picture in zip(readings, pictures, strict=True)]
     data = pack(readings, [[None if one is None else data_url(one) for one in images] for images in drawn])
     data["command"] = readable(command)
-    style, script = _joined(STYLES), f'"use strict";\n(async () => {{\n{_joined(SCRIPTS)}}})();\n'
     names = ", ".join(readable(name) or "(no text)" for reading in readings for name in sources(reading))
+    return _filled(data, names if len(names) <= _TITLE else names[: _TITLE - 1] + "…")[0]
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a page that a server keeps filling has beyond that of a file.
+
+    Attributes:
+        style: its style, after all others.
+        script: its script, after all others and in one scope with them.
+        markup: above the readings.
+    """
+
+    style: str
+    script: str
+    markup: str
+
+
+def to_live_html(live: Live) -> tuple[str, str]:
+    """A page without readings, whose script asks the server that it came from for them; and its policy.
+
+    The policy is that of :func:`to_html`, but for requests to that server and its pictures.
+    """
+    return _filled({**pack([], []), "command": ""}, "explorer", live)
+
+
+def _filled(data: dict[str, Any], title: str, live: Live | None = None) -> tuple[str, str]:
+    """The page and its policy."""
+    style, script = _joined(STYLES), _joined(SCRIPTS)
+    if live is not None:
+        style, script = f"{style}\n{live.style}", f"{script}\n{live.script}"
+    script = f'"use strict";\n(async () => {{\n{script}}})();\n'
+    asks = "img-src data: blob: 'self'; connect-src 'self'" if live is not None else "img-src data:"
+    policy = (
+        f"default-src 'none'; {asks}; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     slots = {
-        "title": html.escape(names if len(names) <= _TITLE else names[: _TITLE - 1] + "…"),
-        "policy": f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
+        "title": html.escape(title),
+        "policy": policy,
         "style": style,
+        "live": "" if live is None else live.markup,
         "script": script,
         "data": to_text(data),
     }
-    return _SLOT.sub(lambda match: slots[match[1]], _asset("report.html"))
+    return _SLOT.sub(lambda match: slots[match[1]], _asset("report.html")), policy
 
 
 @cache

@@ -65,6 +65,7 @@ def contents(wheel: Path) -> set[str]:
         "__main__.py",
         "cli.py",
         "show/assets/report.html",
+        "serve/assets/live.js",
         "evaluate/judging/label.html",
     ):
         assert f"lensbank/{needed}" in names, needed

@@ -19,7 +19,9 @@ const data = await unpacked(byId("data").textContent);
 const LATENT = "latent";
 const MARKS = ["Ġ", "▁", ""];
 const KINDS = ["image", "prompt", "answer", "special", "text"];
-for (const one of data.readings) {
+
+/** A reading as it was packed, ready to be shown. */
+function prepare(one) {
   one.tokens.kind = one.tokens.kind.map((kind) => KINDS[kind]);
   for (const layer of one.layers) {
     layer.tokens = one.tokens;
@@ -30,6 +32,8 @@ for (const one of data.readings) {
     }
   }
 }
+
+data.readings.forEach(prepare);
 // Doublings or halvings of the median norm from which on a state is an outlier: 1.8 times.
 const OUTLIER = 0.85;
 

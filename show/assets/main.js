@@ -26,9 +26,6 @@ function nextTheme() {
 }
 
 function openPage() {
-  applyTheme();
-  darkSystem.addEventListener("change", applyTheme);
-  byId("theme").addEventListener("click", nextTheme);
   globalThis.addEventListener("beforeprint", () => forPaper(true));
   globalThis.addEventListener("afterprint", () => forPaper(false));
   state.words =
@@ -55,4 +52,7 @@ function openPage() {
   document.documentElement.dataset.ready = Math.round(performance.now());
 }
 
-openPage();
+applyTheme();
+darkSystem.addEventListener("change", applyTheme);
+byId("theme").addEventListener("click", nextTheme);
+if (data.readings.length) openPage(); // a server's page begins without

@@ -134,7 +134,7 @@ function makeStrip() {
   const strip = byId("readings");
   strip.hidden = data.readings.length < 2;
   if (strip.hidden) return;
-  strip.append(
+  strip.replaceChildren(
     ...data.readings.map((one, number) =>
       el(
         "button",

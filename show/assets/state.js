@@ -62,10 +62,13 @@ function tokenName(one, token) {
   return view[token] === null ? `${index[token]}` : `${view[token]}:${row[token]},${col[token]}`;
 }
 
+/** What else belongs to the state, by names of its own: of a server's page, which readings it has. */
+let moreState = () => ({});
+
 /** The state as an address's fragment. */
 function addressOf() {
   const one = reading();
-  const parts = new URLSearchParams();
+  const parts = new URLSearchParams(moreState());
   if (data.readings.length > 1) parts.set("reading", state.reading + 1);
   if (one.layers.length) parts.set("layer", layerAt(state.layer).layer);
   if (one.tokens.index.length) parts.set("patch", tokenName(one, state.token));

@@ -1,0 +1,128 @@
+// Readings on their way: asked for, followed layer by layer, cancelled, and restored from a link.
+
+const ids = []; // of data.readings, in their order
+const following = new Map(); // id → EventSource
+let current = null; // id of the last that was asked for
+
+/** Something has been added: draw what depends on how many readings and layers there are. */
+function drawGrown(first) {
+  if (first) openPage();
+  else drawAll();
+  makeStrip();
+  byId("gallery").hidden = galleryImages().length < 2;
+}
+
+function receive(id, packed, show) {
+  const before = ids.indexOf(id);
+  const number = merge(packed, before < 0 ? null : before);
+  if (before >= 0) {
+    drawGrown(false);
+    return;
+  }
+  ids.push(id);
+  drawGrown(ids.length === 1);
+  if (show && ids.length > 1) showReading(number);
+}
+
+/** How far a reading is, in a line. */
+function progressText(about) {
+  if (about.status === "queued") return about.ahead ? `Waiting: ${counted(about.ahead, "reading")} before it.` : "Waiting for the model.";
+  if (about.status === "running") return about.layers ? `Layer ${about.layers_done} of ${about.layers}.` : "The model looks at it.";
+  if (about.status === "cancelled") return "Cancelled.";
+  if (about.status === "failed") return "";
+  const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+  return `${counted(about.layers_done, "layer")} in ${seconds(about.total_ms)}, the first after ${seconds(about.first_ms)}.`;
+}
+
+function drawProgress(id, about) {
+  if (id !== current) return;
+  const over = ["done", "failed", "cancelled"].includes(about.status);
+  byId("progress").textContent = progressText(about);
+  byId("cancel").hidden = over;
+  byId("asker").classList.toggle("busy", !over);
+  if (about.error) fail(`${about.error.message} ${about.error.hint}`.trim());
+}
+
+/** Follow a reading to its end; resolves then. */
+function follow(id, show) {
+  return new Promise((ended) => {
+    const source = new EventSource(`/api/readings/${id}/events?form=page`);
+    following.set(id, source);
+    const end = (event) => {
+      source.close();
+      following.delete(id);
+      if (event?.data) drawProgress(id, JSON.parse(event.data));
+      ended();
+    };
+    source.addEventListener("state", (event) => drawProgress(id, JSON.parse(event.data)));
+    source.addEventListener("layer", (event) => receive(id, JSON.parse(event.data), show));
+    for (const name of ["done", "failed", "cancelled"]) source.addEventListener(name, end);
+    source.addEventListener("bye", () => {
+      fail("The server was stopped.");
+      end();
+    });
+    source.addEventListener("error", () => {
+      if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      if (id === current) fail("The connection to the server was lost.");
+      end();
+    });
+  });
+}
+
+async function ask() {
+  fail("");
+  try {
+    const about = await request("/api/readings", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(question()),
+    });
+    current = about.id;
+    drawProgress(about.id, about);
+    await follow(about.id, true);
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+async function cancel() {
+  try {
+    if (current) drawProgress(current, await request(`/api/readings/${current}`, { method: "DELETE" }));
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+/** The readings that a link names, and the form as it was for the one it shows. */
+async function restore(named, shown) {
+  let lost = 0;
+  for (const id of named) {
+    try {
+      await request(`/api/readings/${id}/about`);
+    } catch {
+      lost += 1;
+      continue;
+    }
+    await follow(id, false);
+  }
+  if (lost) fail(`${counted(lost, "reading")} of this link ${lost === 1 ? "is" : "are"} no longer kept by the server.`);
+  if (!ids.length) return;
+  history.replaceState(null, "", shown);
+  readAddress();
+  drawAll();
+  const about = await request(`/api/readings/${ids[state.reading]}/about`).catch(() => null);
+  if (about) fillIn(about.question, reading().images);
+}
+
+/** Where the reading that is shown can be saved from; with the one beside it, in a page. */
+function drawKeep() {
+  const id = ids[state.reading];
+  byId("keep").hidden = !id;
+  if (!id) return;
+  const other = state.beside.startsWith("reading:") ? ids[Number(state.beside.split(":")[1]) - 1] : null;
+  const more = other ? `&with=${other}` : "";
+  for (const form of ["html", "json", "png"]) {
+    byId(`keep-${form}`).href = `/api/readings/${id}?download&wait=30&format=${form}${form === "png" ? "" : more}`;
+  }
+  byId("keep-png").hidden = reading().kind !== "image";
+}

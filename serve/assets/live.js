@@ -1,0 +1,28 @@
+// Putting the parts of the explorer together.
+
+async function openExplorer() {
+  byId("source").textContent = "lensbank";
+  byId("facts").textContent = "Drop an image: what its visual tokens mean to the language model appears layer by layer.";
+  listenToForm();
+  try {
+    server = await request("/api/server");
+  } catch (error) {
+    fail(error.message);
+    return;
+  }
+  drawForm();
+  drawChosen();
+  watch(["reading", "beside"], drawKeep);
+  moreState = () => ({ ids: ids.join(",") });
+  byId("question").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  byId("cancel").addEventListener("click", cancel);
+  const address = location.hash;
+  const named = new URLSearchParams(address.slice(1)).get("ids")?.split(",").filter(Boolean) ?? [];
+  if (named.length) await restore(named, address);
+  document.documentElement.dataset.live = "";
+}
+
+openExplorer();
