@@ -11,7 +11,7 @@ from ..schemas.filters import Condition
 from .lenses import LatentLens, Lens
 from .open_banks import OpenBanks
 from .options import QueryOptions
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, vocabulary_of
 from .vocabulary_lenses import EmbeddingLens, LogitLens
 
 
@@ -35,7 +35,7 @@ def asked_lenses(
     @cache
     def vocabulary() -> Vocabulary:
         lm: Any = loaded.lm
-        return Vocabulary(loaded.tokenizer, max(lm.vocab_size, int(lm.embed_tokens.weight.shape[0])))
+        return vocabulary_of(loaded.tokenizer, max(lm.vocab_size, int(lm.embed_tokens.weight.shape[0])))
 
     def lens(name: str) -> Lens:
         if name == "latent":

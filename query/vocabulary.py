@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -143,6 +144,18 @@ class Vocabulary:
             if len(chosen) == k:
                 break
         return chosen
+
+
+_known: WeakKeyDictionary[Any, dict[tuple[int, int], Vocabulary]] = WeakKeyDictionary()
+
+
+def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
+    """The same, decoded once for a tokenizer as it is; see :class:`Vocabulary`."""
+    made = _known.setdefault(tokenizer, {})
+    key = (size, len(tokenizer))
+    if key not in made:
+        made[key] = Vocabulary(tokenizer, size)
+    return made[key]
 
 
 def _decoded(tokenizer: Any, size: int) -> list[str]:

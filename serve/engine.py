@@ -12,11 +12,13 @@ from PIL import Image
 
 from ..models.loading import LoadedModel
 from ..query.asked import Asked
-from ..query.asking import ask_image, ask_text
+from ..query.asking import ask_image, ask_images, ask_text
 from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
-from ..schemas.errors import StoreError, UsageError
+from ..schemas.errors import StoreError
+from ..schemas.results import LENSES
 from .jobs import Job
+from .lent import Lender
 from .privacy import public_reading
 from .questions import Question
 from .uploads import Uploads
@@ -45,10 +47,8 @@ class Engine:
             open_store: opens the store anew, so that what was written since is seen.
             uploads: the images.
         """
-        self._models, self._open_store, self._uploads = models, open_store, uploads
-        self._sessions: OrderedDict[tuple[str, QueryOptions], tuple[AbstractContextManager[Store], QuerySession]] = (
-            OrderedDict()
-        )
+        self._models, self._lender, self._uploads = models, Lender(open_store), uploads
+        self._sessions: OrderedDict[tuple[str, QueryOptions], QuerySession] = OrderedDict()
 
     def read(self, job: Job) -> None:
         """Make a reading, layer by layer; see :class:`serve.worker.Worker`.
@@ -77,7 +77,7 @@ class Engine:
             LensbankError: as :class:`query.pipeline.QuerySession`.
         """
         for name, loaded in self._models.items():
-            options = QueryOptions(lenses=("latent",))
+            options = QueryOptions(lenses=tuple(LENSES))
             session = self._session(Question((), _WARM, name, options))
             if loaded.processor is not None:
                 asked = ask_image(loaded, Image.new("RGB", (64, 64), "white"), session.layers, options)
@@ -89,36 +89,24 @@ class Engine:
     def rest(self) -> None:
         """Let go of all banks, so that an ingest can write them."""
         while self._sessions:
-            self._close_oldest()
-
-    def _close_oldest(self) -> None:
-        _, (store, session) = self._sessions.popitem(last=False)
-        session.close()
-        store.__exit__(None, None, None)
+            self._sessions.popitem()[1].close()
+        self._lender.close()
 
     def _session(self, question: Question) -> QuerySession:
-        key = (question.model, replace(question.options, prompt=None, patches=()))
+        plain = replace(question.options, prompt=None, patches=(), read=("image",), answer=None, answer_tokens=None)
+        key = (question.model, plain)  # what is asked of an image is no matter of the lenses
         if key not in self._sessions:
             while len(self._sessions) >= _OPEN:
-                self._close_oldest()
-            opening = self._open_store()
-            store = opening.__enter__()
-            try:
-                session = QuerySession(store, self._models[question.model], key[1])
-            except BaseException:
-                opening.__exit__(None, None, None)
-                raise
-            self._sessions[key] = (opening, session)
+                self._sessions.popitem(last=False)[1].close()
+            self._sessions[key] = QuerySession(self._lender.store(), self._models[question.model], plain)
         self._sessions.move_to_end(key)
-        return self._sessions[key][1]
+        return self._sessions[key]
 
     def _asked(self, session: QuerySession, question: Question) -> Asked:
         if question.text is not None:
             return ask_text(session.loaded, question.text, session.layers, question.options)
-        if len(question.images) > 1:
-            raise UsageError("Several images in one prompt cannot be read yet.", "Ask about one image.")
-        image = self._uploads.opened(self._uploads.get(question.images[0]))
-        return ask_image(session.loaded, image, session.layers, question.options)
+        images = [self._uploads.opened(self._uploads.get(image)) for image in question.images]
+        return ask_images(session.loaded, images, session.layers, question.options)
 
 
 def telling_first(layers: Sequence[int]) -> tuple[int, ...]:

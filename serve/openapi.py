@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..schemas.positions import READ_KINDS
 from ..schemas.results import LENSES, RESULT_VERSION
 from ..schemas.version import tool_version
 from .settings import ServeSettings
@@ -197,6 +198,14 @@ def _schemas(settings: ServeSettings) -> Json:
             "description": "[row, column] of the patches to read; all by default.",
         },
         "exact": {"type": "boolean", "default": True},
+        "read": {"type": "array", "items": {"enum": list(READ_KINDS)}, "uniqueItems": True, "default": ["image"]},
+        "answer": {**text, "maxLength": settings.max_text, "description": "What the model is made to answer."},
+        "answer_tokens": {
+            **whole,
+            "minimum": 1,
+            "maximum": settings.max_answer,
+            "description": "At most; 32 by default.",
+        },
     }
     nothing = {"type": "null"}
     progress = {

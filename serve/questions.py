@@ -70,6 +70,9 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "top_k": (_whole, "a whole number"),
     "patches": (_patches, "a list of [row, column]"),
     "exact": (_boolean, "true or false"),
+    "read": (_texts, "a list of image, prompt, answer and special"),
+    "answer": (_text, "a text"),
+    "answer_tokens": (_whole, "a whole number"),
 }
 
 
@@ -90,7 +93,7 @@ def question_of(body: Any, settings: ServeSettings, models: Sequence[str]) -> Qu
         raise UsageError("Ask about images or about a text.", "Give one of the fields images and text.")
     if len(images) > settings.max_images:
         raise UsageError(f"{len(images)} images were given; up to {settings.max_images} can be.", "Leave some out.")
-    for name in ("text", "prompt"):
+    for name in ("text", "prompt", "answer"):
         if len(given.get(name, "")) > settings.max_text:
             raise UsageError(f"The {name} has more than {settings.max_text:,} characters.", "Give a shorter one.")
     if text is not None and not text.strip():
@@ -122,6 +125,8 @@ def _options(given: Mapping[str, Any], settings: ServeSettings) -> QueryOptions:
     top_k = given.get("top_k", 5)
     if top_k > settings.max_top_k:
         raise UsageError(f"{top_k} words per token are too many; up to {settings.max_top_k} can be.", "Ask for fewer.")
+    if given.get("answer_tokens", 0) > settings.max_answer:
+        raise UsageError(f"An answer may have up to {settings.max_answer} tokens here.", "Ask for fewer.")
     bank_layers = _chosen(given, "bank_layers")
     return QueryOptions(
         layers=_chosen(given, "layers"),
@@ -134,6 +139,9 @@ def _options(given: Mapping[str, Any], settings: ServeSettings) -> QueryOptions:
         exact=given.get("exact", True),
         lenses=tuple(given.get("lenses", ("latent",))),
         max_pixels=settings.max_pixels,
+        read=tuple(given.get("read", ("image",))),
+        answer=given.get("answer"),
+        answer_tokens=given.get("answer_tokens"),
     )
 
 

@@ -75,7 +75,7 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         """What can be asked of this server; JSON types only."""
-        bounds = ("max_bytes", "max_pixels", "max_images", "max_text", "max_top_k")
+        bounds = ("max_bytes", "max_pixels", "max_images", "max_text", "max_top_k", "max_answer")
         return {
             "tool": tool_version(),
             "result_version": RESULT_VERSION,

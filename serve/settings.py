@@ -26,6 +26,7 @@ class ServeSettings:
         max_body: bytes of any other request.
         max_text: characters of a prompt or text.
         max_top_k: words per token.
+        max_answer: tokens of an answer.
         max_waiting: readings in the queue.
         kept_readings: finished readings that are kept.
         kept_words: words in all readings that are kept.
@@ -50,6 +51,7 @@ class ServeSettings:
     max_body: int = MIB
     max_text: int = 20_000
     max_top_k: int = 50
+    max_answer: int = 128
     max_waiting: int = 64
     kept_readings: int = 200
     kept_words: int = 4_000_000

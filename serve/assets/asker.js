@@ -60,13 +60,19 @@ function drawChosen() {
   byId("prompt-name").textContent = chosen.length ? "Prompt" : "Text";
 }
 
+const readKinds = () => [
+  "image",
+  ...(byId("read-prompt").checked ? ["prompt"] : []),
+  ...(byId("read-answer").checked ? ["answer"] : []),
+];
+
 /** The form as the server takes it. */
 function question() {
   const text = byId("prompt").value;
   const lenses = Array.from(byId("asked-lenses").querySelectorAll("input:checked"), (box) => box.value);
   const where = byId("where").value.split(/\s*(?:;|\band\b)\s*/u).filter(Boolean);
   return {
-    ...(chosen.length ? { images: chosen.map(({ id }) => id), prompt: text || null } : { text }),
+    ...(chosen.length ? { images: chosen.map(({ id }) => id), prompt: text || null, read: readKinds() } : { text }),
     model: server.models.length > 1 ? byId("model").value : null,
     layers: byId("layers").value.trim() || null,
     lenses: lenses.length ? lenses : ["latent"],
@@ -85,6 +91,8 @@ function fillIn(asked, images) {
   byId("top-k").value = asked.top_k ?? 5;
   byId("where").value = (asked.where ?? []).join("; ");
   byId("distinct").checked = asked.distinct === "word";
+  byId("read-prompt").checked = (asked.read ?? []).includes("prompt");
+  byId("read-answer").checked = (asked.read ?? []).includes("answer");
   if (asked.model) byId("model").value = asked.model;
   for (const box of byId("asked-lenses").querySelectorAll("input")) box.checked = (asked.lenses ?? ["latent"]).includes(box.value);
 }

@@ -78,6 +78,7 @@ async function ask() {
       body: JSON.stringify(question()),
     });
     current = about.id;
+    fail(""); // what was said of the one before may have come since
     drawProgress(about.id, about);
     await follow(about.id, true);
   } catch (error) {

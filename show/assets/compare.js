@@ -91,10 +91,9 @@ function drawBeside() {
   besideGeometry = null;
   if (!beside) return;
   const { one, layer, lens, group } = beside;
-  byId("beside-name").textContent = `${beside.name} · ${lensTitle(lens)}`;
   besideGeometry = geometryFor(one, group, geometry.room.wide, geometry.room.imageWide);
   const { group: drawn, legend } = paintView(one, layer, { ...viewOptions(), lens }, besideGeometry, theme());
-  byId("beside-figure").replaceChildren(drawingOf(besideGeometry, drawn, svg("g", { id: "beside-frames" })));
+  byId("beside-figure").replaceChildren(drawingOf(besideGeometry, drawn, markDifferences(beside), svg("g", { id: "beside-frames" })));
   const holder = byId("beside-legend");
   holder.replaceChildren();
   if (legend && legend.kind !== "ask") {
@@ -103,6 +102,33 @@ function drawBeside() {
     holder.append(svg("svg", { ...look, "aria-label": legendText(legend) }, painted.group));
   }
   drawBesideFrames();
+}
+
+/** Cells of the drawing beside whose best word is another than that of the same place here. */
+function differing(beside) {
+  const own = layerAt(state.layer);
+  const ownLens = lensesOf(reading()).includes(state.lens) ? state.lens : lensesOf(reading())[0];
+  const best = (layer, lens, token) => {
+    const at = bestOf(layer.lenses[lens], token);
+    return at < 0 ? "" : folded(wordOf(lens, layer.lenses[lens].entry[at]));
+  };
+  const there = besideGeometry.cells.map((cell) => ({ cell, twin: twinOf(beside.one, cell.token, reading(), state.group) }));
+  const both = there.filter(({ twin }) => twin !== null);
+  const other = ({ cell, twin }) => best(beside.layer, beside.lens, cell.token) !== best(own, ownLens, twin);
+  return { of: both.length, cells: both.filter(other).map(({ cell }) => cell) };
+}
+
+/** A corner on each of them, and their number in the name of what is beside. */
+function markDifferences(beside) {
+  const { of, cells } = differing(beside);
+  const told = of ? ` · another best word at ${cells.length} of ${of}` : "";
+  byId("beside-name").textContent = `${beside.name} · ${lensTitle(beside.lens)}${told}`;
+  const corner = ({ x, y, w, h }) => {
+    const side = Math.min(14, w / 3, h / 3);
+    const points = `${tidy(x + w - side)},${tidy(y)} ${tidy(x + w)},${tidy(y)} ${tidy(x + w)},${tidy(y + side)}`;
+    return svg("polygon", { points, fill: "#d6336c", stroke: "#ffffff", "stroke-width": 1 });
+  };
+  return svg("g", { id: "beside-differences", "pointer-events": "none" }, ...cells.map(corner));
 }
 
 function drawBesideFrames() {

@@ -1,0 +1,177 @@
+"""The explorer in a real browser, against a real server with a tiny model."""
+
+import base64
+import re
+import threading
+from contextlib import contextmanager
+
+import pytest
+from page_browser import expects, place, until
+from serve_fixtures import TOKEN, png
+
+pytestmark = pytest.mark.browser
+
+PICTURE = {"name": "photo.png", "mimeType": "image/png", "buffer": png()}
+OTHER = {"name": "other.png", "mimeType": "image/png", "buffer": png(seed=1)}
+
+
+@pytest.fixture(scope="module")
+def explore(browser, served):
+    """Open the explorer; nothing but this server may be asked, and nothing be said on the console."""
+
+    @contextmanager
+    def opened(at="", refused=False, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        page = context.new_page()
+        trouble = []
+        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+        own = (served.base, "data:", "blob:")
+        page.on("request", lambda asked: None if asked.url.startswith(own) else trouble.append(asked.url))
+        try:
+            page.goto(f"{served.base}/?token={TOKEN}{at}")
+            page.wait_for_selector("html[data-live]")
+            yield page
+            page.wait_for_timeout(30)
+            # Chromium itself says on the console that an answer was a refusal.
+            assert not [each for each in trouble if not (refused and "status of 400" in each)], trouble
+        finally:
+            context.close()
+
+    return opened
+
+
+DROP = """([name, bytes]) => {
+  const file = new File([Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0))], name, { type: "image/png" });
+  const carried = new DataTransfer();
+  carried.items.add(file);
+  const at = document.getElementById("prompt");
+  at.dispatchEvent(new DragEvent("dragover", { dataTransfer: carried, bubbles: true, cancelable: true }));
+  at.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+}"""
+PASTE = """([name, bytes]) => {
+  const file = new File([Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0))], name, { type: "image/png" });
+  const clipboardData = new DataTransfer();
+  clipboardData.items.add(file);
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+
+
+def bring(page, way, name, data):
+    before = page.locator("#chosen img").count()
+    page.evaluate(way, [name, base64.b64encode(data).decode()])
+    expects(page.locator("#chosen img")).to_have_count(before + 1)
+
+
+def read(page, count=1):
+    """Ask, and wait for the end."""
+    page.click("#ask")
+    expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"), timeout=20_000)
+    expects(page.locator("#readings button")).to_have_count(count if count > 1 else 0)
+
+
+def word_at(page, token=0):
+    page.locator(f"#figure [data-token='{token}']").hover()
+    return page.locator("[data-lens=latent] .word").first.inner_text()
+
+
+def test_drop_prompt_stream_and_link(explore, client):
+    with explore() as page:
+        bring(page, DROP, "photo.png", png())
+        page.fill("#prompt", "What is this?")
+        page.fill("#layers", "0-2")
+        page.check("#asked-lenses input[value=logit]")
+        page.locator("#prompt").press("Control+Enter")
+        expects(page.locator("#progress")).to_have_text(re.compile("^3 layers in"), timeout=20_000)
+        expects(page.locator("#source")).to_have_text("photo.png")
+        shown = page.locator("#layer-name").inner_text()
+        assert shown.startswith("Layer 1")  # the one that came first stays
+        saved = client.get(page.get_attribute("#keep-json", "href")).json()
+        assert [layer["layer"] for layer in saved["layers"]] == [0, 1, 2] and "What is this?" in saved["prompt"]
+        assert word_at(page, 3) == saved["layers"][1]["tokens"][3]["neighbors"][0]["word"].strip()
+        page.locator("#figure [data-token='3']").click()
+        pinned = place(page).inner_text()
+        page.locator("#figure").press("]")
+        until(page, "location.hash.includes('layer=2') && location.hash.includes('pinned=1')")
+        link = page.evaluate("location.hash")
+    with explore(link) as page:  # another visitor
+        expects(place(page)).to_have_text(pinned)
+        assert page.locator("#layer-name").inner_text().startswith("Layer 2")
+        expects(page.locator("#lock")).to_have_text("Pinned")
+        assert page.input_value("#prompt") == "What is this?" and page.input_value("#layers") == "0-2"
+        expects(page.locator("#chosen img")).to_have_count(1)
+
+
+def test_two_readings_are_compared_under_one_cursor(explore):
+    with explore() as page:
+        page.set_input_files("#file", [PICTURE])
+        read(page)
+        page.click("#chosen button")
+        bring(page, PASTE, "other.png", png(seed=1))
+        read(page, 2)
+        page.select_option("#beside-what", "reading:1")
+        page.locator("#figure [data-token='5']").hover()
+        expects(page.locator("#beside-frames rect")).to_have_count(2)
+        told = page.locator("#beside-name").inner_text()
+        marked = page.locator("#beside-differences polygon").count()
+        assert f"another best word at {marked} of " in told
+        own, other = ({n: w for n, w in enumerate(each)} for each in best_words(page))
+        assert marked == sum(own[n] != other[n] for n in own)
+        with page.expect_download() as kept:
+            page.click("#keep-html")
+        assert kept.value.suggested_filename == "reading.html"
+
+
+def best_words(page):
+    """Of each patch, here and beside, as the panel tells them."""
+    found = ([], [])
+    count = page.locator("#figure [data-token]").count()
+    for token in range(count):
+        page.locator(f"#figure [data-token='{token}']").hover()
+        page.wait_for_timeout(20)
+        found[0].append(page.locator("#lenses [data-lens=latent] .word").first.inner_text().lower())
+        found[1].append(page.locator("#beside-words .word").first.inner_text().lower())
+    return found
+
+
+def test_what_goes_wrong_is_one_message_and_the_page_goes_on(explore):
+    with explore(refused=True) as page:
+        page.set_input_files("#file", [{**PICTURE, "buffer": b"no image"}])
+        expects(page.locator("#failure")).to_contain_text("not an image")
+        page.fill("#prompt", "A dog")
+        page.fill("#layers", "99")
+        page.click("#ask")
+        expects(page.locator("#failure")).to_contain_text("99")
+        page.fill("#layers", "")
+        read(page)
+        assert page.locator("#failure").is_hidden()
+        expects(page.locator("#source")).to_have_text("A dog")
+
+
+def test_a_reading_is_cancelled(explore, served, monkeypatch):
+    gate = threading.Event()
+    plain = served.service.worker._work
+    monkeypatch.setattr(served.service.worker, "_work", lambda job: (gate.wait(10), plain(job)))
+    with explore() as page:
+        page.fill("#prompt", "A dog")
+        page.click("#ask")
+        expects(page.locator("#progress")).to_contain_text("looks at it")
+        with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+            page.click("#cancel")
+        gate.set()
+        expects(page.locator("#progress")).to_have_text("Cancelled.", timeout=20_000)
+        assert page.locator("#main").is_hidden()
+
+
+def test_it_fits_a_phone_in_the_dark(explore):
+    with explore(viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+        page.set_input_files("#file", [PICTURE])
+        expects(page.locator("#chosen img")).to_have_count(1)
+        read(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+        small = page.evaluate(
+            """() => Array.from(document.querySelectorAll("#asker button, #asker summary, #asker textarea"))
+            .map((each) => each.getBoundingClientRect()).filter((box) => box.width && box.height < 24).length"""
+        )
+        assert small == 0
