@@ -96,7 +96,7 @@ def test_two_images_of_one_prompt_have_one_reading(ask, photos):
     for layer in reading.layers:
         assert all(len(token.neighbors) == 5 and token.vocabulary["embedding"] for token in layer.tokens)
         assert all(token.neighbors[0].gap is None for token in layer.tokens)  # a bank of few rows has no baseline
-    assert "later one's tokens depend on those before" in " ".join(reading.notes)
+    assert "an image's tokens depend on the images before" in " ".join(reading.notes)
     assert reading_from_dict(json.loads(to_json([reading]))) == reading
     rows = list(reading.rows())
     assert {row["source"] for row in rows if row["image"] == 1} == {"tall.png"}
@@ -191,19 +191,19 @@ def test_what_a_model_s_settings_do_to_logits_is_left_out_and_put_back(ask, phot
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (dict(read=("images",)), "To be read are images; choose from image, prompt, answer, special"),
-        (dict(read=()), "To be read are nothing"),
+        (dict(read=("images",)), "--read is images; choose from image, prompt, answer, special"),
+        (dict(read=()), "--read is nothing"),
         (dict(read=("image", "image")), "each at most once"),
         (dict(read=("text",)), "choose from image"),
-        (dict(answer="a dog"), "--answer is about an answer"),
-        (dict(answer_tokens=3), "--answer-tokens is about an answer"),
-        (dict(read=("answer",), answer="a", answer_tokens=3), "An answer was given"),
-        (dict(read=("answer",), answer_tokens=0), "0 tokens of an answer"),
-        (dict(read=("answer",), answer_tokens=-2), "-2 tokens of an answer"),
+        (dict(answer="a dog"), "--answer was given, but the answer is not read"),
+        (dict(answer_tokens=3), "--answer-tokens was given, but the answer is not read"),
+        (dict(read=("answer",), answer="a", answer_tokens=3), "--answer-tokens has no effect"),
+        (dict(read=("answer",), answer_tokens=0), "--answer-tokens is 0"),
+        (dict(read=("answer",), answer_tokens=-2), "--answer-tokens is -2"),
         (dict(read=("answer",), answer_tokens=2.5), "answer_tokens is 2.5"),
         (dict(read=("answer",), answer="\ud800"), "not UTF-8"),
-        (dict(read=("prompt",), patches=((0, 0),)), "--patch is about an image's patches"),
-        (dict(read=("image", "prompt"), centre=True), "The mean of visual states"),
+        (dict(read=("prompt",), patches=((0, 0),)), "--patch was given, but patches are not read"),
+        (dict(read=("image", "prompt"), centre=True), "--centre applies only to patches"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, said):
@@ -214,7 +214,7 @@ def test_what_does_not_go_together_is_refused(options, said):
 def test_what_the_model_cannot_take_is_refused_before_it_runs(ask, photos, loaded, monkeypatch):
     monkeypatch.setattr(loaded.model, "forward", None)  # whoever called it would fail otherwise
     for options in (dict(answer_tokens=200), dict(answer="a dog " * 90)):
-        said = pytest.raises(UsageError, match=r"the answer \d+; model takes up to 128")
+        said = pytest.raises(UsageError, match=r"the answer \d+; model accepts up to 128")
         with ask(read=("answer",), **options) as session, said as caught:
             session.image(photos[0])
         assert "tokens fits" in caught.value.hint
@@ -272,7 +272,7 @@ def test_a_prompt_before_the_image_does_not_depend_on_it(folder, tmp_path, photo
     before = [[t for t in of_kind(r, "prompt") if t.index < of_kind(r, "image")[0].index] for r in readings]
     behind = [[t for t in of_kind(r, "prompt") if t.index > of_kind(r, "image")[0].index] for r in readings]
     assert len(before[0]) >= 6 and before[0] == before[1] and behind[0] != behind[1]
-    assert any("those of the prompt's do not depend on the image" in note for note in readings[0].notes)
+    assert any("the states of the prompt's tokens do not depend on the image" in note for note in readings[0].notes)
     (copy / "chat_template.jinja").write_text(CHAT_TEMPLATE.replace("%}<image>{%", "%}<image><image>{%"))
     twice = load_model(str(copy), dtype="float32")
     said = pytest.raises(ModelError, match="<image> 4 times for 2 images; expected once for each")
