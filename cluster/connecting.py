@@ -145,7 +145,6 @@ def _ray() -> Any:
 
 def _join(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported from here
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     try:

@@ -70,7 +70,6 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cluster():
     """Four CPUs on paper: as many workers."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
@@ -248,7 +247,9 @@ def test_a_worker_with_other_weights_is_refused(work, corpora, server, tmp_path)
         ingest(mixed, [corpora / "three" / "house"], server.url)
 
 
-def test_a_claim_that_is_lost_stops_all(work, corpora, server, raw):
+def test_a_claim_that_is_lost_stops_all(work, corpora, server, raw, monkeypatch):
+    monkeypatch.setattr("lensbank.store.server.permits.LOOK_SECONDS", 0.0)
+
     def take():
         for collection in raw.get_collections().collections:
             metadata = raw.get_collection(collection.name).config.metadata

@@ -46,6 +46,7 @@ class ServerPermit:
         dim: width of their vectors.
         batch_rows: in one request, at most.
         claim: the writer's.
+        look_seconds: how long a look at that is good for.
     """
 
     url: str
@@ -54,6 +55,7 @@ class ServerPermit:
     dim: int
     batch_rows: int
     claim: Claim
+    look_seconds: float
 
     def open(self) -> ServerSender:
         """See :meth:`store.writing.Permit.open`."""
@@ -82,7 +84,8 @@ class ServerSender:
         """
         self._connection = connection
         self._permit = permit
-        self._watch = Watch(connection, [target.name for target in permit.targets.values()], permit.claim)
+        names = [target.name for target in permit.targets.values()]
+        self._watch = Watch(connection, names, permit.claim, permit.look_seconds)
         self._watch.require()
         self._uploads = Uploads(connection, permit.targets, permit.batch_rows, self._watch.require)
 
@@ -116,10 +119,12 @@ class Watch:
         connection: to the server.
         names: of the banks.
         claim: the writer's.
+        look_seconds: how long a look is good for.
     """
 
-    def __init__(self, connection: Connection, names: Sequence[str], claim: Claim) -> None:
+    def __init__(self, connection: Connection, names: Sequence[str], claim: Claim, look_seconds: float) -> None:
         """Nothing is known yet."""
+        self._look_seconds = look_seconds
         self._connection = connection
         self._names = tuple(names)
         self._claim = claim
@@ -137,7 +142,7 @@ class Watch:
         with self._turn:
             if self._lost is not None:
                 raise ClaimLostError(self._lost.message, self._lost.hint)
-            if time.monotonic() - self._looked < LOOK_SECONDS:
+            if time.monotonic() - self._looked < self._look_seconds:
                 return
             try:
                 self._look()

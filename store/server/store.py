@@ -119,10 +119,10 @@ class ServerStore(Store):
         expected_rows: int | None = None,
         plan: PlanRecord | None = None,
     ) -> BankWriter:
-        """See :meth:`Store.writer`; a server shapes its segments itself."""
+        """See :meth:`Store.writer`; the rows decide how a cluster of servers divides a new bank."""
         from .writer import ServerWriter
 
-        return ServerWriter(self._connection, identities, source, plan)
+        return ServerWriter(self._connection, identities, source, plan, expected_rows)
 
     @contextmanager
     def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:

@@ -19,12 +19,14 @@ from ..counts import count_named, names_of, opened, settle
 from ..records import begun, finished, for_metadata, new_record, record_in
 from ..rows import checked_rows, one_width
 from ..writing import BankWriter, OnIndexed, Permit
+from . import permits
 from .claims import require_free
 from .collections import build_index, create_indexes, creation, read_limits, require_indexes
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
 from .lease import Lease
 from .permits import ServerPermit
+from .placement import placed
 from .points import delete_rows
 from .refusals import CollectionExistsError, IndexLimitError
 from .uploads import Target, Uploads
@@ -50,6 +52,7 @@ class ServerWriter(BankWriter):
         identities: Sequence[BankIdentity],
         source: str,
         plan: PlanRecord | None = None,
+        expected_rows: int | None = None,
     ) -> None:
         """Create the collections that do not exist; check those that do.
 
@@ -61,6 +64,7 @@ class ServerWriter(BankWriter):
             StoreError: a collection of that name is not a bank; a request failed.
         """
         self._connection = connection
+        self._expected_rows = expected_rows
         self._dim = one_width(identities)
         self.plan = plan
         self._identities = {identity.layer: identity for identity in identities}
@@ -124,9 +128,9 @@ class ServerWriter(BankWriter):
     def permit(self) -> Permit:
         """See :meth:`store.writing.BankWriter.permit`."""
         self._require_open()
-        connection = self._connection
+        address, options = self._connection.address, self._connection.options
         return ServerPermit(
-            connection.address, connection.options, self._targets, self._dim, self._batch_rows, self._lease.claim
+            address, options, self._targets, self._dim, self._batch_rows, self._lease.claim, permits.LOOK_SECONDS
         )
 
     def missing(self, ids: Sequence[str]) -> int:
@@ -274,7 +278,8 @@ class ServerWriter(BankWriter):
         """Whether this call made the collection, and nobody else."""
         metadata = {METADATA_KEY: for_metadata(record), **self._lease.entries()}
         name, connection = self._names[layer], self._connection
-        arguments = creation(self._identities[layer], connection.options, connection.version, metadata)
+        options = placed(connection, self._expected_rows)
+        arguments = creation(self._identities[layer], options, connection.version, metadata)
         with suppress(CollectionExistsError):
             connection.call(lambda c: c.create_collection(name, **arguments))
             return True
