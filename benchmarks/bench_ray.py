@@ -17,7 +17,6 @@ Everything runs on this machine: Ray's real worker processes, and the tests' sta
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import sys
