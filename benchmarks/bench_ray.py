@@ -41,6 +41,8 @@ from lensbank.store.opening import open_store
 from lensbank.store.writing import Permit, Sender
 
 ROWS, DIM = 256, 576
+#: Seconds within which batches belong to one answer of a worker.
+TOGETHER = 0.05
 PAYLOAD = TokenPayload(
     token="Ġdog",
     token_id=1,
@@ -77,23 +79,27 @@ def cluster(cpus: int) -> Iterator[None]:
 
 
 class Clock(Silent):
-    """When the encoding began, when it first came on, and when it ended."""
+    """When what was encoded came in."""
 
     def __init__(self) -> None:
         """Nothing yet."""
-        self.phase, self.begun, self.first, self.steps = "", 0.0, 0.0, 0
+        self.phase = ""
+        self.came: list[tuple[float, int]] = []
 
     def start(self, phase: str, total: int | None, unit: str) -> None:
         """A phase begins."""
         self.phase = phase
-        if phase == "Encoding":
-            self.begun, self.first, self.steps = time.monotonic(), 0.0, 0
 
     def advance(self, count: int) -> None:
-        """Something was done."""
+        """Tokens were encoded."""
         if self.phase == "Encoding":
-            self.first = self.first or time.monotonic()
-            self.steps += 1
+            self.came.append((time.monotonic(), count))
+
+    def share_and_seconds(self) -> tuple[float, float]:
+        """The share of the tokens that came after the first answer, when workers had started, and what it took."""
+        first = self.came[0][0]
+        later = sum(count for at, count in self.came if at > first + TOGETHER)
+        return later / sum(count for _, count in self.came), self.came[-1][0] - first
 
 
 def contents(url: str | Path) -> dict[str, dict[str, Any]]:
@@ -140,8 +146,8 @@ def compare(arguments: argparse.Namespace) -> None:
                 how = OnCluster(work.model, work.loading, Workers(count, 1, 0.0), work.cpus) if count else loaded
                 summary = ingest(how, arguments.corpus, url, options, clock)
             took = summary.seconds["encode"]
-            running = took - (clock.first - clock.begun)
-            rate = summary.rows * (clock.steps - 1) / clock.steps / running
+            share, running = clock.share_and_seconds()
+            rate = summary.rows * share / running
             name = f"{count} worker{'s' if count > 1 else ''}" if count else "one process"
             print(f"{name:12}{summary.rows:8,}{took:10.1f}{summary.rows / took:8,.0f}{rate:14,.0f}", flush=True)
 
