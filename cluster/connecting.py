@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +124,8 @@ def connected(address: str) -> Iterator[Sequence[Node]]:
     ray = _ray()
     joined = bool(ray.is_initialized())  # by the program that calls us: it stays connected
     if not joined:
-        _join(ray, address)
+        with _own_sigterm():
+            _join(ray, address)
     try:
         yield [
             Node(found["Resources"].get("CPU", 0.0), found["Resources"].get("GPU", 0.0))
@@ -132,6 +135,18 @@ def connected(address: str) -> Iterator[Sequence[Node]]:
     finally:
         if not joined:
             ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does: Ray would end the process in the middle of what an ingest stores before it leaves."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if main and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _ray() -> Any:

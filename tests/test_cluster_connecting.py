@@ -1,7 +1,9 @@
 """What fits on a cluster, and what is said where there is none; without Ray."""
 
+import signal
 import socket
 import sys
+import types
 
 import pytest
 from click.testing import CliRunner
@@ -58,6 +60,17 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     with pytest.raises(ClusterError, match="Ray is not installed") as caught, connected("auto"):
         pass
     assert caught.value.hint == "Run: pip install 'lensbank[ray]'"
+
+
+def test_a_cluster_leaves_sigterm_to_the_ingest(monkeypatch):
+    """Ray takes it when it starts; an ingest stores what it has in hand before it leaves."""
+    ray = types.SimpleNamespace(is_initialized=lambda: False, nodes=lambda: [], shutdown=lambda: None)
+    ray.init = lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr("lensbank.cluster.connecting._ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    with connected("auto") as nodes:
+        assert nodes == [] and signal.getsignal(signal.SIGTERM) is before
 
 
 def require(address):
