@@ -126,7 +126,7 @@ def verify(
     tokenizer = BulkTokenizer(loaded.tokenizer, loaded.embeddings)
     mean = identity.mean_state()
     encoder = Encoder(loaded, [identity.layer], "float32", None if mean is None else {identity.layer: mean})
-    threshold = min(_lowest(identity.compute_dtype), _lowest(loaded.dtype_name))
+    threshold = min(lowest_cosine(identity.compute_dtype), lowest_cosine(loaded.dtype_name))
     drawn = [row for row in _draw(bank, sample, seed) if row_fault(row.point_id, row.payload) is None]
     rows = [row for row in drawn if can_be_read_again(row.payload)]
     findings, derived, other_rules = derive(bank, tokenizer, advance)
@@ -155,7 +155,8 @@ def verify(
     )
 
 
-def _lowest(compute_dtype: str) -> float:
+def lowest_cosine(compute_dtype: str) -> float:
+    """Lowest cosine of a row's two versions that passes, where a model computes in this precision."""
     quantised, _, dtype = compute_dtype.rpartition("-")
     return min(LOWEST_COSINE[dtype], _LOWEST_INT8 if quantised == "int8" else 1.0)
 

@@ -155,8 +155,8 @@ def verify(names: tuple[str, ...], sample: int, seed: int, files_only: bool, **o
     In a folder, every byte of a bank's files is compared with the list that was written when the bank was finished, and
     missing or changed files are named. Rows are counted and compared with the record. With the model, ids, tokens,
     positions and words are derived again from the stored sentences, and norms and directions of the sample are
-    compared. Default: all banks of the store, or with --model all complete banks of that model. The exit code is 1 if
-    anything differs.
+    compared. Of image banks, whole images are shown to the model again where their files still are. Default: all banks
+    of the store, or with --model all complete banks of that model. The exit code is 1 if anything differs.
 
     \b
     Example:
@@ -239,29 +239,29 @@ def _verify_rows(
     """Compare a sample with the model and say what was found; how many banks, and which are not as it says."""
     from ..banks.of_model import choose_banks, model_source
     from ..banks.verify import verify as check
+    from ..images.verify import is_made_by, verify_images
     from ..models.machine.large import reloading
     from ..schemas.collection import UNKNOWN_DTYPE
 
-    source = options["model"] or model_source(store)
+    infos = [info for info in store.list() if info.record.state == "complete" and info.name not in broken]
+    images = {info.name: info for info in infos if info.record.identity.kind == "image"}
+    only = set(names or [info.name for info in infos]) <= set(images)
+    source = options["model"] or (next(iter(images.values())).record.source if images and only else model_source(store))
     precisions = {info.record.identity.compute_dtype for info in store.list()} - {UNKNOWN_DTYPE}
     if options["dtype"] == "auto" and len(precisions) == 1:
         load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
         options["load_in"] = options["load_in"] or load_in
-    loaded = load(source, options)
-    images = {info.name for info in store.list() if info.record.identity.kind == "image"}
-    if asked := images.intersection(names):
-        progress.note(
-            f"The states of image banks are not computed again: {', '.join(sorted(asked))}. `lensbank index --again` "
-            "computes them."
-        )
-    ours = [info.name for info in choose_banks(store, loaded, centred=None) if info.name not in broken]
-    chosen = [name for name in names or ours if name not in images]
+    loaded = load(source, options, need_vision=bool(images.keys() & set(names)) or only)
+    ours = [] if only else [i.name for i in choose_banks(store, loaded, centred=None) if i.name not in broken]
+    seen = [name for name, info in images.items() if loaded.is_vlm and is_made_by(loaded, info.record)]
+    chosen = list(dict.fromkeys(names or (*ours, *seen)))
     rows = {info.name: info.rows for info in store.list()}
     progress.start("Checking", sum(rows.get(name, 0) for name in chosen), "rows")
     reports = []
     for name in chosen:
         with store.open(name) as bank:
-            reports.append(check(loaded, bank, sample, seed, progress.advance))
+            compare = verify_images if name in images else check
+            reports.append(compare(loaded, bank, sample, seed, progress.advance))
     progress.finish()
     for report in reports:
         echo("\n".join(report.lines()))

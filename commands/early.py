@@ -49,6 +49,19 @@ def require_model(
         asked_layers(layers, depth)
 
 
+def require_at_hand(source: str, options: dict[str, Any]) -> None:
+    """Refuse a hub id that nothing was fetched of, where nothing may be: the last thing before torch is loaded.
+
+    Raises:
+        ModelError: it is one.
+    """
+    from ..models.files.hub import require_fetched
+    from ..models.files.sources import check_source
+
+    if check_source(source) is None:
+        require_fetched(source, options["revision"])
+
+
 def require_query(store: Store | None, settings: QueryOptions, options: dict[str, Any]) -> str:
     """Refuse what neither model nor banks can answer, as far as that is known now; the model's source.
 
@@ -68,6 +81,7 @@ def require_query(store: Store | None, settings: QueryOptions, options: dict[str
         asked = []
     source: str = model_source(store) if options["model"] is None and store is not None else options["model"]
     require_model(source, options, settings.layers)
+    require_at_hand(source, options)
     if store is not None:
         store.expect(asked)
     return source

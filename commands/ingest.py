@@ -10,7 +10,7 @@ import click
 
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
-from .early import require_model
+from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
 from .options import load, loading, model_options, open_target, shared_options
 from .progress import TerminalProgress
@@ -136,6 +136,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
                 _ingest_on_cluster(corpus, chosen, contexts, options, progress)
                 return
             with open_target(options, progress.note, create=True) as store:
+                require_at_hand(options["model"], options)
                 from ..ingest.pipeline import run  # torch: after everything that can be refused without
 
                 loaded = load(options["model"], options, store=store, adding=True)

@@ -29,10 +29,9 @@ PATCH_FIELDS: dict[str, FieldKind] = {
     "norm": "float",
     "sha256": "keyword",
 }
-#: Fields with a payload index.
-INDEXED_PATCH_FIELDS: dict[str, FieldKind] = {
-    name: PATCH_FIELDS[name] for name in ("word", "best", "thing", "image", "group", "corpus", "logit", "embedding")
-}
+_INDEXED = ("word", "best", "score", "gap", "thing", "image", "group", "corpus", "logit", "embedding")
+#: Fields with a payload index: those that a search of image banks is narrowed by.
+INDEXED_PATCH_FIELDS: dict[str, FieldKind] = {name: PATCH_FIELDS[name] for name in _INDEXED}
 _LISTS = ("word", "score", "gap", "sentence", "bank_layer", "thing", "corpus", "logit", "embedding")
 _OTHERS: dict[str, FieldKind] = {
     "sentence": "keyword",

@@ -160,6 +160,14 @@ def test_a_hub_that_cannot_be_reached(folder):
     refused(folder, [*QUERY, *model], 1, "cannot be reached (http://127.0.0.1:9", **hub)
 
 
+def test_a_model_that_was_not_fetched_where_nothing_may_be(folder):
+    model = ["--model", "nobody/no-such", "--lens", "logit"]
+    refused(folder, [*QUERY, *model], 1, "cannot be reached to fetch it (HF_HUB_OFFLINE is set)", HF_HOME=str(folder))
+    (folder / "lines.txt").write_text("A dog.\n")
+    ingest = ["ingest", "--model", "nobody/no-such", "--layer", "1", "lines.txt", "--store", "results"]
+    refused(folder, ingest, 1, "cannot be reached to fetch it (HF_HUB_OFFLINE is set)", HF_HOME=str(folder))
+
+
 def test_a_link_that_leads_nowhere(folder):
     (folder / "model").symlink_to(folder / "gone")
     refused(folder, [*QUERY, "--model", "model", "--lens", "logit"], 1, "gone does not exist")

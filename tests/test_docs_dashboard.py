@@ -8,9 +8,11 @@ import re
 import subprocess
 import threading
 import urllib.request
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from qdrant_client import models
@@ -18,6 +20,8 @@ from server_fixtures import IMAGE
 from standins import StandIn
 from test_store_rows import CORPUS, Rows
 
+from lensbank.schemas.kinds import fields_of, indexed_of
+from lensbank.schemas.patches import PatchPayload, patch_id
 from lensbank.schemas.payload import FIELD_KINDS, INDEXED_FIELDS
 from lensbank.store.opening import open_store
 from lensbank.store.server.connecting import OLDEST
@@ -25,7 +29,7 @@ from lensbank.store.server.options import ServerOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
-BLOCKS = [(kind, json.loads(text)) for kind, text in re.findall(r"```json (\w+)\n(.*?)```", PAGE, re.DOTALL)]
+BLOCKS = [(kind, json.loads(text)) for kind, text in re.findall(r"```json ([\w-]+)\n(.*?)```", PAGE, re.DOTALL)]
 # The dashboard's own keys, beside those that it passes on.
 OWN_KEYS = {"visualize": {"color_by", "algorithm"}, "graph": {"tree"}}
 COLOURS = 20
@@ -46,6 +50,29 @@ def bank():
         yield f"{server.url}/collections/{rows.identities()[0].name()}"
 
 
+@pytest.fixture(scope="module")
+def images():
+    """An image bank on a server: 40 images of 9 patches."""
+    identity = replace(Rows(1, layers=(4,)).identities()[0], kind="image", visual="v")
+    ids, payloads = [], []
+    for number in range(360):
+        image, position = f"p{number // 9:02}.png", number % 9
+        word = ["dog", "cat", "tree", "house", "sky"][number % 5]
+        ids.append(patch_id("photos", image, position))
+        place = dict(view=0, row=position // 3, col=position % 3, x0=0.0, y0=0.0, x1=9.0, y1=9.0, width=27, height=27)
+        said = dict(best=word, word=(word, "the"), score=(number / 360, 0.1), gap=(number / 720, 0.0))
+        near = dict(sentence=(f"a {word}", "the sea"), bank_layer=(4, 4), logit=(), embedding=())
+        of = dict(thing=("dog",) if number % 3 else (), image=image, group="in" if number % 2 else "out")
+        file = dict(corpus=("photos",), sha256="ab", position=position, tokens=9, read="r")
+        payloads.append(PatchPayload(**place, **said, **near, **of, **file).to_dict())
+    vectors = np.random.default_rng(0).standard_normal((360, identity.dim)).astype(np.float32)
+    with StandIn(grpc=False) as server, open_store(server.url, server=ServerOptions(protocol="rest")) as store:
+        with store.writer([identity], "/model") as writer:
+            writer.put(ids, payloads, {4: vectors}, {4: np.linalg.norm(vectors, axis=1)})
+            writer.finish(replace(CORPUS, name="photos", rows=360))
+        yield f"{server.url}/collections/{identity.name()}"
+
+
 def ask(address, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, {"content-type": "application/json"})
@@ -54,13 +81,21 @@ def ask(address, body=None):
 
 
 def test_the_page_has_a_request_of_each_kind():
-    assert {kind for kind, _ in BLOCKS} == {"scroll", "facet", "visualize", "graph"}
+    of_images = {"image-scroll", "image-facet", "image-visualize"}
+    assert {kind for kind, _ in BLOCKS} == {"scroll", "facet", "visualize", "graph"} | of_images
     assert len(BLOCKS) == PAGE.count("```json")
 
 
 @pytest.mark.parametrize(("kind", "block"), BLOCKS, ids=[kind for kind, _ in BLOCKS])
-def test_requests_are_what_the_interface_takes(kind, block, bank):
+def test_requests_are_what_the_interface_takes(kind, block, bank, images):
     """Field by field: the classes ignore what they do not know, so unknown keys are looked for by hand."""
+    of_images = kind.startswith("image-")
+    kind, bank, fields = (
+        kind.removeprefix("image-"),
+        images if of_images else bank,
+        fields_of("image" if of_images else "text"),
+    )
+    indexed = indexed_of("image" if of_images else "text")
     passed_on = {key: value for key, value in block.items() if key not in OWN_KEYS.get(kind, ())}
     kinds = {
         "scroll": models.ScrollRequest,
@@ -72,7 +107,7 @@ def test_requests_are_what_the_interface_takes(kind, block, bank):
     request = kinds[kind].model_validate(passed_on)
     assert request.model_dump(mode="json", exclude_none=True, by_alias=True).keys() >= passed_on.keys()
     for condition in request.filter.must:
-        assert isinstance(condition, models.FieldCondition) and condition.key in INDEXED_FIELDS
+        assert isinstance(condition, models.FieldCondition) and condition.key in indexed
     found = ask(f"{bank}/points/scroll", {"filter": block["filter"], "limit": 1000})["points"]
     assert 0 < len(found) < 400, "the filter keeps some rows and not others"
     if kind == "facet":
@@ -81,7 +116,7 @@ def test_requests_are_what_the_interface_takes(kind, block, bank):
     if kind == "visualize":
         assert block["algorithm"] in ("UMAP", "TSNE", "PCA")
         field = block["color_by"]["payload"]
-        assert field in FIELD_KINDS
+        assert field in fields
         assert 1 < len({point["payload"][field] for point in found}) <= COLOURS
 
 

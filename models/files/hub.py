@@ -48,6 +48,24 @@ def require_reachable(source: str, revision: str | None = None) -> None:
     ) from failure
 
 
+def require_fetched(source: str, revision: str | None = None) -> None:
+    """Refuse a model that was not fetched before, where the hub must not be asked.
+
+    Raises:
+        ModelError: it is not in the cache, and ``HF_HUB_OFFLINE`` is set.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE and not isinstance(
+        huggingface_hub.try_to_load_from_cache(source, "config.json", revision=revision), str
+    ):
+        raise ModelError(
+            f"{source} is no directory here, and the hub cannot be reached to fetch it (HF_HUB_OFFLINE is set).",
+            "Give a model directory, or go online once to fill the cache.",
+        )
+
+
 def _failure(source: str, revision: str | None, patience: float) -> Exception | None:
     """Why no answer came; ``None`` where any did."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
