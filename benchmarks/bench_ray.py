@@ -238,7 +238,6 @@ class Simulated:
 def simulate(arguments: argparse.Namespace) -> None:
     """Where Ray and the server's one process are the limit."""
     import pyarrow
-
     import ray
 
     identity = BankIdentity("m", None, "w" * 64, "t" * 64, 1, 2, DIM, "float32", "float32", None, 0)
