@@ -133,11 +133,13 @@ docs: $(VENV)/.ready
 	$(BIN)/python docs/make_readme.py
 	$(BIN)/python docs/make_storage.py
 
-# The README's pictures; needs Chromium, and the report that `make demo` writes.
+# The documents' pictures of the page; needs Chromium, and the report that `make demo` writes.
 screenshots: $(VENV)/.ready
 	$(BIN)/python cli.py query demo/data/images/photo_chelsea.jpg --store $(STORE) --lens latent,logit,embedding --format html \
 	  --out $(CACHE)/demo-photo.html
-	$(BIN)/python docs/make_screenshots.py $(CACHE)/demo-report.html $(CACHE)/demo-photo.html
+	$(BIN)/python cli.py query demo/data/images/scene_03.png demo/data/images/photo_chelsea.jpg --together --prompt "What do you see?" \
+	  --read image,prompt,answer --answer-tokens 9 --store $(STORE) --lens latent,logit --layer 8,16,24 --format html --out $(CACHE)/demo-together.html
+	$(BIN)/python docs/make_screenshots.py $(CACHE)/demo-report.html $(CACHE)/demo-photo.html $(CACHE)/demo-together.html
 
 docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_cli.py --check

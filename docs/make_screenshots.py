@@ -1,7 +1,7 @@
-"""Take the README's pictures of the page: `python docs/make_screenshots.py REPORT.html PHOTO.html [FOLDER]`.
+"""Take the documents' pictures of the page: `python docs/make_screenshots.py REPORT PHOTO TOGETHER [FOLDER]`.
 
-REPORT.html is what `make demo` writes (`.cache/demo-report.html`), PHOTO.html what
-`make demo IMAGE=demo/data/images/photo_chelsea.jpg` writes. Needs Chromium (Debian's:
+REPORT is the page that `make demo` writes (`.cache/demo-report.html`), the others what `make screenshots` does: of a
+photograph, and of two images in one prompt with its tokens and the answer's. Needs Chromium (Debian's:
 `apt-get install chromium`) and Playwright, which `make test` installs.
 """
 
@@ -20,6 +20,7 @@ VIEWS = (
     ("page.png", 0, "light", "#layer=16&patch=0:4,1&held=1&lens=latent", "#panel"),
     ("page-photo.png", 1, "light", "#layer=24&patch=0:3,3&held=1&lens=latent", "#panel"),
     ("page-layers.png", 0, "dark", "#layer=8&patch=0:0,4&held=1&lens=latent&colour=find&find=rose", "#overview"),
+    ("page-positions.png", 2, "light", "#layer=24&patch=118&pinned=1&lens=latent", "#view"),
 )
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -58,11 +59,11 @@ def save(data: bytes, path: Path) -> None:
 def main() -> int:
     """Read the arguments and take the pictures."""
     browser = shutil.which("chromium")
-    if len(sys.argv) not in (3, 4) or browser is None:
+    if len(sys.argv) not in (4, 5) or browser is None:
         sys.stderr.write(__doc__ if browser else "no Chromium: apt-get install chromium\n")
         return 2
-    folder = Path(sys.argv[3]) if len(sys.argv) == 4 else Path(__file__).resolve().parent
-    take([Path(sys.argv[1]), Path(sys.argv[2])], folder, browser)
+    reports, folder = sys.argv[1:4], Path(sys.argv[4]) if len(sys.argv) == 5 else Path(__file__).resolve().parent
+    take([Path(report) for report in reports], folder, browser)
     return 0
 
 

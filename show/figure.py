@@ -26,7 +26,7 @@ LATENT = "latent"
 #: Patches that are chosen where ``--patch`` names none.
 CHOSEN = 4
 WIDTH, IMAGE, MARGIN, GAP = 2000, 760, 32, 40
-TEXT, SMALL, LINE, BASE, APART = 30, 24, 42, 30, 14
+TEXT, SMALL, LINE, BASE, APART, BADGE = 30, 24, 42, 30, 14, 34
 INK, QUIET, UNSEEN, PAPER = "#1c1b19", "#57544e", "#8d8981", "#ffffff"
 # Okabe and Ito's colours, which colour-blind readers tell apart; black last.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a", "#000000")
@@ -179,7 +179,9 @@ class _Drawing:
         y0, y1 = (top + edge * scale for edge in (box.y0, box.y1))
         self._pen.rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), outline=PAPER, width=9)
         self._pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_colour(place), width=5)
-        self._badge((x0, y0), place)
+        # Beside a small patch, which it would hide.
+        inside = min(x1 - x0, y1 - y0) >= 2.5 * BADGE
+        self._badge((x0, y0 if inside else y1 if y0 - BADGE < top else y0 - BADGE), place)
 
     def patch(self, reading: Reading, number: int, place: int) -> None:
         """A patch's heading and lines."""
@@ -202,8 +204,8 @@ class _Drawing:
         x, y = at
         text = str(place + 1)
         wide = self._letters.width(text, SMALL)
-        across = max(34, wide + 16)
-        self._pen.rectangle((x, y, x + across, y + 34), fill=_colour(place))
+        across = max(BADGE, wide + 16)
+        self._pen.rectangle((x, y, x + across, y + BADGE), fill=_colour(place))
         self.text((x + (across - wide) / 2, y + 26), text, SMALL, PAPER)
 
     def _label(self, name: str) -> float:

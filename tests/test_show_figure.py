@@ -79,6 +79,17 @@ def test_every_kind_of_reading_can_be_drawn():
         draw_figure([text_reading()], [None])
 
 
+def test_a_number_does_not_hide_a_small_patch():
+    """It stands above it, or below one of the first row."""
+    reading = only(image_reading(10, 10, size=(400, 400), layers=(4,)), [(0, 5), (5, 5)])
+    figure, _ = drawn(reading)
+    scale = IMAGE / 400
+    for token, colour, below in zip(reading.layers[0].tokens, COLOURS, (True, False), strict=False):
+        left, top, bottom = (round(MARGIN + edge * scale) for edge in (token.box.x0, token.box.y0, token.box.y1))
+        assert figure.getpixel((left + 12, top + 12)) == (120, 120, 120)
+        assert figure.getpixel((left + 4, bottom + 4 if below else top - 30)) == ImageColor.getrgb(colour)
+
+
 def test_each_of_several_images_has_its_own_boxes():
     reading = positions_reading(layers=(8,))
     chosen = [reading.layers[0].tokens[number] for number in (3, 12)]  # a patch of each image
