@@ -89,21 +89,17 @@ def _decoded(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[tuple[int, i
 
     Not every sequence that a model generates is one that its tokenizer would write, so the text is not tokenised anew.
     """
-    decode = tokenizer.backend_tokenizer.decode
-    text = str(decode(list(ids), skip_special_tokens=False))
-    ends = [
-        len(os.path.commonprefix([text, str(decode(list(ids[:n]), skip_special_tokens=False))]))
-        for n in range(len(ids))
-    ]
-    ends.append(len(text))
-    for n in reversed(range(len(ids))):  # what is decoded of a part of a character may seem to go on further
-        ends[n] = min(ends[n], ends[n + 1])
-    offsets = []
-    for n in range(len(ids)):
-        following = next((end for end in ends[n + 1 :] if end > ends[n]), ends[n])
-        shared = ends[n + 1] == ends[n]
-        offsets.append((ends[n], min(following, ends[n] + 1) if shared else ends[n + 1]))
-    return text, offsets
+
+    def decoded(count: int) -> str:
+        return str(tokenizer.backend_tokenizer.decode(list(ids[:count]), skip_special_tokens=False))
+
+    text = decoded(len(ids))
+    starts, parts = [], []
+    for count in range(len(ids) + 1):
+        beginning = decoded(count)
+        starts.append(len(os.path.commonprefix([text, beginning])))
+        parts.append(len(beginning) > starts[-1])  # of a character, of which the rest follows
+    return text, [(starts[n], min(starts[n + 1] + parts[n + 1], len(text))) for n in range(len(ids))]
 
 
 def _pieces(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> list[_Piece]:

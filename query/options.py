@@ -94,7 +94,7 @@ class QueryOptions:
         if "latent" not in self.lenses and (self.bank_layers is not None or self.centre):
             option = "--centre" if self.centre else "--bank-layer"
             raise UsageError(
-                "--search was given, but only LatentLens searches banks, and it is not among the lenses.",
+                f"{option} was given, but only LatentLens searches banks, and it is not among the lenses.",
                 f"Leave out {option}.",
             )
         self._check_read()

@@ -96,7 +96,7 @@ def test_two_images_of_one_prompt_have_one_reading(ask, photos):
     for layer in reading.layers:
         assert all(len(token.neighbors) == 5 and token.vocabulary["embedding"] for token in layer.tokens)
         assert all(token.neighbors[0].gap is None for token in layer.tokens)  # a bank of few rows has no baseline
-    assert "an image's tokens depend on the images before" in " ".join(reading.notes)
+    assert "depend on the images before it" in " ".join(reading.notes)
     assert reading_from_dict(json.loads(to_json([reading]))) == reading
     rows = list(reading.rows())
     assert {row["source"] for row in rows if row["image"] == 1} == {"tall.png"}
@@ -138,6 +138,19 @@ def test_an_answer_that_is_given_is_read_in_its_place(ask, photos):
         named = of_kind(session.image(photos[0]), "answer")
     assert [token.vocabulary["embedding"][0].token for token in named] == [token.label for token in tokens]
     assert "Answer, given: A small red dog" in to_table([reading])
+
+
+def test_tokens_that_are_parts_of_a_character_share_it_in_an_answer(ask, photos):
+    """The tokenizer writes the bytes of what it has never seen; a space may be in one token with the first of them."""
+    text = "dog 🐈 犬"
+    with ask(layers=(1,), read=("answer",), answer=text) as session:
+        reading = session.image(photos[0])
+    assert reading.answer == text
+    tokens = of_kind(reading, "answer")
+    spans = [(t.char_start, t.char_end) for t in tokens]
+    assert [text[start:end] for start, end in dict.fromkeys(spans) if start < end] == ["do", "g", "🐈", "犬"]
+    assert spans.count((6, 7)) > 1  # bytes of one character
+    assert spans == sorted(spans)
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -196,7 +209,7 @@ def test_what_a_model_s_settings_do_to_logits_is_left_out_and_put_back(ask, phot
         (dict(read=("image", "image")), "each at most once"),
         (dict(read=("text",)), "choose from image"),
         (dict(answer="a dog"), "--answer was given, but the answer is not read"),
-        (dict(answer_tokens=3), "--answer-tokens was given, but the answer is not read"),
+        (dict(answer_tokens=3), "--answer-tokens was given, but"),
         (dict(read=("answer",), answer="a", answer_tokens=3), "--answer-tokens has no effect"),
         (dict(read=("answer",), answer_tokens=0), "--answer-tokens is 0"),
         (dict(read=("answer",), answer_tokens=-2), "--answer-tokens is -2"),
@@ -226,8 +239,15 @@ def test_what_the_model_cannot_take_is_refused_before_it_runs(ask, photos, loade
             session.together(photos * 7)
         with pytest.raises(UsageError, match="No image was given"):
             session.together([])
-        with pytest.raises(UsageError, match="--read belongs to an image"):
+        with pytest.raises(UsageError, match="--read can only be used with an image"):
             session.text("A dog")
+
+
+def test_what_takes_patches_alone_refuses_other_positions(ask, photos, loaded, tmp_path, where):
+    with ask(read=("image", "prompt"), layers=(1,)) as session, open_store(tmp_path / "new", create=True) as store:
+        with pytest.raises(UsageError, match="An index uses only patches, but image, prompt are read"):
+            api.index(session, photos[0], store, progress=False)
+        assert not store.list()
 
 
 def test_families_that_cannot_tell_images_apart_are_refused(ask, photos, monkeypatch):
@@ -272,7 +292,7 @@ def test_a_prompt_before_the_image_does_not_depend_on_it(folder, tmp_path, photo
     before = [[t for t in of_kind(r, "prompt") if t.index < of_kind(r, "image")[0].index] for r in readings]
     behind = [[t for t in of_kind(r, "prompt") if t.index > of_kind(r, "image")[0].index] for r in readings]
     assert len(before[0]) >= 6 and before[0] == before[1] and behind[0] != behind[1]
-    assert any("the states of the prompt's tokens do not depend on the image" in note for note in readings[0].notes)
+    assert any("prompt's tokens do not depend on the image" in note for note in readings[0].notes)
     (copy / "chat_template.jinja").write_text(CHAT_TEMPLATE.replace("%}<image>{%", "%}<image><image>{%"))
     twice = load_model(str(copy), dtype="float32")
     said = pytest.raises(ModelError, match="<image> 4 times for 2 images; expected once for each")
