@@ -24,7 +24,7 @@ def description(settings: ServeSettings) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}] if settings.token is not None else [],
-        "paths": {**_image_paths(settings), **_reading_paths(), **_server_paths()},
+        "paths": {**_image_paths(settings), **_reading_paths(), **_lookup_paths(), **_server_paths()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": _schemas(settings),
@@ -153,6 +153,42 @@ def _reading_paths() -> Json:
                 "summary": "Its layers as they are ready",
                 "parameters": [reading, seen],
                 "responses": {"200": stream, **_failures(400, 404)},
+            }
+        },
+    }
+
+
+def _lookup_paths() -> Json:
+    text, whole, document = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "object"}
+    texts = {"type": "array", "items": text}
+
+    def needed(name: str, description: str, schema: Json) -> Json:
+        return {**_query(name, description, schema), "required": True}
+
+    return {
+        "/api/find": {
+            "get": {
+                "summary": "Indexed images with a word",
+                "description": "What `lensbank find WORD --format json` says.",
+                "parameters": [
+                    needed("word", "Any of them.", texts),
+                    _query("lens", "Whose words.", {"enum": list(LENSES)}),
+                    _query("where", "Conditions on patches, as `--where` takes them.", texts),
+                    _query("top_k", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
+                ],
+                "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
+            }
+        },
+        "/api/contexts": {
+            "get": {
+                "summary": "A corpus token's other contexts",
+                "parameters": [
+                    needed("layer", "Of the bank.", whole),
+                    needed("token_id", "Of the vocabulary, as neighbours have it.", whole),
+                    _query("model", "One of this server's; the first by default.", text),
+                    _query("limit", "Contexts.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
+                ],
+                "responses": {"200": _json("Their number, and some.", document), **_failures(400, 404, 500, 503)},
             }
         },
     }

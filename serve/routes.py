@@ -8,13 +8,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..schemas.errors import LensbankError
-from ..schemas.results import Reading
+from ..schemas.results import LENSES, Reading
 from ..show.outputs import render
 from ..show.pictures import data_url
 from ..show.report_data import pack
@@ -54,6 +55,8 @@ def application(service: Service, stopping: asyncio.Event) -> Guard:
         Route("/openapi.json", handlers.openapi, methods=["GET"]),
         Route("/api", handlers.api, methods=["GET"]),
         Route("/api/server", handlers.server, methods=["GET"]),
+        Route("/api/find", handlers.find, methods=["GET"]),
+        Route("/api/contexts", handlers.contexts, methods=["GET"]),
         Route("/api/images", handlers.upload, methods=["POST"]),
         Route("/api/images/{image}", handlers.image, methods=["GET"]),
         Route("/api/readings", handlers.ask, methods=["POST"]),
@@ -89,6 +92,24 @@ class Handlers:
     async def server(self, request: Request) -> Response:
         """Models, lenses and bounds."""
         return JSONResponse(self._service.about())
+
+    async def find(self, request: Request) -> Response:
+        """Indexed images with a word."""
+        query = request.query_params
+        lens, top_k = query.get("lens", "latent"), _number(query, "top_k", 20, 1, 200)
+        if lens not in LENSES:
+            raise RequestError(400, "There is no such lens.", f"Choose from {', '.join(LENSES)}.")
+        words, where = query.getlist("word"), query.getlist("where")
+        return JSONResponse(await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k))
+
+    async def contexts(self, request: Request) -> Response:
+        """A corpus token's other contexts."""
+        query, models = request.query_params, list(self._service.models)
+        if (model := query.get("model", models[0])) not in models:
+            raise RequestError(400, "This server has no such model.", f"It has {', '.join(models)}.")
+        layer, token = (_number(query, name, None, 0, 10**9) for name in ("layer", "token_id"))
+        limit = _number(query, "limit", 20, 1, 200)
+        return JSONResponse(await run_in_threadpool(self._service.lookups.contexts, model, layer, token, limit))
 
     async def upload(self, request: Request) -> Response:
         """Take an image file: its bytes are the body."""
@@ -188,6 +209,13 @@ _ENCODERS: dict[str, Callable[[Reading, int], Any]] = {"json": _as_json, "page":
 
 def _rendered(readings: Sequence[Reading], form: str) -> str | bytes:
     return render(readings, [reading.pictures for reading in readings], form)[0]
+
+
+def _number(query: QueryParams, name: str, usual: int | None, least: int, most: int) -> int:
+    text = query.get(name, "" if usual is None else str(usual))
+    if not (text.isascii() and text.isdecimal() and len(text) < 12 and least <= int(text) <= most):
+        raise RequestError(400, f"{name} takes a whole number.", f"Give {least:,} to {most:,}.")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

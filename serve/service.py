@@ -11,6 +11,7 @@ from ..schemas.results import LENSES, RESULT_VERSION
 from ..schemas.version import tool_version
 from .engine import Engine
 from .jobs import Job
+from .lookups import Lookups
 from .questions import Question
 from .settings import ServeSettings
 from .shelf import Shelf
@@ -29,6 +30,7 @@ class Service:
         models: by the name that clients use.
         uploads: images.
         shelf: readings.
+        lookups: what needs no model.
         worker: the model's thread.
         engine: what it does.
     """
@@ -50,6 +52,7 @@ class Service:
         """
         self.settings, self.models = settings, models
         self.uploads, self.shelf = Uploads(settings), Shelf(settings)
+        self.lookups = Lookups(open_store, models)
         self.engine = Engine(models, open_store, self.uploads)
         self.worker = Worker(
             self.engine.read,

@@ -349,3 +349,21 @@ def test_a_small_picture_is_shown_without_what_the_file_said(client, image):
     answer = client.get(f"/api/images/{image}")
     assert answer.headers["content-type"] == "image/png"
     assert Image.open(BytesIO(answer.content)).size == (90, 60)
+
+
+def test_a_neighbours_other_contexts(client, image):
+    read = finished(client, asked(client, images=[image], lenses=["latent"])).json()
+    near = read["layers"][1]["tokens"][0]["neighbors"][0]
+    where = {"layer": near["bank_layer"], "token_id": near["token_id"]}
+    found = client.get("/api/contexts", params=where).json()
+    assert near["point_id"] in [one["point_id"] for one in found["contexts"]]
+    assert {one["token_id"] for one in found["contexts"]} == {near["token_id"]}
+    assert found["total"] == len(found["contexts"]) >= 1
+    assert len(client.get("/api/contexts", params={**where, "limit": 1}).json()["contexts"]) == 1
+    assert client.get("/api/contexts", params={**where, "layer": 0}).json()["error"]["kind"] == "LayerError"
+    assert client.get("/api/contexts", params={"layer": "x", "token_id": 1}).status_code == 400
+
+
+def test_a_store_without_indexed_images_says_so(client, served_store):
+    answer = client.get("/api/find?word=dog")
+    assert answer.status_code == 404 and "no image banks" in answer.text and str(served_store.parent) not in answer.text
