@@ -56,7 +56,8 @@ async def readers(base: str, count: int, data: bytes, layers: str | None) -> lis
     limits = httpx.Limits(max_connections=2 * count)
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(base_url=base, headers=headers, timeout=300, limits=limits) as client:
-        return await asyncio.gather(*(reader(client, data, layers) for _ in range(count)), return_exceptions=True)
+        asked = (reader(client, data, layers) for _ in range(count))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
 
 
 def main() -> None:
