@@ -17,6 +17,10 @@ from ..schemas.errors import ClusterError, UsageError
 
 #: Seconds to wait for the port of a cluster that was named.
 CONNECT_SECONDS = 10.0
+# What begins a connection of HTTP/2, as gRPC has it: whoever speaks it answers with settings of its own. Ray waits for
+# minutes at a port of another kind, its dashboard's for one.
+_SETTINGS = 4
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
 _EXAMPLE = "Give HOST:PORT as `ray status` shows it (often port 6379), or --ray auto."
 
 
@@ -198,7 +202,11 @@ def _require_answer(address: str) -> None:
     if not host or not port:
         raise UsageError(f"--ray {address!r} is no address of a Ray cluster.", _EXAMPLE)
     try:
-        socket.create_connection((host, port), CONNECT_SECONDS).close()
+        with socket.create_connection((host, port), CONNECT_SECONDS) as there:
+            there.sendall(_GREETING)
+            said = there.recv(9)  # the header of a frame: three bytes of length, and its kind
+        if len(said) < 4 or said[3] != _SETTINGS:
+            raise OSError("what listens there is no Ray head")
     except OSError as error:
         raise ClusterError(
             f"No Ray cluster answers at {address} ({error.strerror or error}).",

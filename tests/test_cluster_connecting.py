@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import threading
 import types
 
 import pytest
@@ -86,6 +87,24 @@ def test_an_address_where_nobody_listens_is_one_sentence():
         with pytest.raises(ClusterError, match=f"No Ray cluster answers at {address}") as caught:
             require(address)
     assert "ray start --head" in caught.value.hint
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad request\r\n\r\n", b"SSH-2.0-x\r\n", b""])
+def test_a_port_of_another_kind_is_told_at_once(answer):
+    """Ray's own dashboard, for one; Ray itself would wait for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        speaking = threading.Thread(target=speak)
+        speaking.start()
+        with pytest.raises(ClusterError, match="what listens there is no Ray head"):
+            require(f"127.0.0.1:{server.getsockname()[1]}")
+        speaking.join()
 
 
 @pytest.mark.parametrize("address", ["cluster", "http://127.0.0.1:8265", "ray://127.0.0.1:10001", ":6379", "a:b"])
