@@ -9,6 +9,7 @@ import torch
 
 from lensbank.query import bank_product, product
 from lensbank.query.bank_product import GPU_FREE_SHARE, _BankRows
+from lensbank.schemas.errors import DamagedBankError
 from lensbank.store.vectors import BankVectors, VectorPart
 
 META, DIM = torch.device("meta"), 8
@@ -82,3 +83,18 @@ def test_any_size_of_blocks_gives_the_same_answer(monkeypatch):
         monkeypatch.setattr(product, "QUERIES_AT_ONCE", 7)
         found = product.nearest(rows, queries, 7, cpu)
         assert all((a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(whole, found, strict=True))
+
+
+@pytest.mark.parametrize("damage", [0.0, np.nan, 7.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_damaged_stretch_of_a_file_is_found_as_rows_are_read(damage, dtype):
+    cpu = torch.device("cpu")
+    rows = rows_of([100, 300], dtype, cpu)
+    assert sum(len(block) for _, block in rows.blocks(cpu, 64)) == 400
+    spoilt = rows_of([100, 300], dtype, cpu)
+    spoilt._parts[1].rows[150:170] = damage
+    with pytest.raises(DamagedBankError, match="row 2[56][0-9] has length .*expected 1"):
+        list(spoilt.blocks(cpu, 64))
+    spoilt.live = np.ones(400, np.bool_)
+    spoilt.live[250:270] = False  # rows that are deleted may hold anything
+    assert sum(len(block) for _, block in spoilt.blocks(cpu, 64)) == 400
