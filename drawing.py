@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -13,7 +14,6 @@ from .evaluate.plots import leap_figure, shares_figure
 from .images.asking import picture_of
 from .models.loading import LoadedModel
 from .query.given import opened as opened_image
-from .query.images import OpenedImage
 from .query.pixels import reduced
 from .schemas.checking import fitted, require_kind
 from .schemas.errors import UsageError
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
 _A_READING = "what a session's image() or text() returns"
 
 
-def figure(reading: Reading, image: GivenImage | None = None) -> Image.Image:
-    """One image's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it.
+def figure(reading: Reading, image: GivenImage | Sequence[GivenImage] | None = None) -> Image.Image:
+    """One reading's figure for a paper: chosen patches and their phrases, as ``--format png`` draws it.
 
     Args:
-        reading: of an image.
-        image: what was read; needed where the reading comes from a file.
+        reading: of an image, or of several in one prompt.
+        image: what was read, a list of several; needed where the reading comes from a file.
 
     Raises:
-        UsageError: a text's reading, or another image's.
+        UsageError: a text's reading, another image's, or not as many images as were read.
         ImageError: the image cannot be read.
     """
     from PIL import Image
 
     require_kind(reading, Reading, "the reading", _A_READING)
-    drawn, _ = draw_figure([reading], [_picture_of(reading, image)])
+    drawn, _ = draw_figure([reading], [_pictures_of(reading, image)])
     return Image.open(BytesIO(drawn))
 
 
-def _picture_of(reading: Reading, image: GivenImage | None = None) -> Image.Image:
-    """What a reading is drawn on.
+def _pictures_of(reading: Reading, given: GivenImage | Sequence[GivenImage] | None = None) -> list[Image.Image]:
+    """What a reading is drawn on, a picture of each image that was read.
 
     Raises:
         UsageError: there is none, or it is another image.
@@ -66,19 +66,23 @@ def _picture_of(reading: Reading, image: GivenImage | None = None) -> Image.Imag
         raise UsageError(
             "A figure is drawn on an image, but this is the reading of a text.", "Save it as .html or .json."
         )
-    if image is not None:
-        opened = opened_image(image)
-        _require_image_of(reading, opened)
-        return reduced(opened.image)
-    if reading.picture is None:
-        raise UsageError(f"The reading of {reading.source} was loaded without its image.", "Give the image, too.")
-    picture: Image.Image = reading.picture
-    return picture
-
-
-def _require_image_of(reading: Reading, image: OpenedImage) -> None:
-    if reading.sha256 is not None and reading.sha256 != image.sha256:
-        raise UsageError(f"The reading is of {reading.source}, another image than {image.name} (their digests differ).")
+    if given is not None:
+        several: Sequence[Any] = given if isinstance(given, list | tuple) else [given]
+        if len(several) != len(reading.images):
+            raise UsageError(f"{len(several)} images were given for a reading of {len(reading.images)}.")
+        opened = [opened_image(image) for image in several]
+        read_ones = [replace(reading.images[0], source=reading.source, sha256=reading.sha256), *reading.images[1:]]
+        for read, image in zip(read_ones, opened, strict=True):
+            if read.sha256 != image.sha256:
+                raise UsageError(
+                    f"The reading is of {read.source}, another image than {image.name} (their digests differ)."
+                )
+        return [reduced(image.image) for image in opened]
+    if len(reading.pictures) < len(reading.images):
+        named = ", ".join(image.source for image in reading.images)
+        which = "image" if len(reading.images) == 1 else "images"
+        raise UsageError(f"The reading of {named} was loaded without its {which}.", f"Give the {which}, too.")
+    return list(reading.pictures)
 
 
 def page(
@@ -88,24 +92,28 @@ def page(
 
     Args:
         readings: of images and texts.
-        images: what was read, one an image; needed where a reading comes from a file.
+        images: what was read, in the order of the readings; needed where a reading comes from a file.
         out: the file.
 
     Raises:
-        UsageError: not one image a reading; another image's; the file cannot be written.
+        UsageError: not as many images as were read; another image's; the file cannot be written.
         ImageError: an image cannot be read.
     """
     several = [readings] if isinstance(readings, Reading) else fitted(readings, tuple[Any, ...], "readings")
     for one in several:
         require_kind(one, Reading, "a reading", _A_READING)
     images, out = fitted(images, tuple[Any, ...] | None, "images"), fitted(out, str | PathLike, "out")
-    pictures: list[Image.Image | None]
+    pictures: list[list[Image.Image]]
     if images is None:
-        pictures = [_picture_of(one) if one.kind == "image" else None for one in several]
-    elif len(images) != len(several):
-        raise UsageError(f"{len(several)} readings and {len(images)} images were given; expected one image a reading.")
+        pictures = [_pictures_of(one) if one.kind == "image" else [] for one in several]
+    elif len(images) != (expected := sum(len(one.images) for one in several)):
+        raise UsageError(
+            f"{len(several)} readings and {len(images)} images were given; expected the {expected} that were read."
+        )
     else:
-        pictures = [_picture_of(one, image) for one, image in zip(several, images, strict=True)]
+        left = iter(images)
+        own = [[next(left) for _ in one.images] for one in several]
+        pictures = [_pictures_of(one, given) if given else [] for one, given in zip(several, own, strict=True)]
     inputs = [image for image in images or () if isinstance(image, str | Path)]
     write_whole(out, to_html(several, pictures), inputs)
 
@@ -146,7 +154,7 @@ def _save(reading: Reading, path: Path) -> None:
     elif ending in (".html", ".htm"):
         page(reading, None, path)
     elif ending == ".png":
-        write_whole(path, draw_figure([reading], [_picture_of(reading)])[0])
+        write_whole(path, draw_figure([reading], [_pictures_of(reading)])[0])
     elif ending == ".csv":
         write_whole(path, to_csv(reading.rows()))
     else:

@@ -5,7 +5,7 @@ import inspect
 from dataclasses import replace
 
 import pytest
-from page_readings import image_reading
+from page_readings import data_of, image_reading, picture, positions_reading, text_reading
 from PIL import Image
 
 import lensbank
@@ -68,6 +68,29 @@ def test_a_page_is_of_the_images_that_were_read(tmp_path):
     with pytest.raises(UsageError, match="2 readings and 1 images"):
         lensbank.page([image_reading()] * 2, [tmp_path / "other.png"], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_several_images_of_one_prompt_are_given_in_their_order(tmp_path):
+    import hashlib
+
+    paths = [tmp_path / "photo.png", tmp_path / "tall.png"]
+    for path, size in zip(paths, ((400, 210), (120, 180)), strict=True):
+        picture(size).save(path)
+    shas = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    reading = positions_reading(layers=(8,))
+    images = tuple(replace(image, sha256=sha) for image, sha in zip(reading.images, shas, strict=True))
+    reading = replace(reading, images=images, sha256=shas[0])
+    assert lensbank.figure(reading, paths).height > 100
+    lensbank.page([text_reading(), reading], paths, tmp_path / "page.html")
+    assert len(data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["pictures"]) == 2
+    for given, said in (
+        (paths[0], "1 images were given for a reading of 2"),
+        (paths[::-1], "another image than tall.png"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            lensbank.figure(reading, given)
+    with pytest.raises(UsageError, match="photo.png, tall.png was loaded without its images"):
+        lensbank.figure(reading)
 
 
 def test_a_page_never_replaces_its_image(tmp_path):
