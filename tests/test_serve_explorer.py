@@ -89,7 +89,12 @@ def test_drop_prompt_stream_and_link(explore, client):
         saved = client.get(page.get_attribute("#keep-json", "href")).json()
         assert [layer["layer"] for layer in saved["layers"]] == [0, 1, 2] and "What is this?" in saved["prompt"]
         assert word_at(page, 3) == saved["layers"][1]["tokens"][3]["neighbors"][0]["word"].strip()
+        near = saved["layers"][1]["tokens"][3]["neighbors"][0]
         page.locator("#figure [data-token='3']").click()
+        expects(page.locator("#contexts-button")).to_contain_text(f"bank layer {near['bank_layer']}")
+        page.click("#contexts-button")
+        expects(page.locator("#contexts-list li").first).to_be_visible()
+        assert near["sentence"] in page.locator("#contexts-list li").all_text_contents()
         pinned = place(page).inner_text()
         page.locator("#figure").press("]")
         until(page, "location.hash.includes('layer=2') && location.hash.includes('pinned=1')")

@@ -13,6 +13,8 @@ async function openExplorer() {
   drawForm();
   drawChosen();
   watch(["reading", "beside"], drawKeep);
+  watch(["reading", "layer", "token"], drawContextsButton);
+  byId("contexts-button").addEventListener("click", showContexts);
   moreState = () => ({ ids: ids.join(",") });
   byId("question").addEventListener("submit", (event) => {
     event.preventDefault();
