@@ -32,9 +32,9 @@ def test_layers_are_whole_numbers(name, layers):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top_k": 0}, "0 neighbours"),
+        ({"top_k": 0}, "is 0; expected 1 to 1000"),
         ({"lenses": "latnt"}, "asked for are latnt"),
-        ({"distinct": "x"}, "distinct by 'x'"),
+        ({"distinct": "x"}, "distinct is 'x'"),
     ],
 )
 def test_what_no_query_can_be(options, message):
@@ -160,7 +160,7 @@ def test_bars_are_shown_where_they_are_wanted(tmp_path, tiny_vlm, capfd):
     ],
 )
 def test_what_is_handed_over_is_held_to_its_kind(call, arguments):
-    with pytest.raises(UsageError, match="expected|no summary"):
+    with pytest.raises(UsageError, match="expected|not a summary"):
         getattr(lensbank, call)(*arguments)
 
 
