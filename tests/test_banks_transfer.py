@@ -137,7 +137,7 @@ def test_a_bank_arrives_as_it_was(place, rows, source, target, dtype):
     # Again: nothing happens, and it says so.
     told = Told()
     (moved,) = move(one, other, told)
-    assert moved.copied == 0 and f"nothing to copy: all {COUNT} rows are there" in moved.line()
+    assert moved.copied == 0 and f"nothing to copy: all {COUNT} rows are in the target already" in moved.line()
     assert [phase[0] for phase in told.phases] == ["Comparing"]
 
 

@@ -40,7 +40,7 @@ def test_to_a_server_and_back(made, tmp_path):
         assert len(lines) == 2 and all(f"copied {COUNT} of {COUNT} rows at " in line for line in lines)
         assert all("verified, all bit for bit the same (payloads " in line for line in lines)
         again = run("push", "--store", made, "--to", server.url, **keyed)
-        assert again.stdout.count(f"nothing to copy: all {COUNT} rows are there") == 2
+        assert again.stdout.count(f"nothing to copy: all {COUNT} rows are in the target already") == 2
         layer = run("pull", "--from", server.url, "--store", tmp_path / "back", "--layer", "5", **keyed)
         assert layer.exit_code == 0 and len(layer.stdout.splitlines()) == 1
         rest = run("pull", "--from", server.url, "--store", tmp_path / "back", "--model", "some-model", **keyed)

@@ -263,7 +263,7 @@ def test_filter_that_nothing_meets_is_noted(ask, photo):
         reading = session.image(photo)
     assert all(token.neighbors == () for layer in reading.layers for token in layer.tokens)
     assert reading.notes == (
-        "No row of the banks meets the filter word=zebra and is_word=true. None meets word=zebra alone.",
+        "No row of the banks meets the filter word=zebra and is_word=true. No row meets word=zebra alone.",
     )
     with ask(where=parse(["word=dogs", "word=cat"])) as session:
         assert session.text("A").notes[0].endswith("Rows meet each condition alone, but not all of them together.")
@@ -355,9 +355,9 @@ def test_bad_layers_are_refused_when_the_session_opens(ask, options, error, mess
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(top_k=0), "0 neighbours"),
+        (dict(top_k=0), "--top-k is 0"),
         (dict(top_k=1001), "1 to 1000"),
-        (dict(distinct="token"), "distinct by 'token'"),
+        (dict(distinct="token"), "distinct is 'token'"),
         (dict(max_pixels=0), "max_pixels is 0"),
     ],
 )
