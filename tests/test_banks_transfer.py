@@ -409,7 +409,7 @@ def test_which_banks_are_meant(place):
     assert [i.name for i in choose(store, layers=[4])] == [first]
     for model in ("org/some-model", "some-model", "/the/model"):
         assert len(choose(store, model=model)) == 2
-    with pytest.raises(BankNotFoundError, match=f"no bank 'nosuch'. It has {first}, {second}"):
+    with pytest.raises(BankNotFoundError, match=f"no bank 'nosuch'. The store has {first}, {second}"):
         choose(store, names=["nosuch"])
     with pytest.raises(UsageError, match="no bank of the model 'other'. It has banks of org/some-model"):
         choose(store, model="other")

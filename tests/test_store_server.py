@@ -135,7 +135,7 @@ def test_dropping(store, rows):
     write(store, rows)
     gone, kept = (i.name() for i in rows.identities())
     store.drop(gone)
-    with pytest.raises(BankNotFoundError, match=f"It has {kept}"):
+    with pytest.raises(BankNotFoundError, match=f"The server has {kept}"):
         store.open(gone)
 
 
