@@ -65,7 +65,7 @@ class Engine:
             order = telling_first(session.layers)
             job.expect(len(order))
             for part in session.layer_by_layer(asked, order):
-                job.add(public_reading(part))
+                job.add(public_reading(part, question.model))
         except StoreError:  # what is open may be no longer what is there
             self.rest()
             raise

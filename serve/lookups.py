@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..banks.of_model import choose_banks
 from ..images.finding import find_words, open_images
+from ..images.index import image_identity
 from ..models.loading import LoadedModel
+from ..models.visual_tokens import rendered_prompt
 from ..schemas import filters
+from ..schemas.errors import BankNotFoundError
 from ..schemas.kinds import fields_of
 
 if TYPE_CHECKING:
@@ -31,16 +34,48 @@ class Lookups:
         self._open_store, self._models = open_store, models
         self._turn = threading.Lock()
 
-    def find(self, words: Sequence[str], lens: str, where: Sequence[str], top_k: int) -> dict[str, Any]:
+    def find(
+        self, words: Sequence[str], lens: str, where: Sequence[str], top_k: int, model: str | None = None
+    ) -> dict[str, Any]:
         """Indexed images of whose patches a lens said a word, as `lensbank find --format json`, without folders.
+
+        Args:
+            words: any of them.
+            lens: whose.
+            where: conditions on patches.
+            top_k: images.
+            model: name of the one of the server's that indexed them; ``None`` for whichever.
 
         Raises:
             LensbankError: as :func:`images.finding.open_images` and ``find_words``.
         """
         conditions = filters.parse(where, fields_of("image"))
-        with self._turn, self._open_store() as store, open_images(store) as images:
+        with self._turn, self._open_store() as store, open_images(store, self._indexed_by(store, model)) as images:
             found = find_words(images, words, conditions, top_k, lens)
         return replace(found, images=tuple(replace(image, folder="") for image in found.images)).to_dict()
+
+    def _indexed_by(self, store: Store, model: str | None) -> list[str]:
+        """Names of the image banks of a model; none where it does not matter, or where there is no image bank at all.
+
+        Raises:
+            BankNotFoundError: there are only other models'.
+        """
+        infos = [info for info in store.list() if info.record.identity.kind == "image"]
+        if model is None or not infos:
+            return []
+        loaded = self._models[model]  # by its weights: names do not tell two models apart
+        ours = [info for info in infos if info.record.identity.weights == loaded.weights]
+        if not ours:
+            others = ", ".join(sorted({info.record.identity.model for info in infos}))
+            raise BankNotFoundError(
+                f"The image banks of the store are not of {model}, but of {others}.",
+                f"Make image banks with `lensbank index PHOTOS --model {model}`.",
+            )
+        if loaded.is_vlm and len({info.record.identity.visual for info in ours}) > 1:
+            # One language model behind two vision towers, or several prompts: those that it makes without being told.
+            usual = image_identity(loaded, 0, rendered_prompt(loaded, None), "float32").visual
+            ours = [info for info in ours if info.record.identity.visual == usual] or ours
+        return [info.name for info in ours]
 
     def contexts(self, model: str, layer: int, token: int, limit: int) -> dict[str, Any]:
         """The contexts in which the bank of a layer holds a token of the vocabulary.

@@ -174,6 +174,7 @@ def _lookup_paths() -> Json:
                     needed("word", "Any of them.", texts),
                     _query("lens", "Whose words.", {"enum": list(LENSES)}),
                     _query("where", "Conditions on patches, as `--where` takes them.", texts),
+                    _query("model", "The one of this server's that indexed them; whichever by default.", text),
                     _query("top_k", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
                 ],
                 "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},

@@ -33,10 +33,16 @@ def public_value(value: Any) -> Any:
     return value
 
 
-def public_reading(reading: Reading) -> Reading:
-    """A reading whose facts name no folder of this machine; what corpora and people wrote stays as it is."""
+def public_reading(reading: Reading, model: str) -> Reading:
+    """A reading whose facts name no folder of this machine; what corpora and people wrote stays as it is.
+
+    Args:
+        reading: as it was made.
+        model: what the server calls its model: two of its models may have the same name of their own.
+    """
     banks = tuple(public_value(bank) for bank in reading.banks)
-    return replace(reading, model=public_value(reading.model), banks=banks, notes=public_value(reading.notes))
+    facts = {**public_value(reading.model), "id": model}
+    return replace(reading, model=facts, banks=banks, notes=public_value(reading.notes))
 
 
 def described(error: LensbankError) -> dict[str, str]:

@@ -99,14 +99,13 @@ class Handlers:
         lens, top_k = query.get("lens", "latent"), _number(query, "top_k", 20, 1, 200)
         if lens not in LENSES:
             raise RequestError(400, "There is no such lens.", f"Choose from {', '.join(LENSES)}.")
-        words, where = query.getlist("word"), query.getlist("where")
-        return JSONResponse(await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k))
+        words, where, model = query.getlist("word"), query.getlist("where"), self._model(query)
+        return JSONResponse(await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k, model))
 
     async def contexts(self, request: Request) -> Response:
         """A corpus token's other contexts."""
-        query, models = request.query_params, list(self._service.models)
-        if (model := query.get("model", models[0])) not in models:
-            raise RequestError(400, "This server has no such model.", f"It has {', '.join(models)}.")
+        query = request.query_params
+        model = self._model(query) or next(iter(self._service.models))
         layer, token = (_number(query, name, None, 0, 10**9) for name in ("layer", "token_id"))
         limit = _number(query, "limit", 20, 1, 200)
         return JSONResponse(await run_in_threadpool(self._service.lookups.contexts, model, layer, token, limit))
@@ -175,6 +174,13 @@ class Handlers:
         start = min(int(seen), len(job.parts)) if seen.isdecimal() and len(seen) < 9 else 0
         stream = events(job, self._service.worker, form, _ENCODERS[form], start, self._stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
+
+    def _model(self, query: QueryParams) -> str | None:
+        """The model that is named; ``None`` where none is."""
+        model, models = query.get("model"), self._service.models
+        if model is not None and model not in models:
+            raise RequestError(400, "This server has no such model.", f"It has {', '.join(models)}.")
+        return model
 
     async def _about(self, job: Job) -> dict[str, Any]:
         return job.about(await run_in_threadpool(self._service.worker.ahead, job))
