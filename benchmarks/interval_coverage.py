@@ -4,7 +4,8 @@ Images differ and patches of one image are alike, so images are the clusters. Ea
 of every image from a beta distribution (mean: the true share; correlation within images: ``rho``), the
 number of its object patches from a wide distribution, and hits from both. Ways compared: images drawn
 again 2,000 times (percentiles), Wilson and Clopper-Pearson with the effective number of patches, and
-what lensbank uses (`evaluate/statistics.py`). Needs no model.
+what lensbank uses (`evaluate/statistics.py`). `--paired`: differences of two settings over the same images
+(`benchmarks/paired_coverage.py`). Needs no model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.paired_coverage import print_paired
 from lensbank.evaluate.quantiles import beta_quantile, t_quantile
 from lensbank.evaluate.statistics import ClusteredShares
 
@@ -109,7 +111,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--way", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
+    parser.add_argument("--paired", action="store_true", help="differences of two settings instead of shares")
     arguments = parser.parse_args()
+    if arguments.paired:
+        print_paired(arguments.images, arguments.runs)
+        return
     print("| images | true share | " + " | ".join(f"{way}: mean, least, width" for way in arguments.way) + " |")
     print("|---" * (2 + len(arguments.way)) + "|")
     for images, truth in itertools.product(arguments.images, TRUTHS):
