@@ -243,6 +243,7 @@ def evaluate(
     word_list: str | Path | None = None,
     sample: int | None = None,
     seed: int = 0,
+    answer_tokens: int | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Measure lenses on annotated images, as `lensbank evaluate` does; goes on where it stopped.
@@ -255,6 +256,7 @@ def evaluate(
         word_list: synonyms and hypernyms of the category names.
         sample: visual tokens in all; every one by default.
         seed: of the sample and of random vectors.
+        answer_tokens: also judge the model's answer to each annotated image, of so many tokens at most.
         progress: show bars.
 
     Returns:
@@ -266,9 +268,8 @@ def evaluate(
     require_session(opened)
     known = read_annotations(Path(annotations), Path(images), None if word_list is None else Path(word_list))
     with Bars(progress) as bars:
-        summary = evaluate_ground_truth(
-            opened, known.images, ReadingOptions(sample, seed), Path(out), bars, known.notes
-        )
+        reading = ReadingOptions(sample, seed, answer_tokens=answer_tokens)
+        summary = evaluate_ground_truth(opened, known.images, reading, Path(out), bars, known.notes)
     write_outputs(summary, Path(out))
     return Evaluation(summary)
 

@@ -50,7 +50,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command(
     cls=GroupedCommand,
     groups={
-        "What to read": ("folder", "annotations", "word_list", "layers", "prompt", "sample", "seed"),
+        "What to read": ("folder", "annotations", "word_list", "layers", "prompt", "answers", "sample", "seed"),
         "What to compare with": COMPARISON,
         "Who judges": (
             *("judge", "controls", "judge_url", "judge_model", "judge_params", "judge_timeout", "judge_patience"),
@@ -104,6 +104,14 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @centre_options
 @click.option("--prompt", help="The question that goes with the images. Default: a neutral one.")
 @click.option(
+    "--answer-tokens",
+    "answers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also let the model answer --prompt about each annotated image, greedily and in at most so many tokens, and "
+    "measure how often each lens names a thing of the image at the answer's positions.",
+)
+@click.option(
     "--exact/--approximate",
     default=True,
     help="Compare with every row, or use the index, as in query.  [default: exact]",
@@ -126,8 +134,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def evaluate(**options: Any) -> None:
     """Measure how often each lens names what an image shows, with controls and intervals.
 
-    Each image goes through the model once. Results go to --out: table.txt, summary.json, report.md and the
-    plots (with matplotlib: pip install 'lensbank[evaluate]'). Rerun the same command after an
+    Each image goes through the model once (with --answer-tokens twice). Results go to --out: table.txt, summary.json,
+    report.md and the plots (with matplotlib: pip install 'lensbank[evaluate]'). Rerun the same command after an
     interruption; other options need another --out.
 
     --judge llm sends your pictures to --judge-url, once per sampled patch, lens and layer. Before that, it prints what
@@ -142,20 +150,22 @@ def evaluate(**options: Any) -> None:
       lensbank evaluate --images photos --judge words --out judged
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress, resumable(progress):
+        from ..evaluate.sampling import ReadingOptions
+
         settings = query_settings(options, ("latent,logit,embedding",))
         require_judge_options(options)
         endpoint = endpoint_settings(options) if options["judge"] == "llm" else None
         require_folder(options["out"])
         known = _annotations(options)
         means = centre_images(options)
+        reading = ReadingOptions(options["sample"], options["seed"], means, answer_tokens=options["answers"])
+        reading.require_raw_answers(settings.centre)
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
             source = require_query(store, settings, options)
             from ..evaluate.run import evaluate_ground_truth
-            from ..evaluate.sampling import ReadingOptions
             from ..query.pipeline import QuerySession
 
-            reading = ReadingOptions(options["sample"], options["seed"], means)
             loaded = load(source, options, need_vision=True, store=store)
             with QuerySession(store, loaded, settings) as session:
                 if options["judge"] == "ground-truth":

@@ -98,6 +98,8 @@ def require_judge_options(options: dict[str, Any]) -> None:
     wrong = [name for name in of_llm if options[name] not in (None, False, ())] if judge != "llm" else []
     if judge == "ground-truth" and options["controls"] is not None:
         wrong.append("controls")
+    if judge != "ground-truth" and options["answers"] is not None:
+        wrong.append("answer_tokens")
     if wrong:
         name = wrong[0].replace("judge_params", "judge_param").replace("_", "-")
         raise UsageError(

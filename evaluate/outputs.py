@@ -15,7 +15,7 @@ from .report import to_markdown, to_table
 from .tables import flat, flat_gaps, to_latex
 
 SUMMARY_FILE, REPORT_FILE, TABLE_FILE = "summary.json", "report.md", "table.txt"
-CSV_FILE, LATEX_FILE, GAPS_FILE = "table.csv", "table.tex", "gaps.csv"
+CSV_FILE, LATEX_FILE, GAPS_FILE, ANSWERS_TABLE = "table.csv", "table.tex", "gaps.csv", "answers.csv"
 
 
 def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | None]:
@@ -33,6 +33,8 @@ def write_outputs(summary: Mapping[str, Any], out: Path) -> tuple[str, str | Non
     write_whole(out / CSV_FILE, to_csv(flat(summary)))
     if gaps := list(flat_gaps(summary)):
         write_whole(out / GAPS_FILE, to_csv(gaps))
+    if "answers" in summary:
+        write_whole(out / ANSWERS_TABLE, to_csv(flat(summary["answers"])))
     if latex := to_latex(summary):
         write_whole(out / LATEX_FILE, latex)
     lacking = None

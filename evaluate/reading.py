@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 #: Random vectors per image and layer: a control.
 RANDOM_VECTORS = 8
-# States read at once: several small images share a request, a large one has its own.
-_STATES_AT_ONCE = 2000
+#: States read at once: several small images share a request, a large one has its own.
+STATES_AT_ONCE = 2000
 # Of a gap: fewer than a score has, whose last ones depend on what shares its batch.
 _GAP_DIGITS = 4
 
@@ -119,6 +119,7 @@ def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, An
         "seed": options.seed,
         "random_vectors": RANDOM_VECTORS,
         **({"spare": options.spare} if options.spare else {}),
+        **({"answer_tokens": options.answer_tokens} if options.answer_tokens else {}),
         "centring": None if session.centre is None else asdict(session.centre.record()),
     }
 
@@ -191,7 +192,7 @@ def _batches(
             odd[image.name] = error
             continue
         batch.append(_shown(image, asked, quota, options, session.centre))
-        if sum(len(rows) for shown in batch for rows in shown.states.values()) >= _STATES_AT_ONCE:
+        if sum(len(rows) for shown in batch for rows in shown.states.values()) >= STATES_AT_ONCE:
             yield batch
             batch = []
     if batch:
@@ -242,9 +243,9 @@ def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: Reading
                 width=shown.asked.width or 0,
                 height=shown.asked.height or 0,
                 patches=tuple(_patch(shown.asked, i) for i in shown.kept),
-                words=_words(answers, start, middle),
+                words=dealt_words(answers, start, middle),
                 bank_layers=_bank_layers(answers, start, middle),
-                random=_words(answers, middle, end),
+                random=dealt_words(answers, middle, end),
                 recall=answers["latent"].recall if "latent" in answers and shown is batch[0] else None,
                 gaps=_gaps(answers, start, middle),
             )
@@ -261,7 +262,8 @@ def _patch(asked: Asked, index: int) -> Patch:
     return Patch(token.view, token.row, token.col, PixelBox(*(round(x, 3) for x in (box.x0, box.y0, box.x1, box.y1))))
 
 
-def _words(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int, dict[str, tuple[Words, ...]]]:
+def dealt_words(answers: Mapping[str, LensAnswer], start: int, end: int) -> dict[int, dict[str, tuple[Words, ...]]]:
+    """Layer → lens → the words of the states ``start`` to ``end``, best first."""
     dealt: dict[int, dict[str, tuple[Words, ...]]] = {}
     for lens, answer in answers.items():
         for layer, rows in answer.found.items():

@@ -99,10 +99,10 @@ class ImageWords:
             width=data["width"],
             height=data["height"],
             patches=tuple(Patch(p[0], p[1], p[2], PixelBox(*p[3:])) for p in data["patches"]),
-            words=_by_layer(data["words"]),
+            words=words_by_layer(data["words"]),
             bank_layers={int(layer): tuple(map(tuple, rows)) for layer, rows in data["bank_layers"].items()},
-            random=_by_layer(data["random"]),
-            recall=_recall(data["recall"]) if "recall" in data else None,
+            random=words_by_layer(data["random"]),
+            recall=recall_of(data["recall"]) if "recall" in data else None,
             gaps={
                 int(layer): {lens: tuple(row) for lens, row in lenses.items()}
                 for layer, lenses in data.get("gaps", {}).items()
@@ -111,13 +111,15 @@ class ImageWords:
         return checked(found)
 
 
-def _by_layer(data: Mapping[str, Any]) -> dict[int, dict[str, tuple[Words, ...]]]:
+def words_by_layer(data: Mapping[str, Any]) -> dict[int, dict[str, tuple[Words, ...]]]:
+    """Layer → lens → words, read back from JSON."""
     return {
         int(layer): {lens: tuple(map(tuple, rows)) for lens, rows in lenses.items()} for layer, lenses in data.items()
     }
 
 
-def _recall(data: dict[str, Any]) -> Recall:
+def recall_of(data: dict[str, Any]) -> Recall:
+    """A recall, read back from JSON."""
     wanted, found = ({int(layer): int(n) for layer, n in data[name].items()} for name in ("wanted", "found"))
     return Recall(int(data["states"]), wanted, found)
 
@@ -161,7 +163,7 @@ class WordsFile:
 
 def _require_no_results(folder: Path) -> None:
     """Files with our names in a folder that no run of ours has begun are somebody's own."""
-    names = (WORDS_FILE, "summary.json", "report.md", "table.txt")
+    names = (WORDS_FILE, "answers.jsonl", "summary.json", "report.md", "table.txt", "answers.csv")
     foreign = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
     if foreign:
         raise UsageError(

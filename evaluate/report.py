@@ -8,6 +8,7 @@ from typing import Any
 from ..schemas.results import LENSES
 from ..show.display import clean, columns
 from .headline import HEADLINE, headline
+from .report_answers import RULES, answer_tables
 from .report_judged import (
     judged_cells,
     judged_facts,
@@ -32,6 +33,8 @@ def to_table(summary: Row) -> str:
         lines += _aligned(_header(summary), [_cells(summary, row) for row in _rows(summary, group)])
     for title, header, rows in judged_tables(summary):
         lines += ["", title, "", *_aligned(header, rows)]
+    for title, said, header, rows in answer_tables(summary):
+        lines += ["", title, "", *folded_lines([said]), "", *_aligned(header, rows)]
     return "\n".join(lines)
 
 
@@ -59,11 +62,22 @@ def to_markdown(summary: Row, plots: Sequence[str] = (), pictures: Sequence[tupl
     lines += concept_lines(summary)
     for title, header, cells in judged_tables(summary):
         lines += [f"## {title}", "", *_markdown_table(header, [[escaped(c) for c in row] for row in cells]), ""]
+    lines += _answers(summary)
     lines += _coverage(summary)
     lines += ["## Settings", "", *_settings(summary), ""]
     if summary["notes"]:
         lines += ["## Notes", "", *(f"* {escaped(note)}" for note in summary["notes"]), ""]
     return "\n".join(folded_lines(lines)).rstrip() + "\n"
+
+
+def _answers(summary: Row) -> list[str]:
+    """What the lenses see at the positions of the model's answers."""
+    tables = answer_tables(summary)
+    lines = ["## The model's answers", "", RULES, ""] if tables else []
+    for title, said, header, cells in tables:
+        rows = [[escaped(cell) for cell in row] for row in cells]
+        lines += [f"### {escaped(title)}", "", _bold(said), "", *_markdown_table(header, rows), ""]
+    return lines
 
 
 def _bold(said: str) -> str:
@@ -226,6 +240,7 @@ def _settings(summary: Row) -> list[str]:
         f"centred: {_centring(settings)}",
         f"sample: {settings['sample'] or 'every patch'}; seed {settings['seed']}; "
         f"{settings['random_vectors']} random vectors per image and layer",
+        *([f"answers: greedy, {summary['answers']['tokens']} tokens at most"] if "answers" in summary else []),
         *judged_facts(summary),
         f"{summary['tool']}",
     ]

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..models.answers import require_generating
 from ..query.pipeline import QuerySession
 from ..query.recall import Recall, recall_note
 from ..schemas.errors import UsageError
 from ..schemas.progress import Progress
 from .annotations import AnnotatedImage
+from .answer_measures import answers_summary
+from .answers import read_answers
 from .coverage import coverage
 from .example_pictures import draw_examples
 from .matching import Concept, is_nameable
@@ -55,12 +58,13 @@ def read_and_gather(
     return Evaluated(judge, run_settings(session, options), images, words, covered, said, session.ways)
 
 
-def _left_out_notes(reasons: Mapping[str, str]) -> list[str]:
+def _left_out_notes(reasons: Mapping[str, str], of: str = "") -> list[str]:
     """For people: which images were not read, and why; the first few by name."""
-    notes = [f"{name} is left out: {reason}" for name, reason in list(reasons.items())[:_NAMED]]
+    notes = [f"{name} is left out{of}: {reason}" for name, reason in list(reasons.items())[:_NAMED]]
     if len(reasons) > _NAMED:
         notes.append(
-            f"{len(reasons) - _NAMED:,} more images are left out because they could not be read or shown to the model."
+            f"{len(reasons) - _NAMED:,} more images are left out{of} because they could not be read or shown to the "
+            "model."
         )
     return notes
 
@@ -109,9 +113,32 @@ def evaluate_ground_truth(
             "compared with objects.",
             "Set iscrowd to 0 where a box holds one object.",
         )
+    options.require_raw_answers(session.options.centre)
+    if options.answer_tokens is not None:
+        require_generating(session.loaded, "Leave out --answer-tokens.")
     chosen = sampled_images(images, options)
-    summary = ground_truth_summary(read_and_gather(session, chosen, options, out, "ground-truth", progress, notes))
+    done = read_and_gather(session, chosen, options, out, "ground-truth", progress, notes)
+    summary = ground_truth_summary(done)
+    if options.answer_tokens is not None:
+        summary["answers"], told = _answers(session, done.images, options.answer_tokens, out, progress)
+        summary["notes"] += told
     paths = {image.name: image.path for image in chosen}
     for number, shown in enumerate(summary["examples"]):
         draw_examples(shown, paths, out, number)
     return summary
+
+
+def _answers(
+    session: QuerySession, images: Sequence[AnnotatedImage], tokens: int, out: Path, progress: Progress
+) -> tuple[dict[str, Any], list[str]]:
+    """The figures of the answers to those images that have a thing, and what a reader should know of them."""
+    left_out: dict[str, str] = {}
+    having = [image for image in images if image.things]
+    answers = read_answers(session, having, tokens, out, progress, left_out)
+    notes = _left_out_notes(left_out, " of the answers")
+    if silent := sum(not found.own for found in answers):
+        notes.append(f"The model ended its answer at once, without a position to read, on {silent:,} images.")
+    measured = sum((found.recall for found in answers if found.recall is not None), Recall())
+    if recall := recall_note(measured, session.options.top_k):
+        notes.append(f"Answers: {recall}")
+    return answers_summary([image for image in having if image.name not in left_out], answers, tokens), notes

@@ -53,6 +53,13 @@ class Estimate:
         return asdict(self)
 
 
+def plain(estimate: Estimate | None) -> dict[str, float] | None:
+    """An estimate as summaries have it: JSON types only, rounded."""
+    if estimate is None:
+        return None
+    return {name: round(value, 6) for name, value in estimate.to_dict().items()}
+
+
 class ClusteredShares:
     """Shares and differences of shares over the same images.
 

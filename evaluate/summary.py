@@ -13,7 +13,7 @@ from .coverage import Coverage, few_contexts_note
 from .headline import best_rows
 from .measures import GroundTruth, Measure, leap
 from .records import ImageWords
-from .statistics import INTERVALS, Estimate
+from .statistics import INTERVALS, Estimate, plain
 
 SUMMARY_VERSION = 1
 #: Below this many images it was not tried how often intervals hold the truth.
@@ -98,7 +98,7 @@ def ground_truth_summary(done: Evaluated) -> dict[str, Any]:
         truth = GroundTruth([done.images[i] for i in places], [done.words[i] for i in places])
         rows += [_row(group, truth.measure(layer, lens)) for lens in truth.lenses for layer in truth.layers]
         for lens in truth.lenses:
-            shares = {name: _plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
+            shares = {name: plain(truth.mean(lens, name)) for name in ("concrete", "loose", "shuffled")}
             means.append({"group": group, "lens": lens, "layers": list(truth.layers), **shares})
         for lens in truth.lenses:
             for layer in truth.layers:
@@ -124,17 +124,17 @@ def _row(group: str, measure: Measure) -> dict[str, Any]:
         "object_patches": measure.object_patches,
         "background_patches": measure.background_patches,
         "shares": {
-            "concrete": _plain(measure.concrete),
-            "loose": _plain(measure.loose),
-            "global": _plain(measure.elsewhere),
-            "background": _plain(measure.background),
-            "above_chance": _plain(measure.above_chance),
+            "concrete": plain(measure.concrete),
+            "loose": plain(measure.loose),
+            "global": plain(measure.elsewhere),
+            "background": plain(measure.background),
+            "above_chance": plain(measure.above_chance),
         },
         "controls": {
-            "shuffled": _plain(measure.shuffled),
-            "shuffled_loose": _plain(measure.shuffled_loose),
-            "random_patches": _plain(measure.random_patches),
-            "random_vectors": _plain(measure.random_vectors),
+            "shuffled": plain(measure.shuffled),
+            "shuffled_loose": plain(measure.shuffled_loose),
+            "random_patches": plain(measure.random_patches),
+            "random_vectors": plain(measure.random_vectors),
         },
     }
 
@@ -146,15 +146,9 @@ def _leads(truth: GroundTruth) -> list[dict[str, Any]]:
     found = []
     for layer in truth.layers:
         best = max(others, key=lambda lens: _value(truth.measure(layer, lens).concrete))  # noqa: B023 - used at once
-        found.append({"layer": layer, "against": best, "lead": _plain(truth.lead("latent", best, (layer,)))})
+        found.append({"layer": layer, "against": best, "lead": plain(truth.lead("latent", best, (layer,)))})
     return found
 
 
 def _value(estimate: Estimate | None) -> float:
     return estimate.value if estimate else -1.0
-
-
-def _plain(estimate: Estimate | None) -> dict[str, float] | None:
-    if estimate is None:
-        return None
-    return {name: round(value, 6) for name, value in estimate.to_dict().items()}

@@ -65,11 +65,8 @@ def answered(
     """
     length = _length(inputs)
     require_length(loaded, length, images, tokens)
+    require_generating(loaded, "Give one with --answer TEXT.")
     model: Any = loaded.model
-    if not (callable(getattr(model, "generate", None)) and model.can_generate()):
-        raise ModelError(
-            f"{loaded.name} ({type(model).__name__}) cannot generate an answer.", "Give one with --answer TEXT."
-        )
     ends = end_tokens(loaded)
     with failing(loaded, inputs), torch.inference_mode(), quiet(), _plainly(model, ends):
         with capture_every_pass(loaded.lm, layers) as passes:
@@ -79,6 +76,17 @@ def answered(
     _require_positions(loaded, states, length + len(emitted) - 1)
     floats = {layer: rows.to(loaded.device).float() for layer, rows in states.items()}
     return Answered(tuple(emitted[:-1]), tuple(emitted), emitted[-1] in ends, floats)
+
+
+def require_generating(loaded: LoadedModel, hint: str) -> None:
+    """Refuse a model that answers nothing by itself.
+
+    Raises:
+        ModelError: it is one, and ``hint`` says what to do.
+    """
+    model: Any = loaded.model
+    if not (callable(getattr(model, "generate", None)) and model.can_generate()):
+        raise ModelError(f"{loaded.name} ({type(model).__name__}) cannot generate an answer.", hint)
 
 
 def given_answer(

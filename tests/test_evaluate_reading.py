@@ -101,7 +101,7 @@ def test_a_record_gives_itself_back(session, images, tmp_path):
 
 
 def test_an_interrupted_run_goes_on(session, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_STATES_AT_ONCE", 1)  # every image is a batch of its own
+    monkeypatch.setattr(reading, "STATES_AT_ONCE", 1)  # every image is a batch of its own
     whole = read(session, images, tmp_path / "whole")
     shown = []
     real = reading.ask_image

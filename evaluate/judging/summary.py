@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..statistics import ClusteredShares, Estimate
+from ..statistics import ClusteredShares, plain
 from .items import CONTROLS, Use
 from .verdict import KINDS
 
@@ -84,7 +84,7 @@ def judged_summary(
         for lens in lenses:
             parts = [(of[lens, layer][0]["interpretable"], of[lens, layer][1]) for layer in layers]
             mean = counts.over.mean(parts)
-            means.append({"group": group, "lens": lens, "layers": layers, "interpretable": _plain(mean)})
+            means.append({"group": group, "lens": lens, "layers": layers, "interpretable": plain(mean)})
         leads += [{"group": group, **lead} for lead in _leads(lenses, layers, counts.over, of)]
     controls = _controls(lenses, uses, scores)
     return {**header, "results": rows, "controls": controls, "means": means, "leads": leads}
@@ -94,7 +94,7 @@ def _row(
     group: str, lens: str, layer: int, over: ClusteredShares, counted: tuple[dict[str, Floats], Floats, int]
 ) -> dict[str, Any]:
     hits, totals, missing = counted
-    shares = {name: _plain(over.ratio(hits[name], totals)) for name in SHARES}
+    shares = {name: plain(over.ratio(hits[name], totals)) for name in SHARES}
     return {
         "group": group,
         "lens": lens,
@@ -113,7 +113,7 @@ def _controls(lenses: Sequence[str], uses: Sequence[Use], scores: Scores) -> lis
             counts = _Counts(use.place for use in mine)
             hits, totals, missing = counts.of(mine, scores)
             if mine:
-                share = _plain(counts.over.ratio(hits["interpretable"], totals))
+                share = plain(counts.over.ratio(hits["interpretable"], totals))
                 row = {"lens": lens, "control": control, "judged": int(totals.sum()), "missing": missing}
                 rows.append({**row, "interpretable": share})
     return rows
@@ -133,9 +133,5 @@ def _leads(
     for layer in layers:
         parts = {lens: (of[lens, layer][0]["interpretable"], of[lens, layer][1]) for lens in lenses}
         best = max(others, key=lambda lens: parts[lens][0].sum() / max(1.0, parts[lens][1].sum()))  # noqa: B023 - at once
-        found.append({"layer": layer, "against": best, "lead": _plain(over.difference(parts["latent"], parts[best]))})
+        found.append({"layer": layer, "against": best, "lead": plain(over.difference(parts["latent"], parts[best]))})
     return found
-
-
-def _plain(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else {name: round(value, 6) for name, value in estimate.to_dict().items()}
