@@ -108,7 +108,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "answers",
     type=click.IntRange(1),
     metavar="N",
-    help="Also let the model answer --prompt about each annotated image, greedily and in at most so many tokens, and "
+    help="Also let the model answer --prompt about each annotated image (at most N tokens, chosen greedily), and "
     "measure how often each lens names a thing of the image at the answer's positions.",
 )
 @click.option(

@@ -43,7 +43,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     },
 )
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@click.option("--text", "texts", multiple=True, help="Ask about the tokens of a text instead of an image; repeatable.")
+@click.option("--text", "texts", multiple=True, help="Read the tokens of a text instead of an image; repeatable.")
 @layers_option
 @bank_layers_option
 @model_options(required=False)
@@ -53,7 +53,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     multiple=True,
     shell_complete=completion.fields,
     metavar="FIELD=VALUE",
-    help="Only neighbours that meet this; repeatable (and). word=dog,cat  word!=the  position>=3  "
+    help="Keep only neighbours that meet this condition; repeatable (and). word=dog,cat  word!=the  position>=3  "
     "is_word=true  word~pine  'sentence~fire truck'  corpus=a,b",
 )
 @click.option("--distinct", type=click.Choice(["word"]), help="Show each word at most once per token.")
@@ -64,43 +64,39 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     metavar="NAME,...",
     shell_complete=completion.lens_names,
     help="latent (nearest corpus tokens), logit (final norm and unembedding), embedding (nearest rows of the input "
-    "embedding); several at once, e.g. latent,logit. Without latent no bank is needed.  [default: latent]",
+    "embedding); combine them as in latent,logit. A bank is needed only for latent.  [default: latent]",
 )
 @centre_options
-@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Only this patch; repeatable.")
+@click.option("--patch", "patches", multiple=True, metavar="ROW,COL", help="Read only this patch; repeatable.")
 @click.option("--prompt", help="The question that goes with the image. Default: a neutral one.")
-@click.option(
-    "--together", is_flag=True, help="Show the images to the model in one prompt: one reading of all of them."
-)
+@click.option("--together", is_flag=True, help="Give all images to the model in one prompt, for one reading.")
 @click.option(
     "--read",
     multiple=True,
     metavar="KIND,...",
     shell_complete=completion.read_kinds,
-    help="image (patches), prompt (the tokens of the text around the images), answer (what the model says), special "
-    "(special tokens, and what is written between patches); several at once, e.g. image,prompt,answer.  "
+    help="image (patches), prompt (the tokens of the text around the images), answer (tokens of the model's answer), "
+    "special (special tokens, and tokens between patches); combine them as in image,prompt,answer.  "
     "[default: image]",
 )
 @click.option(
     "--answer-tokens",
     type=click.IntRange(min=1),
     metavar="N",
-    help="With --read answer: at most so many tokens, greedily chosen.  [default: 32]",
+    help="With --read answer: maximum number of tokens, chosen greedily.  [default: 32]",
 )
-@click.option(
-    "--answer", metavar="TEXT", help="With --read answer: read this as the model's answer instead of its own."
-)
+@click.option("--answer", metavar="TEXT", help="With --read answer: use this text as the model's answer.")
 @click.option(
     "--exact/--approximate",
     default=True,
-    help="Compare with every row, or use the index and report its recall.  [default: exact]",
+    help="Compare with every row, or use the index and report the recall.  [default: exact]",
 )
 @search_option
 @local_copy_option
 @click.option(
     "--recall-check/--no-recall-check",
     default=True,
-    help="Compare up to 32 answers of --approximate with exact ones.  [default: recall-check]",
+    help="With --approximate: compare up to 32 results with exact ones.  [default: recall-check]",
 )
 @click.option(
     "--format",
@@ -108,17 +104,17 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     type=click.Choice(["table", "json", "html", "png"]),
     default="table",
     show_default=True,
-    help="html: one file to look at in a browser; it needs no network. png: a figure for a paper.",
+    help="html: one file for the browser, which needs no network. png: a figure for a paper.",
 )
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
     """Read an image's visual tokens, or a text's tokens, by their nearest corpus tokens.
 
-    The model sees the image once; the hidden states of its visual tokens at each --layer are
-    compared with those of the bank's tokens at every --bank-layer, and the nearest of all
-    layers are shown: word, sentence, cosine and bank layer. With --read also those of the
-    prompt's tokens and of the model's answer.
+    The model processes the image once. The hidden states of its visual tokens at each --layer
+    are compared with the states in the banks of every --bank-layer. The nearest neighbours
+    across all bank layers are shown with word, sentence, cosine and bank layer. --read also
+    reads the tokens of the prompt and of the model's answer.
 
     \b
     Example:

@@ -33,28 +33,44 @@ if TYPE_CHECKING:
     "--model2",
     metavar="ID|FOLDER",
     shell_complete=completion.models,
-    help="A second model, to compare with; loaded as the first.",
+    help="A second model to compare with, loaded like the first.",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on. Others than 127.0.0.1 can be reached from other machines.",
+    help="Address to listen on. Any address but 127.0.0.1 can be reached from other machines.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 for any that is free.")
-@click.option("--token", envvar="LENSBANK_TOKEN", help="What every visitor brings. Default: a new one.")
-@click.option("--no-token", is_flag=True, help="Let in whoever reaches it; on 127.0.0.1 only.")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A further name of the server; repeatable.")
-@click.option("--browser/--no-browser", "open_browser", default=True, help="Open the page.  [default: browser]")
-@click.option("--max-megabytes", type=click.IntRange(1, 1024), default=32, show_default=True, help="Of an image file.")
-@click.option("--max-megapixels", type=click.IntRange(1, 178), default=40, show_default=True, help="Of an image.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0: any free port.",
+)
+@click.option("--token", envvar="LENSBANK_TOKEN", help="Secret that every client must send. Default: a new one.")
+@click.option("--no-token", is_flag=True, help="Accept clients without a token; on 127.0.0.1 only.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Another host name of the server; repeatable.")
+@click.option(
+    "--browser/--no-browser", "open_browser", default=True, help="Open the page in a browser.  [default: browser]"
+)
+@click.option(
+    "--max-megabytes",
+    type=click.IntRange(1, 1024),
+    default=32,
+    show_default=True,
+    help="Maximum size of an image file.",
+)
+@click.option(
+    "--max-megapixels", type=click.IntRange(1, 178), default=40, show_default=True, help="Maximum size of an image."
+)
 @local_copy_option
 @shared_options
 def serve(**options: Any) -> None:
     """Open the explorer in the browser: drop an image, type a prompt, and see every layer as it is read.
 
-    The page asks this server alone, and so can notebooks and other programs: /api describes the
-    HTTP interface. It ends with Ctrl-C.
+    The page uses no other server. Notebooks and other programs can use the HTTP interface, too,
+    which /api describes. Press Ctrl-C to stop the server.
 
     \b
     Example:
