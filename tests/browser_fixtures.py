@@ -81,7 +81,7 @@ def window(tmp_path_factory):
         if os.environ.get("LENSBANK_REQUIRE_FIREFOX"):
             pytest.fail(firefox.MISSING)
         pytest.skip(firefox.MISSING)
-    with firefox.Firefox(path, tmp_path_factory.mktemp("profile")) as opened:
+    with firefox.Firefox(path, tmp_path_factory.mktemp("kept-profile")) as opened:
         opened("WebDriver:SetWindowRect", width=1280, height=1000)
         yield opened
 

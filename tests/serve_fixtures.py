@@ -61,7 +61,7 @@ def served_models(tiny_vlm):
 @pytest.fixture(scope="session")
 def served_store(tmp_path_factory, served_models):
     """A folder with banks of two layers."""
-    folder = tmp_path_factory.mktemp("served") / "store"
+    folder = tmp_path_factory.mktemp("kept-served") / "store"
     (loaded,) = served_models.values()
     with open_store(folder, create=True) as store:
         write_sentences(store, loaded, SENTENCES, LAYERS)
