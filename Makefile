@@ -75,13 +75,9 @@ evaluate-demo: demo-bank
 	  --layer 0,1,2,4,8,12,16,20,24,28,30 --out $(EVALUATION)
 	$(BIN)/python -m demo.result $(EVALUATION)
 
-# Files of tests run beside each other, each process on one core. Their banks are many small files, which a disk takes a
-# third of the time for: they are kept in memory where there is plenty of it. TEST_TEMP=/tmp leaves them on the disk.
-TEST_TEMP ?= $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR==2 {print ($$4 > 12000000)}')" = 1 ] && \
-  [ "$$(awk '/MemAvailable/ {print ($$2 > 16000000)}' /proc/meminfo 2>/dev/null)" = 1 ] && echo /dev/shm || echo $${TMPDIR:-/tmp})
+# Files of tests run beside each other, each process on one core.
 test: $(VENV)/.ready
-	@temp=$$(mktemp -d "$(TEST_TEMP)/lensbank-tests.XXXXXX"); trap 'rm -rf "$$temp"' EXIT; trap 'exit 130' INT TERM; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --basetemp "$$temp/run"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # torchvision from the package index is built for CUDA; beside a CPU build of torch a plugin lets it load.
 $(CACHE)/torchvision/.ready: $(VENV)/.ready

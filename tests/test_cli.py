@@ -190,6 +190,12 @@ def test_several_images_in_one_file(store, image, tmp_path):
     assert len(readings) == 2 and readings[0]["layers"] == readings[1]["layers"]
 
 
+def picture_of(data):
+    """What a page with one reading of one image draws it on."""
+    ((image,),) = (reading["images"] for reading in data["readings"])
+    return data["pictures"][image["picture"]]
+
+
 def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tmp_path, monkeypatch):
     out = tmp_path / "report.html"
     monkeypatch.setenv("LENSBANK_STORE", str(store))
@@ -197,7 +203,7 @@ def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tm
     assert done.exit_code == 0 and done.stdout == "" and "Wrote" not in done.stderr
     data = data_of(out.read_text(encoding="utf-8"))
     (reading,) = data["readings"]
-    assert reading["source"] == "wide.png" and reading["picture"].startswith("data:image/png;base64,")
+    assert reading["source"] == "wide.png" and picture_of(data).startswith("data:image/png;base64,")
     words = shlex.split(data["command"])
     assert words[:3] == ["lensbank", "query", str(image)]
     assert sorted(words[3:]) == sorted(
@@ -223,8 +229,7 @@ def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
     done = subprocess.run(command, input=image.read_bytes(), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(b"<!doctype html>")
-    (reading,) = data_of(done.stdout.decode("utf-8"))["readings"]
-    assert reading["picture"].startswith("data:image/png;base64,")
+    assert picture_of(data_of(done.stdout.decode("utf-8"))).startswith("data:image/png;base64,")
 
 
 def test_a_figure_is_a_png(store, image, tmp_path):

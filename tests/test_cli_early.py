@@ -87,7 +87,7 @@ def test_options_are_read_first(folder, command, options, code, message):
         (["--device", "cuda:x"], 2, "The device 'cuda:x' cannot be used here"),
         (["--device-map", "nowhere.json"], 2, "there is no such file"),
         (["--max-memory", "0=20GiB"], 2, "Add --device-map auto"),
-        (["--max-memory", "0=lots", "--device-map", "auto"], 2, "is no device and size"),
+        (["--max-memory", "0=lots", "--device-map", "auto"], 2, "is not a device and a size"),
         (["--offload-folder", "x"], 2, "Add --device-map auto"),
         (["--device", "cpu", "--device-map", "auto"], 2, "Leave one of them out"),
     ],

@@ -33,7 +33,7 @@ def run(*args):
 def test_saved_readings_become_one_page(files):
     out = files / "compare.html"
     code, _, said = run(files / "a.json", files / "b.json", "--image", files / "photo.png", "--out", out)
-    assert code == 0 and f"Wrote {out}." in said and "without its picture" not in said
+    assert code == 0 and f"Wrote {out}." in said and "without its image" not in said
     packed = data_of(out.read_text(encoding="utf-8"))
     assert [one["kind"] for one in packed["readings"]] == ["image", "image", "text"]
     assert packed["readings"][1]["prompt"] == "Who?"
@@ -43,7 +43,7 @@ def test_saved_readings_become_one_page(files):
 def test_without_the_image_it_says_so_and_draws_all_the_same(files):
     out = files / "plain.html"
     code, _, said = run(files / "a.json", "--out", out)
-    assert code == 0 and "photo.png is drawn without its picture" in said
+    assert code == 0 and "photo.png is drawn without its image" in said
     assert data_of(out.read_text(encoding="utf-8"))["readings"][0]["images"][0]["picture"] is None
 
 
@@ -60,7 +60,7 @@ def test_each_image_of_a_prompt_is_found_by_its_digest(files):
     packed = data_of(out.read_text(encoding="utf-8"))
     assert [image["picture"] for image in packed["readings"][0]["images"]] == [0, 1] and len(packed["pictures"]) == 2
     said = run(files / "two.json", *given[2:], "--out", out)[2]
-    assert "tall.png is drawn without its picture" in said and "photo.png is drawn" not in said
+    assert "tall.png is drawn without its image" in said and "photo.png is drawn" not in said
 
 
 def test_tables_figures_and_json(files):

@@ -118,7 +118,7 @@ def test_a_run_that_was_cut_off_goes_on(server, ready, tmp_path):
         return by_words(request) if len(calls) <= 5 else (401, {"error": {"message": "revoked"}})
 
     server.answer = failing
-    with pytest.raises(JudgeError, match="refuses the key"):
+    with pytest.raises(JudgeError, match="rejected the key"):
         judge(server, ready, out, limits={"concurrency": 1})
     assert len(lines(out)) == 5
     file = out / JUDGEMENTS_FILE
@@ -210,7 +210,7 @@ def test_an_interrupt_keeps_the_answers_on_their_way(server, ready, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         judge_.ask(ready.plan.to_ask, Interrupting(), notify)
-    assert "on their way" in notes[0]
+    assert "calls under way" in notes[0]
     kept = len(lines(tmp_path))
     assert 3 <= kept <= 4 and kept == len(server.requests) < len(ready.plan.to_ask)
 

@@ -151,7 +151,7 @@ def test_cut_off_values_are_counted_and_said(loaded, store, tmp_path):
     [done] = brought(loaded, folder, store)
     cache = torch.load(folder / "layer_1/embeddings_cache.pt", weights_only=True)
     assert done.record.clipped == int((cache["embeddings"].abs() == 448).sum()) > 0
-    assert any("cut off at 448" in line for line in done.lines())
+    assert any("clipped at 448" in line for line in done.lines())
     with store.open(done.bank) as bank:
         assert any("cut off at 448" in note for note in bank_notes([bank], loaded, exact=True, left_out=[]))
 
@@ -365,7 +365,7 @@ def test_an_interrupted_import_is_not_searched_and_starts_its_layer_again(loaded
 def test_an_interrupted_import_takes_no_rows_of_another_file(loaded, official, interrupted, tmp_path):
     other = save_library_bank(tmp_path / "other", loaded, CORPUS[:3])
     unfinished = interrupted.list()[1]
-    said = rf"holds a part of the rows of {official}/layer_2/.*whose import has not finished. Now an import of {other}"
+    said = rf"holds a part of the rows of {official}/layer_2/.*whose import has not finished. This command would add an import of {other}"
     with pytest.raises(BankIncompleteError, match=said) as caught:
         brought(loaded, other, interrupted, layers=(2,))
     assert f"banks drop {unfinished.name}" in caught.value.hint and "Run that import again" in caught.value.hint

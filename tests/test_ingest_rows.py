@@ -259,7 +259,7 @@ def test_a_tokenizer_that_changes_its_mind_is_refused(monkeypatch):
     bulk = BulkTokenizer(byte_level(), EMBEDDINGS)
     selection = select(corpus, bulk, None, 0, None, Silent())
     other = BulkTokenizer(unigram(), EMBEDDINGS)
-    with collect(corpus, selection, 0, Silent(), bulk) as texts, pytest.raises(ModelError, match="other tokens"):
+    with collect(corpus, selection, 0, Silent(), bulk) as texts, pytest.raises(ModelError, match="different tokens"):
         BatchRows(selection, texts, other, 0, 1)
 
 

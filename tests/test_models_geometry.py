@@ -149,10 +149,10 @@ def test_a_processor_that_does_something_else_is_found_out(processor):
 
 def test_a_size_that_the_settings_do_not_promise_is_refused():
     pixels = SQUARE(images=Image.new("RGB", (30, 20)), return_tensors="pt")["pixel_values"]
-    with pytest.raises(UnsupportedModelError, match="gave 64 x 64 pixels, not 96 x 32"):
+    with pytest.raises(UnsupportedModelError, match="returned 64 x 64 pixels; expected 96 x 32"):
         sized(WIDE, pixels[0], pixel_map(WIDE, 30, 20))
 
 
 def test_a_thread_of_an_image_is_refused_before_it_fills_the_memory():
-    with pytest.raises(ImageError, match=r"1 x 200000 pixels is too long and thin.*48 x 9600000"):
+    with pytest.raises(ImageError, match=r"1 x 200000 pixels is too long and narrow.*48 x 9600000"):
         pixel_map(CROP, 1, 200_000)

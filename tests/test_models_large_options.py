@@ -37,7 +37,7 @@ def test_options_that_cannot_be_met_are_usage_errors(folder, settings, device, m
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not JSON"), ("[1]", "no table"), ('{"lm_head": 1.5}', "no table"), ("{}", "no table")],
+    [("{", "is not JSON"), ("[1]", "is not a table"), ('{"lm_head": 1.5}', "is not a table"), ("{}", "is not a table")],
 )
 def test_a_device_map_that_is_none(folder, tmp_path, content, message):
     path = tmp_path / "map.json"

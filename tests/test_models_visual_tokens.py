@@ -322,7 +322,7 @@ def test_a_layer_that_does_not_exist(models, picture):
 
 def test_a_prompt_beyond_the_model_s_length(models, picture):
     with pytest.raises(
-        ImageError, match=r"and the prompt are \d+ tokens long; fastvlm accepts up to 128.*smaller image"
+        ImageError, match=r"and the prompt are \d+ tokens long; fastvlm accepts up to 128.*image smaller"
     ):
         prepare_image(models["fastvlm"], Image.fromarray(picture), "dogs " * 200)
 

@@ -184,7 +184,7 @@ def test_two_layers_side_by_side_under_one_cursor(show):
     with show(image_reading(lenses=ALL)) as page:
         expects(page.locator("#beside")).to_be_hidden()
         page.locator("#beside-what").select_option("layer:8")
-        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LatentLens")
+        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LatentLens · another best word at 12 of 12")
         main, beside = (page.locator(name).bounding_box() for name in ("#figure svg", "#beside-figure svg"))
         assert main["width"] == beside["width"] and main["x"] + main["width"] <= beside["x"]
         patch(page, 6).hover()

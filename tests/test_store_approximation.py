@@ -170,13 +170,13 @@ def halve(path):
         (
             "id_tracker.i2e",
             lambda path: path.unlink(),
-            r"is damaged: \d+ of the 700 rows .*Copy the folder of the bank",
+            r"is damaged: it holds \d+ of the 700 rows .*Copy the folder of the bank",
         ),
-        ("id_tracker.e2i", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows|embedded engine failed"),
+        ("id_tracker.e2i", lambda path: path.unlink(), r"is damaged: it holds \d+ of the 700 rows|embedded engine failed"),
         ("id_tracker.i2e", halve, r"is damaged|embedded engine failed"),
         ("id_tracker.e2i", halve, r"is damaged|embedded engine failed"),
-        ("version.info", lambda path: path.unlink(), r"is damaged: \d+ of the 700 rows"),
-        ("id_tracker.versions", halve, r"is damaged: \d+ of the 700 rows|embedded engine failed"),
+        ("version.info", lambda path: path.unlink(), r"is damaged: it holds \d+ of the 700 rows"),
+        ("id_tracker.versions", halve, r"is damaged: it holds \d+ of the 700 rows|embedded engine failed"),
         (
             "vector_storage/matrix.dat",
             lambda path: path.unlink(),

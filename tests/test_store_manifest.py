@@ -138,7 +138,7 @@ def test_a_file_that_was_not_there_is_noticed_but_the_engines_own_temporary_is_n
 def test_the_list_itself_is_on_record(store, folder, how):
     path = folder / manifest.MANIFEST_FILE
     path.unlink() if how == "missing" else path.write_text(path.read_text().replace("[", "[ ", 1))
-    with pytest.raises(StoreError, match="manifest.json, the list of its files, is"):
+    with pytest.raises(StoreError, match="manifest.json, the list of its files, does not match"):
         store.open(IDENTITY)
     assert not store.check_files(folder.name).passed
 
@@ -146,7 +146,7 @@ def test_the_list_itself_is_on_record(store, folder, how):
 def test_another_series_of_the_engine_is_refused_and_taken_over(store, folder, monkeypatch):
     before = answers(store)
     monkeypatch.setattr(manifest, "engine_version", lambda: "0.10.3")
-    with pytest.raises(StoreError, match=r"written by the engine qdrant-edge-py 0\.9\..*; 0\.10\.3 is installed"):
+    with pytest.raises(StoreError, match=r"written by the engine qdrant-edge-py 0\.9\..*, but 0\.10\.3 is installed"):
         store.open(IDENTITY)
     assert store.repair(folder.name) == ("A new list of files was written.",)
     assert answers(store) == before

@@ -129,7 +129,7 @@ def test_a_writer_that_lost_its_claim_writes_no_other_row(store, rows, raw, serv
         server.order_faults()
         flushing.join(20)
         (error,) = failed
-        assert "no longer the writer" in error.message and "it is now process 7 on elsewhere" in error.message
+        assert "no longer the writer" in error.message and "the writer is now process 7 on elsewhere" in error.message
         assert "run the same command" in error.hint
         for work in (lambda: rows.put(writer, 0, 50), writer.flush, lambda: writer.finish(CORPUS)):
             with pytest.raises(ClaimLostError):

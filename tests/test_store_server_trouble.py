@@ -156,7 +156,7 @@ def test_a_port_that_closes_and_opens(loaded, corpus, troubled, expected, monkey
 
     banks, progress = ingest(loaded, corpus, url, options, {8: shut, 30: shut})
     assert banks == expected[0]
-    assert any("does not answer" in note and "waiting for it" in note for note in progress.notes), progress.notes
+    assert any("does not answer" in note and "Waiting up to" in note for note in progress.notes), progress.notes
     assert any("answers again" in note for note in progress.notes)
 
 
@@ -181,7 +181,7 @@ def test_a_server_that_stays_away_leaves_what_it_had(loaded, corpus, troubled, e
     short = ServerOptions(
         protocol=options.protocol, grpc_port=options.grpc_port, patience=0.5, streams=2, batch_rows=40
     )
-    with pytest.raises(StoreError, match="goes on where it stopped"):
+    with pytest.raises(StoreError, match="continues where it stopped"):
         ingest(loaded, corpus, url, short, {120: server.kill})
     server.start()
     banks, progress = ingest(loaded, corpus, url, options)
