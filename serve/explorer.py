@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 from ..show.report import Live, to_live_html
 
 # In the order in which they are joined, after those of the page.
-_SCRIPTS = ("merge.js", "asker.js", "follow.js", "contexts.js", "live.js")
+_SCRIPTS = ("merge.js", "asker.js", "follow.js", "contexts.js", "store.js", "live.js")
 
 
 def explorer() -> HTMLResponse:

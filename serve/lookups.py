@@ -16,12 +16,14 @@ from ..models.visual_tokens import rendered_prompt
 from ..schemas import filters
 from ..schemas.errors import BankNotFoundError
 from ..schemas.kinds import fields_of
+from .indexed import file_of, listed
 
 if TYPE_CHECKING:
     from ..store.base import Store
 
 #: Of a row, what tells a context; the rest is what the row is kept by.
 _CONTEXT = ("word", "token", "token_id", "sentence", "char_start", "char_end", "corpus", "document")
+_NO_IMAGES: Mapping[str, Any] = {"total": 0, "images": [], "next": None}
 
 
 class Lookups:
@@ -53,6 +55,30 @@ class Lookups:
         with self._turn, self._open_store() as store, open_images(store, self._indexed_by(store, model)) as images:
             found = find_words(images, words, conditions, top_k, lens)
         return replace(found, images=tuple(replace(image, folder="") for image in found.images)).to_dict()
+
+    def indexed(self, model: str | None, limit: int, after: str | None) -> Mapping[str, Any]:
+        """A page of the images that image banks hold; empty where there are none (:func:`serve.indexed.listed`).
+
+        Raises:
+            LensbankError: as there; the store cannot be read.
+        """
+        with self._turn, self._open_store() as store:
+            if not any(info.record.identity.kind == "image" for info in store.list()):
+                return _NO_IMAGES
+            try:
+                banks = self._indexed_by(store, model)
+            except BankNotFoundError:
+                return _NO_IMAGES
+            return listed(store, banks, limit, after)
+
+    def indexed_file(self, image: str, max_bytes: int) -> tuple[bytes, str]:
+        """An indexed image's bytes and name; see :func:`serve.indexed.file_of`.
+
+        Raises:
+            LensbankError: as there; the store cannot be read.
+        """
+        with self._turn, self._open_store() as store:
+            return file_of(store, image, max_bytes)
 
     def _indexed_by(self, store: Store, model: str | None) -> list[str]:
         """Names of the image banks of a model; none where it does not matter, or where there is no image bank at all.

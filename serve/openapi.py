@@ -180,6 +180,26 @@ def _lookup_paths() -> Json:
                 "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
             }
         },
+        "/api/indexed": {
+            "get": {
+                "summary": "Images of the store's image banks",
+                "description": "Some `images`, how many there are (`total`), and the `after` of the `next` ones.",
+                "parameters": [
+                    _query("model", "The one of this server's that indexed them; whichever by default.", text),
+                    _query("limit", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 40}),
+                    _query("after", "The next of the page before.", {"type": "string", "format": "uuid"}),
+                ],
+                "responses": {"200": _json("Their ids and names.", document), **_failures(400, 404, 500, 503)},
+            }
+        },
+        "/api/indexed/{image}": {
+            "post": {
+                "summary": "Take an indexed image as if it had been brought",
+                "description": "Possible where the server still has the file that was indexed.",
+                "parameters": [_id("image", "From GET /api/indexed; the sha256 of a patch that was found.")],
+                "responses": {"201": _json("It can be asked about.", "Image"), **_failures(400, 404, 413, 500, 503)},
+            }
+        },
         "/api/contexts": {
             "get": {
                 "summary": "A corpus token's other contexts",

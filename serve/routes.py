@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ from .streaming import events
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "png": "image/png"}
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Longer waits are cut by proxies, and by people.
 _LONGEST_WAIT = 60.0
 # Readings in one saved page, beside the first.
@@ -56,6 +58,8 @@ def application(service: Service, stopping: asyncio.Event) -> Guard:
         Route("/api", handlers.api, methods=["GET"]),
         Route("/api/server", handlers.server, methods=["GET"]),
         Route("/api/find", handlers.find, methods=["GET"]),
+        Route("/api/indexed", handlers.indexed, methods=["GET"]),
+        Route("/api/indexed/{image}", handlers.bring, methods=["POST"]),
         Route("/api/contexts", handlers.contexts, methods=["GET"]),
         Route("/api/images", handlers.upload, methods=["POST"]),
         Route("/api/images/{image}", handlers.image, methods=["GET"]),
@@ -110,11 +114,27 @@ class Handlers:
         limit = _number(query, "limit", 20, 1, 200)
         return JSONResponse(await run_in_threadpool(self._service.lookups.contexts, model, layer, token, limit))
 
+    async def indexed(self, request: Request) -> Response:
+        """Images of the store's image banks."""
+        query, lookups = request.query_params, self._service.lookups
+        limit, after = _number(query, "limit", 40, 1, 200), query.get("after")
+        if after is not None and not _ID.fullmatch(after):
+            raise RequestError(400, "after takes the next of a page before.", "Leave it out to begin.")
+        return JSONResponse(await run_in_threadpool(lookups.indexed, self._model(query), limit, after))
+
+    async def bring(self, request: Request) -> Response:
+        """Take one of them from its file, as if it had been uploaded."""
+        image, most = request.path_params["image"], self._service.settings.max_bytes
+        data, name = await run_in_threadpool(self._service.lookups.indexed_file, image, most)
+        return await self._taken(data, name)
+
     async def upload(self, request: Request) -> Response:
         """Take an image file: its bytes are the body."""
         settings = self._service.settings
         data = await bounded_body(request, settings.max_bytes, settings.body_seconds)
-        name = request.query_params.get("name", "image")
+        return await self._taken(data, request.query_params.get("name", "image"))
+
+    async def _taken(self, data: bytes, name: str) -> Response:
         upload = await run_in_threadpool(self._service.uploads.add, data, name)
         return JSONResponse(upload.to_dict(), 201, {"location": f"/api/images/{upload.sha256}"})
 

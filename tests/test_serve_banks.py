@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from page_browser import expects
 from query_banks import write_sentences
 from serve_fixtures import LAYERS, entered, running
 from test_images_index import draw, index
@@ -72,6 +73,12 @@ def uploaded(client, photos, number):
     return client.post(f"/api/images?name=p{number}.png", content=(photos / f"p{number}.png").read_bytes()).json()["id"]
 
 
+def first_word(folder, loaded):
+    """A word that the image banks have."""
+    with open_store(folder) as store, store.open(bank_names(folder, loaded, "image")[0]) as bank:
+        return bank.scroll(1)[0][0][2]["word"][0]
+
+
 def bank_names(folder, loaded, kind):
     with open_store(folder) as store:
         infos = store.list()
@@ -81,11 +88,10 @@ def bank_names(folder, loaded, kind):
 
 def test_a_word_finds_the_patches_that_the_command_line_finds(client, two, mixed, photos):
     for model, loaded in two.items():
+        word = first_word(mixed, loaded)
         with open_store(mixed) as store, open_images(store, bank_names(mixed, loaded, "image")) as images:
-            with store.open(images.banks[0].name) as bank:
-                ((_, _, row),) = bank.scroll(1)[0]
-            here = find_words(images, [row["word"][0]], top_k=20)
-        answer = client.get("/api/find", params={"word": row["word"][0], "model": model})
+            here = find_words(images, [word], top_k=20)
+        answer = client.get("/api/find", params={"word": word, "model": model})
         assert answer.status_code == 200 and here.total_patches > 0, answer.text
         there = answer.json()
         public = replace(here, images=tuple(replace(one, folder="") for one in here.images))
@@ -126,3 +132,58 @@ def test_several_images_in_one_prompt_and_an_answer_that_is_read(client, photos)
     kinds = [token.get("kind", "image") for token in tokens]
     assert kinds.count("image") == 18 and kinds.count("answer") >= 3
     assert all(token["neighbors"] for token in tokens)
+
+
+def test_an_indexed_image_is_taken_from_its_file_where_that_is_still_the_same(client, two, photos, mixed):
+    first, *_ = two
+    page = client.get("/api/indexed", params={"model": first, "limit": 3}).json()
+    rest = client.get("/api/indexed", params={"model": first, "limit": 3, "after": page["next"]}).json()
+    assert page["total"] == rest["total"] == 4 and rest["next"] is None
+    by_name = {one["image"]: one["id"] for one in (*page["images"], *rest["images"])}
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in photos.glob("p*.png")}
+    assert by_name == digests and str(photos) not in str(page)
+    taken = client.post(f"/api/indexed/{by_name['p1.png']}")
+    assert taken.status_code == 201 and (taken.json()["id"], taken.json()["name"]) == (by_name["p1.png"], "p1.png")
+    assert read(client, images=[by_name["p1.png"]])["sha256"] == digests["p1.png"]
+    whole = (photos / "p3.png").read_bytes()
+    for other in (None, (photos / "p2.png").read_bytes()):
+        (photos / "p3.png").unlink() if other is None else (photos / "p3.png").write_bytes(other)
+        gone = client.post(f"/api/indexed/{by_name['p3.png']}")
+        assert gone.status_code == 404 and "p3.png is not where it was" in gone.text and str(photos) not in gone.text
+    (photos / "p3.png").write_bytes(whole)
+    assert client.post("/api/indexed/..%2Fp1.png").status_code == 404
+    assert client.post(f"/api/indexed/{'0' * 64}").json()["error"]["message"].startswith("No image bank")
+    assert client.get("/api/indexed?after=x").status_code == 400
+
+
+@pytest.mark.browser
+def test_a_word_leads_to_a_reading_in_the_page(explore, client, two, photos, mixed):
+    second = list(two)[1]
+    word = first_word(mixed, two[second])
+    (best, *_) = client.get("/api/find", params={"word": word, "model": second}).json()["images"]
+    where = best["patches"][0]
+    with explore(refused=True) as page:
+        expects(page.locator("#store-count")).to_have_text("4 images")
+        page.click("#store summary")
+        expects(page.locator("#store-images li")).to_have_count(4)
+        page.locator("#store-images .use").first.click()
+        expects(page.locator("#chosen img")).to_have_count(1)
+        page.select_option("#model", second)
+        page.fill("#store-word", word)
+        page.locator("#store-word").press("Enter")
+        expects(page.locator("#store-count")).to_contain_text(" of ")
+        item = page.locator("#store-images .read").first
+        assert item.inner_text() == best["image"]
+        whole = (photos / best["image"]).read_bytes()
+        (photos / best["image"]).unlink()
+        item.click()
+        expects(page.locator("#failure")).to_contain_text("is not where it was when it was indexed")
+        (photos / best["image"]).write_bytes(whole)
+        item.click()
+        expects(page.locator("#lock")).to_have_text("Pinned", timeout=20_000)
+        expects(page.locator("#source")).to_have_text(best["image"])
+        assert page.locator("#layer-name").inner_text().startswith(f"Layer {where['layer']}")
+        named = page.evaluate("location.hash")
+        assert f"patch={where['view']}:{where['row']},{where['col']}" in named
+        saved = client.get(page.get_attribute("#keep-json", "href")).json()
+        assert saved["model"]["id"] == second and saved["sha256"] == where["sha256"]

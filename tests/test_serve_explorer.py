@@ -3,42 +3,15 @@
 import base64
 import re
 import threading
-from contextlib import contextmanager
 
 import pytest
 from page_browser import expects, place, until
-from serve_fixtures import TOKEN, png
+from serve_fixtures import png
 
 pytestmark = pytest.mark.browser
 
 PICTURE = {"name": "photo.png", "mimeType": "image/png", "buffer": png()}
 OTHER = {"name": "other.png", "mimeType": "image/png", "buffer": png(seed=1)}
-
-
-@pytest.fixture(scope="module")
-def explore(browser, served):
-    """Open the explorer; nothing but this server may be asked, and nothing be said on the console."""
-
-    @contextmanager
-    def opened(at="", refused=False, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        page = context.new_page()
-        trouble = []
-        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        own = (served.base, "data:", "blob:")
-        page.on("request", lambda asked: None if asked.url.startswith(own) else trouble.append(asked.url))
-        try:
-            page.goto(f"{served.base}/?token={TOKEN}{at}")
-            page.wait_for_selector("html[data-live]")
-            yield page
-            page.wait_for_timeout(30)
-            # Chromium itself says on the console that an answer was a refusal.
-            assert not [each for each in trouble if not (refused and "status of 400" in each)], trouble
-        finally:
-            context.close()
-
-    return opened
 
 
 DROP = """([name, bytes]) => {

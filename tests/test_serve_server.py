@@ -365,5 +365,6 @@ def test_a_neighbours_other_contexts(client, image):
 
 
 def test_a_store_without_indexed_images_says_so(client, served_store):
+    assert client.get("/api/indexed").json() == {"total": 0, "images": [], "next": None}
     answer = client.get("/api/find?word=dog")
     assert answer.status_code == 404 and "no image banks" in answer.text and str(served_store.parent) not in answer.text

@@ -69,6 +69,7 @@ function follow(id, show) {
   });
 }
 
+/** Ask what the form says, and follow it to its end; its id, or null where it was refused. */
 async function ask() {
   fail("");
   try {
@@ -81,8 +82,10 @@ async function ask() {
     fail(""); // what was said of the one before may have come since
     drawProgress(about.id, about);
     await follow(about.id, true);
+    return about.id;
   } catch (error) {
     fail(error.message);
+    return null;
   }
 }
 

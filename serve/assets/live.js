@@ -12,6 +12,7 @@ async function openExplorer() {
   }
   drawForm();
   drawChosen();
+  listenToStore();
   watch(["reading", "beside"], drawKeep);
   watch(["reading", "layer", "token"], drawContextsButton);
   byId("contexts-button").addEventListener("click", showContexts);
@@ -21,6 +22,7 @@ async function openExplorer() {
     ask();
   });
   byId("cancel").addEventListener("click", cancel);
+  await openStore();
   const address = location.hash;
   const named = new URLSearchParams(address.slice(1)).get("ids")?.split(",").filter(Boolean) ?? [];
   if (named.length) await restore(named, address);
