@@ -1,5 +1,6 @@
 """The explorer in a real browser, against a real server with a tiny model."""
 
+import asyncio
 import base64
 import re
 import threading
@@ -7,6 +8,9 @@ import threading
 import pytest
 from page_browser import expects, place, until
 from serve_fixtures import png
+
+from lensbank.serve.jobs import Job
+from lensbank.serve.routes import Handlers
 
 pytestmark = pytest.mark.browser
 
@@ -130,13 +134,27 @@ def test_a_reading_is_cancelled(explore, served, monkeypatch):
     gate = threading.Event()
     plain = served.service.worker._work
     monkeypatch.setattr(served.service.worker, "_work", lambda job: (gate.wait(10), plain(job)))
+    about, cancelling = Handlers._about, Job.cancel
+
+    async def late(handlers, job):
+        """The answer to a cancelling, made while the model still worked, comes after the event of the end."""
+        said = await about(handlers, job)
+        if not gate.is_set():
+            return said
+        while not job.is_over:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        return {**said, "status": "running"}
+
+    monkeypatch.setattr(Handlers, "_about", late)
+    monkeypatch.setattr(Job, "cancel", lambda job: (cancelling(job), gate.set()))
     with explore() as page:
         page.fill("#prompt", "A dog")
         page.click("#ask")
         expects(page.locator("#progress")).to_contain_text("looks at it")
         with page.expect_response(lambda answer: answer.request.method == "DELETE"):
             page.click("#cancel")
-        gate.set()
+        page.wait_for_timeout(100)
         expects(page.locator("#progress")).to_have_text("Cancelled.", timeout=20_000)
         assert page.locator("#main").is_hidden()
 

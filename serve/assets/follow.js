@@ -2,6 +2,7 @@
 
 const ids = []; // of data.readings, in their order
 const following = new Map(); // id → EventSource
+const ended = new Set(); // ids of readings that are over
 let current = null; // id of the last that was asked for
 
 /** Something has been added: draw what depends on how many readings and layers there are. */
@@ -35,8 +36,10 @@ function progressText(about) {
 }
 
 function drawProgress(id, about) {
-  if (id !== current) return;
   const over = ["done", "failed", "cancelled"].includes(about.status);
+  if (over) ended.add(id);
+  // The answer to a cancelling may come after the end that it led to.
+  if (id !== current || (ended.has(id) && !over)) return;
   byId("progress").textContent = progressText(about);
   byId("cancel").hidden = over;
   byId("asker").classList.toggle("busy", !over);
@@ -45,14 +48,14 @@ function drawProgress(id, about) {
 
 /** Follow a reading to its end; resolves then. */
 function follow(id, show) {
-  return new Promise((ended) => {
+  return new Promise((resolve) => {
     const source = new EventSource(`/api/readings/${id}/events?form=page`);
     following.set(id, source);
     const end = (event) => {
       source.close();
       following.delete(id);
       if (event?.data) drawProgress(id, JSON.parse(event.data));
-      ended();
+      resolve();
     };
     source.addEventListener("state", (event) => drawProgress(id, JSON.parse(event.data)));
     source.addEventListener("layer", (event) => receive(id, JSON.parse(event.data), show));
