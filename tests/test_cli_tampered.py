@@ -86,7 +86,10 @@ def test_verify_passes_what_an_ingest_made_and_says_what_it_believes(server, raw
     done = verify(server)
     assert done.exit_code == 0, done.output
     assert f"{rows} rows checked: those on record" in done.stdout
-    assert f"{rows} of {rows} rows were derived again from their sentences; not checked: document and corpus" in done.stdout
+    assert (
+        f"{rows} of {rows} rows were derived again from their sentences; not checked: document and corpus"
+        in done.stdout
+    )
     raw.delete_payload(bank_of(raw), ["word"], ids_of(raw, bank_of(raw))[:2])
     assert f"{rows - 2} of {rows} rows were derived again" in verify(server).stdout
 
@@ -221,7 +224,11 @@ def test_an_ingest_does_not_find_nothing_to_do_beside_foreign_rows(server, raw, 
     name = bank_of(raw)
     foreign(raw, name, 17, word="x")
     done = ingest()
-    assert done.exit_code == 1 and "1 rows of a corpus that is not on record" in done.stderr and "Nothing to do" not in done.output
+    assert (
+        done.exit_code == 1
+        and "1 rows of a corpus that is not on record" in done.stderr
+        and "Nothing to do" not in done.output
+    )
     raw.delete(name, [17])
     assert "Nothing to do" in ingest().output
 

@@ -365,7 +365,10 @@ def test_an_interrupted_import_is_not_searched_and_starts_its_layer_again(loaded
 def test_an_interrupted_import_takes_no_rows_of_another_file(loaded, official, interrupted, tmp_path):
     other = save_library_bank(tmp_path / "other", loaded, CORPUS[:3])
     unfinished = interrupted.list()[1]
-    said = rf"holds a part of the rows of {official}/layer_2/.*whose import has not finished. This command would add an import of {other}"
+    said = (
+        rf"holds a part of the rows of {official}/layer_2/.*whose import has not finished. "
+        rf"This command would add an import of {other}"
+    )
     with pytest.raises(BankIncompleteError, match=said) as caught:
         brought(loaded, other, interrupted, layers=(2,))
     assert f"banks drop {unfinished.name}" in caught.value.hint and "Run that import again" in caught.value.hint

@@ -172,7 +172,11 @@ def halve(path):
             lambda path: path.unlink(),
             r"is damaged: it holds \d+ of the 700 rows .*Copy the folder of the bank",
         ),
-        ("id_tracker.e2i", lambda path: path.unlink(), r"is damaged: it holds \d+ of the 700 rows|embedded engine failed"),
+        (
+            "id_tracker.e2i",
+            lambda path: path.unlink(),
+            r"is damaged: it holds \d+ of the 700 rows|embedded engine failed",
+        ),
         ("id_tracker.i2e", halve, r"is damaged|embedded engine failed"),
         ("id_tracker.e2i", halve, r"is damaged|embedded engine failed"),
         ("version.info", lambda path: path.unlink(), r"is damaged: it holds \d+ of the 700 rows"),
