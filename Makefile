@@ -23,7 +23,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo demo-bank examples evaluate-demo test test-torchvision test-quantised test-ray test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
+.PHONY: help demo demo-bank examples evaluate-demo test test-torchvision test-quantised test-ray test-openapi test-hostile check lint types docs docs-check screenshots wheel bench demo-train clean
 
 help:
 	@echo "make demo        environment, demo model, bank of the bundled corpus, query of a bundled image (TORCH=cpu: without CUDA)"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
 	@echo "make test-ray    the ingest on a Ray cluster of real worker processes"
+	@echo "make test-openapi  the HTTP interface of the explorer against its description, with schemathesis"
 	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N SEED=N)"
 	@echo "make check       lint, types, docs, wheel"
 	@echo "make docs        write docs/cli.md from --help, the picture of the rooms, the package index's page"
@@ -104,6 +105,16 @@ $(CACHE)/ray/.ready: $(VENV)/.ready
 
 test-ray: $(CACHE)/ray/.ready
 	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py
+
+OPENAPI := schemathesis==4.32.5 Werkzeug==3.1.9 graphql-core==3.3.2 harfile==0.6.0 hypothesis-graphql==0.13.5 \
+	jsonschema_rs==0.60.3 pyrate-limiter==4.5.1
+$(CACHE)/openapi/.ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(CACHE)/openapi $(OPENAPI)
+	touch $@
+
+# Without its plugin for pytest, which wants another version.
+test-openapi: $(CACHE)/openapi/.ready
+	PYTHONPATH=$(abspath $(CACHE)/openapi) $(BIN)/python -m pytest -p no:schemathesis tests/test_serve_openapi.py
 
 # Odd command lines and files, many of each; the same few are in `make test`. Bounded in time.
 test-hostile: $(VENV)/.ready
