@@ -69,7 +69,7 @@ def test_drop_prompt_stream_and_link(explore, client):
         near = saved["layers"][1]["tokens"][3]["neighbors"][0]
         page.locator("#figure [data-token='3']").click()
         expects(page.locator("#contexts-button")).to_contain_text(f"bank layer {near['bank_layer']}")
-        page.click("#contexts-button")
+        page.click("#panel #contexts-button")
         expects(page.locator("#contexts-list li").first).to_be_visible()
         assert near["sentence"] in page.locator("#contexts-list li").all_text_contents()
         pinned = place(page).inner_text()

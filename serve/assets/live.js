@@ -15,6 +15,7 @@ async function openExplorer() {
   listenToStore();
   watch(["reading", "beside"], drawKeep);
   watch(["reading", "layer", "token"], drawContextsButton);
+  byId("lenses").after(byId("contexts")); // beside the words that it is about
   byId("contexts-button").addEventListener("click", showContexts);
   moreState = () => ({ ids: ids.join(",") });
   byId("question").addEventListener("submit", (event) => {
