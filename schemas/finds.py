@@ -34,8 +34,10 @@ class FoundPatch:
     patch: PatchPayload
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON types only."""
-        return {"layer": self.layer, "score": self.score, "point_id": self.point_id, **self.patch.to_dict()}
+        """JSON types only; the scores of the stored reading's words, which have the same name there, are ``scores``."""
+        stored = self.patch.to_dict()
+        scores = stored.pop("score", [])
+        return {"layer": self.layer, "score": self.score, "point_id": self.point_id, **stored, "scores": scores}
 
 
 @dataclass(frozen=True, slots=True)

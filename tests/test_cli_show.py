@@ -80,7 +80,7 @@ def test_what_cannot_be_shown_is_refused(files):
     (files / "old.json").write_text(json.dumps({**json.loads((files / "a.json").read_text()), "version": 1}))
     for args, expected, what in [
         ([files / "a.json", "--image", other], 2, "does not belong to any of the readings"),
-        ([files / "a.json", "--format", "png"], 2, "photo.png is missing"),
+        ([files / "a.json", "--format", "png"], 2, "photo.png was not given"),
         ([files / "odd.json"], 1, "version 9"),
         ([files / "none.json"], 1, "is not JSON"),
         ([files / "missing.json"], 1, "cannot be read"),

@@ -94,6 +94,8 @@ def test_a_word_finds_every_patch_that_a_lens_gave_it(images, rows):
         mine = [p for _, (p, _) in rows[1] + rows[2] if p["image"] == image.image and word in p["word"]]
         best = [p["score"][p["word"].index(word)] for p in mine]
         assert image.patches[0].score == pytest.approx(max(best)) and image.count == len(best)
+        told = image.patches[0].to_dict()  # the stored reading has a score of each word
+        assert told["score"] == image.patches[0].score and told["scores"][told["word"].index(word)] == told["score"]
     scores = [image.patches[0].score for image in found.images]
     assert scores == sorted(scores, reverse=True)
     assert find_words(images, [word], top_k=2).images == found.images[:2]

@@ -278,10 +278,10 @@ def test_an_adapter_is_never_read_as_its_base(broken, kind):
     save_file(LORA, broken / name)
     if kind not in ("without its settings", "diffusers"):
         (broken / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "someone/base"}')
-        with pytest.raises(ModelError, match=rf"an adapter of someone/base \(adapter_config.json\), whose {MERGE}"):
+        with pytest.raises(ModelError, match=rf"an adapter of someone/base \(adapter_config.json\)\. lensbank {MERGE}"):
             load_model(str(broken))
     else:
-        with pytest.raises(ModelError, match=rf"an adapter \({name}\), whose {MERGE}"):
+        with pytest.raises(ModelError, match=rf"an adapter \({name}\)\. lensbank {MERGE}"):
             load_model(str(broken))
 
 
@@ -296,7 +296,7 @@ def test_an_adapter_that_was_saved_among_the_weights_is_seen(broken):
     weights = load_file(broken / "model.safetensors")
     save_file({**weights, **LORA}, broken / "model.safetensors", {"format": "pt"})
     with pytest.raises(
-        ModelError, match=rf"an adapter \(model.layers.0.self_attn.q_proj.lora_A.weight\), whose {MERGE}"
+        ModelError, match=rf"an adapter \(model.layers.0.self_attn.q_proj.lora_A.weight\)\. lensbank {MERGE}"
     ):
         load_model(str(broken))
 

@@ -198,7 +198,7 @@ def test_two_layers_side_by_side_under_one_cursor(show):
         until(page, "location.hash.includes('besidelens=logit')")
         hash_ = page.evaluate("location.hash")
     with show(image_reading(lenses=ALL), at=hash_) as page:
-        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LogitLens")
+        expects(page.locator("#beside-name")).to_have_text("Layer 8 · LogitLens · another best word at 12 of 12")
         page.locator("#beside-what").select_option("")
         expects(page.locator("#beside")).to_be_hidden()
         expects(page.locator("#beside-words")).to_be_hidden()

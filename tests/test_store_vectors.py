@@ -300,7 +300,7 @@ def test_opening_for_a_product_writes_nothing(shard_folder):
 def test_a_product_is_no_approximate_search():
     with pytest.raises(UsageError, match="method of exact search"):
         QueryOptions(search="product", exact=False)
-    with pytest.raises(UsageError, match="'graph' is not known"):
+    with pytest.raises(UsageError, match="'graph' is unknown"):
         QueryOptions(search="graph")
 
 
