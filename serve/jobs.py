@@ -31,6 +31,7 @@ class Job:
         error: what went wrong, for people.
         first_ms: milliseconds from asking to the first layer.
         total_ms: milliseconds from asking to the end.
+        clock: seconds that only grow.
     """
 
     question: Question
@@ -42,10 +43,11 @@ class Job:
     error_status: int = 500
     first_ms: int | None = None
     total_ms: int | None = None
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         """Begin to count the time."""
-        self._asked = time.monotonic()
+        self._asked = self.clock()
         self._seen = self._asked
         self._listeners = 0
         self._cancel = threading.Event()
@@ -80,7 +82,7 @@ class Job:
         """
         if self._cancel.is_set():
             raise Cancelled("cancelled")
-        if self._listeners == 0 and time.monotonic() - self._seen > patience:
+        if self._listeners == 0 and self.clock() - self._seen > patience:
             raise Cancelled("nobody waits for it any more")
 
     def end(self, status: Status, error: dict[str, str] | None = None, error_status: int = 500) -> None:
@@ -91,7 +93,7 @@ class Job:
 
     def touch(self) -> None:
         """Somebody has asked about it."""
-        self._seen = time.monotonic()
+        self._seen = self.clock()
 
     def cancel(self) -> None:
         """It is no longer wanted; the model stops after the layer it is at."""
@@ -155,7 +157,7 @@ class Job:
         return self._encoded[key]
 
     def _elapsed(self) -> int:
-        return max(1, round((time.monotonic() - self._asked) * 1000))
+        return max(1, round((self.clock() - self._asked) * 1000))
 
     def _change(self, **fields: Any) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Service:
         open_store: Callable[[], AbstractContextManager[Store]],
         settings: ServeSettings,
         note: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing runs yet.
 
@@ -49,8 +51,9 @@ class Service:
             open_store: opens the store anew.
             settings: bounds.
             note: told what the person who runs the server should know.
+            clock: by which readings are given up that nobody asks about.
         """
-        self.settings, self.models = settings, models
+        self.settings, self.models, self._clock = settings, models, clock
         self.uploads, self.shelf = Uploads(settings), Shelf(settings)
         self.lookups = Lookups(open_store, models)
         self.engine = Engine(models, open_store, self.uploads)
@@ -71,7 +74,7 @@ class Service:
         """
         for image in question.images:
             self.uploads.get(image)
-        job = Job(question)
+        job = Job(question, clock=self._clock)
         self.worker.put(job)
         self.shelf.add(job)
         return job

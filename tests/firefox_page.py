@@ -20,7 +20,7 @@ const e = all[0];
 const seen = (e) => Boolean(e?.getClientRects().length) && getComputedStyle(e).visibility !== "hidden";
 """
 FUNCTION = re.compile(r"\s*(async\s+)?(\([^()]*\)|\w+)\s*=>")
-PATIENCE = 5  # seconds, as Playwright's
+PATIENCE = 60  # seconds for what comes at once: machines are slow at times
 
 
 class Page:

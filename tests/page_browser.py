@@ -2,7 +2,7 @@
 
 import time
 
-from firefox_page import Expected, Locator
+from firefox_page import PATIENCE, Expected, Locator
 
 
 def expects(locator):
@@ -10,15 +10,21 @@ def expects(locator):
         return Expected(locator)
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=1000 * PATIENCE)
     return expect(locator)
 
 
 def until(page, expression):
     """Wait for something to be true; Playwright's own way needs eval, which the page forbids."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, f"never true: {expression}"
         page.wait_for_timeout(20)
+
+
+def drawn(page):
+    """Wait for what has changed to be drawn: the page draws before the next frame."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
 
 def patch(page, token):

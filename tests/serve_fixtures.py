@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import time
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -23,14 +24,15 @@ from lensbank.store.opening import open_store
 
 LAYERS = (1, 2)
 TOKEN = "a-token"
+PATIENCE = 60  # seconds for what comes at once: machines are slow at times
 
 
 @contextmanager
-def running(models, folder, **settings):
+def running(models, folder, clock=time.monotonic, **settings):
     """A server in a thread of this process; `notes` is what its person would have read."""
     notes = []
     settings = ServeSettings(**{"port": 0, "token": TOKEN, **settings})
-    service = Service(models, lambda: open_store(folder), settings, notes.append)
+    service = Service(models, lambda: open_store(folder), settings, notes.append, clock)
     with listening(settings) as opened:
         stopping = asyncio.Event()
         server = Server(configured(service, stopping), stopping)
@@ -43,13 +45,13 @@ def running(models, folder, **settings):
         finally:
             stopping.set()
             server.should_exit = True
-            thread.join(10)
-            service.worker.stop(10)
+            thread.join(PATIENCE)
+            service.worker.stop(PATIENCE)
 
 
 def entered(one):
     """A client of it that brings the token."""
-    return httpx.Client(base_url=one.base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=30)
+    return httpx.Client(base_url=one.base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=2 * PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +103,7 @@ def explore(browser, served):
         page.on("request", lambda asked: None if asked.url.startswith(own) else trouble.append(asked.url))
         try:
             page.goto(f"{served.base}/?token={TOKEN}{at}")
-            page.wait_for_selector("html[data-live]", timeout=10_000)
+            page.wait_for_selector("html[data-live]", timeout=60_000)
             yield page
             page.wait_for_timeout(30)
             # Chromium itself says on the console that an answer was a refusal.
@@ -110,6 +112,15 @@ def explore(browser, served):
             context.close()
 
     return opened
+
+
+def until(condition):
+    """Wait for something to be so."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
 
 
 def png(width=90, height=60, seed=0):

@@ -85,10 +85,10 @@ def test_patience_ends(server):
     with pytest.raises(JudgeError, match=r"no answer within 0.3 s \(\d+ tries\); last: 503 loading"):
         ask(server, patience=0.3)
     server.answer, notes = lambda _: (429, {}, {"retry-after": "3600"}), []
-    began = time.monotonic()
+    asked = len(server.requests)
     with pytest.raises(JudgeError, match="gave no answer within 5 s"):
         ask(server, notes=notes)
-    assert time.monotonic() - began < 4 and notes == []  # an hour is more than there is patience for: no use to wait
+    assert notes == [] and len(server.requests) == asked + 1  # to wait is of no use: an hour is too long
 
 
 def test_a_host_that_is_not_there(monkeypatch):
@@ -174,12 +174,17 @@ def test_retries_count_as_calls(server):
 
 def test_a_pause_ends_when_nobody_waits(server):
     server.script = [(429, {}, {"retry-after": "30"})]
-    stop, notes = threading.Event(), []
-    threading.Timer(0.3, stop.set).start()
-    began = time.monotonic()
+    stop = threading.Event()
+
+    class Notes(list):
+        def append(self, note):
+            super().append(note)
+            stop.set()
+
+    notes, began = Notes(), time.monotonic()
     with pytest.raises(StoppedError):
         ask(server, stop=stop, notes=notes, patience=60.0)
-    assert time.monotonic() - began < 5 and "429" in notes[0] and "30 s" in notes[0]
+    assert time.monotonic() - began < 25 and "429" in notes[0] and "30 s" in notes[0]
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,16 @@ def test_a_judge_that_never_makes_sense_is_given_up(server, ready, tmp_path):
 
 
 def test_requests_go_out_together(server, ready, tmp_path):
-    server.answer = lambda _: ("wait", 0.2)
+    together = threading.Event()
+
+    def answered(request):
+        """Every request waits until four were under way at once."""
+        if server.most >= 4:
+            together.set()
+        together.wait(60)
+        return verdict("none")
+
+    server.answer = answered
     judge(server, ready, tmp_path / "out", limits={"concurrency": 4})
     assert server.most == 4
 
@@ -187,13 +196,13 @@ def test_an_interrupt_keeps_the_answers_on_their_way(server, ready, tmp_path):
     gate = threading.Event()
 
     def slow(request):
-        gate.wait(5)
+        gate.wait(60)
         return verdict("none")
 
     class Interrupting(Silent):
         def advance(self, count):
             if count == 1:
-                end = time.monotonic() + 5
+                end = time.monotonic() + 60
                 while server.busy < 2 and time.monotonic() < end:
                     time.sleep(0.01)
                 raise KeyboardInterrupt

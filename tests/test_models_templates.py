@@ -34,7 +34,7 @@ def refused(tokenizer, template, match):
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(ModelError, match=match) as caught:
         render_template(tokenizer, template, "a question", "my-vlm")
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
     assert "chat template of my-vlm" in caught.value.message and "\n" not in str(caught.value)
     assert children() <= others  # no process is left behind

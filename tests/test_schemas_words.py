@@ -138,10 +138,10 @@ def test_marks_that_no_token_covers_belong_to_the_token_before_them():
 
 def test_long_words_are_read_once():
     text = "a" * 200_000 + " b"
-    began = time.perf_counter()
+    began = time.thread_time()
     assert all(word_of(text, at, at + 1, at + 1)[:2] == (0, 200_000) for at in range(0, 200_000, 200))
     # 1,000 tokens one by one, from the middle outwards, would look at 200 million characters.
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_white_space_shows_nothing():

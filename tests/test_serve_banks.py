@@ -64,7 +64,7 @@ def client(served):
 def read(client, **question):
     answer = client.post("/api/readings", json={"layers": [1], "top_k": 3, **question})
     assert answer.status_code == 202, answer.text
-    answer = client.get(f"/api/readings/{answer.json()['id']}", params={"wait": 20})
+    answer = client.get(f"/api/readings/{answer.json()['id']}", params={"wait": 60})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -180,7 +180,7 @@ def test_a_word_leads_to_a_reading_in_the_page(explore, client, two, photos, mix
         expects(page.locator("#failure")).to_contain_text("is not where it was when it was indexed")
         (photos / best["image"]).write_bytes(whole)
         item.click()
-        expects(page.locator("#lock")).to_have_text("Pinned", timeout=20_000)
+        expects(page.locator("#lock")).to_have_text("Pinned")
         expects(page.locator("#source")).to_have_text(best["image"])
         assert page.locator("#layer-name").inner_text().startswith(f"Layer {where['layer']}")
         named = page.evaluate("location.hash")

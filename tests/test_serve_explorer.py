@@ -6,7 +6,7 @@ import re
 import threading
 
 import pytest
-from page_browser import expects, place, until
+from page_browser import drawn, expects, place, until
 from serve_fixtures import png
 
 from lensbank.serve.jobs import Job
@@ -43,12 +43,13 @@ def bring(page, way, name, data):
 def read(page, count=1):
     """Ask, and wait for the end."""
     page.click("#ask")
-    expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"), timeout=20_000)
+    expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
     expects(page.locator("#readings button")).to_have_count(count if count > 1 else 0)
 
 
 def word_at(page, token=0):
     page.locator(f"#figure [data-token='{token}']").hover()
+    drawn(page)
     return page.locator("[data-lens=latent] .word").first.inner_text()
 
 
@@ -59,7 +60,7 @@ def test_drop_prompt_stream_and_link(explore, client):
         page.fill("#layers", "0-2")
         page.check("#asked-lenses input[value=logit]")
         page.locator("#prompt").press("Control+Enter")
-        expects(page.locator("#progress")).to_have_text(re.compile("^3 layers in"), timeout=20_000)
+        expects(page.locator("#progress")).to_have_text(re.compile("^3 layers in"))
         expects(page.locator("#source")).to_have_text("photo.png")
         shown = page.locator("#layer-name").inner_text()
         assert shown.startswith("Layer 1")  # the one that came first stays
@@ -110,7 +111,7 @@ def best_words(page):
     count = page.locator("#figure [data-token]").count()
     for token in range(count):
         page.locator(f"#figure [data-token='{token}']").hover()
-        page.wait_for_timeout(20)
+        drawn(page)
         found[0].append(page.locator("#lenses [data-lens=latent] .word").first.inner_text().lower())
         found[1].append(page.locator("#beside-words .word").first.inner_text().lower())
     return found
@@ -133,7 +134,7 @@ def test_what_goes_wrong_is_one_message_and_the_page_goes_on(explore):
 def test_a_reading_is_cancelled(explore, served, monkeypatch):
     gate = threading.Event()
     plain = served.service.worker._work
-    monkeypatch.setattr(served.service.worker, "_work", lambda job: (gate.wait(10), plain(job)))
+    monkeypatch.setattr(served.service.worker, "_work", lambda job: (gate.wait(60), plain(job)))
     about, cancelling = Handlers._about, Job.cancel
 
     async def late(handlers, job):
@@ -143,7 +144,7 @@ def test_a_reading_is_cancelled(explore, served, monkeypatch):
             return said
         while not job.is_over:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # mostly the event is there first
         return {**said, "status": "running"}
 
     monkeypatch.setattr(Handlers, "_about", late)
@@ -154,8 +155,8 @@ def test_a_reading_is_cancelled(explore, served, monkeypatch):
         expects(page.locator("#progress")).to_contain_text("looks at it")
         with page.expect_response(lambda answer: answer.request.method == "DELETE"):
             page.click("#cancel")
-        page.wait_for_timeout(100)
-        expects(page.locator("#progress")).to_have_text("Cancelled.", timeout=20_000)
+        drawn(page)
+        expects(page.locator("#progress")).to_have_text("Cancelled.")
         assert page.locator("#main").is_hidden()
 
 

@@ -3,18 +3,17 @@
 import json
 import socket
 import threading
-import time
 from io import BytesIO
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from PIL import Image
-from serve_fixtures import TOKEN, entered, png, running
+from serve_fixtures import PATIENCE, TOKEN, entered, png, running, until
 
 from lensbank.query.options import QueryOptions
 from lensbank.query.pipeline import QuerySession
-from lensbank.schemas.errors import UsageError
+from lensbank.schemas.errors import StoreLockedError, UsageError
 from lensbank.schemas.results_json import reading_from_dict
 from lensbank.serve.engine import Engine
 from lensbank.serve.questions import FIELDS
@@ -41,7 +40,7 @@ def asked(client, **question):
 
 
 def finished(client, name, **query):
-    return client.get(f"/api/readings/{name}", params={"wait": 20, **query})
+    return client.get(f"/api/readings/{name}", params={"wait": 60, **query})
 
 
 def stream(client, name, form="json", headers=None):
@@ -159,7 +158,7 @@ def test_a_slow_upload_is_given_up(served_models, served_store):
 
 def connected(one):
     place = urlsplit(one.base)
-    return socket.create_connection((place.hostname, place.port), timeout=10)
+    return socket.create_connection((place.hostname, place.port), timeout=PATIENCE)
 
 
 def head(one, what, *lines):
@@ -253,12 +252,12 @@ def test_a_reading_can_be_cancelled_and_the_queue_goes_on(client, served, monkey
 
     def held(engine, job):
         begun.set()
-        gate.wait(10)
+        gate.wait(PATIENCE)
         plain(engine, job)
 
     monkeypatch.setattr(served.service.worker, "_work", lambda job: held(served.service.engine, job))
     first, second, third = (asked(client, text="A dog") for _ in range(3))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     assert client.get(f"/api/readings/{third}").json()["ahead"] == 2
     assert client.delete(f"/api/readings/{second}").json()["status"] == "cancelled"
     client.delete(f"/api/readings/{first}")
@@ -268,23 +267,29 @@ def test_a_reading_can_be_cancelled_and_the_queue_goes_on(client, served, monkey
 
 
 def test_what_a_closed_tab_asked_is_not_made(served_models, served_store):
-    with running(served_models, served_store, abandoned_seconds=0.2) as one, entered(one) as client:
-        gate = threading.Event()
-        plain = one.service.worker._work
-        one.service.worker._work = lambda job: (gate.wait(10), plain(job))
-        first, left = asked(client, text="A dog"), asked(client, text="A dog")
-        time.sleep(0.3)
+    now = [0.0]
+    with running(served_models, served_store, clock=lambda: now[0]) as one, entered(one) as client:
+        gate, begun, plain = threading.Event(), threading.Event(), one.service.worker._work
+        one.service.worker._work = lambda job: (begun.set(), gate.wait(PATIENCE), plain(job))
+        first = asked(client, text="A dog")
+        assert begun.wait(PATIENCE)
+        left, kept = asked(client, text="A dog"), asked(client, text="A dog")
+        now[0] = one.settings.abandoned_seconds + 1
+        client.get(f"/api/readings/{kept}/about")
+        job = one.service.shelf.get(left)
+        job._seen = 0.0  # to look at it was to ask about it
         gate.set()
-        finished(client, first)
+        assert until(lambda: job.is_over) and job.status == "cancelled"
+        assert finished(client, first).status_code == finished(client, kept).status_code == 200
         assert finished(client, left).status_code == 410
 
 
 def test_a_full_queue_says_so(served_models, served_store):
     with running(served_models, served_store, max_waiting=1) as one, entered(one) as client:
         gate, begun = threading.Event(), threading.Event()
-        one.service.worker._work = lambda job: (begun.set(), gate.wait(10))
+        one.service.worker._work = lambda job: (begun.set(), gate.wait(PATIENCE))
         asked(client, text="A dog")
-        begun.wait(10)
+        assert begun.wait(PATIENCE)
         asked(client, text="A dog")
         answer = client.post("/api/readings", json={"text": "A dog"})
         gate.set()
@@ -321,8 +326,16 @@ def test_banks_are_let_go_after_a_while(served_models, own_store):
     (folder, *_) = [each for each in own_store.iterdir() if each.is_dir()]
     with running(served_models, own_store, idle_seconds=0.1) as one, entered(one) as client:
         assert finished(client, asked(client, text="A dog")).status_code == 200
-        time.sleep(0.5)
-        BankLock(folder, exclusive=True).release()  # what an ingest takes
+        until(lambda: can_be_written(folder))
+
+
+def can_be_written(folder):
+    """Whether an ingest could begin."""
+    try:
+        BankLock(folder, exclusive=True).release()
+    except StoreLockedError:
+        return False
+    return True
 
 
 def test_only_so_much_is_kept(served_models, served_store):

@@ -65,7 +65,7 @@ def give_back(raw, name, other):
     raw.update_collection(name, metadata={other.key: None, HOLDER_KEY: None})
 
 
-def until(true, seconds=20.0):
+def until(true, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -100,7 +100,7 @@ def test_it_is_renewed_while_uploads_are_held_up(store, rows, raw, server, name,
         until(lambda: claim_in(raw, name)["seen"] > first + 0.2)
         assert flushing.is_alive()
         server.order_faults()
-        flushing.join(20)
+        flushing.join(60)
         writer.finish(CORPUS)
     assert [(info.rows, info.record.state) for info in store.list()] == [(COUNT, "complete")]
 
@@ -127,7 +127,7 @@ def test_a_writer_that_lost_its_claim_writes_no_other_row(store, rows, raw, serv
         until(lambda: not renewals())
         assert not [key for key in metadata(raw, name) if key.startswith(CLAIM_KEY) and key != other.key]
         server.order_faults()
-        flushing.join(20)
+        flushing.join(60)
         (error,) = failed
         assert "no longer the writer" in error.message and "the writer is now process 7 on elsewhere" in error.message
         assert "run the same command" in error.hint

@@ -21,7 +21,7 @@ from lensbank.schemas.progress import Silent
 from lensbank.store.opening import open_store
 from lensbank.store.server.options import ServerOptions
 
-AT_ONCE = 2.0
+AT_ONCE = 60.0  # seconds on a slow machine, far below every patience
 
 
 class Told(Silent):

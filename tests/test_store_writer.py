@@ -146,8 +146,8 @@ def test_ctrl_c_reaches_the_parent_only(tmp_path, rows):
     body = """
         with store.writer(rows.identities(), "/model") as writer:
             done = 0
-            say("go")
             try:
+                say("go")
                 while True:
                     rows.put(writer, done % 600, done % 600 + 30)
                     done += 30
@@ -167,8 +167,8 @@ def test_ctrl_c_reaches_the_parent_only(tmp_path, rows):
 
 def test_ctrl_c_while_starting_leaves_no_child(tmp_path):
     body = """
-        say("go")
         try:
+            say("go")
             while True:
                 store.writer(rows.identities(), "/model").close()
         except KeyboardInterrupt:
