@@ -7,7 +7,7 @@ of the answer any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
 
 from ..schemas.errors import ModelError
 from .capture import capture_every_pass
@@ -44,7 +45,12 @@ class Answered:
 
 
 def answered(
-    loaded: LoadedModel, inputs: Mapping[str, Tensor], layers: Iterable[int], tokens: int, images: int = 1
+    loaded: LoadedModel,
+    inputs: Mapping[str, Tensor],
+    layers: Iterable[int],
+    tokens: int,
+    images: int = 1,
+    said: Callable[[Sequence[int]], None] | None = None,
 ) -> Answered:
     """Let a model answer greedily: transformers' own ``generate``, with a cache, read as it runs.
 
@@ -57,6 +63,7 @@ def answered(
         layers: to read.
         tokens: of the answer, at most; one more is said, and not read.
         images: of the prompt; for messages.
+        said: told the answer so far at each of its tokens. What it raises ends the answer, and is passed on.
 
     Raises:
         ImageError, UsageError: it is too long for the model.
@@ -70,12 +77,39 @@ def answered(
     ends = end_tokens(loaded)
     with failing(loaded, inputs), torch.inference_mode(), quiet(), _plainly(model, ends):
         with capture_every_pass(loaded.lm, layers) as passes:
-            made = model.generate(**inputs, max_new_tokens=tokens + 1, do_sample=False, use_cache=True)
+            made = model.generate(
+                **inputs,
+                max_new_tokens=tokens + 1,
+                do_sample=False,
+                use_cache=True,
+                streamer=None if said is None else _Teller(said, tokens, ends),
+            )
         emitted = made[0, length:].tolist()
     states = {layer: torch.cat([part[0] for part in parts]) for layer, parts in passes.items()}
     _require_positions(loaded, states, length + len(emitted) - 1)
     floats = {layer: rows.to(loaded.device).float() for layer, rows in states.items()}
     return Answered(tuple(emitted[:-1]), tuple(emitted), emitted[-1] in ends, floats)
+
+
+class _Teller(BaseStreamer):
+    """Tells of an answer token by token, as `generate` says them."""
+
+    def __init__(self, said: Callable[[Sequence[int]], None], tokens: int, ends: frozenset[int]) -> None:
+        """See :func:`answered`."""
+        self._said, self._tokens, self._ends = said, tokens, ends
+        self._ids: list[int] | None = None
+
+    def put(self, value: Tensor) -> None:
+        """The prompt, then each token."""
+        if self._ids is None:
+            self._ids = []
+            return
+        self._ids += value.flatten().tolist()
+        if len(self._ids) <= self._tokens and self._ids[-1] not in self._ends:
+            self._said(self._ids)
+
+    def end(self) -> None:
+        """There is no more."""
 
 
 def require_generating(loaded: LoadedModel, hint: str) -> None:

@@ -84,6 +84,11 @@ def answer_positions(loaded: LoadedModel, first: int, ids: Sequence[int]) -> tup
     return text, tuple(found)
 
 
+def answer_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of an answer's tokens."""
+    return str(tokenizer.backend_tokenizer.decode(list(ids), skip_special_tokens=False))
+
+
 def _decoded(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
     """The text of tokens, and the characters of each; tokens that are parts of one character share it.
 
@@ -91,7 +96,7 @@ def _decoded(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[tuple[int, i
     """
 
     def decoded(count: int) -> str:
-        return str(tokenizer.backend_tokenizer.decode(list(ids[:count]), skip_special_tokens=False))
+        return answer_text(tokenizer, ids[:count])
 
     text = decoded(len(ids))
     starts, parts = [], []

@@ -47,6 +47,7 @@ def ask_images(
     layers: Sequence[int],
     options: QueryOptions,
     remark: Callable[[str], None] | None = None,
+    said: Callable[[str], None] | None = None,
 ) -> Asked:
     """Show images to the model in one prompt, once, and take the states of the positions asked for.
 
@@ -56,6 +57,7 @@ def ask_images(
         layers: to read.
         options: prompt, kinds of positions, answer, patches, largest image.
         remark: told, before the model sees the images, how much memory that takes.
+        said: told the model's own answer so far, at each of its tokens; what it raises ends the answer.
 
     Raises:
         ImageError: see :func:`query.images.open_image`.
@@ -79,7 +81,7 @@ def ask_images(
             place = {token.index: number for number, token in enumerate(shown.tokens)}
             found = Positions(patches, _arrays(states, [place[patch.index] for patch in patches]))
         else:
-            found = read_positions(loaded, shown, layers, options, patches)
+            found = read_positions(loaded, shown, layers, options, patches, said)
     first = opened[0]
     return Asked(
         kind="image",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..models.answers import Answered, answered, given_answer
 from ..models.loading import LoadedModel
-from ..models.positions import TextPosition, answer_positions, prompt_positions
+from ..models.positions import TextPosition, answer_positions, answer_text, prompt_positions
 from ..models.states import require_finite, sequence_states
 from ..models.tokens import require_embedded
 from ..models.visual.patches import image_token_id
@@ -49,6 +49,7 @@ def read_positions(
     layers: Sequence[int],
     options: QueryOptions,
     patches: Sequence[AskedToken],
+    said: Callable[[str], None] | None = None,
 ) -> Positions:
     """Read the kinds of positions that are asked for.
 
@@ -58,6 +59,7 @@ def read_positions(
         layers: to read.
         options: kinds, and the answer.
         patches: to read, if patches are asked for.
+        said: told the model's own answer so far, at each of its tokens.
 
     Raises:
         UsageError: an answer that the model cannot take.
@@ -65,23 +67,23 @@ def read_positions(
         LensbankError: as :func:`models.states.sequence_states`.
     """
     texts = prompt_positions(loaded, shown)
-    said: Answered | None = None
+    found: Answered | None = None
     answer, emitted, notes = None, {}, []
     if "answer" in options.read:
         length = int(shown.inputs["input_ids"].shape[1])
-        said = _answered(loaded, shown, layers, options)
-        answer, behind = answer_positions(loaded, length, said.ids)
+        found = _answered(loaded, shown, layers, options, said)
+        answer, behind = answer_positions(loaded, length, found.ids)
         texts = (*texts, *behind)
-        emitted = dict(enumerate(_emitted(loaded.tokenizer, said.emitted), length - 1))
-        notes = _notes(said, options)
+        emitted = dict(enumerate(_emitted(loaded.tokenizer, found.emitted), length - 1))
+        notes = _notes(found, options)
     tokens = [patch for patch in patches if "image" in options.read]
     tokens += [_asked(text, emitted.get(text.index)) for text in texts if text.kind in options.read]
     tokens.sort(key=lambda token: token.index)
     index = [token.index for token in tokens]
-    if said is None:
+    if found is None:
         states = sequence_states(loaded, shown.inputs, layers, index)
     else:
-        states = {layer: rows[index] for layer, rows in said.states.items()}
+        states = {layer: rows[index] for layer, rows in found.states.items()}
     labels = [f"{token.kind} position {token.index} ({token.label})" for token in tokens]
     for layer, rows in states.items():
         require_finite(loaded, layer, rows, labels)
@@ -96,10 +98,18 @@ def _arrays(states: Mapping[int, Tensor]) -> dict[int, NDArray[np.float32]]:
     return {layer: states[layer].cpu().numpy() for layer in sorted(states)}
 
 
-def _answered(loaded: LoadedModel, shown: VisualInput, layers: Sequence[int], options: QueryOptions) -> Answered:
+def _answered(
+    loaded: LoadedModel,
+    shown: VisualInput,
+    layers: Sequence[int],
+    options: QueryOptions,
+    said: Callable[[str], None] | None,
+) -> Answered:
     images = 1 + shown.views[-1].image
     if options.answer is None:
-        return answered(loaded, shown.inputs, layers, options.answer_tokens or ANSWER_TOKENS, images)
+        # A character may be spread over tokens: what of it is there has no text yet.
+        told = None if said is None else lambda ids: said(answer_text(loaded.tokenizer, ids).rstrip("\ufffd"))
+        return answered(loaded, shown.inputs, layers, options.answer_tokens or ANSWER_TOKENS, images, told)
     ids: list[int] = loaded.tokenizer(options.answer, add_special_tokens=False)["input_ids"]
     if image_token_id(loaded) in ids:
         raise UsageError("The answer contains the model's image token.", "Leave it out of --answer.")

@@ -61,7 +61,7 @@ class Engine:
         session = self._session(question)
         job.require_wanted()
         try:
-            asked = self._asked(session, question)
+            asked = self._asked(session, job)
             order = telling_first(session.layers)
             job.expect(len(order))
             for part in session.layer_by_layer(asked, order):
@@ -102,11 +102,12 @@ class Engine:
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
-    def _asked(self, session: QuerySession, question: Question) -> Asked:
+    def _asked(self, session: QuerySession, job: Job) -> Asked:
+        question = job.question
         if question.text is not None:
             return ask_text(session.loaded, question.text, session.layers, question.options)
         images = [self._uploads.opened(self._uploads.get(image)) for image in question.images]
-        return ask_images(session.loaded, images, session.layers, question.options)
+        return ask_images(session.loaded, images, session.layers, question.options, said=job.say)
 
 
 def telling_first(layers: Sequence[int]) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ class Job:
         question: what was asked.
         id: known to whoever asked alone.
         status: how far it is.
+        answer: what the model has said so far, where it answers.
         parts: readings of one layer each, in the order in which they were ready.
         layers: how many there will be; ``None`` while that is not known.
         error: what went wrong, for people.
@@ -37,6 +38,7 @@ class Job:
     question: Question
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     status: Status = "queued"
+    answer: str | None = None
     parts: list[Reading] = field(default_factory=list)
     layers: int | None = None
     error: dict[str, str] | None = None
@@ -64,6 +66,15 @@ class Job:
     def expect(self, layers: int) -> None:
         """So many layers will be read."""
         self._change(layers=layers)
+
+    def say(self, answer: str) -> None:
+        """The model has said so much of its answer.
+
+        Raises:
+            Cancelled: nobody wants the rest.
+        """
+        self.require_wanted()
+        self._change(answer=answer)
 
     def add(self, part: Reading) -> None:
         """A layer is ready."""
@@ -96,7 +107,7 @@ class Job:
         self._seen = self.clock()
 
     def cancel(self) -> None:
-        """It is no longer wanted; the model stops after the layer it is at."""
+        """It is no longer wanted; the model stops after the layer or the token of its answer it is at."""
         self._cancel.set()
         if self.status == "queued":
             self.end("cancelled")
@@ -141,6 +152,7 @@ class Job:
             "id": self.id,
             "status": self.status,
             "ahead": ahead if self.status == "queued" else 0,
+            "answer": self.answer,
             "layers_done": len(self.parts),
             "layers": self.layers,
             "first_ms": self.first_ms,

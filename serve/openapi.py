@@ -103,7 +103,8 @@ def _reading_paths() -> Json:
     done["content"] |= {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     question = {"required": True, "content": {"application/json": {"schema": _ref("Question")}}}
     stream = {
-        "description": "Events `state` (Progress), `layer` (a Reading of one layer; `id` counts them), and at the end "
+        "description": "Events `state` (Progress), `answer` (`answer`: what the model has said so far, at each of its "
+        "tokens), `layer` (a Reading of one layer; `id` counts them), and at the end "
         "`done`, `failed` or `cancelled` (Progress); `bye` when the server stops.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
@@ -136,7 +137,7 @@ def _reading_paths() -> Json:
             },
             "delete": {
                 "summary": "Cancel it",
-                "description": "The model stops after the layer that it is at.",
+                "description": "The model stops after the layer, or the token of its answer, that it is at.",
                 "parameters": [reading],
                 "responses": {"200": _json("How far it was.", "Progress"), **_failures(404)},
             },
@@ -269,6 +270,7 @@ def _schemas(settings: ServeSettings) -> Json:
         "id": text,
         "status": {"enum": ["queued", "running", "done", "failed", "cancelled"]},
         "ahead": {**whole, "description": "Readings that will be made before it."},
+        "answer": {"oneOf": [text, nothing], "description": "What the model has said so far, where it answers."},
         "layers_done": whole,
         "layers": {"oneOf": [whole, nothing]},
         "first_ms": {"oneOf": [whole, nothing], "description": "From asking to the first layer."},

@@ -29,7 +29,7 @@ def event(name: str, data: str, number: int | None = None) -> bytes:
 async def events(
     job: Job, worker: Worker, form: str, encode: Callable[[Reading, int], Any], start: int, stopping: asyncio.Event
 ) -> AsyncIterator[bytes]:
-    """``state`` at every change, ``layer`` for each that is ready, then ``done``, ``failed`` or ``cancelled``.
+    """``state`` at every change, ``answer`` as it is said, ``layer`` for each, then ``done``, ``failed``, ``cancelled``.
 
     Args:
         job: whose.
@@ -41,21 +41,25 @@ async def events(
     """
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
     leave = job.watch(lambda: loop.call_soon_threadsafe(changed.set))
-    sent, told = start, ""
+    sent, told, heard = start, dict[str, Any](), None
     try:
         while True:
             changed.clear()
             over = job.is_over  # before looking: what is there now is all that will be
-            about = json.dumps(job.about(await run_in_threadpool(worker.ahead, job)))
-            if about != told:
-                told = about
+            how = job.about(await run_in_threadpool(worker.ahead, job))
+            about, but_answer = json.dumps(how), {**how, "answer": None}
+            if but_answer != told:
+                told = but_answer
                 yield event("state", about)
+            if how["answer"] != heard:
+                heard = how["answer"]
+                yield event("answer", json.dumps({"answer": heard}))
             while sent < len(job.parts):
                 data = await run_in_threadpool(job.encoded, sent, form, encode)
                 sent += 1
                 yield event("layer", data, sent)
             if over:
-                yield event(job.status, told)
+                yield event(job.status, about)
                 return
             if stopping.is_set():
                 yield event("bye", "{}")

@@ -3,6 +3,7 @@
 const ids = []; // of data.readings, in their order
 const following = new Map(); // id → EventSource
 const ended = new Set(); // ids of readings that are over
+const spoken = new Map(); // id → what the model has said so far
 let current = null; // id of the last that was asked for
 
 /** Something has been added: draw what depends on how many readings and layers there are. */
@@ -46,6 +47,19 @@ function drawProgress(id, about) {
   if (about.error) fail(`${about.error.message} ${about.error.hint}`.trim());
 }
 
+/** The model's answer of the reading that is on its way, as it is said; else that of the reading that is shown. */
+function drawAnswer() {
+  const answer = current && !ended.has(current) ? spoken.get(current) : (ids.length ? reading().answer : null);
+  byId("answer").hidden = (answer ?? null) === null;
+  byId("answer-text").replaceChildren(foreign(answer ?? ""));
+  byId("answer").classList.toggle("on-its-way", Boolean(current) && !ended.has(current));
+}
+
+function hear(id, answer) {
+  spoken.set(id, answer);
+  drawAnswer();
+}
+
 /** Follow a reading to its end; resolves then. */
 function follow(id, show) {
   return new Promise((resolve) => {
@@ -55,9 +69,12 @@ function follow(id, show) {
       source.close();
       following.delete(id);
       if (event?.data) drawProgress(id, JSON.parse(event.data));
+      else ended.add(id);
+      drawAnswer();
       resolve();
     };
     source.addEventListener("state", (event) => drawProgress(id, JSON.parse(event.data)));
+    source.addEventListener("answer", (event) => hear(id, JSON.parse(event.data).answer));
     source.addEventListener("layer", (event) => receive(id, JSON.parse(event.data), show));
     for (const name of ["done", "failed", "cancelled"]) source.addEventListener(name, end);
     source.addEventListener("bye", () => {
@@ -84,6 +101,7 @@ async function ask() {
     current = about.id;
     fail(""); // what was said of the one before may have come since
     drawProgress(about.id, about);
+    drawAnswer();
     await follow(about.id, true);
     return about.id;
   } catch (error) {

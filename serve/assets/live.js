@@ -13,6 +13,7 @@ async function openExplorer() {
   drawForm();
   drawChosen();
   listenToStore();
+  watch(["reading"], drawAnswer);
   watch(["reading", "beside"], drawKeep);
   watch(["reading", "layer", "token"], drawContextsButton);
   byId("lenses").after(byId("contexts")); // beside the words that it is about
