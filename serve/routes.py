@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from ..schemas.errors import LensbankError
 from ..schemas.results import LENSES, Reading
+from ..show.chips import readable
 from ..show.outputs import render
 from ..show.pictures import data_url
 from ..show.report_data import pack
@@ -192,7 +193,8 @@ class Handlers:
             raise RequestError(400, "There is no such form.", f"Choose from {', '.join(_ENCODERS)}.")
         seen = request.headers.get("last-event-id", "0")  # a browser that comes back after a broken connection
         start = min(int(seen), len(job.parts)) if seen.isdecimal() and len(seen) < 9 else 0
-        stream = events(job, self._service.worker, form, _ENCODERS[form], start, self._stopping)
+        encode, shown = _ENCODERS[form]
+        stream = events(job, self._service.worker, form, encode, shown, start, self._stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
 
     def _model(self, query: QueryParams) -> str | None:
@@ -230,7 +232,11 @@ def _as_page(part: Reading, number: int) -> Any:
     return pack([part], [[None if one is None or number else data_url(one) for one in part.pictures]])
 
 
-_ENCODERS: dict[str, Callable[[Reading, int], Any]] = {"json": _as_json, "page": _as_page}
+#: Of a layer, and of the model's answer.
+_ENCODERS: dict[str, tuple[Callable[[Reading, int], Any], Callable[[str], str]]] = {
+    "json": (_as_json, str),
+    "page": (_as_page, readable),
+}
 
 
 def _rendered(readings: Sequence[Reading], form: str) -> str | bytes:

@@ -27,15 +27,22 @@ def event(name: str, data: str, number: int | None = None) -> bytes:
 
 
 async def events(
-    job: Job, worker: Worker, form: str, encode: Callable[[Reading, int], Any], start: int, stopping: asyncio.Event
+    job: Job,
+    worker: Worker,
+    form: str,
+    encode: Callable[[Reading, int], Any],
+    shown: Callable[[str], str],
+    start: int,
+    stopping: asyncio.Event,
 ) -> AsyncIterator[bytes]:
-    """``state`` at every change, ``answer`` as it is said, ``layer`` for each, then ``done``, ``failed``, ``cancelled``.
+    """``state`` at every change, ``answer`` as it is said, ``layer`` for each; then how it has ended.
 
     Args:
         job: whose.
         worker: that makes it, for its place in the queue.
         form: name of ``encode``.
         encode: a reading of one layer, and its number, as JSON types.
+        shown: a text of the model's, as this reader takes it.
         start: layers that this reader has already.
         stopping: set when the server ends; then ``bye`` is the last event.
     """
@@ -51,9 +58,9 @@ async def events(
             if but_answer != told:
                 told = but_answer
                 yield event("state", about)
-            if how["answer"] != heard:
-                heard = how["answer"]
-                yield event("answer", json.dumps({"answer": heard}))
+            if how["answer"] not in (None, heard):
+                heard = str(how["answer"])
+                yield event("answer", json.dumps({"answer": shown(heard)}))
             while sent < len(job.parts):
                 data = await run_in_threadpool(job.encoded, sent, form, encode)
                 sent += 1

@@ -16,6 +16,7 @@ from lensbank.models.answers import end_tokens
 from lensbank.models.loading import load_model
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
+from lensbank.query.asking import ask_images
 from lensbank.query.images import open_image
 from lensbank.query.options import QueryOptions
 from lensbank.query.pipeline import QuerySession
@@ -185,6 +186,28 @@ def test_an_end_token_ends_the_answer_and_is_no_position(ask, photos, loaded, mo
     kept = said.index(said[1]) + 1
     assert [token.emitted.token_id for token in tokens] == said[:kept] and len(tokens) == kept
     assert not any("cut after" in note for note in reading.notes)
+
+
+def test_an_answer_is_told_token_by_token_and_ends_where_nobody_wants_it(photos, loaded):
+    options = QueryOptions(read=("answer",), answer_tokens=6)
+    said = []
+    whole = ask_images(loaded, [photos[0]], (1,), options, said=said.append)
+    assert said[-1] == whole.answer and len(said) == len([t for t in whole.tokens if t.kind == "answer"]) == 6
+    assert all(after.startswith(before) for before, after in zip(said, said[1:], strict=False))
+    assert ask_images(loaded, [photos[0]], (1,), options).answer == whole.answer
+
+    class EnoughError(Exception):
+        """What who asks may raise."""
+
+    def enough(text):
+        said.append(text)
+        raise EnoughError
+
+    del said[:]
+    with pytest.raises(EnoughError):
+        ask_images(loaded, [photos[0]], (1,), options, said=enough)
+    assert len(said) == 1
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in loaded.lm.module.modules())
 
 
 def test_what_a_model_s_settings_do_to_logits_is_left_out_and_put_back(ask, photos, loaded, monkeypatch):

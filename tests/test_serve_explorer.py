@@ -8,9 +8,11 @@ import threading
 import pytest
 from page_browser import drawn, expects, place, until
 from serve_fixtures import png
+from serve_fixtures import until as until_said
 
 from lensbank.serve.jobs import Job
 from lensbank.serve.routes import Handlers
+from lensbank.show.chips import readable
 
 pytestmark = pytest.mark.browser
 
@@ -158,6 +160,35 @@ def test_a_reading_is_cancelled(explore, served, monkeypatch):
         drawn(page)
         expects(page.locator("#progress")).to_have_text("Cancelled.")
         assert page.locator("#main").is_hidden()
+
+
+def test_an_answer_appears_as_it_is_said(explore, client, monkeypatch):
+    gate, plain, said = threading.Event(), Job.say, []
+
+    def held(job, answer):
+        plain(job, answer)
+        said.append(answer)
+        if len(said) == 2:
+            gate.wait(60)
+
+    monkeypatch.setattr(Job, "say", held)
+    with explore() as page:
+        page.set_input_files("#file", [PICTURE])
+        page.check("#read-answer")
+        page.click("#ask")
+        expects(page.locator("#answer.on-its-way #answer-text")).to_have_text(readable(said_of(said, 2)))
+        gate.set()
+        expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
+        whole = client.get(page.get_attribute("#keep-json", "href")).json()["answer"]
+        assert whole.startswith(said[-1])
+        expects(page.locator("#answer-text")).to_have_text(readable(whole))
+        expects(page.locator("#answer.on-its-way")).to_have_count(0)
+
+
+def said_of(said, count):
+    """The text after so many tokens, once they have been said."""
+    until_said(lambda: len(said) >= count)
+    return said[count - 1]
 
 
 def test_it_fits_a_phone_in_the_dark(explore):

@@ -16,6 +16,7 @@ from lensbank.query.pipeline import QuerySession
 from lensbank.schemas.errors import StoreLockedError, UsageError
 from lensbank.schemas.results_json import reading_from_dict
 from lensbank.serve.engine import Engine
+from lensbank.serve.jobs import Job
 from lensbank.serve.questions import FIELDS
 from lensbank.serve.settings import ServeSettings
 from lensbank.store.embedded.locks import BankLock
@@ -264,6 +265,33 @@ def test_a_reading_can_be_cancelled_and_the_queue_goes_on(client, served, monkey
     gate.set()
     assert finished(client, first).status_code == 410 and finished(client, second).status_code == 410
     assert finished(client, third).status_code == 200
+
+
+def test_an_answer_comes_token_by_token(client, image):
+    name = asked(client, images=[image], read=["answer"], answer_tokens=5)
+    events = list(stream(client, name))
+    said = [data["answer"] for kind, data in events if kind == "answer"]
+    whole = finished(client, name).json()["answer"]
+    assert said[-1] == events[-1][1]["answer"] == whole  # a reader that is slow gets several at once
+    assert all(whole.startswith(each) for each in said)
+    told = [kind for kind, _ in events if kind in ("answer", "layer")]
+    assert told == sorted(told)
+
+
+def test_an_answer_can_be_cancelled_between_two_tokens(client, image, monkeypatch):
+    said, plain = [], Job.say
+
+    def cancelling(job, answer):
+        said.append(answer)
+        if len(said) == 2:
+            client.delete(f"/api/readings/{job.id}")
+        plain(job, answer)
+
+    monkeypatch.setattr(Job, "say", cancelling)
+    name = asked(client, images=[image], read=["answer"], answer_tokens=20)
+    about = finished(client, name)
+    assert about.status_code == 410 and about.json()["answer"] == said[0] and len(said) == 2
+    assert finished(client, asked(client, text="A dog")).status_code == 200
 
 
 def test_what_a_closed_tab_asked_is_not_made(served_models, served_store):
