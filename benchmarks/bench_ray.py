@@ -1,15 +1,15 @@
 """What an ingest on a Ray cluster costs beside the single process, and whether it survives its workers.
 
-    python -m benchmarks.bench_ray --model MODEL --corpus FILE [--layers 4] [--workers 1,2]
-    python -m benchmarks.bench_ray --simulated 1,2,4,8 [--batches 200]
-    python -m benchmarks.bench_ray --model MODEL --corpus FILE --kills 20
+    python -m benchmarks.bench_ray --corpus FILE [--model MODEL] [--forward 0.4] [--workers 1,2] [--rounds 2]
+    python -m benchmarks.bench_ray --corpus FILE [--model MODEL] --kills 20
 
-Everything runs on this machine: Ray's real worker processes, and the tests' stand-in as the server.
+Everything runs on this machine: Ray's real worker processes, and the tests' stand-in as the server. Without a model, it
+is a made one of width 576 and two blocks.
 
-* The first form ingests a corpus by the single process and by so many workers, interleaved, and prints rows a second
-  of the encoding (storing is part of it) with and without what it takes to start the workers.
-* ``--simulated``: workers that compute nothing and put ready rows, to find where Ray, the driver or the server's one
-  process is the limit.
+* The first form ingests a corpus by the single process and by so many workers, one after the other, so many rounds. It
+  prints rows a second of the encoding (storing is part of it), once with and once without the workers' start, and
+  processor time, which says more than the clock where a machine has other work. ``--forward`` makes every forward pass
+  so many seconds longer, asleep: as a GPU would keep this process waiting.
 * ``--kills`` kills a worker, drawn by ``--seed``, again and again with ``kill -9`` until there were so many kills, and
   compares every bank with one of a single process into a folder: ids, payloads, vectors, bit for bit.
 """
@@ -17,65 +17,32 @@ Everything runs on this machine: Ray's real worker processes, and the tests' sta
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import signal
-import sys
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.ray_machine import Spent, cluster, is_worker, of_the_tests, server
+from lensbank.cluster.connecting import Workers
+from lensbank.cluster.facts import Loading
+from lensbank.cluster.work import OnCluster
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.options import IngestOptions
-from lensbank.schemas.collection import BankIdentity
-from lensbank.schemas.payload import TokenPayload
-from lensbank.schemas.plans import PlanRecord
 from lensbank.schemas.progress import Silent
 from lensbank.store.opening import open_store
-from lensbank.store.writing import Permit, Sender
 
-ROWS, DIM = 256, 576
+if TYPE_CHECKING:
+    from lensbank.models.loading import LoadedModel
+
 #: Seconds within which batches belong to one answer of a worker.
 TOGETHER = 0.05
-PAYLOAD = TokenPayload(
-    token="Ġdog",
-    token_id=1,
-    word="dog",
-    sentence="A dog barks at the old tree.",
-    position=1,
-    char_start=2,
-    char_end=5,
-    norm=0.0,
-    corpus=("c",),
-    document="c.txt:1",
-    is_word=True,
-).to_dict()
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The tests' stand-in."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    with import_module("standins").StandIn() as stand_in:
-        yield stand_in.url
-
-
-@contextmanager
-def cluster(cpus: int) -> Iterator[None]:
-    """Ray on this machine, which is told that it has so many CPUs."""
-    import ray
-
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 class Clock(Silent):
@@ -124,32 +91,91 @@ def ingest(work: Any, corpus: str, url: str | Path, options: IngestOptions, prog
         return run(work, texts, store, options, progress)
 
 
+@dataclass(frozen=True, slots=True)
+class Slow(Loading):
+    """A model whose forward pass takes so much longer, as on a device that leaves this machine's cores alone.
+
+    Attributes:
+        forward: seconds.
+    """
+
+    forward: float = 0.0
+
+    def load(self) -> LoadedModel:
+        """See :meth:`cluster.facts.Loading.load`."""
+        loaded = Loading.load(self)
+        if self.forward:
+            loaded.lm.module.register_forward_pre_hook(lambda *_: time.sleep(self.forward))
+        return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What one ingest took.
+
+    Attributes:
+        rows: of each bank.
+        encoding: seconds, the workers' start included.
+        later: rows a second once the first answer was there.
+        cpu: seconds of the processor: ``driver``, ``workers``, ``ray``, ``server``.
+    """
+
+    rows: int
+    encoding: float
+    later: float
+    cpu: Mapping[str, float]
+
+    @property
+    def ours(self) -> float:
+        """Processor seconds of all but the server."""
+        return sum(seconds for name, seconds in self.cpu.items() if name != "server")
+
+
 def compare(arguments: argparse.Namespace) -> None:
-    """The single process and so many workers."""
+    """The single process and so many workers, one after the other, so many rounds."""
     import torch
 
-    from lensbank.cluster.connecting import Workers
-    from lensbank.cluster.facts import Loading
-    from lensbank.cluster.work import OnCluster
-    from lensbank.models.loading import load_model
-
     torch.set_num_threads(1)
-    options = options_of(arguments)
-    model, counts = {"dtype": "float32", "device": "cpu"}, [int(one) for one in arguments.workers.split(",")]
-    loaded = load_model(arguments.model, **model)  # type: ignore[arg-type]
-    print(f"{'':12}{'rows':>8}{'encode s':>10}{'rows/s':>8}{'once running':>14}")
-    with cluster(max(counts)):
-        work = OnCluster.of(Loading.of(arguments.model, model), Workers(1, 1, 0.0), max(counts))
-        for count in (0, *counts):
-            clock = Clock()
-            with server() as url:
-                how = OnCluster(work.model, work.loading, Workers(count, 1, 0.0), work.cpus) if count else loaded
-                summary = ingest(how, arguments.corpus, url, options, clock)
-            took = summary.seconds["encode"]
-            share, running = clock.share_and_seconds()
-            rate = summary.rows * share / running
-            name = f"{count} worker{'s' if count > 1 else ''}" if count else "one process"
-            print(f"{name:12}{summary.rows:8,}{took:10.1f}{summary.rows / took:8,.0f}{rate:14,.0f}", flush=True)
+    options, counts = options_of(arguments), [int(one) for one in arguments.workers.split(",")]
+    loading = Slow(arguments.model, {"dtype": "float32", "device": "cpu"}, 1, arguments.forward)
+    found: dict[int, list[Ingest]] = {count: [] for count in (0, *counts)}
+    print(f"{'':12}{'rows':>8}{'encode s':>10}{'rows/s':>8}{'later':>8}{'CPU s':>8}  driver/workers/ray/server")
+    for _ in range(arguments.rounds):
+        for count in found:
+            one = measured(arguments, loading, options, count)
+            found[count].append(one)
+            parts = "/".join(f"{one.cpu.get(name, 0.0):.0f}" for name in ("driver", "workers", "ray", "server"))
+            print(
+                f"{named(count):12}{one.rows:8,}{one.encoding:10.1f}{one.rows / one.encoding:8,.0f}{one.later:8,.0f}"
+                f"{one.ours:8.1f}  {parts}",
+                flush=True,
+            )
+    alone = found.pop(0)
+    for count, those in found.items():
+        ratios = [statistics.median(a.encoding / b.encoding for a, b in zip(those, alone, strict=True))]
+        ratios += [statistics.median(b.later / a.later for a, b in zip(those, alone, strict=True))]
+        ratios += [statistics.median(a.ours / b.ours for a, b in zip(those, alone, strict=True))]
+        print(f"{named(count)}: {ratios[0]:.3f} x the time ({ratios[1]:.3f} x once running), {ratios[2]:.2f} x the CPU")
+
+
+def named(count: int) -> str:
+    """Who encodes."""
+    return f"{count} worker{'s' if count > 1 else ''}" if count else "one process"
+
+
+def measured(arguments: argparse.Namespace, loading: Slow, options: IngestOptions, count: int) -> Ingest:
+    """One ingest, by so many workers; by this process where there are none."""
+    clock, work = Clock(), contextlib.ExitStack()
+    with work, server() as url:
+        if count:
+            work.enter_context(cluster(count))
+            how: Any = OnCluster.of(loading, Workers(count, 1, 0.0), count)
+        else:
+            how = loading.load()
+        with Spent() as spent:
+            summary = ingest(how, arguments.corpus, url, options, clock)
+    share, running = clock.share_and_seconds()
+    return Ingest(summary.rows, summary.seconds["encode"], summary.rows * share / running, spent.seconds)
 
 
 def kills(arguments: argparse.Namespace) -> None:
@@ -157,9 +183,6 @@ def kills(arguments: argparse.Namespace) -> None:
     import psutil
     import torch
 
-    from lensbank.cluster.connecting import Workers
-    from lensbank.cluster.facts import Loading
-    from lensbank.cluster.work import OnCluster
     from lensbank.models.loading import load_model
 
     torch.set_num_threads(1)
@@ -196,98 +219,31 @@ def kills(arguments: argparse.Namespace) -> None:
     print(f"{len(killed)} kills in {ingests} ingests; every bank equals that of the single process")
 
 
-def is_worker(process: Any) -> bool:
-    """Whether it is an actor of Ray Data."""
-    import psutil
-
-    try:
-        return "MapWorker" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-
-
 def options_of(arguments: argparse.Namespace) -> IngestOptions:
     """Of the ingests that are compared."""
     layers = tuple(int(one) for one in arguments.layers.split(","))
     return IngestOptions(layers, max_contexts=arguments.contexts, batch_tokens=arguments.batch_tokens, index=False)
 
 
-class Simulated:
-    """A worker that computes nothing: it puts ready rows."""
-
-    permit: Permit
-
-    def __init__(self) -> None:
-        """Nothing is open yet."""
-        self._sender: Sender | None = None
-
-    def __call__(self, table: Any) -> Any:
-        """As Ray Data calls it: a number of a batch gives a number of rows."""
-        import pyarrow
-
-        self._sender = self._sender or self.permit.open()
-        (number,) = table.column("number").to_pylist()
-        generator = np.random.default_rng(number)
-        states = generator.standard_normal((ROWS, DIM), np.float32)
-        ids = [f"{number:08x}-0000-4000-8000-{row:012x}" for row in range(ROWS)]
-        self._sender.put(ids, [PAYLOAD] * ROWS, {1: states}, {1: np.linalg.norm(states, axis=1)})
-        self._sender.drain()
-        return pyarrow.table({"rows": [ROWS]})
-
-
-def simulate(arguments: argparse.Namespace) -> None:
-    """Where Ray and the server's one process are the limit."""
-    import pyarrow
-    import ray
-
-    identity = BankIdentity("m", None, "w" * 64, "t" * 64, 1, 2, DIM, "float32", "float32", None, 0)
-    counts = [int(one) for one in arguments.simulated.split(",")]
-    print(f"{'encoders':>8}{'rows':>10}{'rows/s':>10}")
-    with cluster(max(counts)):
-        for count in counts:
-            with server() as url, open_store(url) as store:
-                plan = PlanRecord("ingest", "k", {"c": "f"}, total=1)
-                with store.writer([identity], "m", plan=plan) as writer:
-                    encoder = type("Simulated", (Simulated,), {"permit": writer.permit()})
-                    tables = [pyarrow.table({"number": [n]}) for n in range(max(64, arguments.batches))]
-                    done = ray.data.from_arrow(tables).map_batches(
-                        encoder,
-                        batch_size=None,
-                        batch_format="pyarrow",
-                        compute=ray.data.ActorPoolStrategy(size=count),
-                        num_cpus=1,
-                    )
-                    times = []
-                    for _ in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                        times.append(time.monotonic())
-                    steady = times[len(times) // 4 :]  # once all have started
-                    rate = ROWS * (len(steady) - 1) / (steady[-1] - steady[0])
-                    print(f"{count:8}{ROWS * len(times):10,}{rate:10,.0f}", flush=True)
-                    writer.abort()
-
-
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
-    parser.add_argument("--corpus")
-    parser.add_argument("--layers", default="4")
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--layers", default="1")
     parser.add_argument("--contexts", type=int, default=20)
     parser.add_argument("--batch-tokens", type=int, default=512)
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--simulated")
-    parser.add_argument("--batches", type=int, default=200)
+    parser.add_argument("--forward", type=float, default=0.0)
+    parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.simulated:
-        simulate(arguments)
-    elif not arguments.model or not arguments.corpus:
-        parser.error("--model and --corpus are needed, or --simulated")
-    elif arguments.kills:
-        kills(arguments)
-    else:
-        compare(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        if not arguments.model:
+            made = of_the_tests("tiny_models").save_text_model(Path(folder), hidden_size=576, intermediate_size=576)
+            arguments.model = str(made)
+        (kills if arguments.kills else compare)(arguments)
 
 
 if __name__ == "__main__":

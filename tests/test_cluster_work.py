@@ -38,6 +38,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray's own are many
 OPTIONS = IngestOptions(layers=(1, 2), max_contexts=60, batch_tokens=60, flush_seconds=0.0)
 WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 ARGUMENTS = {"dtype": "float32", "device": "cpu"}
+KILLS = 20
 
 
 class Steps(Silent):
@@ -176,22 +177,34 @@ def test_corpora_that_share_prefixes_and_centred_banks(work, model, corpora, ser
     assert {len(payload["corpus"]) for rows in banks.values() for payload, _ in rows.values()} == {1, 2}
 
 
-def test_workers_that_are_killed_and_a_server_that_restarts(work, corpora, server, expected):
-    killed = []
+def test_twenty_workers_that_are_killed_and_a_server_that_restarts(work, model, corpora, tmp_path):
+    """Each is killed when an answer has come: it, or another, has stored rows by then and may be about to answer."""
+    paths, options = [corpora / "three" / "house"], replace(OPTIONS, batch_tokens=20)
+    expected = whole(model, paths, tmp_path / "whole", options)
+    killed, restarts, ingests = [], [], 0
 
     def kill():
-        victim = random.Random(len(killed)).choice(encoding_workers())
-        victim.send_signal(signal.SIGKILL)
-        killed.append(victim.pid)
+        alive = encoding_workers()
+        if alive and len(killed) < KILLS:
+            victim = random.Random(len(killed)).choice(alive)
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()  # or it would be counted twice
+            killed.append(victim.pid)
 
-    def crash():
-        server.kill()
-        threading.Timer(0.7, server.start).start()
+    while len(killed) < KILLS:  # what is queued when the last worker dies may be all that is left of an ingest
+        assert ingests < KILLS, f"{len(killed)} kills in {ingests} ingests"
+        with StandIn(STANDIN_WAL="1") as server:
 
-    at = {3: kill, 8: crash, 14: kill, 20: kill}
-    banks, _ = ingest(work, [corpora / "three" / "house"], server.url, at=at, patience=60.0)
-    assert len(set(killed)) == 3
-    assert banks == expected
+            def crash(server=server):
+                server.kill()
+                threading.Timer(0.7, server.start).start()
+                restarts.append(server)
+
+            at = {**dict.fromkeys(range(1, 400, 4), kill), 6: crash}
+            banks, _ = ingest(work, paths, server.url, options, at, patience=60.0)
+        ingests += 1
+        assert banks == expected
+    assert len(set(killed)) == KILLS and len(restarts) == ingests
 
 
 def test_a_driver_that_is_killed_and_started_again(work, cluster, model, corpora, server, expected, tmp_path):
