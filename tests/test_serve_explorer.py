@@ -154,7 +154,7 @@ def test_a_reading_is_cancelled(explore, served, monkeypatch):
     with explore() as page:
         page.fill("#prompt", "A dog")
         page.click("#ask")
-        expects(page.locator("#progress")).to_contain_text("looks at it")
+        expects(page.locator("#progress")).to_contain_text("is processing it")
         with page.expect_response(lambda answer: answer.request.method == "DELETE"):
             page.click("#cancel")
         drawn(page)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 USER, FIRST_PATCH, IMAGE_2, LINE_END, DOG, COMMA = 1, 2, 7, 15, 17, 18  # numbers of tokens
 
 
+@pytest.mark.firefox
 def test_tokens_of_prompt_and_answer_are_chips_in_their_order(show):
     """Each kind is framed in its own way; spaces, line ends, punctuation and halves of characters can be told apart."""
     with show(positions_reading()) as page:
@@ -77,6 +78,7 @@ def test_a_chip_has_the_panel_of_a_patch_and_what_is_said_next(show):
         assert "Answer, as it was given" in page.locator("#figure .labels text").all_text_contents()
 
 
+@pytest.mark.firefox
 def test_arrows_go_on_from_patches_to_chips_and_back(show):
     with show(positions_reading(), at="#patch=0:1,0") as page:
         for key, name in (
@@ -110,13 +112,14 @@ def test_links_search_and_tables_know_chips(show):
         hash_ = page.evaluate("location.hash")
         page.locator("#all-words summary").click()
         expects(page.locator("#word-table table").last.locator("tr").nth(7)).to_have_text("␣doganswerp17L4")
-        expects(page.locator("#overview-help")).to_contain_text("How many of the 10 patches")
+        expects(page.locator("#overview-help")).to_contain_text("how many of the 10 patches")
     assert "patch=18&" in hash_
     with show(reading, at=hash_) as page:
         expects(place(page)).to_have_text("Answer token “,”")
         expects(page.locator("#lock")).to_have_text("Pinned")
 
 
+@pytest.mark.firefox
 @pytest.mark.parametrize("images", [1, 2])
 def test_each_image_has_its_own_grid_and_picture(show, images):
     reading = positions_reading(images)
@@ -158,10 +161,9 @@ def test_a_contact_sheet_and_another_reading_beside(show):
         assert page.locator("#beside-frames rect").count() == 2
     with show(one, image_reading(), at="#beside=reading:2") as page:
         patch(page, DOG).click()
-        expects(page.locator("#beside-words")).to_contain_text("It has nothing there.")
+        expects(page.locator("#beside-words")).to_contain_text("Nothing there in the other reading.")
 
 
-@pytest.mark.chromium
 def test_on_a_phone_and_on_paper(show):
     phone = dict(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     with show(positions_reading(), **phone) as page:
@@ -183,7 +185,6 @@ def test_on_a_phone_and_on_paper(show):
     assert {"Answer token ␣dog", "␣dog", "image 2", "Answer, the model's own"} <= set(shown)
 
 
-@pytest.mark.chromium
 def test_hostile_prompts_answers_and_names_are_shown_as_they_are(show):
     with show(hostile_positions()) as page:
         for token in (*range(2), *range(13, 21)):
@@ -204,6 +205,13 @@ def test_hostile_prompts_answers_and_names_are_shown_as_they_are(show):
         assert page.locator("body img").count() == 0 and page.locator("script").count() == 2
 
 
+def test_views_of_several_images_are_told_by_the_images_numbers(show):
+    with show(positions_reading()) as page:
+        assert "image 1: 2 × 2; image 2: 3 × 2" in page.locator("#facts-list").inner_text()
+    with show(image_reading()) as page:
+        assert "Patches\n3 × 4\n" in page.locator("#facts-list").inner_text()
+
+
 def test_a_reading_without_patches(show):
     whole = positions_reading()
     layers = tuple(
@@ -212,6 +220,6 @@ def test_a_reading_without_patches(show):
     with show(replace(whole, layers=layers, read=("answer",))) as page:
         expects(place(page)).to_have_text("Answer token A")
         assert page.locator("#figure image").count() == 2 and page.locator("#figure .cells rect").count() == 5
-        expects(page.locator("#overview-help")).to_contain_text("How many of the 5 tokens")
+        expects(page.locator("#overview-help")).to_contain_text("how many of the 5 tokens")
         page.keyboard.press("ArrowRight")
         expects(place(page)).to_have_text("Answer token ␣dog")

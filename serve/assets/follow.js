@@ -29,7 +29,7 @@ function receive(id, packed, show) {
 /** How far a reading is, in a line. */
 function progressText(about) {
   if (about.status === "queued") return about.ahead ? `Waiting: ${counted(about.ahead, "reading")} before it.` : "Waiting for the model.";
-  if (about.status === "running") return about.layers ? `Layer ${about.layers_done} of ${about.layers}.` : "The model looks at it.";
+  if (about.status === "running") return about.layers ? `Layer ${about.layers_done} of ${about.layers}.` : "The model is processing it.";
   if (about.status === "cancelled") return "Cancelled.";
   if (about.status === "failed") return "";
   const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;

@@ -2,7 +2,7 @@
 
 async function openExplorer() {
   byId("source").textContent = "lensbank";
-  byId("facts").textContent = "Drop an image: what its visual tokens mean to the language model appears layer by layer.";
+  byId("facts").textContent = "Drop an image. The page shows, layer by layer, what its visual tokens mean to the language model.";
   listenToForm();
   try {
     server = await request("/api/server");

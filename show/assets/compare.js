@@ -155,7 +155,7 @@ function drawBesideWords() {
   if (!beside) return;
   const twin = twinOf(reading(), state.token, beside.one, beside.group);
   holder.append(el("h3", { class: "beside-title", text: `Beside: ${beside.name}` }));
-  if (twin === null) holder.append(el("p", { class: "nothing", text: "It has nothing there." }));
+  if (twin === null) holder.append(el("p", { class: "nothing", text: "Nothing there in the other reading." }));
   else holder.append(lensSection(beside.one, beside.lens, beside.layer, twin));
 }
 
@@ -166,11 +166,11 @@ function drawBesideControls() {
   const option = (value, text) => el("option", { value, text });
   const choices = [option("", "nothing")];
   choices.push(
-    el("optgroup", { label: "This one" }, ...one.layers.map(({ layer }) => option(`layer:${layer}`, `Layer ${layer}`))),
+    el("optgroup", { label: "This reading" }, ...one.layers.map(({ layer }) => option(`layer:${layer}`, `Layer ${layer}`))),
   );
   if (others.length) {
     choices.push(
-      el("optgroup", { label: "Another one" }, ...others.map(({ number }) => option(`reading:${number + 1}`, readingName(number)))),
+      el("optgroup", { label: "Another reading" }, ...others.map(({ number }) => option(`reading:${number + 1}`, readingName(number)))),
     );
   }
   byId("beside-what").replaceChildren(...choices);

@@ -39,6 +39,7 @@ function depthDrawing(one, room) {
   const drawing = svg("svg", {
     width,
     height,
+    viewBox: `0 0 ${width} ${height}`, // so that paper can make it smaller
     "font-family": FONT,
     role: "group",
     "aria-label": "Best word at each layer",

@@ -28,6 +28,7 @@ function drawFigure() {
   const figure = byId("figure");
   const layer = layerAt(state.layer);
   figure.classList.toggle("text", one.kind !== "image");
+  figure.classList.toggle("alone", one.images.length === 1 && !chipsOf(one).length);
   const { wide, imageWide } = roomForFigure(one);
   geometry = geometryFor(one, state.group, wide, imageWide);
   const { group, legend } = paintView(one, layer, viewOptions(), geometry, theme());

@@ -62,6 +62,13 @@ function groupOf(one, token) {
   );
 }
 
+/** What a view is called before its size: nothing for the only one; as in the names of patches, images are counted from 1. */
+function viewName(one, view) {
+  const image = one.images.length > 1 ? `image ${view.image + 1}` : "";
+  if (view.kind === "image") return image && `${image}: `;
+  return `${view.kind} ${view.index}${image && ` of ${image}`}: `;
+}
+
 /** `Row 2, column 3`, with the view and the image where there are several. */
 function placeName(one, token) {
   const { row, col, view, image } = one.tokens;

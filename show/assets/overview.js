@@ -8,11 +8,9 @@ function drawOverview() {
   byId("overview-name").textContent =
     one.kind === "image" ? `${one.images.length > 1 ? "All images" : "The whole image"}, layer by layer` : "The whole text, layer by layer";
   byId("overview-help").textContent =
-    `How many of the ${countedTokens(one, mainTokens(one))} have a word among their ${lensTitle(state.lens)} words` +
-    (banks.length
-      ? "; before them, the share of LatentLens' neighbours that comes from each bank layer (outlined: the query's own). "
-      : ". ") +
-    "Click a layer to see it, a word to see where it is.";
+    `The number after a word: how many of the ${countedTokens(one, mainTokens(one))} have it among their ${lensTitle(state.lens)} words. ` +
+    (banks.length ? "The bars: which bank layers the LatentLens neighbours come from (outlined: the query's own layer). " : "");
+  byId("overview-help").append(el("span", { class: "screen", text: "Click a layer or a word to see it in the image." }));
   byId("layers").replaceChildren(
     overviewHead(banks),
     el("tbody", {}, ...one.layers.map((layer, at) => overviewRow(one, layer, at, banks))),

@@ -46,8 +46,8 @@ function drawCaution(layer, token) {
   byId("caution").textContent =
     `The norm of this state is ${timesText(timesMedian(layer, token))} the median of its layer. Such states are often ` +
     (isPatch(reading(), token)
-      ? "near the same few words whatever the image shows: look at the patches around it before believing a high score."
-      : "near the same few words whatever stands there; the first position's is one of them in most models.");
+      ? "near the same few words whatever the image shows: look at the patches around it before you believe a high score."
+      : "near the same few words whatever the text says. In most models, the first position is one of them.");
 }
 
 /** The parts of the panel in words, with what is in it as the example. */
@@ -59,13 +59,13 @@ function drawHow(one, layer) {
   const bank = entry && isLatent(lens) ? ` Here: bank layer ${entry.bankLayer}.` : "";
   const thing = isPatch(one, state.token) ? "patch" : "token";
   const parts = [
-    ["Lens", `LatentLens looks up the ${thing}'s hidden state among the states of words in sentences; LogitLens asks the model's output head, EmbeddingLens its input embeddings.`],
-    ["Layer", `Whose state is looked up: 0 is what enters the language model, ${layer.layer} here is what its block ${layer.layer} puts out.`],
-    ["Word and score", `The nearest is ${word} at ${score}: the cosine between the two states, 1 for the same direction. Cosines of different layers, models or banks cannot be compared, and a score alone proves nothing: some states are near to everything.`],
+    ["Lens", `LatentLens compares the ${thing}'s hidden state with the states of words in sentences. LogitLens applies the model's output head to it. EmbeddingLens compares it with the model's input embeddings.`],
+    ["Layer", `The layer that the state comes from. ${layer.layer ? `Here: ${layer.layer}, the output of block ${layer.layer} of the language model` : "Here: 0, the input of the language model"}.`],
+    ["Word and score", `The best word is ${word} at ${score}. The score of LatentLens and EmbeddingLens is a cosine: 1 means the same direction. Cosines of different layers, models or banks cannot be compared. A high score alone proves nothing: some states are near everything.`],
     ["Above chance", chanceText(one, lens, entry)],
-    ["Sentence", "Where the word stood in the corpus. What is grey came after it: the state could not have seen that."],
-    ["Bank layer", `The layer that the word's state was taken from; it may differ from the ${thing}'s.${bank}`],
-    ["Norm", `The length of the state: ${layer.norm[state.token]} here, ${timesText(timesMedian(layer, state.token))} the median. Cosines do not see it, but states of unusual norm often have high scores with words that have nothing to do with the image.`],
+    ["Sentence", "The word's place in the corpus. The grey part comes after the word, so the word's state cannot have seen it."],
+    ["Bank layer", `The layer that the word's state was taken from. It can differ from the ${thing}'s layer.${bank}`],
+    ["Norm", `The length of the state: ${layer.norm[state.token]} here, ${timesText(timesMedian(layer, state.token))} the median. The cosine ignores it, but states with an unusual norm often have high scores with words that have nothing to do with the ${thing}.`],
   ]; // prettier-ignore
   byId("how-list").replaceChildren(...parts.flatMap(([name, text]) => [el("dt", { text: name }), el("dd", { text })]));
 }
@@ -73,10 +73,10 @@ function drawHow(one, layer) {
 /** What the second number and the tick on the bar are. */
 function chanceText(one, lens, entry) {
   if (!entry || Number.isNaN(entry.gap))
-    return "How far a score stands above what random rows of the bank reach is not known here: the reading is from before, the bank is small, or the lens gives probabilities, which are told beside the whole vocabulary as they are.";
+    return "How far the score stands above chance is not known here: an older version made the reading, the bank is small, or the lens gives probabilities, which are already relative to the whole vocabulary.";
   const rows = isLatent(lens) ? `random rows of bank layer ${entry.bankLayer}` : "random entries of the vocabulary";
-  const worth = entry.gap < LITTLE ? "Many rows are as near: the word says next to nothing." : "The further above, the more the word says.";
-  return `The tick on the bar, ${entry.reach.toFixed(2)} here, is what one in a hundred of ${rows} reaches with this very state; ${gapText(entry.gap)} is how far the score stands above it. ${worth} LogitLens has no tick: a probability is told beside the whole vocabulary as it is.`;
+  const worth = entry.gap < LITTLE ? "Many rows are as near, so the word says next to nothing." : "The further above, the more the word says.";
+  return `The tick on the bar (${entry.reach.toFixed(2)} here) is the score that one in a hundred ${rows} reaches for this state; ${gapText(entry.gap)} is how far the score stands above it. ${worth} LogitLens has no tick, because its probabilities are already relative to the whole vocabulary.`;
 }
 
 let crop = null;

@@ -18,8 +18,8 @@ function scopeText(search) {
 }
 
 function centringText({ source, images }) {
-  if (source === "text") return "less the bank's text mean";
-  return `less the mean of ${counted(images, source === "folder" ? "other image" : "image")}`;
+  if (source === "text") return "the bank's text mean subtracted";
+  return `the mean of ${counted(images, source === "folder" ? "other image" : "image")} subtracted`;
 }
 
 /** The line under the title: enough to know what one is looking at. */
@@ -53,7 +53,7 @@ function provenanceOf(one) {
       add(`Image${number}`, `${source}, ${width} × ${height} px`);
       add(`SHA-256${number && ` of image${number}`}`, sha256, true);
     });
-    add("Patches", one.views.map((view) => `${view.kind} ${view.index}: ${view.rows} × ${view.cols}`).join("; "));
+    add("Patches", one.views.map((view) => viewName(one, view) + `${view.rows} × ${view.cols}`).join("; "));
   } else {
     add("Text", one.source);
     add("SHA-256", one.sha256, true);
@@ -162,6 +162,6 @@ function readProvenance() {
   byId("copy-command").addEventListener("click", () => copyText(data.command, "The command"));
   byId("copy-link").addEventListener("click", () => {
     if (hasAddress()) copyText(`${location.href.split("#")[0]}${addressOf()}`, "The link");
-    else copyText(addressOf(), "The page has no address here. What to add to the one where it is shared is");
+    else copyText(addressOf(), "The page has no address here. The part to add to its address where it is shared");
   });
 }

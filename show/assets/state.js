@@ -132,16 +132,16 @@ function readAddress() {
   state.besideLens = parts.get("besidelens") ?? "";
 }
 
-/** How a reading is first shown: its middle layer, and there a patch that says something. */
+/** How a reading is first shown: its middle layer, and there a patch or token that says something. */
 function beginning(one) {
   const tokens = tokensOf(one, 0);
   const layer = Math.floor(one.layers.length / 2);
-  const token = (one.kind === "image" && tokens.length ? tellingOf(one, layer, tokens) : mainTokens(one)[0]) ?? 0;
+  const token = tellingOf(one, layer, tokens.length ? tokens : mainTokens(one)) ?? 0;
   return { layer, lens: lensesOf(one)[0], group: 0, token, locked: false };
 }
 
 /**
- * The patch whose best word stands furthest above chance; of equals the one nearest the middle. Where chance is not known,
+ * The patch whose best word stands furthest above chance; of equals the one nearest the middle, of tokens the first. Where chance is not known,
  * the highest score whose state is of a usual size: scores of unusual ones are high whatever the image shows.
  */
 function tellingOf(one, at, tokens) {
@@ -161,6 +161,7 @@ function tellingOf(one, at, tokens) {
 }
 
 function middleOf(one, tokens) {
+  if (!one.tokens.box[tokens[0]]) return tokens[0]; // tokens of text: the first
   const fromMiddle = (token) => {
     const [x0, y0, x1, y1] = one.tokens.box[token];
     const { width, height } = one.images[one.tokens.image[token]];
