@@ -12,6 +12,7 @@ import torch
 from ..schemas.errors import ModelError, StateError
 from .capture import capture_hidden_states
 from .machine.offload import execution_device
+from .machine.shortage import is_out_of_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -156,7 +157,9 @@ class Encoder:
         """
         try:
             return self._encode(ids, rows)
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise ModelError(
                 f"The device ran out of memory on a batch of {sum(map(len, ids)):,} tokens.",
                 "Use a smaller --batch-tokens, --dtype bfloat16 or --device-map auto. The same command then continues.",

@@ -14,6 +14,7 @@ from .capture import capture_hidden_states
 from .lengths import require_length
 from .loading import LoadedModel
 from .machine.offload import execution_device
+from .machine.shortage import is_out_of_memory
 from .tokens import require_embedded, span_of
 from .visual.patches import unpadded, unsupported
 from .visual_tokens import VisualInput
@@ -78,12 +79,12 @@ def failing(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> Iterator[None]
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{loaded.name} ran out of the device's memory on {inputs['input_ids'].shape[1]} tokens, images included.",
-            "Use --dtype bfloat16, --device-map auto, or a smaller image.",
-        ) from error
-    except (ValueError, RuntimeError, IndexError, TypeError) as error:
+    except (MemoryError, ValueError, RuntimeError, IndexError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"{loaded.name} ran out of memory on {inputs['input_ids'].shape[1]} tokens, images included.",
+                "Use --dtype bfloat16, --device-map auto, or a smaller image.",
+            ) from error
         raise ModelError(f"{loaded.name} ({type(loaded.model).__name__}) failed on the image: {error}.") from error
 
 

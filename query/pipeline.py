@@ -175,31 +175,37 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        layers, centre = self._layers, None
-        if self._options.centre:
-            centre = text_centre(self._opened.banks)
-            if self._options.layers is None:
-                layers = tuple(layer for layer in layers if layer in centre.means)
+        layers, centre = self.of_texts()
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
 
-    def layer_by_layer(self, asked: Asked, layers: Sequence[int] | None = None) -> Iterator[Reading]:
+    def of_texts(self) -> tuple[tuple[int, ...], Centre | None]:
+        """The layers at which texts are read, and, in a centred session, what is subtracted: the banks' own means."""
+        if not self._options.centre:
+            return self._layers, None
+        centre = text_centre(self._opened.banks)
+        if self._options.layers is not None:
+            return self._layers, centre
+        return tuple(layer for layer in self._layers if layer in centre.means), centre
+
+    def layer_by_layer(
+        self, asked: Asked, layers: Sequence[int] | None = None, centre: Centre | None = None
+    ) -> Iterator[Reading]:
         """Read what has been shown to the model one layer at a time, for who shows layers as they are ready.
 
         Args:
             asked: from :func:`query.asking.ask_image` or ``ask_text``, with states of the session's layers.
             layers: the order; ascending by default.
+            centre: of a centred session: from :meth:`centre_on` or :meth:`of_texts`.
 
         Returns:
             Readings of one layer each; but for the share that a recall check found, they agree with :meth:`image`.
 
         Raises:
-            UsageError: a centred session, whose mean is that of images.
+            UsageError: a centred session, and no mean.
             StoreError: the database failed.
         """
-        if self._options.centre:
-            raise UsageError("Centred states are read of all layers together.", "Leave out centring.")
         for layer in sorted(asked.states) if layers is None else layers:
-            yield from self._read([replace(asked, states={layer: asked.states[layer]})], silent=True)
+            yield from self._read([replace(asked, states={layer: asked.states[layer]})], centre, silent=True)
 
     def vectors(
         self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None = None, silent: bool = False

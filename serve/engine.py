@@ -13,15 +13,18 @@ from PIL import Image
 from ..models.loading import LoadedModel
 from ..query.asked import Asked
 from ..query.asking import ask_image, ask_images, ask_text
+from ..query.centring import Centre
 from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
 from ..schemas.errors import StoreError
 from ..schemas.results import LENSES
+from .centres import Centres, Watching
 from .jobs import Job
 from .lent import Lender
 from .privacy import public_reading
 from .questions import Question
 from .uploads import Uploads
+from .wording import in_http_words
 
 if TYPE_CHECKING:
     from ..store.base import Store
@@ -48,6 +51,8 @@ class Engine:
             uploads: the images.
         """
         self._models, self._lender, self._uploads = models, Lender(open_store), uploads
+        self._watching = Watching()
+        self._centres = Centres(uploads, self._watching)
         self._sessions: OrderedDict[tuple[str, QueryOptions], QuerySession] = OrderedDict()
 
     def read(self, job: Job) -> None:
@@ -57,18 +62,22 @@ class Engine:
             LensbankError: as :class:`query.pipeline.QuerySession`.
             Cancelled: nobody wants it any more.
         """
-        question = job.question
-        session = self._session(question)
+        model = job.question.model
+        session = self._session(job.question)
         job.require_wanted()
+        self._watching.job = job
         try:
-            asked = self._asked(session, job)
-            order = telling_first(session.layers)
+            asked, centre, notes = self._asked(session, job)
+            order = telling_first(tuple(asked.states))
             job.expect(len(order))
-            for part in session.layer_by_layer(asked, order):
-                job.add(public_reading(part, question.model))
+            for part in session.layer_by_layer(asked, order, centre):
+                noted = replace(part, notes=tuple(map(in_http_words, (*part.notes, *notes))))
+                job.add(public_reading(noted, model))
         except StoreError:  # what is open may be no longer what is there
             self.rest()
             raise
+        finally:
+            self._watching.job = None
 
     def warm(self) -> None:
         """Do what the first reading would wait for: open the banks, and run each model once.
@@ -93,21 +102,29 @@ class Engine:
         self._lender.close()
 
     def _session(self, question: Question) -> QuerySession:
-        plain = replace(question.options, prompt=None, patches=(), read=("image",), answer=None, answer_tokens=None)
+        options = question.options
+        prompt = options.prompt if options.centre else None  # the mean is of images that are asked the same
+        plain = replace(options, prompt=prompt, patches=(), read=("image",), answer=None, answer_tokens=None)
         key = (question.model, plain)  # what is asked of an image is no matter of the lenses
         if key not in self._sessions:
             while len(self._sessions) >= _OPEN:
                 self._sessions.popitem(last=False)[1].close()
-            self._sessions[key] = QuerySession(self._lender.store(), self._models[question.model], plain)
+            self._sessions[key] = QuerySession(
+                self._lender.store(), self._models[question.model], plain, self._watching
+            )
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
-    def _asked(self, session: QuerySession, job: Job) -> Asked:
+    def _asked(self, session: QuerySession, job: Job) -> tuple[Asked, Centre | None, tuple[str, ...]]:
+        """What the model has been shown, what is subtracted from its states, and what is to be said about that."""
         question = job.question
         if question.text is not None:
-            return ask_text(session.loaded, question.text, session.layers, question.options)
+            layers, mean = session.of_texts()
+            return ask_text(session.loaded, question.text, layers, question.options), mean, ()
+        centre, notes = self._centres.of_images(session, job) if question.options.centre else (None, ())
         images = [self._uploads.opened(self._uploads.get(image)) for image in question.images]
-        return ask_images(session.loaded, images, session.layers, question.options, said=job.say)
+        asked = ask_images(session.loaded, images, session.layers, question.options, said=job.say)
+        return asked, centre, notes
 
 
 def telling_first(layers: Sequence[int]) -> tuple[int, ...]:

@@ -10,6 +10,14 @@ from ..schemas.errors import (
     StoreLockedError,
     UsageError,
 )
+from .privacy import without_paths
+
+#: What whoever asked is told where memory ran out.
+OUT_OF_MEMORY = {
+    "kind": "MemoryError",
+    "message": "The machine ran out of memory on this reading.",
+    "hint": "Ask for fewer layers, a smaller image or fewer words.",
+}
 
 
 class RequestError(LensbankError):
@@ -29,6 +37,14 @@ class RequestError(LensbankError):
 
 class Cancelled(Exception):
     """Nobody wants this reading any more."""
+
+
+def unforeseen(error: Exception, when: str) -> tuple[dict[str, str], str]:
+    """What whoever asked is told of a fault of ours, or of a library's, and what whoever runs the server is."""
+    kind = type(error).__name__
+    said = without_paths(str(error).strip().partition("\n")[0])[:300]
+    told = {"kind": kind, "message": f"Something unforeseen: {kind}.", "hint": "The server's own output has more."}
+    return told, f"Something unforeseen {when}: {kind}: {said}"
 
 
 def status_of(error: LensbankError) -> int:

@@ -16,14 +16,17 @@ from .failures import RequestError
 if TYPE_CHECKING:
     from ..store.base import Store
 
+_Row = tuple[str, Any, dict[str, Any]]
 # Every image has one visual token of this position.
 _FIRST = Condition("position", "=", (0,))
 _FIELDS = ("corpus", "image", "sha256", "width", "height")
+# Rows that are looked through at once for a name.
+_AT_ONCE = 1000
 # Names under which one file may be in a bank before we stop looking.
 _COPIES = 20
 
 
-def listed(store: Store, banks: Sequence[str], limit: int, after: str | None) -> dict[str, Any]:
+def listed(store: Store, banks: Sequence[str], limit: int, after: str | None, name: str = "") -> dict[str, Any]:
     """A page of the images of the first of some image banks; the others have the same ones.
 
     Args:
@@ -31,6 +34,7 @@ def listed(store: Store, banks: Sequence[str], limit: int, after: str | None) ->
         banks: names of image banks of one model.
         limit: images.
         after: ``next`` of the page before.
+        name: what their names hold, folders included; in upper or lower case.
 
     Returns:
         ``total``, ``images`` and ``next``, which is ``None`` at the end.
@@ -39,10 +43,40 @@ def listed(store: Store, banks: Sequence[str], limit: int, after: str | None) ->
         LensbankError: as :func:`images.finding.open_images`.
     """
     with open_images(store, banks) as images:
-        rows, following = images.banks[0].scroll(limit, after, where=(_FIRST,), fields=_FIELDS)
-        total = images.banks[0].count((_FIRST,))
+        if name.strip():
+            rows, following, total = _named(images.banks[0], name.strip().casefold(), limit, after)
+        else:
+            rows, following = images.banks[0].scroll(limit, after, where=(_FIRST,), fields=_FIELDS)
+            total = images.banks[0].count((_FIRST,))
     found = [_told(payload) for _, _, payload in rows]
     return {"total": total, "images": found, "next": following}
+
+
+def _named(bank: Bank, name: str, limit: int, after: str | None) -> tuple[list[_Row], str | None, int]:
+    """A page of the rows whose image has such a name, the id of the next one, and how many there are."""
+    rows: list[_Row] = []
+    following: str | None = None
+    total = 0
+    for row in _all(bank):
+        if name not in row[2]["image"].casefold():
+            continue
+        total += 1
+        if after is not None and row[0] < after:
+            continue
+        if len(rows) < limit:
+            rows.append(row)
+        elif following is None:
+            following = row[0]
+    return rows, following, total
+
+
+def _all(bank: Bank) -> Iterator[_Row]:
+    after: str | None = None
+    while True:
+        rows, after = bank.scroll(_AT_ONCE, after, where=(_FIRST,), fields=_FIELDS)
+        yield from rows
+        if after is None:
+            return
 
 
 def _told(payload: dict[str, Any]) -> dict[str, Any]:

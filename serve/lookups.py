@@ -37,7 +37,13 @@ class Lookups:
         self._turn = threading.Lock()
 
     def find(
-        self, words: Sequence[str], lens: str, where: Sequence[str], top_k: int, model: str | None = None
+        self,
+        words: Sequence[str],
+        lens: str,
+        where: Sequence[str],
+        top_k: int,
+        model: str | None = None,
+        banks: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Indexed images of whose patches a lens said a word, as `lensbank find --format json`, without folders.
 
@@ -47,16 +53,23 @@ class Lookups:
             where: conditions on patches.
             top_k: images.
             model: name of the one of the server's that indexed them; ``None`` for whichever.
+            banks: names of image banks; those of the model where there are none.
 
         Raises:
             LensbankError: as :func:`images.finding.open_images` and ``find_words``.
         """
         conditions = filters.parse(where, fields_of("image"))
-        with self._turn, self._open_store() as store, open_images(store, self._indexed_by(store, model)) as images:
+        with (
+            self._turn,
+            self._open_store() as store,
+            open_images(store, banks or self._indexed_by(store, model)) as images,
+        ):
             found = find_words(images, words, conditions, top_k, lens)
         return replace(found, images=tuple(replace(image, folder="") for image in found.images)).to_dict()
 
-    def indexed(self, model: str | None, limit: int, after: str | None) -> Mapping[str, Any]:
+    def indexed(
+        self, model: str | None, limit: int, after: str | None, name: str = "", banks: Sequence[str] = ()
+    ) -> Mapping[str, Any]:
         """A page of the images that image banks hold; empty where there are none (:func:`serve.indexed.listed`).
 
         Raises:
@@ -66,10 +79,10 @@ class Lookups:
             if not any(info.record.identity.kind == "image" for info in store.list()):
                 return _NO_IMAGES
             try:
-                banks = self._indexed_by(store, model)
+                chosen = banks or self._indexed_by(store, model)
             except BankNotFoundError:
                 return _NO_IMAGES
-            return listed(store, banks, limit, after)
+            return listed(store, chosen, limit, after, name)
 
     def indexed_file(self, image: str, max_bytes: int) -> tuple[bytes, str]:
         """An indexed image's bytes and name; see :func:`serve.indexed.file_of`.

@@ -176,6 +176,7 @@ def _lookup_paths() -> Json:
                     _query("lens", "Whose words.", {"enum": list(LENSES)}),
                     _query("where", "Conditions on patches, as `--where` takes them.", texts),
                     _query("model", "The one of this server's that indexed them; whichever by default.", text),
+                    _query("bank", "Names of image banks; those of the model by default.", texts),
                     _query("top_k", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
                 ],
                 "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
@@ -188,6 +189,8 @@ def _lookup_paths() -> Json:
                 "parameters": [
                     _query("model", "The one of this server's that indexed them; whichever by default.", text),
                     _query("limit", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 40}),
+                    _query("name", "What their names hold.", text),
+                    _query("bank", "Names of image banks; those of the model by default.", texts),
                     _query("after", "The next of the page before.", {"type": "string", "format": "uuid"}),
                 ],
                 "responses": {"200": _json("Their ids and names.", document), **_failures(400, 404, 500, 503)},
@@ -256,6 +259,16 @@ def _schemas(settings: ServeSettings) -> Json:
             "description": "[row, column] of the patches to read; all by default.",
         },
         "exact": {"type": "boolean", "default": True},
+        "centre": {
+            "type": "boolean",
+            "default": False,
+            "description": "Compare states less their mean, with centred banks.",
+        },
+        "centre_images": {
+            **texts,
+            "maxItems": settings.max_centre_images,
+            "description": "Ids of the images whose mean is subtracted; by default that of the image asked about.",
+        },
         "read": {"type": "array", "items": {"enum": list(READ_KINDS)}, "uniqueItems": True, "default": ["image"]},
         "answer": {**text, "maxLength": settings.max_text, "description": "What the model is made to answer."},
         "answer_tokens": {

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..schemas.addresses import without_secrets
-from ..schemas.errors import LensbankError
 from ..schemas.results import Reading
 
 # An absolute path of two parts or more (POSIX, home, Windows, UNC), not part of a URL or a word; its last part is kept.
+# Addresses of our own, which hints name, are none.
 _PATH = re.compile(
-    r"(?<![\w/:.<~\\])(?:file://)?(?:~?/|[A-Za-z]:[\\/]|\\\\)(?:[^\s/\\'\"`<>:;,|]+[\\/]+)+([^\s/\\'\"`<>:;,|]*)"
+    r"(?<![\w/:.<~\\])(?!/api/(?:contexts|find|images|indexed|readings|server)\b(?!/))(?:file://)?(?:~?/|[A-Za-z]:[\\/]|\\\\)(?:[^\s/\\'\"`<>:;,|]+[\\/]+)+([^\s/\\'\"`<>:;,|]*)"
 )
 
 
@@ -43,12 +43,3 @@ def public_reading(reading: Reading, model: str) -> Reading:
     banks = tuple(public_value(bank) for bank in reading.banks)
     facts = {**public_value(reading.model), "id": model}
     return replace(reading, model=facts, banks=banks, notes=public_value(reading.notes))
-
-
-def described(error: LensbankError) -> dict[str, str]:
-    """What went wrong, for whoever asked: its kind, what was seen, what to do next."""
-    return {
-        "kind": type(error).__name__,
-        "message": without_paths(error.message),
-        "hint": without_paths(error.hint),
-    }

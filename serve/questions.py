@@ -22,6 +22,7 @@ class Question:
         text: to read instead.
         model: name of one of the server's models; the first where it is empty.
         options: everything else.
+        centre_images: ids of the images whose mean state is subtracted; those asked about where there are none.
         given: as it was sent, for who asks the like again.
     """
 
@@ -29,6 +30,7 @@ class Question:
     text: str | None
     model: str
     options: QueryOptions
+    centre_images: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -70,6 +72,8 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "top_k": (_whole, "a whole number"),
     "patches": (_patches, "a list of [row, column]"),
     "exact": (_boolean, "true or false"),
+    "centre": (_boolean, "true or false"),
+    "centre_images": (_texts, "a list of ids of uploaded images"),
     "read": (_texts, "a list of image, prompt, answer and special"),
     "answer": (_text, "a text"),
     "answer_tokens": (_whole, "a whole number"),
@@ -104,7 +108,25 @@ def question_of(body: Any, settings: ServeSettings, models: Sequence[str]) -> Qu
     options = _options(given, settings)
     if text is not None:
         options.require_text()
-    return Question(images, text, model, options, given)
+    others = tuple(given.get("centre_images", ()))
+    _require_one_mean(options, images, others, text, settings)
+    return Question(images, text, model, options, others, given)
+
+
+def _require_one_mean(
+    options: QueryOptions, images: Sequence[str], others: Sequence[str], text: str | None, settings: ServeSettings
+) -> None:
+    """Refuse what a mean cannot be taken of."""
+    if others and not options.centre:
+        raise UsageError("centre_images was given, but nothing is centred.", "Set centre to true.")
+    if others and text is not None:
+        raise UsageError(
+            "From a text the bank's text mean is subtracted, not that of images.", "Leave out centre_images."
+        )
+    if options.centre and len(images) > 1:
+        raise UsageError("The mean of centre is of images seen alone.", "Ask about one image, or leave out centre.")
+    if len(others) > settings.max_centre_images:
+        raise UsageError(f"The mean is of up to {settings.max_centre_images} images.", "Leave some out.")
 
 
 def _given(body: Any) -> dict[str, Any]:
@@ -142,6 +164,7 @@ def _options(given: Mapping[str, Any], settings: ServeSettings) -> QueryOptions:
         read=tuple(given.get("read", ("image",))),
         answer=given.get("answer"),
         answer_tokens=given.get("answer_tokens"),
+        centre=given.get("centre", False),
     )
 
 

@@ -24,14 +24,14 @@ from ..show.report_data import pack
 from .api_page import description_page
 from .bodies import bounded_body, json_body
 from .explorer import explorer
-from .failures import RequestError, status_of
+from .failures import OUT_OF_MEMORY, RequestError, status_of, unforeseen
 from .guard import Guard
 from .jobs import Job
 from .openapi import description
-from .privacy import described
 from .questions import question_of
 from .service import Service
 from .streaming import events
+from .wording import described
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -70,7 +70,12 @@ def application(service: Service, stopping: asyncio.Event) -> Guard:
         Route("/api/readings/{reading}/about", handlers.about, methods=["GET"]),
         Route("/api/readings/{reading}/events", handlers.events, methods=["GET"]),
     ]
-    failures: dict[Any, Any] = {LensbankError: _failed, HTTPException: _not_here}
+    failures: dict[Any, Any] = {
+        LensbankError: _failed,
+        HTTPException: _not_here,
+        MemoryError: _short,
+        Exception: handlers.broken,
+    }
     return Guard(Starlette(routes=routes, exception_handlers=failures), service.settings)
 
 
@@ -105,7 +110,9 @@ class Handlers:
         if lens not in LENSES:
             raise RequestError(400, "There is no such lens.", f"Choose from {', '.join(LENSES)}.")
         words, where, model = query.getlist("word"), query.getlist("where"), self._model(query)
-        return JSONResponse(await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k, model))
+        return JSONResponse(
+            await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k, model, query.getlist("bank"))
+        )
 
     async def contexts(self, request: Request) -> Response:
         """A corpus token's other contexts."""
@@ -121,7 +128,8 @@ class Handlers:
         limit, after = _number(query, "limit", 40, 1, 200), query.get("after")
         if after is not None and not _ID.fullmatch(after):
             raise RequestError(400, "after takes the next of a page before.", "Leave it out to begin.")
-        return JSONResponse(await run_in_threadpool(lookups.indexed, self._model(query), limit, after))
+        model, name, banks = self._model(query), query.get("name", ""), query.getlist("bank")
+        return JSONResponse(await run_in_threadpool(lookups.indexed, model, limit, after, name, banks))
 
     async def bring(self, request: Request) -> Response:
         """Take one of them from its file, as if it had been uploaded."""
@@ -197,6 +205,12 @@ class Handlers:
         stream = events(job, self._service.worker, form, encode, shown, start, self._stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
 
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """A fault of ours: told to whoever runs the server, and to whoever asked."""
+        told, note = unforeseen(error, "while answering")
+        self._service.note(note)
+        return JSONResponse({"error": told}, 500)
+
     def _model(self, query: QueryParams) -> str | None:
         """The model that is named; ``None`` where none is."""
         model, models = query.get("model"), self._service.models
@@ -265,6 +279,10 @@ async def _failed(request: Request, error: Exception) -> Response:
     status = status_of(error)
     headers = {"retry-after": "10"} if status == 503 else None
     return JSONResponse({"error": described(error)}, status, headers)
+
+
+async def _short(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": OUT_OF_MEMORY}, 503, {"retry-after": "10"})
 
 
 async def _not_here(request: Request, error: Exception) -> Response:

@@ -34,6 +34,7 @@ class Service:
         lookups: what needs no model.
         worker: the model's thread.
         engine: what it does.
+        note: tells whoever runs the server something.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Service:
             note: told what the person who runs the server should know.
             clock: by which readings are given up that nobody asks about.
         """
+        self.note = note
         self.settings, self.models, self._clock = settings, models, clock
         self.uploads, self.shelf = Uploads(settings), Shelf(settings)
         self.lookups = Lookups(open_store, models)
@@ -72,7 +74,7 @@ class Service:
         Raises:
             RequestError: the queue is full; an image is not there.
         """
-        for image in question.images:
+        for image in (*question.images, *question.centre_images):
             self.uploads.get(image)
         job = Job(question, clock=self._clock)
         self.worker.put(job)
@@ -81,7 +83,7 @@ class Service:
 
     def about(self) -> dict[str, Any]:
         """What can be asked of this server; JSON types only."""
-        bounds = ("max_bytes", "max_pixels", "max_images", "max_text", "max_top_k", "max_answer")
+        bounds = ("max_bytes", "max_pixels", "max_images", "max_centre_images", "max_text", "max_top_k", "max_answer")
         return {
             "tool": tool_version(),
             "result_version": RESULT_VERSION,

@@ -22,6 +22,7 @@ class ServeSettings:
         max_bytes: of one image file.
         max_pixels: of one image.
         max_images: in one prompt.
+        max_centre_images: whose mean state is subtracted.
         kept_bytes: of all image files that are kept.
         max_body: bytes of any other request.
         max_text: characters of a prompt or text.
@@ -47,6 +48,7 @@ class ServeSettings:
     max_bytes: int = 32 * MIB
     max_pixels: int = 40_000_000
     max_images: int = 8
+    max_centre_images: int = 64
     kept_bytes: int = 512 * MIB
     max_body: int = MIB
     max_text: int = 20_000

@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
+from ..models.machine.shortage import is_out_of_memory, release_memory
 from ..schemas.errors import LensbankError
-from .failures import Cancelled, RequestError, status_of
-from .jobs import Job
-from .privacy import described, without_paths
+from .failures import OUT_OF_MEMORY, Cancelled, RequestError, status_of, unforeseen
+from .jobs import Job, Status
+from .wording import described
 
-_MEMORY = {
-    "kind": "MemoryError",
-    "message": "The machine ran out of memory on this reading.",
-    "hint": "Ask for fewer layers, a smaller image or fewer words.",
-}
+
+class _End(NamedTuple):
+    """How a reading has ended; see :meth:`serve.jobs.Job.end`."""
+
+    status: Status
+    error: dict[str, str] | None = None
+    http: int = 500
 
 
 class Worker:
@@ -121,19 +125,26 @@ class Worker:
                     self._current = None
 
     def _one(self, job: Job) -> None:
+        end = self._made(job)
+        if end.error == OUT_OF_MEMORY:  # out here nothing holds the frames any more in which it ran out
+            self._let_go()
+            release_memory()
+        job.end(*end)
+
+    def _made(self, job: Job) -> _End:
         try:
             job.require_wanted(self._patience)
             job.start()
             self._work(job)
-            job.end("done")
         except Cancelled:
-            job.end("cancelled")
-        except LensbankError as error:
-            job.end("failed", described(error), status_of(error))
-        except MemoryError:
-            job.end("failed", _MEMORY, 503)
-        except Exception as error:  # a fault of ours, or of a library's
-            job.end("failed", self._unforeseen(error))
+            return _End("cancelled")
+        except Exception as error:
+            if is_out_of_memory(error):
+                return _End("failed", OUT_OF_MEMORY, 503)
+            if isinstance(error, LensbankError):
+                return _End("failed", described(error), status_of(error))
+            return _End("failed", self._unforeseen(error))  # a fault of ours, or of a library's
+        return _End("done")
 
     def _let_go(self) -> None:
         try:
@@ -142,10 +153,9 @@ class Worker:
             self._unforeseen(error)
 
     def _unforeseen(self, error: Exception) -> dict[str, str]:
-        kind = type(error).__name__
-        said = without_paths(str(error).strip().partition("\n")[0])[:300]
-        self._note(f"Something unforeseen while reading: {kind}: {said}")
-        return {"kind": kind, "message": f"Something unforeseen: {kind}.", "hint": "The server's own output has more."}
+        said, note = unforeseen(error, "while reading")
+        self._note(note)
+        return said
 
     def _next(self, seconds: float | None) -> Job | None:
         """The next reading; ``None`` at the end, and after so many seconds without one."""

@@ -156,6 +156,32 @@ def test_an_indexed_image_is_taken_from_its_file_where_that_is_still_the_same(cl
     assert client.get("/api/indexed?after=x").status_code == 400
 
 
+def test_indexed_images_are_listed_by_a_part_of_their_name(client, two):
+    def listed(**query):
+        return client.get("/api/indexed", params={"model": list(two)[0], **query}).json()
+
+    assert [one["image"] for one in listed(name=" P2 ")["images"]] == ["p2.png"]
+    assert listed(name="nobody") == {"total": 0, "images": [], "next": None}
+    names, after = [], None
+    while True:
+        page = listed(name=".png", limit=3, **({"after": after} if after else {}))
+        names += [one["image"] for one in page["images"]]
+        assert page["total"] == 4
+        if (after := page["next"]) is None:
+            break
+    assert sorted(names) == [f"p{number}.png" for number in range(4)]
+
+
+def test_banks_are_chosen_by_name(client, two, mixed):
+    of_first, of_second = (bank_names(mixed, loaded, "image") for loaded in two.values())
+    for found in ("/api/find?word=red", "/api/indexed?"):
+        answer = client.get(f"{found}&bank={of_first[0]}")
+        assert answer.status_code == 200, answer.text
+        assert client.get(f"{found}&bank=nothing").status_code == 404
+    both = client.get(f"/api/find?word=red&bank={of_first[0]}&bank={of_second[0]}")
+    assert both.status_code == 400 and both.json()["error"]["hint"] == "Name one by model."
+
+
 @pytest.mark.browser
 def test_a_word_leads_to_a_reading_in_the_page(explore, client, two, photos, mixed):
     second = list(two)[1]
@@ -165,6 +191,11 @@ def test_a_word_leads_to_a_reading_in_the_page(explore, client, two, photos, mix
     with explore(refused=True) as page:
         expects(page.locator("#store-count")).to_have_text("4 images")
         page.click("#store summary")
+        expects(page.locator("#store-images li")).to_have_count(4)
+        page.fill("#store-name", "p3")
+        expects(page.locator("#store-images li")).to_have_count(1)
+        expects(page.locator("#store-count")).to_have_text("1 image")
+        page.fill("#store-name", "")
         expects(page.locator("#store-images li")).to_have_count(4)
         page.locator("#store-images .use").first.click()
         expects(page.locator("#chosen img")).to_have_count(1)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.errors import (
     GatedRepoError,
     LocalEntryNotFoundError,
@@ -19,6 +18,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging
 
 from ...schemas.errors import ModelError
+from ..machine.shortage import causes_of, is_out_of_memory
 from .sources import gguf_error, pickles_error
 
 
@@ -58,8 +58,8 @@ def translated(source: str, part: str) -> Iterator[None]:
 
 
 def _explain(source: str, part: str, error: Exception) -> ModelError:
-    causes = list(_chain(error))
-    if any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in causes):
+    causes = list(causes_of(error))
+    if is_out_of_memory(error):
         return ModelError(
             f"{source} does not fit into the device's memory.",
             "Try --dtype bfloat16, --device-map auto (spreads the model over GPUs, memory and disk) or --load-in 4bit.",
@@ -128,12 +128,6 @@ _HINTS = {
     "processor": "A vision-language model needs its processor's files; save the processor beside the weights.",
     "weights": "Download the model again; a file may be incomplete.",
 }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: Exception) -> str:

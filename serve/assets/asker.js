@@ -2,6 +2,7 @@
 
 let server = null; // what /api/server says
 const chosen = []; // [{id, name}] of the prompt, in its order
+const brought = new Set(); // ids of every image of this session, whose mean can be subtracted
 
 /** Ask the server; what it refuses becomes an Error with its own words. */
 async function request(path, options = {}) {
@@ -45,6 +46,7 @@ function choose(image) {
     return;
   }
   chosen.push({ id: image.id, name: image.name });
+  brought.add(image.id);
   drawChosen();
 }
 
@@ -58,6 +60,21 @@ function drawChosen() {
     );
   byId("chosen").replaceChildren(...chosen.map(item));
   byId("prompt-name").textContent = chosen.length ? "Prompt" : "Text";
+  drawCentre();
+}
+
+/** Whose mean is subtracted, where there is a choice. */
+function drawCentre() {
+  const on = byId("centre-on");
+  on.options[1].text = `all ${counted(brought.size, "image")} brought here`;
+  byId("centre-on-label").hidden = !byId("centre").checked || !chosen.length || brought.size < 2;
+}
+
+/** What of the question says whether, and on what, states are centred. */
+function centring() {
+  if (!byId("centre").checked) return {};
+  const all = chosen.length && byId("centre-on").value && brought.size > 1;
+  return { centre: true, ...(all ? { centre_images: [...brought].slice(-server.limits.max_centre_images) } : {}) };
 }
 
 const readKinds = () => [
@@ -79,12 +96,16 @@ function question() {
     top_k: Number(byId("top-k").value) || 5,
     where,
     distinct: byId("distinct").checked ? "word" : null,
+    ...centring(),
   };
 }
 
 /** The form as it was when something was asked. */
 function fillIn(asked, images) {
   chosen.splice(0, chosen.length, ...(asked.images ?? []).map((id, number) => ({ id, name: images[number]?.source ?? "image" })));
+  for (const id of [...(asked.images ?? []), ...(asked.centre_images ?? [])]) brought.add(id);
+  byId("centre").checked = Boolean(asked.centre);
+  byId("centre-on").value = asked.centre_images?.length ? "all" : "";
   drawChosen();
   byId("prompt").value = asked.prompt ?? asked.text ?? "";
   byId("layers").value = [asked.layers ?? ""].flat().join(",");
@@ -109,6 +130,7 @@ function drawForm() {
 const imagesOf = (files) => Array.from(files).filter((file) => file.type.startsWith("image/") || !file.type);
 
 function listenToForm() {
+  byId("centre").addEventListener("change", drawCentre);
   byId("file").addEventListener("change", async (event) => {
     await upload(event.target.files);
     event.target.value = ""; // the same file can be chosen again

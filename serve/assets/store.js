@@ -50,7 +50,8 @@ function storeItem({ id, image, corpus }, told, patch) {
 /** The images themselves: from the first, or the next ones. */
 async function listStore(after) {
   const turn = (storeTurn += 1);
-  const asked = new URLSearchParams({ model: storeModel(), limit: STORE_PAGE, ...(after ? { after } : {}) });
+  const name = byId("store-name").value.trim();
+  const asked = new URLSearchParams({ model: storeModel(), limit: STORE_PAGE, ...(name ? { name } : {}), ...(after ? { after } : {}) });
   const { total, images, next } = await request(`/api/indexed?${asked}`);
   if (turn !== storeTurn) return;
   const items = images.map((one) => storeItem(one));
@@ -59,7 +60,7 @@ async function listStore(after) {
   storeNext = next;
   byId("store-more").hidden = !next;
   byId("store-count").textContent = counted(total, "image");
-  byId("store").hidden = !total;
+  byId("store").hidden = !total && !name;
 }
 
 /** Images with a word, best first. */
@@ -98,6 +99,11 @@ function listenToStore() {
     drawStore();
   });
   byId("store-word").addEventListener("search", () => byId("store-word").value || drawStore()); // emptied by its own cross
+  byId("store-word").addEventListener("input", () => (byId("store-name").value = "")); // one or the other
+  byId("store-name").addEventListener("input", () => {
+    byId("store-word").value = "";
+    drawStore();
+  });
   byId("store-more").addEventListener("click", () => listStore(storeNext).catch((error) => fail(error.message)));
   byId("model").addEventListener("change", () => (byId("store-word").value ? drawStore() : openStore()));
 }
