@@ -12,14 +12,21 @@ import gc
 # Objects between two searches while programs are loaded: garbage stays bounded, should no model follow.
 _MANY = 1_000_000
 _usual: tuple[int, int, int] | None = None
+_alone = False
 
 
 def put_off() -> None:
     """Search seldom from now on; for a process that is one command from its first line to its end."""
-    global _usual
+    global _usual, _alone
+    _alone = True
     if _usual is None:
         _usual = gc.get_threshold()
         gc.set_threshold(_MANY, *_usual[1:])
+
+
+def is_one_command() -> bool:
+    """Whether the process ends with the command that it runs, as :func:`put_off` was told."""
+    return _alone
 
 
 def take_up() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..schemas.errors import UsageError
-from . import completion
+from . import collecting, completion
 from .asking import query_settings
 from .command_line import command_line
 from .early import require_query
@@ -146,6 +146,8 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
                 raise UsageError("A text to ask about is empty.", "Give words, as in --text 'a dog'.")
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
+            if store is not None and collecting.is_one_command():
+                store.leave_open()
             source = require_query(store, settings, options)
             from ..query.answers import ask
             from ..query.pipeline import QuerySession

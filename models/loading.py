@@ -233,7 +233,7 @@ def load_model(
         with translated(source, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
         require_fast(source, tokenizer)
-        processor = _processor(source, place, config, options, need_vision) if is_vlm else None
+        processor = _processor(source, place, config, options, tokenizer, need_vision) if is_vlm else None
         if "quantization_config" in spreading and quantisation(config):
             raise UsageError(f"{source} was published quantised ({quantisation(config)}).", "Leave out --load-in.")
         require_loadable(source, place, config, is_vlm, trust_remote_code)
@@ -276,10 +276,12 @@ def load_model(
     )
 
 
-def _processor(source: str, place: str, config: Any, options: dict[str, Any], need_vision: bool) -> Any | None:
+def _processor(
+    source: str, place: str, config: Any, options: dict[str, Any], tokenizer: Any, need_vision: bool
+) -> Any | None:
     """The VLM's processor; its absence matters only where images will be shown."""
     try:
-        return load_processor(source, place, config, options)
+        return load_processor(source, place, config, options, tokenizer)
     except ModelError:
         if need_vision:
             raise

@@ -230,6 +230,9 @@ class Store(Care, Closing, Shown):
             infos: of the banks, from :meth:`list`.
         """
 
+    def leave_open(self) -> None:  # noqa: B027 - a hint as well
+        """Be told that the process reads, and then ends: what it has open, the system closes."""
+
     @contextmanager
     def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:
         """A block in which a server is no longer waited for once ``leaving`` says so.

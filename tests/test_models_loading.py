@@ -6,7 +6,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import DIM, N_LAYERS, save_fastvlm, save_text_model
-from transformers import BertConfig, BertLMHeadModel, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
+from transformers import (
+    AutoProcessor,
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaForCausalLM,
+    TokenizersBackend,
+)
 from transformers.utils import logging
 
 from lensbank.models import loading
@@ -53,6 +62,29 @@ def test_a_vlm(vlm):
     assert type(loaded.processor).__name__ == "LlavaProcessor"
     assert type(loaded.lm.module).__name__ == "LlamaModel"
     assert loaded.lm.unembed is loaded.model.lm_head
+
+
+def test_the_tokenizer_is_read_once_and_the_processor_has_its_own_copy(vlm, monkeypatch):
+    reads = []
+    read = TokenizersBackend.from_pretrained.__func__
+    monkeypatch.setattr(
+        TokenizersBackend,
+        "from_pretrained",
+        classmethod(lambda kind, place, *a, **o: reads.append(str(place)) or read(kind, place, *a, **o)),
+    )
+    before = AutoTokenizer.from_pretrained
+    loaded = load_model(str(vlm), dtype="float32", need_vision=True)
+    assert reads == [str(vlm)]
+    assert AutoTokenizer.from_pretrained == before
+    alone = AutoProcessor.from_pretrained(str(vlm)).tokenizer  # what it reads by itself
+    copied = loaded.processor.tokenizer
+    assert type(copied) is type(alone)
+    assert copied.backend_tokenizer.to_str() == alone.backend_tokenizer.to_str()
+    for name in ("special_tokens_map", "chat_template", "padding_side", "model_max_length", "extra_special_tokens"):
+        assert getattr(copied, name) == getattr(alone, name), name
+    count = len(loaded.tokenizer)
+    assert copied.add_tokens(["<another>"]) == 1 and len(copied) == count + 1
+    assert len(loaded.tokenizer) == count  # banks hold the model's tokenizer, whatever a processor does to its own
 
 
 def test_relative_directories_become_absolute(text_model, monkeypatch):

@@ -99,6 +99,7 @@ def test_a_block_that_cannot_be_laid_out_leaves_what_the_device_announces(native
 @pytest.mark.parametrize("like", ["float32", "bfloat16"])
 def test_banks_that_are_compared_with_decide_where_the_device_has_their_precision(native, monkeypatch, like):
     monkeypatch.setattr(precision, "_faster", None)
+    monkeypatch.setattr(precision, "_filled", None)  # no weights are made up that nobody will run
     chosen = choose_precision(llama_config(**WIDE), CPU, like)
     assert chosen.dtype == getattr(torch, like) and "like the model's banks in the store" in chosen.reason
 

@@ -1,13 +1,17 @@
 """A shard's files are read in long stretches before the engine asks for them page by page."""
 
+import gc
 import json
 import shutil
 import subprocess
 import sys
+import weakref
 
 import pytest
 from test_store_rows import CORPUS, Rows
 
+from lensbank.schemas.errors import StoreError
+from lensbank.schemas.filters import Condition
 from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.embedded.warming import at_hand, read_ahead
@@ -74,3 +78,38 @@ def test_nothing_to_read_is_no_error(tmp_path):
         read_ahead(shard)
         with at_hand(shard):
             pass
+
+
+class Shard:
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_bank_that_is_left_open_is_free_all_the_same(store, tmp_path):
+    """The engine would have the system forget its files; the next process would read them again."""
+    copy = EmbeddedStore(shutil.copytree(store.root, tmp_path / "copy"))
+    closed, left = Shard(), Shard()
+    bank = copy.open(name := copy.list()[0].name)
+    bank._shard.close()
+    bank._shard = closed
+    bank.close()
+    copy.leave_open()
+    bank = copy.open(name)
+    bank._shard.close()
+    bank._shard = left
+    gone = weakref.ref(left)
+    gc.disable()
+    try:
+        bank.close()
+        with pytest.raises(StoreError, match="is closed"):
+            bank.count([Condition("word", "=", ("a",))])
+        assert closed.closed and not left.closed
+        del left
+        assert gone() is not None  # not closed by the last reference to it, either
+        copy.drop(name)  # nobody reads it any more
+    finally:
+        gc.enable()
+    gc.collect()
+    assert gone() is None  # a longer process closes it when it next looks for garbage

@@ -7,13 +7,12 @@ without one), then start token, rows of patch tokens with a column token after e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from .config import ConnectorConfig
 from .pixels import ConnectorPixels
@@ -54,11 +53,6 @@ class ConnectorProcessor:
         column = [] if config.image_column_token_id is None else [config.image_column_token_id]
         row = [config.image_token_id] * config.grid + column
         self._image = [config.image_start_token_id, *row * config.grid, config.image_end_token_id]
-
-    @classmethod
-    def load(cls, place: str, config: ConnectorConfig, options: Mapping[str, Any]) -> ConnectorProcessor:
-        """With the tokenizer of a model directory."""
-        return cls(config, AutoTokenizer.from_pretrained(place, **options))
 
     def __call__(
         self,

@@ -65,13 +65,12 @@ def choose_precision(config: Any, device: torch.device, like: str | None = None)
     if like in DTYPES and like != "float32" and has_own(like, device):
         return kept(DTYPES[like])
     try:
-        block, width = _one_block(config, device)
+        size = sum(p.numel() for p in _one_block(config, torch.device("meta")).parameters())  # takes no memory
     except Exception:  # an architecture that cannot be laid out by its configuration alone
         return Precision(
             torch.bfloat16,
             "Computing in bfloat16: this device supports it, and the speed of a block could not be measured.",
         )
-    size = sum(p.numel() for p in block.parameters())
     needed, free = 4 * size * _depth(config), _free(device)
     if free is not None and needed > _MEMORY_SHARE * free:
         return Precision(
@@ -85,7 +84,10 @@ def choose_precision(config: Any, device: torch.device, like: str | None = None)
         return Precision(
             torch.float32, "Computing in float32: the blocks are so small that their speed was not measured."
         )
-    return _faster(block, size, width, device)
+    block = _one_block(config, device)
+    for parameter in block.parameters():
+        parameter.data = _filled(parameter.data)
+    return _faster(block, size, int(config.get_text_config().hidden_size), device)
 
 
 def kept(dtype: torch.dtype) -> Precision:
@@ -145,8 +147,8 @@ def judged(milliseconds: Mapping[str, float], alike: float) -> Precision:
     return Precision(dtype, f"Computing in {name}, {why} (measured: a block takes {times}).", milliseconds)
 
 
-def _one_block(config: Any, device: torch.device) -> tuple[nn.Module, int]:
-    """A language model of one block of the right shape, its weights made up, and its width."""
+def _one_block(config: Any, device: torch.device) -> nn.Module:
+    """A language model of one block of the right shape; its weights are whatever the memory holds."""
     from transformers.initialization import no_init_weights
 
     made: Any = AutoModel
@@ -156,10 +158,8 @@ def _one_block(config: Any, device: torch.device) -> tuple[nn.Module, int]:
         text.layer_types = list(text.layer_types)[:1]
     text.vocab_size, text.pad_token_id = 8, None
     with no_init_weights(), device:
-        block = made.from_config(text, dtype=torch.float32)
-    for parameter in block.parameters():
-        parameter.data = _filled(parameter.data)
-    return block.eval(), int(text.hidden_size)
+        block: nn.Module = made.from_config(text, dtype=torch.float32)
+    return block.eval()
 
 
 def _filled(tensor: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from .disk import disk_bytes, is_engine_failure, require_room_to_read, store_err
 from .filters import edge_filter
 from .locks import BankLock
 from .vectors import map_vectors
+from .warming import left
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -39,8 +40,14 @@ _LOOKED_AT = 64
 class EmbeddedBank(Bank):
     """A shard open in this process, under a shared lock."""
 
-    def __init__(self, folder: Path, sidecar: Sidecar, lock: BankLock) -> None:
+    def __init__(self, folder: Path, sidecar: Sidecar, lock: BankLock, *, leave: bool = False) -> None:
         """Load the shard.
+
+        Args:
+            folder: of the bank.
+            sidecar: its record.
+            lock: of a reader.
+            leave: the process ends when it has read; see :func:`store.embedded.warming.left`.
 
         Raises:
             DamagedBankError: its files are damaged, or the engine cannot read them.
@@ -54,6 +61,7 @@ class EmbeddedBank(Bank):
         self._fallback = Fallback()
         self._vectors: BankVectors | NoVectors | None = None
         self._lock = lock
+        self._leave = leave
         self._shard: qdrant_edge.EdgeShard | None = None
         if sidecar.manifest is not None:
             listed = manifest.read(folder, sidecar.manifest)
@@ -170,7 +178,9 @@ class EmbeddedBank(Bank):
     def close(self) -> None:
         """See :meth:`Bank.close`."""
         shard, self._shard = self._shard, None
-        if shard is not None:
+        if shard is not None and self._leave:
+            left(shard)
+        elif shard is not None:
             with suppress(Exception):  # nothing was written, so nothing can be lost
                 shard.close()
         self._vectors = None  # until now: what is mapped stays in the system's memory for the next who opens it

@@ -62,6 +62,7 @@ class EmbeddedStore(Store):
         self.root = root
         self.address = str(root)
         self._settings = settings or EngineSettings()
+        self._leaves = False
         self._made: tuple[Path, ...] = ()  # folders that were made for it, the innermost first
 
     @classmethod
@@ -145,6 +146,10 @@ class EmbeddedStore(Store):
             for info in infos:
                 read_ahead(self.root / info.name / SHARD_DIR)
 
+    def leave_open(self) -> None:
+        """See :meth:`Store.leave_open`."""
+        self._leaves = True
+
     def check_files(self, name: str) -> FilesReport:
         """See :meth:`Store.check_files`."""
         from .repair import check_files
@@ -184,7 +189,7 @@ class EmbeddedStore(Store):
                 sidecar.record.identity.require_model(bank)
             if not allow_incomplete:
                 require_complete(folder.name, sidecar.record, str(self.root))
-            return EmbeddedBank(folder, sidecar, lock)
+            return EmbeddedBank(folder, sidecar, lock, leave=self._leaves)
         except BaseException:
             lock.release()
             raise

@@ -3,7 +3,8 @@
 The engine tells the system to forget a shard's files when it closes them, and reads its copies of eight bits or fewer
 and its flags (a megabyte each, nearly all of it a hole) in single pages, each of which is waited for: thousands of
 turns at the disk for a bank that would be read in a few dozen. Nothing here is needed for a shard to open, and whatever
-fails is left to the engine.
+fails is left to the engine. A process that only reads, and ends, need not close its shards: the files then stay in
+the system's memory for the next.
 """
 
 from __future__ import annotations
@@ -59,6 +60,16 @@ def at_hand(shard: Path) -> Iterator[None]:
                     flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
                     held.enter_context(mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ))
         yield
+
+
+def left(shard: object) -> None:
+    """Leave a shard that was only read to the end of the process, which has ``gc.freeze()`` called before.
+
+    The engine would close it when nothing refers to it any more: so it refers to itself, until Python next looks for
+    such circles.
+    """
+    circle = [shard]
+    circle.append(circle)
 
 
 def _files(shard: Path, name: str = "*") -> list[Path]:
