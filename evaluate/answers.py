@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from ..query.asked import Asked
 from ..query.asking import ask_image
-from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, LensbankError, ModelError, UnsupportedModelError, UsageError
+from ..schemas.errors import ImageError, LensbankError, ModelError, UsageError
 from ..schemas.progress import Progress
 from ..schemas.words import word_span
 from .annotations import AnnotatedImage
 from .answer_records import AnswersFile, AnswerWords
+from .batches import in_batches, read_on
 from .reading import STATES_AT_ONCE, dealt_words
 from .records import Words
 
@@ -50,48 +50,22 @@ def read_answers(
         LensbankError: no image can be answered; or as :meth:`query.pipeline.QuerySession.image`.
     """
     options = replace(session.options, read=("answer",), answer_tokens=tokens)
-    file = AnswersFile(out)
-    done = {words.name: words for words in file.read()}
     odd: dict[str, LensbankError] = {}
-    progress.start("reading answers", len(images), "images")
-    try:
-        progress.advance(len(done))
-        waiting = [image for image in images if image.name not in done]
-        for batch in _batches(session, waiting, options, odd):
-            found = _read_batch(session, batch)
-            file.append(found)
-            done |= {words.name: words for words in found}
-            progress.advance(len(found))
-    finally:
-        progress.finish()
-    if odd and not done:
-        raise next(iter(odd.values()))  # it is not the image
+
+    def show(image: AnnotatedImage) -> tuple[AnnotatedImage, Asked]:
+        return image, ask_image(session.loaded, image.path, session.layers, options)
+
+    def full(batch: Sequence[tuple[AnnotatedImage, Asked]]) -> bool:
+        states = sum(len(asked.tokens) for _, asked in batch) * len(session.layers)
+        return len(batch) == _ANSWERS_AT_ONCE or states >= STATES_AT_ONCE
+
+    def read(waiting: Sequence[AnnotatedImage]) -> Iterator[list[AnswerWords]]:
+        for batch in in_batches(waiting, show, full, (ImageError, ModelError, UsageError), odd):
+            yield _read_batch(session, batch)
+
+    found = read_on("reading answers", images, AnswersFile(out), read, odd, progress)
     left_out.update({name: error.message for name, error in odd.items()})
-    return [done[image.name] for image in images if image.name in done]
-
-
-def _batches(
-    session: QuerySession,
-    waiting: Iterable[AnnotatedImage],
-    options: QueryOptions,
-    odd: dict[str, LensbankError],
-) -> Iterator[list[tuple[AnnotatedImage, Asked]]]:
-    batch: list[tuple[AnnotatedImage, Asked]] = []
-    for image in waiting:
-        try:
-            asked = ask_image(session.loaded, image.path, session.layers, options)
-        except (ImageError, ModelError, UsageError) as error:
-            if isinstance(error, UnsupportedModelError):
-                raise  # the model's fault, whatever the image
-            odd[image.name] = error
-            continue
-        batch.append((image, asked))
-        states = sum(len(one.tokens) for _, one in batch) * len(session.layers)
-        if len(batch) == _ANSWERS_AT_ONCE or states >= STATES_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return found
 
 
 def _read_batch(session: QuerySession, batch: Sequence[tuple[AnnotatedImage, Asked]]) -> list[AnswerWords]:

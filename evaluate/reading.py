@@ -18,10 +18,11 @@ from ..query.centring import Centre
 from ..query.images import open_image
 from ..query.lenses import LensAnswer
 from ..query.pipeline import QuerySession
-from ..schemas.errors import ImageError, InputError, LensbankError, ModelError, UnsupportedModelError
+from ..schemas.errors import ImageError, InputError, LensbankError, ModelError
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor, PixelBox
 from .annotations import AnnotatedImage
+from .batches import in_batches, read_on
 from .image_means import centre_session
 from .records import ImageWords, Patch, Words, WordsFile
 from .sampling import ReadingOptions, image_quotas
@@ -74,24 +75,23 @@ def read_images(
         paths = others or [image.path for image in images]
         centre_session(session, paths, "folder" if others else "images", out)
     file = WordsFile(out, {**run_settings(session, options), "images": _images_key(images, hashes)})
-    done = {words.name: words for words in file.read()}
-    quotas = image_quotas(len(images), options)
-    progress.start("reading images", len(images), "images")
-    try:
-        progress.advance(len(done))
-        waiting = ((image, quota) for image, quota in zip(images, quotas, strict=True) if image.name not in done)
-        for batch in _batches(session, waiting, options, odd):
-            found = _read_batch(session, batch, options)
-            file.append(found)
-            done |= {words.name: words for words in found}
-            progress.advance(len(found))
-    finally:
-        progress.finish()
-    if odd and not done:
-        raise next(iter(odd.values()))  # it is not the image
+    quotas = {image.name: quota for image, quota in zip(images, image_quotas(len(images), options), strict=True)}
+
+    def show(image: AnnotatedImage) -> _Shown:
+        asked = ask_image(session.loaded, image.path, session.layers, session.options)
+        return _shown(image, asked, quotas[image.name], options, session.centre)
+
+    def full(batch: Sequence[_Shown]) -> bool:
+        return sum(len(rows) for shown in batch for rows in shown.states.values()) >= STATES_AT_ONCE
+
+    def read(waiting: Sequence[AnnotatedImage]) -> Iterator[list[ImageWords]]:
+        for batch in in_batches(waiting, show, full, (ImageError, ModelError), odd):
+            yield _read_batch(session, batch)
+
+    found = read_on("reading images", images, file, read, odd, progress)
     if left_out is not None:
         left_out.update({name: error.message for name, error in odd.items()})
-    return [done[image.name] for image in images if image.name in done]
+    return found
 
 
 def run_settings(session: QuerySession, options: ReadingOptions) -> dict[str, Any]:
@@ -176,29 +176,6 @@ class _Shown:
     centred: Mapping[int, Floats] | None
 
 
-def _batches(
-    session: QuerySession,
-    waiting: Iterator[tuple[AnnotatedImage, int | None]],
-    options: ReadingOptions,
-    odd: dict[str, LensbankError],
-) -> Iterator[list[_Shown]]:
-    batch: list[_Shown] = []
-    for image, quota in waiting:
-        try:
-            asked = ask_image(session.loaded, image.path, session.layers, session.options)
-        except (ImageError, ModelError) as error:
-            if isinstance(error, UnsupportedModelError):
-                raise  # the model's fault, whatever the image
-            odd[image.name] = error
-            continue
-        batch.append(_shown(image, asked, quota, options, session.centre))
-        if sum(len(rows) for shown in batch for rows in shown.states.values()) >= STATES_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _shown(
     image: AnnotatedImage, asked: Asked, quota: int | None, options: ReadingOptions, centre: Centre | None
 ) -> _Shown:
@@ -226,7 +203,7 @@ def _random_like(rows: Floats, rng: np.random.Generator) -> Floats:
     return drawn.astype(np.float32)
 
 
-def _read_batch(session: QuerySession, batch: Sequence[_Shown], options: ReadingOptions) -> list[ImageWords]:
+def _read_batch(session: QuerySession, batch: Sequence[_Shown]) -> list[ImageWords]:
     stacked = {layer: np.concatenate([shown.states[layer] for shown in batch]) for layer in session.layers}
     centred = None
     if session.options.centre:

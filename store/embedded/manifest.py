@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -117,24 +118,19 @@ def read(folder: Path, digest: str) -> Manifest:
 
 def look(folder: Path, manifest: Manifest) -> list[Damage]:
     """Compare what costs little: names, sizes, and both ends of every file."""
-    shard, found = folder / SHARD_DIR, []
-    for path, facts, fault in _named(shard, manifest):
-        try:
-            if not fault and _ends(shard / path, facts.size) != facts.ends:
-                fault = "has other content"
-        except OSError as error:
-            fault = _unreadable(shard / path, error)
-        if fault:
-            found.append(Damage(f"{SHARD_DIR}/{path}", fault))
-    return found
+    return _damages(folder, manifest, lambda path, facts: _ends(path, facts.size) == facts.ends)
 
 
 def compare(folder: Path, manifest: Manifest) -> list[Damage]:
     """Compare every byte."""
+    return _damages(folder, manifest, lambda path, facts: _facts(path, facts.size)[1] == facts.digest)
+
+
+def _damages(folder: Path, manifest: Manifest, equal: Callable[[Path, FileFacts], bool]) -> list[Damage]:
     shard, found = folder / SHARD_DIR, []
     for path, facts, fault in _named(shard, manifest):
         try:
-            if not fault and _facts(shard / path, facts.size)[1] != facts.digest:
+            if not fault and not equal(shard / path, facts):
                 fault = "has other content"
         except OSError as error:
             fault = _unreadable(shard / path, error)
