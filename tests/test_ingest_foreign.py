@@ -42,7 +42,7 @@ TEXT = "A dog barks.\nA cat sleeps.\n"
         ("a.zip", archive("zip"), "a.zip is a ZIP archive"),
         ("a.docx", archive("zip"), "Office document"),
         ("a.tar", archive("tar"), "a.tar is a tar archive.*Extract it"),
-        ("a.tgz", gzip.compress(archive("tar")), "a tar archive"),
+        ("a.tgz", gzip.compress(archive("tar"), mtime=0), "a tar archive"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS.*git lfs pull"),
         ("a.txt", b"%PDF-1.4\n1 0 obj\n", "a PDF document.*pdftotext"),
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0", "a picture"),
