@@ -42,7 +42,7 @@ class Asked:
         tokens: in sequence order.
         states: layer → ``[len(tokens), dim]`` raw states, float32, by layer.
         patches: the patches that were asked for; empty for all.
-        pictures: the images; none for a text.
+        pictures: the images, as they are shown (:func:`query.pixels.reduced`); none for a text.
     """  # noqa: D415 - a list follows
 
     kind: str

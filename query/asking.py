@@ -18,6 +18,7 @@ from .asked import Asked, AskedToken
 from .given import opened as opened_image
 from .images import OpenedImage
 from .options import QueryOptions, check_patches
+from .pixels import reduced
 from .positions import Positions, read_positions
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def ask_images(
         images=tuple(SourceImage(one.name, one.sha256, one.width, one.height) for one in opened),
         answer=found.answer,
         answer_given=None if found.answer is None else options.answer is not None,
-        pictures=tuple(one.image for one in opened),
+        pictures=tuple(reduced(one.image) for one in opened),
     )
 
 

@@ -13,7 +13,6 @@ from .centring import Centre
 from .lenses import Words
 from .open_banks import OpenBanks
 from .options import QueryOptions
-from .pixels import reduced
 from .recall import Recall, with_recall
 
 
@@ -35,7 +34,6 @@ def assembled(
         search: how it was searched.
         notes: on banks and filters; those on the image come before them.
     """
-    pictures = tuple(map(reduced, asked.pictures))
     return Reading(
         kind=asked.kind,
         source=asked.source,
@@ -54,8 +52,8 @@ def assembled(
         images=asked.images,
         answer=asked.answer,
         answer_given=asked.answer_given,
-        picture=pictures[0] if pictures else None,
-        pictures=pictures,
+        picture=asked.pictures[0] if asked.pictures else None,
+        pictures=asked.pictures,
     )
 
 

@@ -16,6 +16,7 @@ from lensbank.models.answers import end_tokens
 from lensbank.models.loading import load_model
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
+from lensbank.query import asking
 from lensbank.query.asking import ask_images
 from lensbank.query.images import open_image
 from lensbank.query.options import QueryOptions
@@ -355,3 +356,14 @@ def test_options_that_make_no_sense_are_usage_errors(where, folder, photos, opti
     done = run(photos[0], "--store", where, "--model", folder, *options)
     assert done.exit_code == 2 and said in " ".join(done.output.split())
     assert run("--text", "A dog", "--together", "--store", where, "--model", folder).exit_code == 2
+
+
+def test_an_image_is_reduced_once_however_many_layers_are_read(where, loaded, monkeypatch):
+    reduced, plain = [], asking.reduced
+    monkeypatch.setattr(asking, "reduced", lambda image: reduced.append(image.size) or plain(image))
+    large = Image.new("RGB", (2000, 1000), "red")
+    with open_store(where) as store, QuerySession(store, loaded, QueryOptions(layers=(0, 1, 2))) as session:
+        parts = list(session.layer_by_layer(ask_images(loaded, [large], session.layers, session.options)))
+        assert [part.picture.size for part in parts] == [(1600, 800)] * 3 and reduced == [(2000, 1000)]
+        assert (parts[0].width, parts[0].height) == (2000, 1000)
+        assert session.image(large).picture.size == (1600, 800)
