@@ -15,6 +15,7 @@ from ..schemas.patches import fields_fault
 from ..schemas.words import folded
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
+from .frequent import leading
 from .grouping import Light, OpenImages, grouped, image_of, require_sound
 
 if TYPE_CHECKING:
@@ -97,13 +98,15 @@ def find_words(
     if not asked:
         raise UsageError("No word was given.", "Example: lensbank find clock")
     field = "word" if lens == "latent" else lens
-    condition = Condition(field, "=", asked)
-    every = [
-        Light(bank, name, image_of(bank, name, payload), _score(payload, field, asked))
-        for bank in images.banks
-        for name, payload in rows_of(bank, (condition, *where), ("corpus", "image", field, "score"))
-    ]
-    return grouped(images, "word", " or ".join(asked), where, every, top_k)
+    met = (Condition(field, "=", asked), *where)
+
+    def rows(bank: Bank, conditions: Sequence[Condition]) -> Iterator[Light]:
+        for name, payload in rows_of(bank, conditions, ("corpus", "image", field, "score")):
+            yield Light(bank, name, (payload["corpus"][0], payload["image"]), _score(payload, field, asked))
+
+    led = leading(images, met, top_k, rows, scored=field == "word")
+    found, counts = led or ((one for bank in images.banks for one in rows(bank, met)), None)
+    return grouped(images, "word", " or ".join(asked), where, found, top_k, counts)
 
 
 def find_near(
@@ -204,10 +207,11 @@ def _score(payload: Mapping[str, Any], field: str, asked: Sequence[str]) -> floa
     """The best cosine of the words asked for; of vocabulary lenses, which have other scales, none."""
     if field != "word":
         return None
-    scores = [
-        float(score) for word, score in zip(payload["word"], payload.get("score", ()), strict=False) if word in asked
-    ]
-    return max(scores, default=None)
+    best: float | None = None
+    for word, score in zip(payload["word"], payload["score"], strict=True):
+        if word in asked and (best is None or score > best):
+            best = float(score)
+    return best
 
 
 def _said(made: Iterable[tuple[str, str]]) -> str:

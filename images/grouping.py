@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
@@ -30,8 +32,7 @@ class OpenImages:
         return tuple(bank.record.identity.layer for bank in self.banks)
 
 
-@dataclass(frozen=True, slots=True)
-class Light:
+class Light(NamedTuple):
     """A row that answers, before it is read whole: its image is the set's name and the path."""
 
     bank: Bank
@@ -40,12 +41,31 @@ class Light:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """An image and the rows of it that answer, best first."""
+class _Group:
+    """The rows of an image that answer: how many, and the best of them.
 
-    image: tuple[str, str]
-    patches: list[Light]
+    Others are let go of as they come: of a frequent word there are a hundred thousand, and memory that is held costs
+    Python more time than the comparisons do.
+    """
+
+    __slots__ = ("_held", "_worst", "count")
+
+    def __init__(self) -> None:
+        self.count, self._held, self._worst = 0, list[Light](), math.inf
+
+    def add(self, one: Light) -> None:
+        """Take a row; it is kept where it may be among the best."""
+        self.count += 1
+        if (0.0 if one.score is None else -one.score) > self._worst:
+            return
+        self._held.append(one)
+        if len(self._held) >= 2 * PATCHES_EACH:
+            self._held = self.best()
+            self._worst = _rank(self._held[-1])[0]
+
+    def best(self) -> list[Light]:
+        """At most :data:`PATCHES_EACH`, best first."""
+        return sorted(self._held, key=_rank)[:PATCHES_EACH]
 
 
 def image_of(bank: Bank, name: str, payload: Mapping[str, Any]) -> tuple[str, str]:
@@ -98,16 +118,31 @@ def grouped(
     kind: str,
     query: str,
     where: Sequence[Condition],
-    found: Sequence[Light],
+    found: Iterable[Light],
     top_k: int,
+    counts: Mapping[tuple[str, str], int] | None = None,
 ) -> Find:
-    """Patches by image, best image first; ties by name. Only what is shown is read whole."""
-    groups: dict[tuple[str, str], list[Light]] = {}
+    """Patches by image, best image first; ties by name. Only what is shown is read whole.
+
+    Args:
+        images: open banks.
+        kind: see :class:`schemas.finds.Find`.
+        query: likewise.
+        where: likewise.
+        found: rows that answer; where ``counts`` is given, all of those of the images that come first.
+        top_k: images.
+        counts: rows of every image with an answer; ``None`` where all of them are in ``found``.
+
+    Raises:
+        StoreError: the database failed, or a row is damaged.
+    """
+    groups: dict[tuple[str, str], _Group] = {}
     for one in found:
-        groups.setdefault(one.image, []).append(one)
-    ranked = sorted((Group(image, sorted(patches, key=_rank)) for image, patches in groups.items()), key=_group_rank)
-    shown = ranked[:top_k]
-    whole = _patches([one for group in shown for one in group.patches[:PATCHES_EACH]])
+        groups.setdefault(one.image, _Group()).add(one)
+    ranked = heapq.nsmallest(top_k, groups.items(), key=_group_rank)
+    counts = {image: group.count for image, group in groups.items()} if counts is None else counts
+    shown = [(image, counts[image], group.best()) for image, group in ranked]
+    whole = _patches([one for _, _, patches in shown for one in patches])
     folders = {c.name: c.indexed.folder for b in images.banks for c in b.record.corpora if c.indexed is not None}
     return Find(
         kind=kind,
@@ -115,17 +150,17 @@ def grouped(
         where=tuple(str(condition) for condition in where),
         layers=images.layers,
         banks=tuple(bank.name for bank in images.banks),
-        total_images=len(ranked),
-        total_patches=len(found),
+        total_images=len(counts),
+        total_patches=sum(counts.values()),
         images=tuple(
             FoundImage(
-                corpus=group.image[0],
-                image=group.image[1],
-                folder=folders.get(group.image[0], ""),
-                count=len(group.patches),
-                patches=tuple(whole[one.bank.name, one.name] for one in group.patches[:PATCHES_EACH]),
+                corpus=corpus,
+                image=image,
+                folder=folders.get(corpus, ""),
+                count=count,
+                patches=tuple(whole[one.bank.name, one.name] for one in patches),
             )
-            for group in shown
+            for (corpus, image), count, patches in shown
         ),
         tool=tool_version(),
     )
@@ -136,6 +171,7 @@ def _rank(one: Light) -> tuple[float, int, str]:
     return (0.0 if one.score is None else -one.score, one.bank.record.identity.layer, one.name)
 
 
-def _group_rank(group: Group) -> tuple[float, int, tuple[str, str]]:
+def _group_rank(group: tuple[tuple[str, str], _Group]) -> tuple[float, int, tuple[str, str]]:
     """By the best patch; where there are no scores by the number of patches; then by name."""
-    return (_rank(group.patches[0])[0], -len(group.patches), group.image)
+    image, held = group
+    return (_rank(held.best()[0])[0], -held.count, image)

@@ -67,6 +67,10 @@ class Bank(Closing):
         """
         return Balance()
 
+    def counted_by(self, field: str, where: Sequence[Condition] = ()) -> dict[str, int] | None:
+        """Rows by their value of an indexed keyword field; ``None`` where the database does not say so exactly."""
+        return None
+
     @abc.abstractmethod
     def search(
         self,

@@ -89,6 +89,11 @@ class EmbeddedBank(Bank):
         shard = self._open()
         return self._rows if condition is None else self._call(lambda: engine.count_rows(shard, condition))
 
+    def counted_by(self, field: str, where: Sequence[Condition] = ()) -> dict[str, int]:
+        """See :meth:`Bank.counted_by`."""
+        condition, shard = edge_filter(where), self._open()
+        return self._call(lambda: engine.count_values(shard, field, condition))
+
     def balance(self) -> Balance:
         """See :meth:`Bank.balance`."""
         if self._balance is None:
@@ -136,15 +141,9 @@ class EmbeddedBank(Bank):
         """See :meth:`Bank.scroll`."""
         shard, condition = self._open(), edge_filter(where)
         records, following = self._call(lambda: engine.scroll(shard, limit, offset, with_vectors, condition, fields))
-        rows = [
-            (
-                str(r.id),
-                np.asarray(r.vector, np.float32) if isinstance(r.vector, list) else None,
-                payload_as_read(r.payload),
-            )
-            for r in records
-        ]
-        return rows, following
+        return [
+            (str(r.id), _vector(r) if with_vectors else None, payload_as_read(r.payload)) for r in records
+        ], following
 
     def vectors(self) -> BankVectors | NoVectors:
         """See :meth:`Bank.vectors`."""
@@ -224,3 +223,7 @@ class EmbeddedBank(Bank):
                 "Files are missing or incomplete, for example after an interrupted copy. Copy the folder of the bank "
                 "again, or delete it and ingest again.",
             )
+
+
+def _vector(record: qdrant_edge.Record) -> Floats | None:
+    return np.asarray(record.vector, np.float32) if isinstance(record.vector, list) else None
