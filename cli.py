@@ -7,8 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from io import StringIO
+
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    # Before `main` can say so in a line, Ctrl-C ends the process at once, without the traceback of an import.
+    _on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+else:
+    _on_interrupt = None
 
 if not __package__:  # run as a file
     import runpy
@@ -57,6 +68,9 @@ def main_group() -> None:
     """  # noqa: D301 - click needs the \b character
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
+
+if _on_interrupt is not None:
+    signal.signal(signal.SIGINT, _on_interrupt)
 
 COMMANDS = (
     *(ingest, query, show, index, find, score, evaluate, evaluate_labels, inspect, banks),

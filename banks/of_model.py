@@ -69,13 +69,14 @@ def choose_banks(
     return tuple(complete)
 
 
-def computed_in(store: Store, source: str, load_in: str | None = None) -> str | None:
+def computed_in(store: Store, source: str, load_in: str | None = None, kind: str = "text") -> str | None:
     """The dtype of the banks of a model, so that another run rounds as they were; before the model is loaded.
 
     Args:
         store: where to look.
         source: the model directory or hub id; banks are known by its name alone.
         load_in: how the model will be quantised.
+        kind: of the banks.
 
     Returns:
         ``None`` where the store has no such banks, or they are of several.
@@ -85,7 +86,7 @@ def computed_in(store: Store, source: str, load_in: str | None = None) -> str | 
     """
     path = Path(source).expanduser()
     name = path.resolve().name if path.is_dir() else source
-    identities = [info.record.identity for info in store.list()]
+    identities = [info.record.identity for info in store.list() if info.record.identity.kind == kind]
     kinds = {one.compute_dtype for one in identities if one.model == name} - {UNKNOWN_DTYPE}
     narrow, dtype = reloading(kinds.pop()) if len(kinds) == 1 else (load_in, None)
     return dtype if narrow == load_in and dtype in DTYPES else None

@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 
 from lensbank import load_model, open_store
-from lensbank.serve.running import Server, configured, listening
+from lensbank.serve.running import Server, configured
 from lensbank.serve.service import Service
 from lensbank.serve.settings import ServeSettings
+from lensbank.serve.sockets import listening
 
 TOKEN = "bench"
 

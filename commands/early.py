@@ -13,23 +13,29 @@ if TYPE_CHECKING:
 
 
 def require_model(
-    source: str | None, options: dict[str, Any], layers: LayerChoice | Literal["all"] | None = None
+    source: str | None,
+    options: dict[str, Any],
+    layers: LayerChoice | Literal["all"] | None = None,
+    patches: tuple[tuple[int, int], ...] = (),
 ) -> None:
-    """Refuse what cannot be a model, cannot be loaded as asked, or lacks a layer, as far as that is known now.
+    """Refuse what cannot be a model or be loaded as asked, or lacks a layer or patch, as far as that is known now.
 
     Args:
         source: directory or hub id; ``None`` where it is not named.
         options: of :func:`commands.options.model_options`.
         layers: that will be read.
+        patches: likewise.
 
     Raises:
-        UsageError: options that contradict each other or cannot be read.
+        UsageError: options that contradict each other or cannot be read, or a patch outside of the grid.
         ModelError: no model, or a library is missing.
         LayerError: a layer that it lacks.
     """
+    from ..models.files.grids import grid_of
     from ..models.files.hub import require_reachable
     from ..models.files.sources import check_source, depth_of
     from ..models.machine.asked import require_possible
+    from ..query.options import require_inside
     from ..schemas.layers import asked_layers
 
     if source == "":
@@ -47,6 +53,8 @@ def require_model(
     depth = depth_of(directory)
     if layers is not None and depth is not None:
         asked_layers(layers, depth)
+    if patches and (grid := grid_of(directory)) is not None:
+        require_inside(patches, grid)
 
 
 def require_at_hand(source: str, options: dict[str, Any]) -> None:
@@ -80,7 +88,7 @@ def require_query(store: Store | None, settings: QueryOptions, options: dict[str
     else:
         asked = []
     source: str = model_source(store) if options["model"] is None and store is not None else options["model"]
-    require_model(source, options, settings.layers)
+    require_model(source, options, settings.layers, settings.patches)
     require_at_hand(source, options)
     if store is not None:
         store.expect(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from ..schemas import filters
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .command_line import command_line
+from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
 from .options import OutFile, load, model_options, open_target, shared_options
 from .progress import TerminalProgress, say_written
@@ -24,6 +26,7 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from ..images.grouping import OpenImages
+    from ..query.given import GivenImage
     from ..schemas.filters import Condition
     from ..schemas.finds import Find
     from ..store.base import Store
@@ -106,10 +109,15 @@ def find(words: tuple[str, ...], **options: Any) -> None:
             raise UsageError(
                 "--like needs one --patch, and --patch can only be used with --like.", "Example: --patch 3,4"
             )
-        require_file("table" if options["form"] == "json" else options["form"], options["out"], ())
+        files = [] if options["like"] is None else [options["like"]]
+        require_file("table" if options["form"] == "json" else options["form"], options["out"], (), files)
+        _require_sense(words, options)
         from ..schemas.kinds import fields_of
 
         layers = parse_layers(options["layers"])
+        from ..query.images import check_images
+
+        like = check_images(files)
         where = filters.parse(options["where"], fields_of("image"))
         from ..images.finding import facets, open_images
 
@@ -121,10 +129,20 @@ def find(words: tuple[str, ...], **options: Any) -> None:
                 _show_facet(options, facets(images, options["facet"], where, options["top_k"]))
                 say_written(options["out"], progress)
                 return
-            found = _found(store, images, words, where, patches, options)
+            found = _found(store, images, words, where, (like, patches), options)
             shown = _rendered(found, options)
-        write_result(shown, options["out"], [options["like"]] if options["like"] else [])
+        write_result(shown, options["out"], [] if options["like"] in (None, "-") else [options["like"]])
         say_written(options["out"], progress)
+
+
+def _require_sense(words: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse, before anything is opened, what no image bank can answer."""
+    if options["facet"] and options["form"] == "html":
+        raise UsageError("--facet prints a list of values, which has no html form.", "Use --format table or json.")
+    if options["text"] is not None and not options["text"].strip():
+        raise UsageError("The phrase of --text is empty.", "Give words, as in --text 'a clock'.")
+    if not all(word.strip() for word in words):
+        raise UsageError("A word to find is empty.", "Example: lensbank find clock")
 
 
 def _found(
@@ -132,7 +150,7 @@ def _found(
     images: OpenImages,
     words: tuple[str, ...],
     where: tuple[Condition, ...],
-    patches: tuple[tuple[int, int], ...],
+    near: tuple[Sequence[GivenImage], tuple[tuple[int, int], ...]],
     options: dict[str, Any],
 ) -> Find:
     from ..images.finding import find_near, find_words, sample_images
@@ -141,14 +159,17 @@ def _found(
         return find_words(images, words, where, options["top_k"], options["lens"])
     if options["sample"]:
         return sample_images(images, where, options["sample"], options["seed"])
+    like, patches = near
+    source = options["model"] or images.banks[0].record.source
+    require_model(source, options, patches=patches)
+    require_at_hand(source, options)
     from ..images.asking import patch_states, phrase_states
 
-    source = options["model"] or images.banks[0].record.source
-    loaded = load(source, options, need_vision=bool(patches), store=store)
+    loaded = load(source, options, need_vision=bool(patches), store=store, kind="image")
     if options["text"] is not None:
         states, said = phrase_states(loaded, images, options["text"])
         return find_near(images, states, "text", said, where, options["top_k"])
-    states, said = patch_states(loaded, images, options["like"], patches[0], options["prompt"])
+    states, said = patch_states(loaded, images, like[0], patches[0], options["prompt"])
     return find_near(images, states, "patch", said, where, options["top_k"])
 
 
@@ -169,8 +190,6 @@ def _show_facet(options: dict[str, Any], counts: list[tuple[str, int]]) -> None:
 
     from ..show.contact_sheet import facet_table
 
-    if options["form"] == "html":
-        raise UsageError("--facet prints a list of values, which has no html form.", "Use --format table or json.")
     rows = [{"value": value, "patches": count} for value, count in counts]
     text = json.dumps(rows) if options["form"] == "json" else facet_table(options["facet"], counts)
     if options["out"] is None:

@@ -123,7 +123,7 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
             from ..images.index import run
             from ..query.pipeline import QuerySession
 
-            loaded = load(source, options, need_vision=True, store=store)
+            loaded = load(source, options, need_vision=True, store=store, kind="image")
             with QuerySession(store, loaded, settings) as session:
                 for note in session.notes:
                     progress.note(note)

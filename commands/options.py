@@ -257,7 +257,12 @@ def open_address(address: str, options: dict[str, Any], notify: Callable[[str], 
 
 
 def load(
-    source: str, options: dict[str, Any], need_vision: bool = False, store: Store | None = None, adding: bool = False
+    source: str,
+    options: dict[str, Any],
+    need_vision: bool = False,
+    store: Store | None = None,
+    adding: bool = False,
+    kind: str = "text",
 ) -> LoadedModel:
     """Load a model with the options of :func:`model_options`.
 
@@ -267,11 +272,12 @@ def load(
         need_vision: refuse a model that cannot be shown images.
         store: whose banks of the model say in which precision, where none was asked for.
         adding: whether rows are added to these banks, so that it must be theirs, on whatever device.
+        kind: ``image`` where states go to image banks or are compared with them: theirs counts first.
     """
     from ..models.loading import load_model
     from ..models.machine.precision import kept
 
-    arguments = loading(source, options, need_vision, store, adding)
+    arguments = loading(source, options, need_vision, store, adding, kind)
     loaded = load_model(source, **arguments)
     collecting.take_up()
     for note in loaded.notes:
@@ -280,7 +286,12 @@ def load(
 
 
 def loading(
-    source: str, options: dict[str, Any], need_vision: bool = False, store: Store | None = None, adding: bool = False
+    source: str,
+    options: dict[str, Any],
+    need_vision: bool = False,
+    store: Store | None = None,
+    adding: bool = False,
+    kind: str = "text",
 ) -> dict[str, Any]:
     """The arguments of :func:`models.loading.load_model`; see :func:`load`."""
     from ..models.machine.large import LargeModel
@@ -289,6 +300,8 @@ def loading(
     if dtype == "auto" and store is not None:
         from ..banks.of_model import computed_in
 
+        if kind == "image":
+            dtype = computed_in(store, source, options["load_in"], "image") or dtype
         like = computed_in(store, source, options["load_in"])
     large = LargeModel(
         options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])

@@ -8,7 +8,7 @@ import click
 
 from ..schemas.errors import UsageError
 from . import completion
-from .early import require_model
+from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
 from .options import load, local_copy_option, model_options, open_searched, shared_options
 from .progress import TerminalProgress
@@ -81,26 +81,34 @@ def serve(**options: Any) -> None:
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         _require_installed()
         settings = _settings(options)
-        from ..serve.running import listening
-        from ..serve.running import serve as answer
-        from ..serve.service import Service
+        from ..serve.sockets import listening
 
         with listening(settings) as opened:  # before anything heavy is loaded
             with open_searched(options, progress) as store:
-                models = _loaded(store, options)
+                sources = _sources(store, options)
+                from ..serve.running import serve as answer
+                from ..serve.service import Service
+
+                models = _loaded(sources, store, options)
             service = Service(models, lambda: open_searched(options, progress), settings, say)
             service.engine.warm()
             answer(service, opened, say, lambda address: _ready(address, options))
 
 
-def _loaded(store: Store, options: dict[str, Any]) -> dict[str, LoadedModel]:
-    """The models by the names that clients use."""
+def _sources(store: Store, options: dict[str, Any]) -> list[str]:
+    """The models to load, each of them one that can be, as far as that is known before torch is loaded."""
     from ..banks.of_store import model_source
 
     first = options["model"] or model_source(store)
     sources = [first, *([options["model2"]] if options["model2"] is not None else [])]
     for source in sources:
         require_model(source, options)
+        require_at_hand(source, options)
+    return sources
+
+
+def _loaded(sources: list[str], store: Store, options: dict[str, Any]) -> dict[str, LoadedModel]:
+    """The models by the names that clients use."""
     models: dict[str, LoadedModel] = {}
     for source in sources:
         loaded = load(source, options, store=store)
@@ -116,8 +124,8 @@ def _require_installed() -> None:
 
 
 def _settings(options: dict[str, Any]) -> ServeSettings:
-    from ..serve.running import new_token
     from ..serve.settings import ServeSettings
+    from ..serve.sockets import new_token
 
     if options["no_token"] and options["token"]:
         raise UsageError("--no-token and --token were both given.", "Leave one out.")

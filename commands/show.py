@@ -38,8 +38,8 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
 def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) -> None:
     """Draw readings that were saved as JSON, from one or more files. Needs neither model nor bank.
 
-    READINGS are files that `lensbank query --format json` wrote. A page of several readings can show any two of them
-    side by side under one cursor: models, prompts, lenses.
+    READINGS are files that `lensbank query --format json` wrote; - is standard input. A page of several readings can
+    show any two of them side by side under one cursor: models, prompts, lenses.
 
     \b
     Example:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.loading import LoadedModel
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    from ..query.given import GivenImage
 
     Floats = NDArray[np.floating[Any]]
 
@@ -41,7 +42,7 @@ def phrase_states(loaded: LoadedModel, images: OpenImages, text: str) -> tuple[d
 
 
 def patch_states(
-    loaded: LoadedModel, images: OpenImages, image: str | Path, patch: tuple[int, int], prompt: str | None
+    loaded: LoadedModel, images: OpenImages, image: GivenImage, patch: tuple[int, int], prompt: str | None
 ) -> tuple[dict[int, Floats], str]:
     """Layer → state of one patch of an image; and what it is, for people.
 

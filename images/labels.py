@@ -11,12 +11,13 @@ from typing import Literal
 
 from ..evaluate.matching import bare, names
 from ..schemas.errors import InputError, UsageError
-from ..schemas.files import shown_path
+from ..schemas.files import read_given, shown_path
 from ..schemas.filters import Condition
 from .finding import facets
 from .grouping import OpenImages
 
 _COLUMNS = ("label", "word", "sentence")
+_LONGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,17 @@ def read_labels(file: Path) -> tuple[Entry, ...]:
     """
     shown = shown_path(file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # also a name that no file can have
-        raise InputError(f"The labels {shown} cannot be read: {error}.", "Give a CSV file in UTF-8.") from error
-    rows = csv.DictReader(StringIO(text))
-    columns = [name.strip().lower() for name in rows.fieldnames or ()]
+        text = read_given(file, _LONGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"The labels {shown} are not UTF-8: {error}.", "Give a CSV file in UTF-8.") from error
+    try:
+        rows = csv.DictReader(StringIO(text))
+        return _entries(shown, [name.strip().lower() for name in rows.fieldnames or ()], rows)
+    except csv.Error as error:
+        raise InputError(f"The labels {shown} are not a CSV file: {error}.", "Save it as CSV again.") from error
+
+
+def _entries(shown: str, columns: Sequence[str], rows: Iterable[dict[str, str | None]]) -> tuple[Entry, ...]:
     if "label" not in columns or not {"word", "sentence"} & set(columns):
         raise InputError(
             f"The labels {shown} have the columns {', '.join(columns) or 'none'}; expected label and word, or label "

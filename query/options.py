@@ -171,12 +171,31 @@ def check_patches(
     if missing:
         row, col = missing[0]
         sizes = sorted({(view.rows, view.cols) for view in views})
-        grids = " or ".join(f"{rows} x {cols} (rows 0 to {rows - 1}, columns 0 to {cols - 1})" for rows, cols in sizes)
         if any(0 <= row < rows and 0 <= col < cols for rows, cols in sizes):
             raise UsageError(
                 f"Patch {row},{col} covers only padding, and no part of the image.", "Choose another --patch."
             )
-        raise UsageError(
-            f"Patch {row},{col} is outside of the image's grid, which is {grids}.", "Choose another --patch."
-        )
+        raise _outside((row, col), sizes)
     return chosen
+
+
+def require_inside(patches: Iterable[tuple[int, int]], grid: tuple[int, int]) -> None:
+    """Refuse patches that a grid lacks.
+
+    Args:
+        patches: ``(row, col)`` as asked for.
+        grid: rows and columns.
+
+    Raises:
+        UsageError: outside of it.
+    """
+    for row, col in sorted(patches):
+        if row >= grid[0] or col >= grid[1]:
+            raise _outside((row, col), [grid])
+
+
+def _outside(patch: tuple[int, int], sizes: Iterable[tuple[int, int]]) -> UsageError:
+    grids = " or ".join(f"{rows} x {cols} (rows 0 to {rows - 1}, columns 0 to {cols - 1})" for rows, cols in sizes)
+    return UsageError(
+        f"Patch {patch[0]},{patch[1]} is outside of the image's grid, which is {grids}.", "Choose another --patch."
+    )

@@ -57,6 +57,35 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def read_given(path: Path, longest: int) -> bytes:
+    """All bytes of a file that was named as an input: a regular file, a FIFO such as ``<(...)``, or ``-``.
+
+    Args:
+        path: as typed.
+        longest: bytes that it may have.
+
+    Raises:
+        InputError: it is missing, a folder, device or socket, larger, or cannot be read.
+    """
+    shown = shown_path(path)
+    if str(path) == STDOUT:
+        data = standard_input().read(longest + 1)
+    else:
+        kind = kind_of(path)
+        if kind not in (None, "a FIFO"):
+            raise InputError(f"{shown} is {kind}; expected a file.", "Give a file's name.")
+        try:
+            with path.open("rb") as file:
+                data = file.read(longest + 1)
+        except OSError as error:
+            raise InputError(f"{shown} cannot be read: {error.strerror or error}.", "Check the path.") from error
+        except ValueError as error:
+            raise InputError(f"{shown} cannot be a file's name: {error}.", "Check the path.") from error
+    if len(data) > longest:
+        raise InputError(f"{shown} has more than {longest >> 20:,} MiB.", "Check that it is the right file.")
+    return data
+
+
 def stream_of(path: str | Path) -> int | None:
     """The open file that a name stands for: 1 for ``-`` and ``/dev/stdout``, N for ``/dev/fd/N``."""
     text = str(path)

@@ -6,22 +6,24 @@ import json
 from pathlib import Path
 
 from ..schemas.errors import InputError
+from ..schemas.files import read_given
 from ..schemas.names import escaped
 from ..schemas.results import READABLE_VERSIONS, Reading
 from ..schemas.results_json import reading_from_dict
 
+#: Bytes of a file of readings: thousands of images at several layers.
+LONGEST = 1 << 30
+
 
 def read_saved(path: Path) -> list[Reading]:
-    """All readings of a file: one, or several.
+    """All readings of a file (``-``: standard input): one, or several.
 
     Raises:
         InputError: it cannot be read, or holds no readings of a version that is known.
     """
     name = escaped(str(path))
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+        data = json.loads(read_given(path, LONGEST).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is not JSON: {error}.", "Give what query --format json wrote.") from error
     several = isinstance(data, dict) and isinstance(data.get("readings"), list)

@@ -17,9 +17,10 @@ from query_banks import write_sentences
 from tiny_models import SENTENCES
 
 from lensbank.models.loading import load_model
-from lensbank.serve.running import Server, configured, listening
+from lensbank.serve.running import Server, configured
 from lensbank.serve.service import Service
 from lensbank.serve.settings import ServeSettings
+from lensbank.serve.sockets import listening
 from lensbank.store.opening import open_store
 
 LAYERS = (1, 2)

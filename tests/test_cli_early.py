@@ -147,11 +147,34 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
         (["query", "a.png", "--out", "missing/x.json", "--format", "json"], 2, "There is no folder missing"),
         (["query", "a.png", "--format", "png", "--out", "a.png"], 2, "is an input"),
         (["query", "--text", "a dog", "--patch", "1,1"], 2, "Leave out --patch"),
+        (["find", "--like", "a.png", "--patch", "1,1", "--out", "a.png"], 2, "is an input"),
+        (["find", "--like", "missing.png", "--patch", "1,1"], 1, "There is no image"),
+        (["find", "--text", " "], 2, "--text is empty"),
+        (["find", "dog", ""], 2, "A word to find is empty"),
+        (["find", "--facet", "best", "--format", "html"], 2, "no html form"),
+        (["serve", "--store", "nowhere"], 1, "There is no store at"),
+        (["serve", "--host", "no host"], 2, "cannot be listened on"),
+        (["serve", "--host", "0.0.0.0", "--no-token"], 2, "a token is needed"),
+        (["score", "--labels-file", "/dev/zero"], 1, "/dev/zero is a device; expected a file"),
+        (["show", "/dev/zero"], 1, "/dev/zero is a device; expected a file"),
+        (["show", "images"], 1, "images is a folder; expected a file"),
         (["query", "--text", "a dog", "--prompt", "What?"], 2, "Leave out --prompt"),
     ],
 )
 def test_what_a_query_cannot_be(folder, arguments, code, message):
     refused(folder, arguments, code, message)
+
+
+def test_a_patch_outside_of_a_grid_that_the_settings_tell(folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "model.safetensors").write_bytes(b"")
+    (folder / "model" / "config.json").write_text('{"model_type": "llava", "vision_config": {"patch_size": 8}}')
+    (folder / "model" / "preprocessor_config.json").write_text(
+        '{"do_resize": true, "size": {"shortest_edge": 32}, "do_center_crop": true, '
+        '"crop_size": {"height": 16, "width": 24}}'
+    )
+    query = [*QUERY, "--model", "model", "--lens", "logit", "--layer", "1", "--patch"]
+    refused(folder, [*query, "2,2"], 2, "Patch 2,2 is outside of the image's grid, which is 2 x 3 (rows 0 to 1")
 
 
 def test_a_hub_that_cannot_be_reached(folder):

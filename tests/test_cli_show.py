@@ -40,6 +40,12 @@ def test_saved_readings_become_one_page(files):
     assert packed["pictures"][0].startswith("data:image/") and packed["command"].startswith("lensbank show")
 
 
+def test_readings_may_come_through_a_pipe(files):
+    text = (files / "a.json").read_text()
+    done = CliRunner().invoke(main_group, ["show", "-", "--format", "table"], input=text)
+    assert done.exit_code == 0 and done.stdout == run(files / "a.json", "--format", "table")[1]
+
+
 def test_without_the_image_it_says_so_and_draws_all_the_same(files):
     out = files / "plain.html"
     code, _, said = run(files / "a.json", "--out", out)

@@ -1,6 +1,7 @@
 """Closed, full and abandoned standard streams: a line and a documented exit code, and no file takes their place."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -65,6 +66,28 @@ def test_no_file_is_opened_in_the_place_of_a_closed_stream(tmp_path):
     command = f"{sys.executable} -c {subprocess.list2cmdline([code])} <&- >&- 2>&-"
     assert subprocess.run(["bash", "-c", command], timeout=60).returncode > 2
     assert (tmp_path / "bank").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["lensbank.commands.banks", "lensbank.commands.transfer"])
+def test_an_interruption_of_the_first_imports_shows_no_traceback(name):
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *more):\n"
+        f"        if name == {name!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import lensbank.cli"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGINT and done.stderr == b""
+
+
+def test_the_command_line_leaves_the_signals_of_a_program_that_imports_it():
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT); import lensbank.cli; "
+        "assert signal.getsignal(signal.SIGINT) is before"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_a_message_that_is_lost_raises_nothing():

@@ -134,6 +134,12 @@ def test_labels_from_a_file(tmp_path):
             read_labels(file)
     with pytest.raises(InputError, match="cannot be read"):
         read_labels(tmp_path / "none.csv")
+    file.write_text("label,word\nindoor," + "x" * 200_000 + "\n")
+    with pytest.raises(InputError, match="not a CSV file"):
+        read_labels(file)
+    file.write_bytes("label,word\nindoor,canapé\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_labels(file)
     with pytest.raises(UsageError):
         words_as_labels(["", " "])
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lensbank.ingest.options import IngestOptions
 from lensbank.ingest.pipeline import run
 from lensbank.models.answers import answered, given_answer
 from lensbank.models.capture import capture_hidden_states
+from lensbank.models.files.grids import grid_of
 from lensbank.models.loading import load_model
 from lensbank.models.positions import prompt_positions
 from lensbank.models.states import sequence_states, visual_states
@@ -36,6 +38,8 @@ SIZES = {
     "huge": (1500, 900),
 }
 WIDTH, HEIGHT = 240, 150
+# Families whose grid is told by settings alone.
+TOLD = ("fast_vlm", "llava", "paligemma", "paligemma2")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +134,9 @@ def test_as_many_visual_tokens_as_the_model_makes(loaded, name, size):
     assert {token.index for token in visual.tokens} <= set(positions)
     cells = Counter((token.view, token.row, token.col) for token in visual.tokens)
     assert set(cells.values()) == {1}
+    told = grid_of(Path(loaded.source))
+    assert told is None or [told] == [(view.rows, view.cols) for view in visual.views]
+    assert (told is not None) == (name in TOLD)
     padding = sum(token.kind == "padding" for token in visual.layout)
     assert len(cells) + padding == sum(view.rows * view.cols for view in visual.views)
     layout = {token.index for token in visual.layout}

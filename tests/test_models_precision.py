@@ -153,5 +153,6 @@ def test_a_query_compares_in_the_precision_of_the_banks(banks, native):
         assert computed_in(store, str(model)) == "float32"
         assert computed_in(store, str(model), "8bit") is None
         assert computed_in(store, "another/model") is None
+        assert computed_in(store, str(model), kind="image") is None
         loaded = load(str(model), options, store=store)
     assert loaded.dtype_name == "float32" and "like the model's banks" in loaded.chosen.reason

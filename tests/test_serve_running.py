@@ -11,9 +11,10 @@ from serve_fixtures import PATIENCE, TOKEN, until
 
 from lensbank.schemas.errors import UsageError
 from lensbank.serve import running as module
-from lensbank.serve.running import address_of, listening, serve
+from lensbank.serve.running import serve
 from lensbank.serve.service import Service
 from lensbank.serve.settings import ServeSettings
+from lensbank.serve.sockets import address_of, listening
 from lensbank.store.opening import open_store
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...schemas.errors import InputError
+from ...schemas.files import read_given
 from ...show.display import clean, cut
 from .verdict import KINDS
 
@@ -90,12 +91,7 @@ def _notes(
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"{path} holds more than {_MAX_BYTES >> 20} MiB; expected a list of labels.")
-        text = _decoded(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.", "Check the path.") from error
+    text = _decoded(read_given(path, _MAX_BYTES))
     return _jsonl(path, text) if text.lstrip().startswith("{") else _csv(path, text)
 
 
