@@ -16,6 +16,9 @@ from .options import OutFile, open_target, shared_options
 from .progress import TerminalProgress, say_written
 from .terminal import reported, require_file, write_result
 
+# Labels without votes that are named; the others are counted.
+_NAMED = 20
+
 
 @click.command(
     cls=GroupedCommand,
@@ -94,6 +97,9 @@ def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, t
             scores = let_vote(
                 images, entries or words_as_labels(things_as_labels(images, where)), where, options["seed"]
             )
+        if unheard := scores.unheard():
+            more = f" and {len(unheard) - _NAMED} more" if len(unheard) > _NAMED else ""
+            progress.note(f"No stored neighbour belongs to {', '.join(unheard[:_NAMED])}{more}: no votes.")
         shown = {
             "json": lambda: json.dumps(scores.to_dict(), allow_nan=False),
             "csv": lambda: to_csv(scores.rows()).rstrip("\n"),

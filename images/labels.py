@@ -16,7 +16,7 @@ from ..schemas.filters import Condition
 from .finding import facets
 from .grouping import OpenImages
 
-_COLUMNS = ("label", "word", "sentence")
+_KINDS: tuple[Literal["word", "sentence"], ...] = ("word", "sentence")
 _LONGEST = 64 << 20
 
 
@@ -55,38 +55,54 @@ def read_labels(file: Path) -> tuple[Entry, ...]:
     """Labels of a CSV file with the columns ``label`` and ``word`` or ``sentence``; one row an entry.
 
     Raises:
-        InputError: it cannot be read, lacks these columns, or has no entry.
+        InputError: it cannot be read, lacks these columns, has none or a damaged row.
     """
     shown = shown_path(file)
     try:
         text = read_given(file, _LONGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"The labels {shown} are not UTF-8: {error}.", "Give a CSV file in UTF-8.") from error
+    rows = csv.reader(StringIO(text, newline=""), strict=True)
     try:
-        rows = csv.DictReader(StringIO(text))
-        return _entries(shown, [name.strip().lower() for name in rows.fieldnames or ()], rows)
+        columns = [name.strip().lower() for name in next(rows, [])]
+        numbers = [columns.count(name) for name in ("label", *_KINDS)]
+        if numbers[0] != 1 or max(numbers) > 1 or not any(numbers[1:]):
+            raise InputError(
+                f"The labels {shown} have the columns {', '.join(columns) or 'none'}; expected label and word, or "
+                "label and sentence.",
+                "First line: label,word",
+            )
+        entries = [entry for row in rows for entry in _entries(columns, row, f"Line {rows.line_num} of {shown}")]
     except csv.Error as error:
-        raise InputError(f"The labels {shown} are not a CSV file: {error}.", "Save it as CSV again.") from error
-
-
-def _entries(shown: str, columns: Sequence[str], rows: Iterable[dict[str, str | None]]) -> tuple[Entry, ...]:
-    if "label" not in columns or not {"word", "sentence"} & set(columns):
         raise InputError(
-            f"The labels {shown} have the columns {', '.join(columns) or 'none'}; expected label and word, or label "
-            "and sentence.",
-            "First line: label,word",
-        )
-    entries = []
-    for row in rows:
-        found = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name is not None}
-        entries += [
-            Entry(found["label"], kind, found[kind])
-            for kind in ("word", "sentence")
-            if found["label"] and found.get(kind)
-        ]
+            f"The labels {shown} are not a CSV file: line {rows.line_num}: {error}.",
+            "Close every quote, and write a quote inside of quotes twice.",
+        ) from error
     if not entries:
         raise InputError(f"The labels {shown} have no row with a label and a word or sentence.")
     return _checked(tuple(dict.fromkeys(entries)))
+
+
+def _entries(columns: Sequence[str], row: Sequence[str], line: str) -> list[Entry]:
+    """The entries of a row; none of an empty one.
+
+    Raises:
+        InputError: it has no label, neither word nor sentence, or more cells than there are columns.
+    """
+    cells = [cell.strip() for cell in row]
+    if not any(cells):
+        return []
+    if any(cells[len(columns) :]):
+        raise InputError(
+            f"{line} has {len(cells)} cells, but there are {len(columns)} columns.",
+            "Put text with a comma between quotes.",
+        )
+    found = dict(zip(columns, cells, strict=False))
+    entries = [Entry(found.get("label", ""), kind, found[kind]) for kind in _KINDS if found.get(kind)]
+    if not found.get("label") or not entries:
+        missing = "word or sentence" if found.get("label") else "label"
+        raise InputError(f"{line} has no {missing}.", "Complete the line, or delete it.")
+    return entries
 
 
 def things_as_labels(images: OpenImages, where: Sequence[Condition] = ()) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """How much a set of images speaks of each label: votes of the neighbours of their patches, layer by layer.
 
-A patch's neighbours vote: each that is one of a label's words (or whose sentence is one of its sentences) is one vote.
+A patch's neighbours vote: each that is one of a label's words, or whose sentence is one of its sentences, is one vote.
 Shares are votes over neighbours. Two controls stand beside them: *shuffled* deals the same words and sentences to the
 labels at random, so that what remains is what any such labels get; and where things are annotated, average precision
 stands beside the share of images that show the thing, which is what a random order gets.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +93,11 @@ class Scores:
     means: tuple[MeanPrecision, ...]
     by_image: tuple[Mapping[str, Any], ...]
 
+    def unheard(self) -> tuple[str, ...]:
+        """Labels without a vote, at any layer and of any lens."""
+        heard = {one.label for one in self.scores if one.share.value > 0}
+        return tuple(label for label in self.labels if label not in heard)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON types only, with ``version`` first."""
         return {"version": SCORES_VERSION, **asdict(self)}
@@ -127,8 +133,7 @@ def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Conditio
         UsageError: no row meets the conditions, or none has a word.
         StoreError: the database failed.
     """
-    names, found = label_names(entries), list[LabelScore]()
-    means: list[MeanPrecision] = []
+    names, found, means = label_names(entries), list[LabelScore](), list[MeanPrecision]()
     by_image: list[Mapping[str, Any]] = []
     count = 0
     for bank in images.banks:
@@ -177,10 +182,9 @@ def _votes(bank: Bank, entries: Sequence[Entry], where: Sequence[Condition]) -> 
                 rows.append(np.zeros(len(entries)))
                 totals.append(0.0)
             totals[at] += len(said)
-            for word in said:
-                rows[at][spoken_for(word, words)] += 1
-            for sentence in payload.get("sentence", ()) if lens == "latent" else ():
-                rows[at][sentences.get(sentence, [])] += 1
+            behind = payload.get("sentence", ()) if lens == "latent" else ()
+            for word, sentence in zip_longest(said, behind, fillvalue=""):
+                rows[at][_speaking([*spoken_for(word, words), *sentences.get(sentence, ())], entries)] += 1
     return {
         lens: _Votes(
             np.array(rows + [np.zeros(len(entries))] * (len(places) - len(rows))),
@@ -190,6 +194,11 @@ def _votes(bank: Bank, entries: Sequence[Entry], where: Sequence[Condition]) -> 
         )
         for lens, rows in votes.items()
     }
+
+
+def _speaking(numbers: Sequence[int], entries: Sequence[Entry]) -> list[int]:
+    """Of the entries that a neighbour speaks for, one of each label: it has one vote."""
+    return list({entries[number].label: number for number in reversed(numbers)}.values())
 
 
 def _members(entries: Sequence[Entry], names: Sequence[str]) -> Floats:
@@ -216,8 +225,7 @@ def _label_scores(
     deals = np.array([sums[rng.permutation(len(entries))] @ members for _ in range(SHUFFLES)]) / total
     scores = []
     for number in range(len(names)):
-        hits = np.minimum(by_label[:, number], votes.neighbours)  # a neighbour may speak by its word and its sentence
-        share = clustered.ratio(hits, votes.neighbours)
+        share = clustered.ratio(by_label[:, number], votes.neighbours)
         assert share is not None  # a lens that votes has neighbours
         low, high = np.quantile(deals[:, number], [0.025, 0.975])
         scores.append((share, float(deals[:, number].mean()), float(low), float(high)))

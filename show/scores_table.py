@@ -13,8 +13,9 @@ _LABEL = 28
 def scores_table(scores: Mapping[str, Any], means_only: bool = False) -> str:
     """One line a layer, lens and label, from :meth:`images.scoring.Scores.to_dict`; then the means over labels."""
     images, labels = scores["images"], scores["labels"]
-    lines = [f"{images:,} images, {len(labels)} labels. Shares of neighbours in percent; 95 % intervals over images."]
-    widest = min(_LABEL, max((columns(clean(label)) for label in labels), default=5))
+    counted = f"{images:,} image{'s' * (images != 1)}, {len(labels)} label{'s' * (len(labels) != 1)}"
+    lines = [f"{counted}. Shares of neighbours in percent; 95 % intervals over images."]
+    widest = min(_LABEL, max(columns(clean(label)) for label in ("label", *labels)))
     with_things = any(one["precision"] is not None for one in scores["scores"])
     head = f"{'layer':>5}  {'lens':<9}  {fit('label', widest)}  {'share':>18}  {'shuffled labels':>18}"
     lines.append(head + (f"  {'precision':>9}  {'other labels':>12}  {'chance':>10}" if with_things else ""))

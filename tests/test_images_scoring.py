@@ -77,6 +77,21 @@ def test_sentences_vote_as_words_do(store, images):
     assert one.share.value == pytest.approx(every.count(sentence) / len(every))
 
 
+def test_a_neighbour_has_one_vote_for_a_label(store, images):
+    first = rows(store, images, 1)[0]
+    word, sentence = first["word"][0], first["sentence"][0]
+    entries = tuple(Entry("group", "word", form) for form in (word, word.upper(), f"{word}s"))
+    entries = (*entries, Entry("group", "sentence", sentence), Entry("other", "word", word))
+    group, other = (s for s in score(images, entries).scores if (s.layer, s.lens) == (1, "latent"))
+    pairs = [
+        pair for payload in rows(store, images, 1) for pair in zip(payload["word"], payload["sentence"], strict=True)
+    ]
+    mine = [said in (word, f"{word}s") for said, _ in pairs]
+    assert other.share.value == pytest.approx(sum(mine) / len(pairs))
+    met = [one or behind == sentence for one, (_, behind) in zip(mine, pairs, strict=True)]
+    assert group.share.value == pytest.approx(sum(met) / len(pairs)) and sum(met) > sum(mine)
+
+
 def test_precision_beside_chance_where_things_are_annotated(images):
     assert set(things_as_labels(images)) == {"dog", "cat"}
     scores = score(images, words_as_labels(["dog", "cat"]))
@@ -128,10 +143,8 @@ def test_labels_from_a_file(tmp_path):
         ("indoor", "kitchen"),
         ("outdoor", "sky"),
     ]
-    for text in ("a,b\nx,y\n", "label,word\n", ""):
-        file.write_text(text)
-        with pytest.raises(InputError):
-            read_labels(file)
+    file.write_bytes(b'Label, SENTENCE ,\r\ndog,"Yes, a ""dog"".",\r\n,,\r\n\r\n')
+    assert [(e.label, e.kind, e.value) for e in read_labels(file)] == [("dog", "sentence", 'Yes, a "dog".')]
     with pytest.raises(InputError, match="cannot be read"):
         read_labels(tmp_path / "none.csv")
     file.write_text("label,word\nindoor," + "x" * 200_000 + "\n")
@@ -142,6 +155,27 @@ def test_labels_from_a_file(tmp_path):
         read_labels(file)
     with pytest.raises(UsageError):
         words_as_labels(["", " "])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\nx,y\n", "columns a, b; expected label and word"),
+        ("label,label,word\na,b,dog\n", "columns label, label, word"),
+        ("label,word\n", "no row with a label"),
+        ("", "columns none"),
+        ("label,word\na,dog\n,cat\n", "Line 3 .* has no label"),
+        ("word,label\ndog\n", "Line 2 .* has no label"),
+        ("label,word\na,dog\nb,\n", "Line 3 .* has no word or sentence"),
+        ("label,sentence\na,Yes, a dog.\n", "Line 2 .* has 3 cells, but there are 2 columns"),
+        ('label,word\na,dog\n"b,cat\nc,bird\n', "not a CSV file: line 4"),
+    ],
+)
+def test_a_file_of_which_a_row_would_be_lost_is_refused(tmp_path, text, said):
+    file = tmp_path / "labels.csv"
+    file.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_labels(file)
 
 
 def test_the_command(store):
@@ -160,4 +194,6 @@ def test_the_command(store):
 
 
 def test_the_table_of_a_label_that_nothing_names(images):
-    assert "0.0" in scores_table(score(images, words_as_labels(["xylophone"])).to_dict())
+    scores = score(images, words_as_labels(["xylophone"]))
+    assert "0.0" in scores_table(scores.to_dict()) and scores.unheard() == ("xylophone",)
+    assert "12 images, 1 label." in scores_table(scores.to_dict())
