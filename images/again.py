@@ -29,9 +29,9 @@ from ..schemas.results import Neighbor
 from ..store.base import Bank, BankInfo, Store
 from ..store.records import require_complete
 from ..store.vectors import NoVectors
+from .facts import facts_of
 from .finding import image_banks
 from .grouping import require_sound
-from .index import facts_of
 from .present import held_of
 from .rows import LATENT_FIELDS, latent_fields
 

@@ -12,8 +12,8 @@ from ..query.images import open_image
 from ..query.options import QueryOptions
 from ..schemas.errors import ImageError, UsageError
 from ..schemas.finds import FoundImage
+from .facts import image_identity
 from .grouping import OpenImages
-from .index import image_identity
 
 if TYPE_CHECKING:
     import numpy as np

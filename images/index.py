@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..banks.interrupts import Interruption
-from ..models.visual_tokens import rendered_prompt, require_vision
-from ..query.asked import Asked
-from ..query.asking import ask_image
 from ..query.pipeline import QuerySession
 from ..schemas.collection import BankIdentity
 from ..schemas.corpora import CorpusRecord
-from ..schemas.errors import (
-    ImageError,
-    InputError,
-    ModelError,
-    UnsupportedModelError,
-    UsageError,
-)
 from ..schemas.filters import Condition
-from ..schemas.indexes import IndexRecord
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress, Silent
 from ..store.base import Store
 from ..store.writing import BankWriter
 from .comparing import Comparing, Work
 from .options import IndexOptions, IndexSummary
-from .rows import of_tokens, rows_of_image
-from .sets import ImageSet, SetImage, fingerprint, hashed
-
-if TYPE_CHECKING:
-    from ..models.loading import LoadedModel
-
-#: States that the lenses read at once: several images of few visual tokens, one of many.
-_STATES_AT_ONCE = 1024
+from .reading import Here, ImageWork, Job, Read
+from .sets import ImageSet, fingerprint
 
 
 def run(
-    session: QuerySession,
+    session: QuerySession | ImageWork,
     images: ImageSet,
     store: Store,
     options: IndexOptions | None = None,
@@ -58,7 +36,7 @@ def run(
     call goes on. An image that cannot be read is named and left out.
 
     Args:
-        session: the model, with the lenses that describe visual tokens.
+        session: the model, with the lenses that describe visual tokens; or what works with one elsewhere.
         images: see :func:`images.sets.gather`.
         store: where to; it may be the one of the session's text banks.
         options: precision, whether to read again.
@@ -72,61 +50,28 @@ def run(
         StoreError: storing failed; what was stored before stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after what was in hand has been stored.
     """
-    return _Index(session, images, store, options or IndexOptions(), progress or Silent()).run()
-
-
-def image_identity(loaded: LoadedModel, layer: int, prompt: str, vector_dtype: str) -> BankIdentity:
-    """The identity of the image bank of a model at a layer.
-
-    Args:
-        loaded: a VLM.
-        layer: see :data:`schemas.collection.LAYER_CONVENTION`.
-        prompt: as rendered; what stands before an image changes its states.
-        vector_dtype: as stored.
-    """
-    facts = json.dumps([dict(loaded.vision), prompt], sort_keys=True)
-    identity = loaded.identity(layer, vector_dtype=vector_dtype, max_contexts=None, seed=0)
-    return replace(identity, kind="image", visual=hashlib.sha256(facts.encode()).hexdigest())
+    options = options or IndexOptions()
+    work = Here(session, options.vector_dtype) if isinstance(session, QuerySession) else session
+    return _Index(work, images, store, options, progress or Silent()).run()
 
 
 class _Index:
     """One run."""
 
     def __init__(
-        self, session: QuerySession, images: ImageSet, store: Store, options: IndexOptions, progress: Progress
+        self, work: ImageWork, images: ImageSet, store: Store, options: IndexOptions, progress: Progress
     ) -> None:
-        asked = session.options
-        if asked.centre or asked.patches:
-            what = "centred states" if asked.centre else "single patches"
-            raise UsageError(
-                f"An index holds all patches of unchanged images, but {what} were given.", "Leave that option out."
-            )
-        asked.require_patches("An index")
-        require_vision(session.loaded)
-        self._session, self._images, self._store = session, images, store
+        self._work, self._images, self._store = work, images, store
         self._options, self._progress = options, progress
         self._interruption = Interruption()
         self._began = time.monotonic()
-        prompt = rendered_prompt(session.loaded, asked.prompt)
-        self._identities = [
-            image_identity(session.loaded, layer, prompt, options.vector_dtype) for layer in session.layers
-        ]
-        self._record = IndexRecord(
-            folder=str(images.folder),
-            prompt=prompt,
-            lenses=list(asked.lenses),
-            top_k=asked.top_k,
-            where=[str(condition) for condition in asked.where],
-            distinct=asked.distinct,
-            banks=[facts_of(bank) for bank in session.bank_facts],
-            annotations=images.annotations,
-        )
-        self._read = self._record.digest()
+        self._identities = work.facts.identities
+        self._record = work.facts.recorded(images)
 
     def run(self) -> IndexSummary:
         with self._interruption, self._store.heeding(lambda: self._interruption.requested):
             self._progress.start("Reading files", len(self._images.images), "images")
-            digests, odd = hashed(self._images.images, self._progress.advance)
+            digests, odd = self._work.hashed(self._images.images, self._progress.advance)
             self._progress.finish()
             comparing = Comparing(self._store, self._images, self._record, self._options)
             work = comparing.look(self._identities, digests)
@@ -163,96 +108,68 @@ class _Index:
             total=len(digests),
             done=len(digests) - len(work.todo),
         )
-        batches = self._batches(work)
-        batch = next(batches, None)  # before any bank is touched: there may be nothing that can be read
-        if batch is None and not (work.whole or work.broken):
-            return
+        job = Job(name, work.todo, [one.layer for one in work.identities], self._record.digest())
         with ExitStack() as writing:
-            writers = {
-                one.layer: writing.enter_context(self._store.writer([one], self._session.loaded.source, plan=plan))
-                for one in work.identities
-            }
-            for broken in sorted(work.broken | self._pruned(work)):
-                self._remove(writers, work, broken)
+            writers = dict[int, BankWriter]()
+
+            def opened() -> Mapping[int, BankWriter]:
+                if not writers:
+                    for one in work.identities:
+                        writers[one.layer] = writing.enter_context(self._writer(one, plan))
+                    for broken in sorted(work.broken | self._pruned(work)):
+                        self._remove(writers, work, broken)
+                return writers
+
+            if work.whole or work.broken:
+                opened()  # else not before an image could be read: there may be none
             self._progress.start("Indexing", len(work.todo), "images")
-            self._progress.advance(len(work.odd))
-            flushed = time.monotonic()
             with self._interruption.deferred():
-                while batch is not None:
-                    for image, asked, said in batch:
-                        self._put(writers, work, image, asked, said)
-                    plan = plan.at(len(digests) - len(work.todo) + work.written, {})
-                    if self._interruption.requested or time.monotonic() - flushed >= self._options.flush_seconds:
-                        for writer in writers.values():
-                            writer.flush(plan)
-                        flushed = time.monotonic()
-                    if self._interruption.requested:
-                        self._leave(work)
-                    batch = next(batches, None)
+                self._follow(self._work.read(job, opened), writers, work, plan)
             self._progress.finish()
-            self._finish(writers, work)
+            if writers:
+                self._finish(writers, work)
 
-    def _batches(self, work: Work) -> Iterator[list[tuple[SetImage, Asked, Any]]]:
-        """Images that have been shown to the model, with what the lenses say, some at a time."""
-        batch: list[tuple[SetImage, Asked]] = []
-        layers = [identity.layer for identity in work.identities]
-        for image in work.todo:
-            try:
-                batch.append((image, self._ask(image, layers)))
-            except (ImageError, InputError, ModelError) as error:
-                if isinstance(error, UnsupportedModelError):
-                    raise  # the model's fault, whatever the image
-                work.odd[image.name] = error.message
-                self._progress.advance(1)
-                continue
-            if sum(len(asked.tokens) for _, asked in batch) * len(layers) >= _STATES_AT_ONCE:
-                yield self._said(batch, layers)
-                batch = []
-        if batch:
-            yield self._said(batch, layers)
-
-    def _ask(self, image: SetImage, layers: Sequence[int]) -> Asked:
-        asked = ask_image(self._session.loaded, image.path, layers, self._session.options)
-        if image.size is not None and image.size != (asked.width, asked.height):
-            raise InputError(
-                f"it is annotated as {image.size[0]} x {image.size[1]} pixels, but has {asked.width} x "
-                f"{asked.height}, so the boxes would be in the wrong place"
-            )
-        return asked
-
-    def _said(
-        self, batch: Sequence[tuple[SetImage, Asked]], layers: Sequence[int]
-    ) -> list[tuple[SetImage, Asked, Any]]:
-        """Let the lenses read the states of some images at once."""
-        stacked = {layer: np.concatenate([asked.states[layer] for _, asked in batch]) for layer in layers}
-        answers = self._session.vectors(stacked, silent=True)
-        found, start = [], 0
-        for image, asked in batch:
-            end = start + len(asked.tokens)
-            found.append((image, asked, {layer: of_tokens(answers, layer, start, end) for layer in layers}))
-            start = end
-        return found
-
-    def _put(
-        self, writers: Mapping[int, BankWriter], work: Work, image: SetImage, asked: Asked, said: Mapping[int, Any]
+    def _follow(
+        self, reads: Iterator[Read | None], writers: Mapping[int, BankWriter], work: Work, plan: PlanRecord
     ) -> None:
-        if image.name in work.whole:
-            self._remove(writers, work, image.name)
-            work.replaced += 1
-        for layer, writer in writers.items():
-            ids, payloads = rows_of_image(self._images.name, image, asked, said[layer], self._read)
-            states = asked.states[layer]
-            writer.put(ids, payloads, {layer: states}, {layer: np.linalg.norm(states, axis=1).astype(np.float32)})
-        work.digests[image.name], work.tokens[image.name] = asked.sha256, len(asked.tokens)
-        work.written += 1
+        """Keep account of what is read and stored."""
+        flushed, there = time.monotonic(), plan.done
+        for read in reads:
+            if read is not None:
+                self._count(writers, work, read)
+            leaving = self._interruption.requested
+            if leaving or time.monotonic() - flushed >= self._options.flush_seconds:
+                for writer in writers.values():
+                    writer.flush(plan.at(there + work.written, {}))
+                flushed = time.monotonic()
+            if leaving:
+                self._leave(work)
+
+    def _writer(self, identity: BankIdentity, plan: PlanRecord) -> BankWriter:
+        return self._store.writer([identity], self._work.facts.source, plan=plan)
+
+    def _count(self, writers: Mapping[int, BankWriter], work: Work, read: Read) -> None:
         self._progress.advance(1)
+        if read.odd:
+            work.odd[read.name] = read.odd
+            return
+        if read.name in work.whole:
+            work.replaced += 1
+            if work.tokens[read.name] > read.tokens:  # the others were replaced by rows of the same ids
+                beyond = Condition("position", ">=", (read.tokens,))
+                for writer in writers.values():
+                    writer.remove((*self._of(read.name), beyond))
+        work.digests[read.name], work.tokens[read.name] = read.sha256, read.tokens
+        work.written += 1
+
+    def _of(self, image: str) -> tuple[Condition, Condition]:
+        return Condition("corpus", "=", (self._images.name,)), Condition("image", "=", (image,))
 
     def _remove(self, writers: Mapping[int, BankWriter], work: Work, image: str) -> None:
         work.digests.pop(image, None)
         work.tokens.pop(image, None)
-        where = (Condition("corpus", "=", (self._images.name,)), Condition("image", "=", (image,)))
         for writer in writers.values():
-            writer.remove(where)
+            writer.remove(self._of(image))
 
     def _finish(self, writers: Mapping[int, BankWriter], work: Work) -> None:
         rows = sum(work.tokens.values())
@@ -278,13 +195,3 @@ class _Index:
             "there."
         )
         raise self._interruption.error()
-
-
-def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a text bank on record: enough to know whether another would say the same.
-
-    Args:
-        bank: see :func:`banks.of_model.bank_facts`.
-    """
-    corpora = {corpus["name"]: corpus["fingerprint"] for corpus in bank["corpora"]}
-    return {"name": bank["name"], "layer": bank["layer"], "rows": bank["rows"], "corpora": corpora}

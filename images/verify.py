@@ -18,7 +18,7 @@ from ..query.options import QueryOptions
 from ..schemas.errors import BankMismatchError, ImageError, ModelError, UsageError
 from ..schemas.filters import Condition
 from ..schemas.kinds import fault_of
-from .index import image_identity
+from .facts import image_identity
 from .present import held_of
 
 if TYPE_CHECKING:

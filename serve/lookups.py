@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..banks.of_model import choose_banks
+from ..images.facts import image_identity
 from ..images.finding import find_words, open_images
-from ..images.index import image_identity
 from ..models.loading import LoadedModel
 from ..models.visual_tokens import rendered_prompt
 from ..schemas import filters

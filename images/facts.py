@@ -1,0 +1,93 @@
+"""What decides an image bank: its identity, and how a session's lenses describe visual tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..models.visual_tokens import rendered_prompt, require_vision
+from ..schemas.collection import BankIdentity
+from ..schemas.errors import UsageError
+from ..schemas.indexes import IndexRecord
+from .sets import ImageSet
+
+if TYPE_CHECKING:
+    from ..models.loading import LoadedModel
+    from ..query.pipeline import QuerySession
+
+
+def image_identity(loaded: LoadedModel, layer: int, prompt: str, vector_dtype: str) -> BankIdentity:
+    """The identity of the image bank of a model at a layer.
+
+    Args:
+        loaded: a VLM.
+        layer: see :data:`schemas.collection.LAYER_CONVENTION`.
+        prompt: as rendered; what stands before an image changes its states.
+        vector_dtype: as stored.
+    """
+    facts = json.dumps([dict(loaded.vision), prompt], sort_keys=True)
+    identity = loaded.identity(layer, vector_dtype=vector_dtype, max_contexts=None, seed=0)
+    return replace(identity, kind="image", visual=hashlib.sha256(facts.encode()).hexdigest())
+
+
+def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a text bank on record: enough to know whether another would say the same.
+
+    Args:
+        bank: see :func:`banks.of_model.bank_facts`.
+    """
+    corpora = {corpus["name"]: corpus["fingerprint"] for corpus in bank["corpora"]}
+    return {"name": bank["name"], "layer": bank["layer"], "rows": bank["rows"], "corpora": corpora}
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """What an index has to know of a session that may be another process's; can be pickled.
+
+    Attributes:
+        source: of the model, as given; directories absolute.
+        identities: of the image banks, one a layer.
+        record: how images are read; folder and annotations are those of no set yet.
+        notes: what a reader should know about model, banks and filters.
+    """
+
+    source: str
+    identities: Sequence[BankIdentity]
+    record: IndexRecord
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, session: QuerySession, vector_dtype: Literal["float32", "float16"]) -> IndexFacts:
+        """What a session says.
+
+        Raises:
+            UsageError: it is centred, or reads single patches or other positions.
+            ModelError: of a text-only model.
+        """
+        asked, loaded = session.options, session.loaded
+        if asked.centre or asked.patches:
+            what = "centred states" if asked.centre else "single patches"
+            raise UsageError(
+                f"An index holds all patches of unchanged images, but {what} were given.", "Leave that option out."
+            )
+        asked.require_patches("An index")
+        require_vision(loaded)
+        prompt = rendered_prompt(loaded, asked.prompt)
+        record = IndexRecord(
+            folder="",
+            prompt=prompt,
+            lenses=list(asked.lenses),
+            top_k=asked.top_k,
+            where=[str(condition) for condition in asked.where],
+            distinct=asked.distinct,
+            banks=[facts_of(bank) for bank in session.bank_facts],
+        )
+        identities = [image_identity(loaded, layer, prompt, vector_dtype) for layer in session.layers]
+        return cls(loaded.source, identities, record, session.notes)
+
+    def recorded(self, images: ImageSet) -> IndexRecord:
+        """How the images of a set are read."""
+        return replace(self.record, folder=str(images.folder), annotations=images.annotations)
