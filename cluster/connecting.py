@@ -164,6 +164,8 @@ def _ray() -> Any:
 
 def _join(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported from here
+    # Else it prints tracebacks of its own statistics, which it loses on a busy machine; failed work is raised anyway.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     try:
