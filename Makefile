@@ -32,7 +32,7 @@ help:
 	@echo "make test        environment, the whole test suite"
 	@echo "make test-torchvision  the tests of the model families with torchvision's image processors"
 	@echo "make test-quantised    the tests of 8-bit and 4-bit loading with bitsandbytes"
-	@echo "make test-ray    the ingest on a Ray cluster of real worker processes"
+	@echo "make test-ray    ingest and index on a Ray cluster of real worker processes"
 	@echo "make test-openapi  the HTTP interface of the explorer against its description, with schemathesis"
 	@echo "make test-hostile  thousands of odd command lines and files (EXAMPLES=N SEED=N)"
 	@echo "make check       lint, types, docs, wheel"
@@ -104,7 +104,7 @@ $(CACHE)/ray/.ready: $(VENV)/.ready
 	touch $@
 
 test-ray: $(CACHE)/ray/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py
+	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py tests/test_cluster_indexing.py
 
 OPENAPI := schemathesis==4.32.5 Werkzeug==3.1.9 graphql-core==3.3.2 harfile==0.6.0 hypothesis-graphql==0.13.5 \
 	jsonschema_rs==0.60.3 pyrate-limiter==4.5.1
@@ -139,6 +139,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python docs/make_method.py
 	$(BIN)/python docs/make_readme.py
 	$(BIN)/python docs/make_storage.py
+	$(BIN)/python docs/make_cluster.py
 
 # The documents' pictures of the page; needs Chromium, and the report that `make demo` writes.
 screenshots: $(VENV)/.ready
@@ -154,6 +155,7 @@ docs-check: $(VENV)/.ready
 	$(BIN)/python docs/make_method.py --check
 	$(BIN)/python docs/make_readme.py --check
 	$(BIN)/python docs/make_storage.py --check
+	$(BIN)/python docs/make_cluster.py --check
 
 # A wheel that installs in a clean environment and answers from another folder.
 wheel: $(VENV)/.ready

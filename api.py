@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from .banks.local_copies import with_local_copies
+from .cluster.shortcuts import indexing, ingesting
 from .drawing import figure, page, plot_layers, plot_leap, plot_shares
 from .evaluate.annotations import read_annotations
 from .evaluate.run import evaluate_ground_truth, write_outputs
@@ -94,7 +95,7 @@ def open_store(
 
 
 def ingest(
-    model: LoadedModel,
+    model: LoadedModel | str | Path,
     store: Store,
     corpus: str | Path | Sequence[str | Path],
     *,
@@ -111,14 +112,17 @@ def ingest(
     index: bool = True,
     graph: bool | None = None,
     centre: bool = False,
+    ray: str | None = None,
+    ray_actors: int | None = None,
+    ray_gpus: float | None = None,
     progress: bool = True,
     **unknown: NoReturn,
 ) -> IngestSummary:
     """Write a corpus's states into one bank per layer, as `lensbank ingest` does; repeatable.
 
     Args:
-        model: the model.
-        store: where to (:func:`open_store` with ``create=True``).
+        model: the model; with ``ray`` its folder or hub id will do.
+        store: where to (:func:`open_store` with ``create=True``); with ``ray`` a server.
         corpus: files or folders.
         layers: of the banks; the paper's by default.
         text_field: column or key of the text, for csv and jsonl.
@@ -133,6 +137,9 @@ def ingest(
         index: build quantised vectors for approximate search.
         graph: build an HNSW graph, too; ``None`` leaves it to the store.
         centre: subtract the mean state before states are normalised.
+        ray: ``auto`` or ``HOST:PORT``: let the workers of a Ray cluster do the work (docs/cluster.md).
+        ray_actors: workers that hold the model; by default one for every GPU or, without any, machine.
+        ray_gpus: GPUs of each worker; by default 1 where there are any.
         progress: show bars.
         unknown: nothing; a misspelt option names the closest.
 
@@ -140,25 +147,26 @@ def ingest(
         LensbankError: as :func:`ingest.pipeline.run`.
     """
     refuse_unknown(unknown, ingest)
-    require_model(model)
     require_store(store)
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
-    options = IngestOptions(
-        layers=whole_numbers(layers, "layers") or default_layers(model.lm.n_layers),
-        max_contexts=max_contexts,
-        seed=seed,
-        vector_dtype=vector_dtype,
-        batch_tokens=batch_tokens,
-        flush_seconds=flush_seconds,
-        index=index,
-        graph=graph,
-        centre=centre,
-    )
     with (
         Bars(progress) as bars,
+        ingesting(model, store, ray, ray_actors, ray_gpus, bars.note) as work,
         read_corpora(paths, text_field=text_field, split=split, language=language, name=name) as read,
     ):
-        return _run(model, read, store, options, bars)
+        depth = work.n_layers if isinstance(work, LoadedModel) else work.model.n_layers
+        options = IngestOptions(
+            layers=whole_numbers(layers, "layers") or default_layers(depth),
+            max_contexts=max_contexts,
+            seed=seed,
+            vector_dtype=vector_dtype,
+            batch_tokens=batch_tokens,
+            flush_seconds=flush_seconds,
+            index=index,
+            graph=graph,
+            centre=centre,
+        )
+        return _run(work, read, store, options, bars)
 
 
 def lens(
@@ -285,6 +293,9 @@ def index(
     vector_dtype: Literal["float32", "float16"] = "float32",
     again: bool = False,
     prune: bool = False,
+    ray: str | None = None,
+    ray_actors: int | None = None,
+    ray_gpus: float | None = None,
     progress: bool = True,
 ) -> IndexSummary:
     """Write every visual token of images into image banks, as `lensbank index` does; repeatable.
@@ -299,6 +310,9 @@ def index(
         vector_dtype: as stored.
         again: read every image anew.
         prune: delete what the set holds of images that are not given.
+        ray: ``auto`` or ``HOST:PORT``: let the workers of a Ray cluster do the work (docs/cluster.md).
+        ray_actors: workers that hold the model; by default one for every GPU or, without any, machine.
+        ray_gpus: GPUs of each worker; by default 1 where there are any.
         progress: show bars.
 
     Raises:
@@ -306,6 +320,6 @@ def index(
     """
     require_session(opened)
     require_store(store)
-    with Bars(progress) as bars:
-        options = IndexOptions(vector_dtype, again, prune)
-        return index_images(opened, photos, store, name, annotations, group_by, options, bars)
+    options = IndexOptions(vector_dtype, again, prune)
+    with Bars(progress) as bars, indexing(opened, store, vector_dtype, ray, ray_actors, ray_gpus, bars.note) as work:
+        return index_images(work, photos, store, name, annotations, group_by, options, bars)

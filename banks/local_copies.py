@@ -29,7 +29,7 @@ from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress
 from ..schemas.units import show_bytes
 from ..store.balance import Balance
-from ..store.base import Bank, BankInfo, BankInfos, Store
+from ..store.base import Bank, BankInfo, BankInfos, Opener, Store
 from ..store.care import Changes
 from ..store.damage import DamagedBank
 from ..store.embedded.disk import store_error
@@ -90,6 +90,10 @@ class LocalCopies(Store):
         self._folder = store_folder(cache, server.address)
         self._progress = progress
         self._said: set[str] = set()
+
+    def opener(self) -> Opener:
+        """See :meth:`Store.opener`: the server's; there are no copies on other machines."""
+        return self._server.opener()
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:
         """See :meth:`Store.open`: the local copy, made or brought up to date; or the server's bank, which is said."""

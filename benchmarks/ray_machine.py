@@ -40,7 +40,7 @@ def cluster(cpus: int) -> Iterator[None]:
 
     By default Ray makes them give way to others (``nice`` 15), which on a busy machine measures the others.
     """
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     import ray
 
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

@@ -67,8 +67,14 @@ def plan_workers(nodes: Sequence[Node], count: int | None, gpus: float | None) -
         gpus: of each, where it was asked for.
 
     Raises:
+        UsageError: a worker would have whole GPUs and a part of one.
         ClusterError: they do not fit.
     """
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise UsageError(
+            f"--ray-gpus {gpus:g} is not possible: a worker has a part of one GPU, or whole GPUs.",
+            f"Use --ray-gpus {int(gpus)} or {int(gpus) + 1}.",
+        )
     if gpus is None:
         gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
     if gpus:

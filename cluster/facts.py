@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.encoding import default_batch_tokens
+from ..models.machine.large import LargeModel
 from ..schemas.collection import BankIdentity
+from ..schemas.errors import UsageError
 from ..schemas.version import tool_version
+from .connecting import Workers
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -35,6 +38,27 @@ class Loading:
         """For a model as the user has named it."""
         path = Path(source).expanduser()
         return cls(str(path.absolute()) if path.is_dir() else source, arguments)
+
+    def given(self, workers: Workers) -> Loading:
+        """The same, on what each of some workers is given: its threads; or its GPUs, over all of which it is spread.
+
+        Raises:
+            UsageError: a worker is given several GPUs, and one device is named.
+        """
+        loading = replace(self, threads=None if workers.gpus else workers.cpus)
+        large = self.arguments.get("large") or LargeModel()
+        if workers.gpus <= 1 or large.device_map is not None:
+            return loading
+        if (device := self.arguments.get("device", "auto")) != "auto":
+            raise UsageError(
+                f"Each worker would be given {workers.gpus:g} GPUs, but --device {device} uses one.",
+                "Leave out --device, or use --ray-gpus 1.",
+            )
+        return replace(loading, arguments={**self.arguments, "large": replace(large, device_map="auto")})
+
+    def fixed(self, dtype: str) -> Loading:
+        """The same in the precision that one worker chose: one that is measured need not come out the same twice."""
+        return replace(self, arguments={**self.arguments, "dtype": dtype, "like": None})
 
     def load(self) -> LoadedModel:
         """Load it in this process.

@@ -6,14 +6,9 @@ once more; its rows have the same ids and replace themselves.
 
 from __future__ import annotations
 
-import logging
-import pickle
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..ingest.corpus import Corpus
 from ..ingest.means import drawn_blocks
@@ -27,13 +22,12 @@ from ..ingest.work import Done
 from ..models.encoding import batches
 from ..models.tokens import BulkTokenizer
 from ..schemas.collection import BankIdentity
-from ..schemas.errors import ClusterError
 from ..schemas.progress import Progress
-from ..schemas.version import tool_version
 from ..store.writing import BankWriter
 from .connecting import Workers
 from .facts import Loading, ModelFacts
-from .workers import ANSWER, WORK, Choosing, Failed, Setting, as_table, describe, fingerprints, means, worker_class
+from .running import by_tasks, by_workers, failures, good, on_a_worker, require_same_tool
+from .workers import Choosing, EncodingWorker, Setting, describe, fingerprints, means, worker_class
 
 if TYPE_CHECKING:
     from ..ingest.work import Floats
@@ -43,7 +37,6 @@ _PARTS_PER_CPU = 4
 #: Batches that a worker takes at a time: it waits for the server once in so many. Fewer where there are few in all.
 _MOST_BATCHES = 16
 _TURNS_PER_WORKER = 32
-_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,15 +63,10 @@ class OnCluster:
             ModelError: it cannot be loaded there.
             ClusterError: the worker failed.
         """
-        loading = replace(loading, threads=None if workers.gpus else workers.cpus)
-        facts: ModelFacts = _on_a_worker(workers, describe, loading)
-        if facts.tool != tool_version():
-            raise ClusterError(
-                f"The workers have {facts.tool}, this is {tool_version()}.", "Install the same version on every node."
-            )
-        # What one worker has chosen holds for all: a precision that is measured need not come out the same twice.
-        fixed = {**loading.arguments, "dtype": facts.dtype, "like": None}
-        return cls(facts, replace(loading, arguments=fixed), workers, cpus)
+        loading = loading.given(workers)
+        facts: ModelFacts = on_a_worker(workers, describe, loading)
+        require_same_tool(facts.tool)
+        return cls(facts, loading.fixed(facts.dtype), workers, cpus)
 
     def select(self, corpus: Corpus, options: IngestOptions, progress: Progress) -> Selection:
         """See :meth:`ingest.work.Work.select`."""
@@ -88,12 +76,11 @@ class OnCluster:
         choosing = Choosing(model.tokenizer, model.embeddings, options.max_contexts, options.seed, model.max_positions)
         vocabulary = BulkTokenizer(model.tokenizer, model.embeddings).vocabulary
         progress.start("Reading", None, "sentences")
-        with _failures():
+        with failures():
             prints = ray.remote(fingerprints).remote(whole)
-            parts = [as_table(WORK, [part]) for part in whole.divided(_PARTS_PER_CPU * self.cpus)]
-            answers = _answers(ray.data.from_arrow(parts).map_batches(_each(choosing), **_WHOLE_BLOCKS))
+            answers = by_tasks(choosing, whole.divided(_PARTS_PER_CPU * self.cpus))
             summary = merged(_counted(answers, progress), vocabulary, options.max_contexts)
-            found = _good(ray.get(prints))
+            found = good(ray.get(prints))
         progress.finish()
         sentences = {name: summary.sentences[name] for name in corpus.names}
         tokens = {name: summary.tokens[name] for name in corpus.names}
@@ -104,7 +91,7 @@ class OnCluster:
     ) -> Mapping[int, Floats]:
         """See :meth:`ingest.work.Work.means`; a sample of bounded size, for one worker."""
         parts = [Part.of(selection, texts, first, end) for first, end in drawn_blocks(selection, options.seed)]
-        found: Mapping[int, Floats] = _on_a_worker(self.workers, means, self.loading, tuple(layers), parts)
+        found: Mapping[int, Floats] = on_a_worker(self.workers, means, self.loading, tuple(layers), parts)
         return found
 
     def encode(
@@ -117,133 +104,23 @@ class OnCluster:
         start: int,
     ) -> Iterator[Done | None]:
         """See :meth:`ingest.work.Work.encode`; every worker holds the model."""
-        import ray
-
         budget = options.batch_tokens or self.model.batch_tokens
         bounds = list(batches(selection.lengths, budget, start))
         if not bounds:
             return
-        workers = worker_class(Setting(self.loading, tuple(identities), writer.permit()))
+        workers = worker_class(EncodingWorker, Setting(self.loading, tuple(identities), writer.permit()))
         turns = self.workers.count * _TURNS_PER_WORKER
         size = min(_MOST_BATCHES, max(1, len(bounds) // turns))
         groups = (bounds[at : at + size] for at in range(0, len(bounds), size))
-        with _failures():
-            # Put away one by one: the object store keeps on disk what memory does not hold.
-            tables = [
-                ray.put(as_table(WORK, [[Part.of(selection, texts, first, end) for first, end in group]]))
-                for group in groups
-            ]
-            encoded = ray.data.from_arrow_refs(tables).map_batches(
-                workers,
-                **_WHOLE_BLOCKS,
-                compute=ray.data.ActorPoolStrategy(size=self.workers.count),
-                num_cpus=self.workers.cpus,
-                num_gpus=self.workers.gpus or None,
-            )
-            for answer in _patiently(_answers(encoded)):
-                if answer is None:
-                    yield None
-                else:
-                    yield from answer
-
-
-_WHOLE_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
-
-
-def _each(choosing: Choosing) -> Callable[[Any], Any]:
-    """As a function of Ray Data: a table of parts gives one of answers."""
-
-    def choose(table: Any) -> Any:
-        return as_table(ANSWER, [choosing(pickle.loads(one.as_py())) for one in table.column(WORK)])
-
-    return choose
-
-
-def _on_a_worker(workers: Workers, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run something once, with what a worker is given."""
-    import ray
-
-    with _failures():
-        task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_calls=1)(work)
-        return _good(ray.get(task.remote(*arguments)))
-
-
-def _answers(dataset: Any) -> Iterator[Any]:
-    """The answers of a dataset, as they come.
-
-    Raises:
-        LensbankError: a worker's.
-    """
-    for table in dataset.iter_batches(prefetch_batches=0, **_WHOLE_BLOCKS):
-        for one in table.column(ANSWER):
-            yield _good(pickle.loads(one.as_py()))
-
-
-def _good(answer: Any) -> Any:
-    if isinstance(answer, Failed):
-        raise answer.as_error()
-    return answer
+        parts = ([Part.of(selection, texts, first, end) for first, end in group] for group in groups)
+        for answer in by_workers(self.workers, workers, parts):
+            if answer is None:
+                yield None
+            else:
+                yield from answer
 
 
 def _counted(summaries: Iterable[Summary], progress: Progress) -> Iterator[Summary]:
     for summary in summaries:
         progress.advance(sum(summary.sentences.values()))
         yield summary
-
-
-def _patiently(answers: Iterator[Any]) -> Iterator[Any]:
-    """The same, with ``None`` where none has come for a while.
-
-    What is still to come when nobody asks any more is let go by its thread.
-    """
-    found: queue.Queue[tuple[Any, BaseException | None, bool]] = queue.Queue()
-    left = threading.Event()
-
-    def read() -> None:
-        try:
-            for answer in answers:
-                found.put((answer, None, False))
-                if left.is_set():
-                    return
-        except BaseException as error:
-            found.put((None, error, True))
-        else:
-            found.put((None, None, True))
-
-    threading.Thread(target=read, name="lensbank-answers", daemon=True).start()
-    try:
-        while True:
-            try:
-                answer, error, ended = found.get(timeout=_LOOK_SECONDS)
-            except queue.Empty:
-                yield None
-                continue
-            if error is not None:
-                raise error
-            if ended:
-                return
-            yield answer
-    finally:
-        left.set()
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn what Ray raises into one sentence, and keep its own bars and logs away from ours.
-
-    Raises:
-        ClusterError: Ray could not do it.
-    """
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield
-    except (ray.exceptions.RayError, ray.exceptions.RaySystemError) as error:
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise ClusterError(
-            f"The workers of the cluster failed: {last[0].strip()}",
-            "Ray's dashboard and its logs (/tmp/ray/session_latest/logs) say more. The same command goes on.",
-        ) from error

@@ -151,13 +151,31 @@ class _Ready:
         return cls(tokenizer, encoder_of(loaded, setting.identities), setting.permit.open())
 
 
-class EncodingWorker:
-    """An actor of Ray Data: holds the model, encodes parts, and puts their rows into the banks.
+class Worker:
+    """An actor of Ray Data that does pieces of work.
 
     It is started without arguments: those of an actor that is started again may be gone with their node. A subclass
-    holds the setting instead (:func:`worker_class`). The model is loaded with the first part, so that what goes wrong
-    there can be answered.
+    holds the setting instead (:func:`worker_class`). What takes long to get ready is made ready with the first piece,
+    so that what goes wrong there can be answered.
     """
+
+    setting: ClassVar[Any]
+
+    def __call__(self, table: Any) -> Any:
+        """Ray Data's call: a table with a column :data:`WORK` gives one with a column :data:`ANSWER`."""
+        return as_table(ANSWER, [self.answer(pickle.loads(one.as_py())) for one in table.column(WORK)])
+
+    def answer(self, piece: Any) -> Any:
+        """What was done, or :class:`Failed`."""
+        return tried(lambda: self.work(piece))
+
+    def work(self, piece: Any) -> Any:
+        """Do a piece of work; returns when the server has its rows."""
+        raise NotImplementedError
+
+
+class EncodingWorker(Worker):
+    """Holds the model, encodes parts of a corpus, and puts their rows into the banks."""
 
     setting: ClassVar[Setting]
 
@@ -165,20 +183,12 @@ class EncodingWorker:
         """Nothing is loaded yet."""
         self._ready: _Ready | None = None
 
-    def __call__(self, table: Any) -> Any:
-        """Ray Data's call: a table with a column :data:`WORK` gives one with a column :data:`ANSWER`."""
-        return as_table(ANSWER, [self.answer(pickle.loads(one.as_py())) for one in table.column(WORK)])
-
-    def answer(self, parts: Sequence[Part]) -> list[Done] | Failed:
-        """Store some parts; returns when the server has them."""
-        found: list[Done] | Failed = tried(lambda: self._store(parts))
-        return found
-
-    def _store(self, parts: Sequence[Part]) -> list[Done]:
+    def work(self, piece: Sequence[Part]) -> list[Done]:
+        """Store some parts."""
         if self._ready is None:
             self._ready = _Ready.by(self.setting)
         ready, done = self._ready, []
-        for part in parts:
+        for part in piece:
             rows = part.rows(ready.tokenizer)
             given = store_batch(ready.encoder, rows, ready.sender)
             done.append(Done(part.first, part.end, int(part.selection.lengths.sum()), len(rows), dict(given)))
@@ -186,9 +196,9 @@ class EncodingWorker:
         return done
 
 
-def worker_class(setting: Setting) -> type[EncodingWorker]:
-    """The class of workers that were told ``setting``."""
-    return type("EncodingWorker", (EncodingWorker,), {"setting": setting, "__module__": "__main__"})
+def worker_class(kind: type[Worker], setting: Any) -> type[Worker]:
+    """The class of workers of a kind that were told ``setting``."""
+    return type(kind.__name__, (kind,), {"setting": setting, "__module__": "__main__"})
 
 
 def as_table(column: str, values: Sequence[Any]) -> Any:

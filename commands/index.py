@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,6 +14,7 @@ from ..schemas.layers import parse_layers
 from .asking import query_settings
 from .early import require_query
 from .help_groups import GroupedCommand
+from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
 from .options import (
     bank_layers_option,
     layers_option,
@@ -25,6 +26,11 @@ from .options import (
 )
 from .progress import TerminalProgress
 from .terminal import echo, reported
+
+if TYPE_CHECKING:
+    from ..images.options import IndexOptions, IndexSummary
+    from ..images.sets import ImageSet
+    from ..query.options import QueryOptions
 
 #: Options that say how words are told anew.
 _OF_WORDS = {"again_words", "name", "model", "layers", "bank_layers", "top_k", "where", "search"}
@@ -38,6 +44,7 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
         "What to read": ("layers", "prompt"),
         "What to compare with": ("lenses", "bank_layers", "top_k", "where", "search"),
         "How to store it": ("vector_dtype",),
+        "On a cluster": RAY_OPTIONS,
     },
 )
 @click.argument("photos", nargs=-1, metavar="PHOTOS...")
@@ -86,6 +93,7 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
     "and without the model. --top-k and --where are as on record unless given.",
 )
 @click.option("--prune", is_flag=True, help="Delete the rows of images that are in the set but were not given.")
+@ray_options("read the images, each with the model and the lenses")
 @shared_options
 def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> None:
     """Write the visual tokens of images and their words into image banks, one bank per layer.
@@ -109,6 +117,7 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
             return
         if not photos:
             raise UsageError("No image was given.", "Give files or folders.")
+        on_cluster = require_ray(options)
         from ..images.options import IndexOptions
         from ..images.sets import gather
 
@@ -118,16 +127,7 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
         images = gather(photos, options["name"], annotations, options["group_by"])
         for note in images.notes:
             progress.note(note)
-        with open_target(options, progress.note) as store:
-            source = require_query(store, settings, options)
-            from ..images.index import run
-            from ..query.pipeline import QuerySession
-
-            loaded = load(source, options, need_vision=True, store=store, kind="image")
-            with QuerySession(store, loaded, settings) as session:
-                for note in session.notes:
-                    progress.note(note)
-                summary = run(session, images, store, how, progress)
+        summary = (_index_on_cluster if on_cluster else _index_here)(images, settings, how, options, progress)
         for line in summary.lines():
             echo(line)
         for line in summary.complaints():
@@ -136,6 +136,39 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
             echo(f"Next: lensbank find WORD --store {options['store_target']}")
         if summary.odd:
             sys.exit(1)
+
+
+def _index_here(
+    images: ImageSet, settings: QueryOptions, how: IndexOptions, options: dict[str, Any], progress: TerminalProgress
+) -> IndexSummary:
+    """The index by this process."""
+    with open_target(options, progress.note) as store:
+        source = require_query(store, settings, options)
+        from ..images.index import run
+        from ..query.pipeline import QuerySession
+
+        loaded = load(source, options, need_vision=True, store=store, kind="image")
+        with QuerySession(store, loaded, settings) as session:
+            for note in session.notes:
+                progress.note(note)
+            return run(session, images, store, how, progress)
+
+
+def _index_on_cluster(
+    images: ImageSet, settings: QueryOptions, how: IndexOptions, options: dict[str, Any], progress: TerminalProgress
+) -> IndexSummary:
+    """The same index, its work done by the workers of a Ray cluster."""
+    with open_target(options, progress.note) as store:
+        source = require_query(store, settings, options)
+        with workers_of(options, progress) as (workers, _):
+            from ..cluster.indexing import IndexOnCluster
+            from ..images.index import run
+
+            loading = loading_there(source, options, store, need_vision=True, kind="image")
+            work = IndexOnCluster.of(loading, store, settings, how.vector_dtype, workers)
+            for note in work.facts.notes:
+                progress.note(note)
+            return run(work, images, store, how, progress)
 
 
 def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: TerminalProgress) -> None:

@@ -12,7 +12,8 @@ from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
-from .options import load, loading, model_options, open_target, shared_options
+from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
+from .options import load, model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_contexts, reported
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         "What to read": ("text_field", "split", "language", "name"),
         "What to keep": ("layers", "max_contexts", "seed", "vector_dtype", "centre"),
         "How to run": ("batch_tokens", "plan", "no_measure", "form"),
-        "On a cluster": ("ray", "ray_actors", "ray_gpus"),
+        "On a cluster": RAY_OPTIONS,
     },
 )
 @click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
@@ -68,23 +69,7 @@ if TYPE_CHECKING:
     "`query --centre`.  [default: raw states, as in the paper]",
 )
 @click.option("--batch-tokens", type=click.IntRange(1), help="Tokens per forward pass. Default: depends on the device.")
-@click.option(
-    "--ray",
-    metavar="auto|HOST:PORT",
-    help="Let the workers of a Ray cluster read, choose and encode, and store on a Qdrant server (docs/cluster.md): "
-    "auto takes the cluster that this machine belongs to, or starts one of this machine alone.",
-)
-@click.option(
-    "--ray-actors",
-    type=click.IntRange(1),
-    help="Workers that hold the model. Default: one for every GPU; without any, one for every machine.",
-)
-@click.option(
-    "--ray-gpus",
-    type=click.FloatRange(0),
-    metavar="COUNT",
-    help="GPUs of each worker; 0 computes on the CPU. Default: 1, where there are any. More go with --device-map.",
-)
+@ray_options("read, choose and encode")
 @click.option(
     "--plan",
     is_flag=True,
@@ -124,7 +109,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         chosen = parse_layers(options["layers"])
         contexts = parse_contexts(options["max_contexts"])
         _require_plan(options)
-        _require_ray(options)
+        on_cluster = require_ray(options)
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus:
             if options["plan"]:
@@ -132,7 +117,7 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
                 return
             require_model(options["model"], options, chosen)
             corpus.look()
-            if options["ray"] is not None:
+            if on_cluster:
                 _ingest_on_cluster(corpus, chosen, contexts, options, progress)
                 return
             with open_target(options, progress.note, create=True) as store:
@@ -153,26 +138,6 @@ def _say(summary: IngestSummary, is_vlm: bool, options: dict[str, Any]) -> None:
     echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")
 
 
-def _require_ray(options: dict[str, Any]) -> None:
-    """Refuse what does not go with --ray, or without it."""
-    from ..store.server.address import is_server
-
-    if options["ray"] is None:
-        for name in ("ray_actors", "ray_gpus"):
-            if options[name] is not None:
-                option = "--" + name.replace("_", "-")
-                raise UsageError(f"{option} belongs to --ray.", f"Add --ray auto, or leave out {option}.")
-        return
-    if options["plan"]:
-        raise UsageError("--plan measures on this machine, not on a cluster.", "Leave out --ray, or --plan.")
-    if not is_server(options["store_target"]):
-        raise UsageError(
-            f"--ray cannot store in the folder {options['store_target']}: a folder takes rows from the one process "
-            "that holds it, not from workers on other machines.",
-            "Give the URL of a Qdrant server as --store; `lensbank pull` then copies the banks into a folder.",
-        )
-
-
 def _ingest_on_cluster(
     corpus: Corpus,
     chosen: LayerChoice | Literal["all"] | None,
@@ -181,17 +146,14 @@ def _ingest_on_cluster(
     progress: TerminalProgress,
 ) -> None:
     """The same ingest, its work done by the workers of a Ray cluster."""
-    from ..cluster.connecting import connected, plan_workers
-
-    corpus.portable()
-    with open_target(options, progress.note, create=True) as store, connected(options["ray"]) as nodes:
-        workers = plan_workers(nodes, options["ray_actors"], options["ray_gpus"])
-        progress.note(workers.line())
-        from ..cluster.facts import Loading
+    with (
+        open_target(options, progress.note, create=True) as store,
+        workers_of(options, progress) as (workers, nodes),
+    ):
         from ..cluster.work import OnCluster
         from ..ingest.pipeline import run
 
-        how = Loading.of(options["model"], loading(options["model"], options, store=store, adding=True))
+        how = loading_there(options["model"], options, store, adding=True)
         work = OnCluster.of(how, workers, max(1, int(sum(node.cpus for node in nodes))))
         for note in work.model.notes:
             progress.note(note)
@@ -217,6 +179,8 @@ def _settings(
 
 def _require_plan(options: dict[str, Any]) -> None:
     if options["plan"]:
+        if options["ray"] is not None:
+            raise UsageError("--plan measures on this machine, not on a cluster.", "Leave out --ray, or --plan.")
         return
     for name, given in (("--no-measure", options["no_measure"]), ("--format json", options["form"] == "json")):
         if given:

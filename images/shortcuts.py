@@ -22,6 +22,7 @@ from .finding import find_near, find_words, open_images
 from .index import run
 from .labels import read_labels, things_as_labels, words_as_labels
 from .options import IndexOptions, IndexSummary
+from .reading import ImageWork
 from .scoring import Scores
 from .scoring import score as let_vote
 from .sets import GroupBy, gather
@@ -33,7 +34,7 @@ LensName = Literal["latent", "logit", "embedding"]
 
 
 def index_images(
-    opened: QuerySession,
+    opened: QuerySession | ImageWork,
     photos: str | Path | Sequence[str | Path],
     store: Store,
     name: str | None,

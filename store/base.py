@@ -9,15 +9,17 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..schemas.collection import BankIdentity, BankRecord
+from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.shown import Shown
 from .balance import Balance
 from .care import Care
 from .counts import Counted, count_named, names_of
 from .damage import DamagedBank
+from .elsewhere import FOLDER_OF_ONE
 from .found import BankInfo, Hit
 from .vectors import BankVectors, NoVectors
 from .writing import BankWriter, Closing
@@ -179,6 +181,17 @@ class Bank(Closing):
         """
 
 
+class Opener(Protocol):
+    """Opens a store in another process, on another machine too; can be pickled."""
+
+    def open(self) -> Store:
+        """Open it.
+
+        Raises:
+            StoreError: it cannot be reached from there.
+        """
+
+
 class Store(Care, Closing, Shown):
     """A place that holds banks.
 
@@ -289,6 +302,14 @@ class Store(Care, Closing, Shown):
             StoreFullError: too little space, or the folder cannot be written.
             StoreError: the database cannot be started.
         """
+
+    def opener(self) -> Opener:
+        """What opens it in other processes.
+
+        Raises:
+            UsageError: it belongs to one process alone.
+        """
+        raise UsageError(*FOLDER_OF_ONE)
 
     @abc.abstractmethod
     def drop(self, name: str) -> None:

@@ -11,6 +11,7 @@ from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord
+from .elsewhere import FOLDER_OF_ONE
 
 if TYPE_CHECKING:
     from typing import Self
@@ -147,10 +148,7 @@ class BankWriter(Closing):
         Raises:
             UsageError: this store takes rows from one process alone.
         """
-        raise UsageError(
-            "A folder takes rows from the one process that holds it; workers of a cluster cannot write there.",
-            "Give the URL of a Qdrant server as --store; `lensbank pull` then copies the banks into a folder.",
-        )
+        raise UsageError(*FOLDER_OF_ONE)
 
     @abc.abstractmethod
     def missing(self, ids: Sequence[str]) -> int:

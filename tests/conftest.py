@@ -7,7 +7,7 @@ import signal
 import pytest
 from tiny_models import save_fastvlm, save_text_model
 
-pytest_plugins = ["browser_fixtures", "demo_fixtures", "serve_fixtures", "server_fixtures"]
+pytest_plugins = ["browser_fixtures", "demo_fixtures", "ray_fixtures", "serve_fixtures", "server_fixtures"]
 
 
 def pytest_configure():

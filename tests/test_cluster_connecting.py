@@ -119,7 +119,7 @@ def test_what_is_no_address_of_a_cluster(address):
         (["--ray-actors", "2", "--store", "http://127.0.0.1:1"], "--ray-actors belongs to --ray"),
         (["--ray-gpus", "0", "--store", "http://127.0.0.1:1"], "--ray-gpus belongs to --ray"),
         (["--ray", "auto", "--plan", "--store", "http://127.0.0.1:1"], "--plan measures on this machine"),
-        (["--ray", "auto", "--store", "FOLDER"], "a folder takes rows from the one process"),
+        (["--ray", "auto", "--store", "FOLDER"], "A folder belongs to the one process"),
     ],
 )
 def test_what_does_not_go_together(tmp_path, options, said):

@@ -4,20 +4,17 @@ The banks must end as those of an ingest by this process into a folder: the same
 `make test-ray` runs this file; without Ray it is reported as not run.
 """
 
-import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 
-import psutil
 import pytest
 import tiny_models
-import torch
+from ray_fixtures import ARGUMENTS, Hunter, Steps
 from standins import StandIn
 
 from lensbank.cluster.connecting import Workers, connected, plan_workers
@@ -26,7 +23,6 @@ from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
 from lensbank.models.loading import load_model
 from lensbank.schemas.errors import BankIncompleteError, BankMismatchError, ClusterError, ModelError, StoreError
-from lensbank.schemas.progress import Silent
 from lensbank.store.opening import open_store
 from lensbank.store.server.options import ServerOptions
 
@@ -34,46 +30,13 @@ ray = pytest.importorskip("ray", reason="NOT RUN: Ray is not installed (make tes
 
 from lensbank.cluster.work import OnCluster  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own are many
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # Ray's own are many
+    pytest.mark.usefixtures("one_thread"),
+]
 OPTIONS = IngestOptions(layers=(1, 2), max_contexts=60, batch_tokens=60, flush_seconds=0.0)
 WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
-ARGUMENTS = {"dtype": "float32", "device": "cpu"}
 KILLS = 20
-
-
-class Steps(Silent):
-    """Calls something at chosen steps of the encoding."""
-
-    def __init__(self, at=()):
-        self.at, self.step, self.phase, self.notes = dict(at), 0, "", []
-
-    def start(self, phase, total, unit):
-        self.phase = phase
-
-    def advance(self, count):
-        if self.phase == "Encoding":
-            self.step += 1
-            self.at.pop(self.step, lambda: None)()
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Another number of threads adds in another order: the last bits of a state would differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Four CPUs on paper: as many workers."""
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +81,7 @@ def expected(model, corpora, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def work(cluster, model):
+def work(ray_cluster, model):
     """A work whose model one worker has described; of two workers."""
     with connected("auto") as nodes:
         workers = plan_workers(nodes, 2, 0)
@@ -139,15 +102,6 @@ def ingest(work, paths, url, options=OPTIONS, at=(), **server):
     with read_corpora(paths) as texts, open_store(url, server=ServerOptions(**server)) as store:
         run(work, texts, store, options, progress)
         return contents(store), progress
-
-
-def encoding_workers():
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "MapWorker" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -181,16 +135,8 @@ def test_twenty_workers_that_are_killed_and_a_server_that_restarts(work, model, 
     """Each is killed when an answer has come: it, or another, has stored rows by then and may be about to answer."""
     paths, options = [corpora / "three" / "house"], replace(OPTIONS, batch_tokens=20)
     expected = whole(model, paths, tmp_path / "whole", options)
-    killed, restarts, ingests = [], [], 0
-
-    def kill():
-        alive = encoding_workers()
-        if alive and len(killed) < KILLS:
-            victim = random.Random(len(killed)).choice(alive)
-            victim.send_signal(signal.SIGKILL)
-            victim.wait()  # or it would be counted twice
-            killed.append(victim.pid)
-
+    hunter, restarts, ingests = Hunter(KILLS), [], 0
+    killed = hunter.killed
     while len(killed) < KILLS:  # what is queued when the last worker dies may be all that is left of an ingest
         assert ingests < KILLS, f"{len(killed)} kills in {ingests} ingests"
         with StandIn(STANDIN_WAL="1") as server:
@@ -200,17 +146,17 @@ def test_twenty_workers_that_are_killed_and_a_server_that_restarts(work, model, 
                 threading.Timer(0.7, server.start).start()
                 restarts.append(server)
 
-            at = {**dict.fromkeys(range(1, 400, 4), kill), 6: crash}
+            at = {**dict.fromkeys(range(1, 400, 4), hunter.kill), 6: crash}
             banks, _ = ingest(work, paths, server.url, options, at, patience=60.0)
         ingests += 1
         assert banks == expected
     assert len(set(killed)) == KILLS and len(restarts) == ingests
 
 
-def test_a_driver_that_is_killed_and_started_again(work, cluster, model, corpora, server, expected, tmp_path):
+def test_a_driver_that_is_killed_and_started_again(work, ray_cluster, model, corpora, server, expected, tmp_path):
     command = [sys.executable, "-m", "lensbank", "ingest", "--model", model, "--layer", "1,2", "--dtype", "float32"]
     command += ["--max-contexts", "60", "--batch-tokens", "60", "--store", server.url, corpora / "three" / "house"]
-    command += ["--ray", cluster, "--ray-actors", "2"]
+    command += ["--ray", ray_cluster, "--ray-actors", "2"]
     environment = {**os.environ, "LENSBANK_PROGRESS_SECONDS": "0"}
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
@@ -248,7 +194,7 @@ def test_other_plans_and_settings_are_refused(work, corpora, server):
         ingest(work, [corpora / "three" / "house"], server.url, replace(OPTIONS, seed=7))
 
 
-def test_a_worker_without_the_models_files_says_where(work, cluster, tmp_path):
+def test_a_worker_without_the_models_files_says_where(work, ray_cluster, tmp_path):
     with pytest.raises(ModelError, match="On node .*gone"):
         OnCluster.of(Loading(str(tmp_path / "gone"), ARGUMENTS), Workers(1, 1, 0), 4)
 
@@ -273,6 +219,6 @@ def test_a_claim_that_is_lost_stops_all(work, corpora, server, raw, monkeypatch)
         ingest(replace(work, workers=Workers(1, 1, 0)), [corpora / "three" / "house"], server.url, at={1: take})
 
 
-def test_more_workers_than_fit(cluster):
+def test_more_workers_than_fit(ray_cluster):
     with connected("auto") as nodes, pytest.raises(ClusterError, match="5 workers with a CPU each"):
         plan_workers(nodes, 5, 0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,24 @@ def test_what_is_there_is_passed_over_and_what_changed_is_replaced(loaded, texts
     (record,) = target.open(first.banks[0]).record.corpora
     assert (record.name, record.sentences, record.rows) == ("photos", 5, 45)
     assert record.indexed.images == 5 and record.indexed.lenses == ["latent", "logit"]
+
+
+def test_an_image_of_fewer_visual_tokens_leaves_none_of_its_old_rows(loaded, texts, photos, target, monkeypatch):
+    """As where a model's grid follows the image's size."""
+    first = index(loaded, texts, photos, target)
+    draw(photos / "out" / "p0.png", 99)
+
+    def fewer(session, image, layers):
+        whole = ask_image(loaded, image.path, layers, session.options)
+        return replace(whole, tokens=whole.tokens[:5], states={n: rows[:5] for n, rows in whole.states.items()})
+
+    monkeypatch.setattr("lensbank.images.reading._asked", fewer)
+    summary = index(loaded, texts, photos, target)
+    assert (summary.replaced, summary.rows) == (1, 3 * 9 + 5)
+    for rows in contents(target, first.banks).values():
+        kept = [payload for payload, _ in rows.values() if payload["image"] == "out/p0.png"]
+        assert sorted(payload["position"] for payload in kept) == [0, 1, 2, 3, 4] and len(rows) == 32
+        assert {payload["tokens"] for payload in kept} == {5} and len({payload["sha256"] for payload in kept}) == 1
 
 
 def test_images_that_were_taken_away_stay_until_pruned(loaded, texts, photos, target):

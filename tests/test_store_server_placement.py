@@ -16,6 +16,9 @@ from lensbank.store.server.store import ServerStore
     [
         ({}, 1, 10**9, (None, None)),
         ({"shards": 2}, 1, 0, (2, None)),
+        ({}, 0, 10**9, (None, None)),
+        ({}, 2, 0, (2, 2)),
+        ({}, 2, 2 * SHARD_ROWS + 1, (4, 2)),
         ({}, 3, 100, (3, 2)),
         ({}, 3, 3 * SHARD_ROWS, (3, 2)),
         ({}, 3, 3 * SHARD_ROWS + 1, (6, 2)),
@@ -28,6 +31,8 @@ def test_rows_and_nodes_choose_what_was_not_asked_for(asked, nodes, rows, expect
     found = placement.placement(ServerOptions(**asked), nodes, rows)
     assert (found.shards, found.replicas) == expected
     assert found.write_consistency is None
+    strict = placement.placement(ServerOptions(**asked, write_consistency=2), nodes, rows)
+    assert (strict.shards, strict.replicas, strict.write_consistency) == (*expected, 2)
 
 
 class Answering:
@@ -47,6 +52,10 @@ class Answering:
     ("answer", "nodes"),
     [
         ({"result": {"status": "enabled", "peers": {"1": {}, "2": {}, "3": {}}}}, 3),
+        ({"result": {"status": "enabled", "peers": {"1": {}}}}, 1),
+        ({"result": {"status": "enabled", "peers": {}}}, 1),
+        ({"result": {"status": "enabled", "peers": None}}, 1),
+        ({"result": None}, 1),
         ({"result": {"status": "disabled"}}, 1),
         ({"status": "ok"}, 1),
         (ValueError("no JSON"), 1),

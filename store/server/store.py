@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...schemas.collection import BankIdentity, BankRecord
@@ -25,6 +26,23 @@ from .sizes import collection_bytes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOpener:
+    """See :class:`store.base.Opener`. It holds no key: that is read where it is used.
+
+    Attributes:
+        url: of the server.
+        options: how to use it.
+    """
+
+    url: str
+    options: ServerOptions
+
+    def open(self) -> ServerStore:
+        """See :meth:`store.base.Opener.open`."""
+        return ServerStore.connect(self.url, self.options)
 
 
 class ServerStore(Store):
@@ -63,6 +81,10 @@ class ServerStore(Store):
     def protocol(self) -> str:
         """``grpc`` or ``rest``."""
         return self._connection.protocol
+
+    def opener(self) -> ServerOpener:
+        """See :meth:`Store.opener`."""
+        return ServerOpener(self.address, self._connection.options)
 
     def list(self) -> BankInfos:
         """See :meth:`Store.list`; collections that are not banks are left out."""
