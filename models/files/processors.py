@@ -11,6 +11,7 @@ the time of reading it again.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,9 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from ..connectors.config import ConnectorConfig
 from ..connectors.processor import ConnectorProcessor
 from .loading_errors import translated
+
+# One processor at a time has its tokenizer handed to it: two threads would put back each other's.
+_one_at_a_time = threading.RLock()
 
 
 class NoVideo(VideoProcessorMixin):
@@ -58,18 +62,21 @@ def load_processor(source: str, place: str, config: Any, options: dict[str, Any]
 @contextmanager
 def _tokenizer_at_hand(tokenizer: Any) -> Iterator[None]:
     """Processors that are loaded meanwhile get a copy of a tokenizer, where they would read it again."""
-    factory: Any = AutoTokenizer
-    read, written = factory.from_pretrained, vars(factory)["from_pretrained"]
+    with _one_at_a_time:
+        factory: Any = AutoTokenizer
+        me = threading.get_ident()
+        read, written = factory.from_pretrained, vars(factory)["from_pretrained"]
 
-    def at_hand(place: str, *args: Any, **options: Any) -> Any:
-        here = str(place) == str(tokenizer.name_or_path) and not options.get("subfolder")
-        return copy.deepcopy(tokenizer) if here else read(place, *args, **options)
+        def at_hand(place: str, *args: Any, **options: Any) -> Any:
+            here = str(place) == str(tokenizer.name_or_path) and not options.get("subfolder")
+            here = here and threading.get_ident() == me  # another thread's is its own affair
+            return copy.deepcopy(tokenizer) if here else read(place, *args, **options)
 
-    factory.from_pretrained = at_hand
-    try:
-        yield
-    finally:
-        factory.from_pretrained = written
+        factory.from_pretrained = at_hand
+        try:
+            yield
+        finally:
+            factory.from_pretrained = written
 
 
 def images_only(kind: Any) -> Any:
