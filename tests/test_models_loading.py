@@ -1,5 +1,6 @@
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub.constants
 import pytest
@@ -19,6 +20,7 @@ from transformers import (
 from transformers.utils import logging
 
 from lensbank.models import loading
+from lensbank.models.files import processors
 from lensbank.models.loading import load_model
 from lensbank.models.machine.precision import Precision
 from lensbank.schemas.errors import ModelError, UnsupportedModelError, UsageError
@@ -62,6 +64,16 @@ def test_a_vlm(vlm):
     assert type(loaded.processor).__name__ == "LlavaProcessor"
     assert type(loaded.lm.module).__name__ == "LlamaModel"
     assert loaded.lm.unembed is loaded.model.lm_head
+
+
+def test_a_thread_beside_it_reads_a_tokenizer_of_its_own(vlm):
+    tokenizer = AutoTokenizer.from_pretrained(vlm)
+    tokenizer.is_the_models = True
+    with processors._tokenizer_at_hand(tokenizer), ThreadPoolExecutor() as beside:
+        here = AutoTokenizer.from_pretrained(vlm)
+        there = beside.submit(AutoTokenizer.from_pretrained, vlm).result(60)
+    after = AutoTokenizer.from_pretrained(vlm)
+    assert [hasattr(one, "is_the_models") for one in (here, there, after)] == [True, False, False]
 
 
 def test_the_tokenizer_is_read_once_and_the_processor_has_its_own_copy(vlm, monkeypatch):
