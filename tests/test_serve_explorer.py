@@ -10,6 +10,7 @@ from page_browser import drawn, expects, place, until
 from serve_fixtures import png
 from serve_fixtures import until as until_said
 
+from lensbank.serve import explorer
 from lensbank.serve.jobs import Job
 from lensbank.serve.routes import Handlers
 from lensbank.show.chips import readable
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.browser
 
 PICTURE = {"name": "photo.png", "mimeType": "image/png", "buffer": png()}
 OTHER = {"name": "other.png", "mimeType": "image/png", "buffer": png(seed=1)}
+
+
+def test_nothing_of_the_page_has_the_name_of_another():
+    page, _ = explorer._page()
+    names = re.findall(r'<[a-z][^>]*\sid="([^"]+)"', page.partition("<script")[0])
+    assert len(names) > 60 and len(names) == len(set(names))
 
 
 DROP = """([name, bytes]) => {
@@ -59,7 +66,7 @@ def test_drop_prompt_stream_and_link(explore, client):
     with explore() as page:
         bring(page, DROP, "photo.png", png())
         page.fill("#prompt", "What is this?")
-        page.fill("#layers", "0-2")
+        page.fill("#asked-layers", "0-2")
         page.check("#asked-lenses input[value=logit]")
         page.locator("#prompt").press("Control+Enter")
         expects(page.locator("#progress")).to_have_text(re.compile("^3 layers in"))
@@ -68,6 +75,9 @@ def test_drop_prompt_stream_and_link(explore, client):
         assert shown.startswith("Layer 1")  # the one that came first stays
         saved = client.get(page.get_attribute("#keep-json", "href")).json()
         assert [layer["layer"] for layer in saved["layers"]] == [0, 1, 2] and "What is this?" in saved["prompt"]
+        expects(page.locator("#layers tbody tr")).to_have_count(3)
+        expects(page.locator("#layers tbody tr.here th")).to_have_text("Layer 1")
+        assert page.locator("#figure svg").first.bounding_box()["width"] > 360  # whatever stands above it
         assert word_at(page, 3) == saved["layers"][1]["tokens"][3]["neighbors"][0]["word"].strip()
         near = saved["layers"][1]["tokens"][3]["neighbors"][0]
         page.locator("#figure [data-token='3']").click()
@@ -83,7 +93,7 @@ def test_drop_prompt_stream_and_link(explore, client):
         expects(place(page)).to_have_text(pinned)
         assert page.locator("#layer-name").inner_text().startswith("Layer 2")
         expects(page.locator("#lock")).to_have_text("Pinned")
-        assert page.input_value("#prompt") == "What is this?" and page.input_value("#layers") == "0-2"
+        assert page.input_value("#prompt") == "What is this?" and page.input_value("#asked-layers") == "0-2"
         expects(page.locator("#chosen img")).to_have_count(1)
 
 
@@ -92,11 +102,14 @@ def test_two_readings_are_compared_under_one_cursor(explore):
         page.set_input_files("#file", [PICTURE])
         read(page)
         page.click("#chosen button")
-        bring(page, PASTE, "other.png", png(seed=1))
+        bring(page, PASTE, "other.png of a name that takes more than what is left of the line", png(seed=1))
         read(page, 2)
         page.select_option("#beside-what", "reading:1")
         page.locator("#figure [data-token='5']").hover()
         expects(page.locator("#beside-frames rect")).to_have_count(2)
+        expects(page.locator("#readings [aria-current=true]")).to_have_text(re.compile("other.png"))
+        left, right = (page.locator(name).bounding_box() for name in ("#figure", "#beside-figure"))
+        assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
         told = page.locator("#beside-name").inner_text()
         marked = page.locator("#beside-differences polygon").count()
         assert f"another best word at {marked} of " in told
@@ -124,10 +137,10 @@ def test_what_goes_wrong_is_one_message_and_the_page_goes_on(explore):
         page.set_input_files("#file", [{**PICTURE, "buffer": b"no image"}])
         expects(page.locator("#failure")).to_contain_text("not an image")
         page.fill("#prompt", "A dog")
-        page.fill("#layers", "99")
+        page.fill("#asked-layers", "99")
         page.click("#ask")
         expects(page.locator("#failure")).to_contain_text("99")
-        page.fill("#layers", "")
+        page.fill("#asked-layers", "")
         read(page)
         assert page.locator("#failure").is_hidden()
         expects(page.locator("#source")).to_have_text("A dog")

@@ -91,7 +91,7 @@ function question() {
   return {
     ...(chosen.length ? { images: chosen.map(({ id }) => id), prompt: text || null, read: readKinds() } : { text }),
     model: server.models.length > 1 ? byId("model").value : null,
-    layers: byId("layers").value.trim() || null,
+    layers: byId("asked-layers").value.trim() || null,
     lenses: lenses.length ? lenses : ["latent"],
     top_k: Number(byId("top-k").value) || 5,
     where,
@@ -108,7 +108,7 @@ function fillIn(asked, images) {
   byId("centre-on").value = asked.centre_images?.length ? "all" : "";
   drawChosen();
   byId("prompt").value = asked.prompt ?? asked.text ?? "";
-  byId("layers").value = [asked.layers ?? ""].flat().join(",");
+  byId("asked-layers").value = [asked.layers ?? ""].flat().join(",");
   byId("top-k").value = asked.top_k ?? 5;
   byId("where").value = (asked.where ?? []).join("; ");
   byId("distinct").checked = asked.distinct === "word";

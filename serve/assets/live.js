@@ -18,6 +18,7 @@ async function openExplorer() {
   watch(["reading", "layer", "token"], drawContextsButton);
   byId("lenses").after(byId("contexts")); // beside the words that it is about
   byId("contexts-button").addEventListener("click", showContexts);
+  moreAbove = () => byId("asker").getBoundingClientRect().height;
   moreState = () => ({ ids: ids.join(",") });
   byId("question").addEventListener("submit", (event) => {
     event.preventDefault();

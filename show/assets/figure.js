@@ -6,6 +6,9 @@ let hovered = null;
 const theme = () => document.documentElement.dataset.theme;
 
 const TICK = 22; // px for the number of a layer below the slider
+/** Height of what a server's page has above the readings: scrolled away, it takes nothing from the image. */
+let moreAbove = () => 0;
+
 const BELOW = 96; // px under the image for what explains it
 const BELOW_CHIPS = 130; // more px, so that chips can be seen to be there
 
@@ -14,7 +17,7 @@ function roomForFigure(one) {
   // Not its clientWidth, which rounds up: two drawings beside each other would not fit.
   const wide = Math.max(180, figureShare(Math.floor(byId("view").getBoundingClientRect().width)));
   if (one.kind !== "image") return { wide, imageWide: wide };
-  const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY;
+  const top = byId("figure").getBoundingClientRect().top + globalThis.scrollY - moreAbove();
   const chips = chipsOf(one).length && !isNarrow() ? BELOW_CHIPS : 0;
   const columns = columnsIn(one, wide);
   const rows = Math.ceil(one.images.length / columns);

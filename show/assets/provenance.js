@@ -120,6 +120,10 @@ function drawHead() {
   const notes = byId("notes");
   notes.replaceChildren(...one.notes.map((note) => el("li", { dir: "auto", text: note })));
   notes.hidden = !one.notes.length;
+  markStrip();
+}
+
+function markStrip() {
   for (const button of byId("readings").children) {
     const here = Number(button.dataset.reading) === state.reading;
     if (here) {
@@ -142,6 +146,7 @@ function makeStrip() {
           type: "button",
           class: pictureOf(one, 0) ? "image" : "text",
           "data-reading": number,
+          title: readingName(number),
           onclick: () => showReading(number),
         },
         ...one.images.slice(0, 3).map((_, image) => el("img", { src: pictureOf(one, image), alt: "", decoding: "async" })),
@@ -149,6 +154,7 @@ function makeStrip() {
       ),
     ),
   );
+  markStrip();
 }
 
 /** Whether others can open the page by its address: inside a notebook, or as a data URL, it has none. */
