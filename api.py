@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from .banks.local_copies import with_local_copies
 from .cluster.shortcuts import indexing, ingesting
 from .drawing import figure, page, plot_layers, plot_leap, plot_shares
-from .evaluate.annotations import read_annotations
-from .evaluate.run import evaluate_ground_truth, write_outputs
-from .evaluate.sampling import ReadingOptions
-from .evaluate.tables import Evaluation
+from .evaluate.shortcut import evaluate
 from .images.options import IndexOptions, IndexSummary
 from .images.sets import GroupBy
 from .images.shortcuts import find_images as find
@@ -240,46 +237,6 @@ def lens(
     )
     require_model(model, store)
     return QuerySession(store, model, asked, Bars(progress))
-
-
-def evaluate(
-    opened: QuerySession,
-    images: str | Path,
-    annotations: str | Path,
-    out: str | Path,
-    *,
-    word_list: str | Path | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    answer_tokens: int | None = None,
-    progress: bool = True,
-) -> Evaluation:
-    """Measure lenses on annotated images, as `lensbank evaluate` does; goes on where it stopped.
-
-    Args:
-        opened: the lenses.
-        images: folder of the images.
-        annotations: COCO-style file (docs/evaluation.md).
-        out: folder for report, table, summary and plots.
-        word_list: synonyms and hypernyms of the category names.
-        sample: visual tokens in all; every one by default.
-        seed: of the sample and of random vectors.
-        answer_tokens: also judge the model's answer to each annotated image, of so many tokens at most.
-        progress: show bars.
-
-    Returns:
-        The summary, as in ``summary.json``; :meth:`~evaluate.tables.Evaluation.to_frame` makes a table of it.
-
-    Raises:
-        LensbankError: as :func:`evaluate.run.evaluate_ground_truth`.
-    """
-    require_session(opened)
-    known = read_annotations(Path(annotations), Path(images), None if word_list is None else Path(word_list))
-    with Bars(progress) as bars:
-        reading = ReadingOptions(sample, seed, answer_tokens=answer_tokens)
-        summary = evaluate_ground_truth(opened, known.images, reading, Path(out), bars, known.notes)
-    write_outputs(summary, Path(out))
-    return Evaluation(summary)
 
 
 def index(

@@ -14,7 +14,7 @@ from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, OtherCodeError
 from ..schemas.layers import LayerChoice
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import require_complete
+from ..store.unfinished import require_complete
 from .of_store import at_layers, model_source, of_kind, readable
 from .overview import word_notes
 

@@ -9,7 +9,7 @@ from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageErr
 from ..schemas.layers import LayerChoice, asked_layers, layers_among
 from ..store.base import BankInfo, Store
 from ..store.damage import DamagedBank
-from ..store.records import require_complete
+from ..store.unfinished import require_complete
 
 
 def readable(store: Store) -> list[BankInfo]:

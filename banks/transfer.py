@@ -17,7 +17,8 @@ from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import begun, require_complete
+from ..store.records import begun
+from ..store.unfinished import require_complete
 from .checksums import TOLERANCE, Checksum, Comparison, checksum, compare, rows_of
 from .portions import Portion, rows_wanted
 from .row_check import require_own_rows

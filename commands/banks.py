@@ -12,7 +12,8 @@ from ..schemas.errors import StoreError, UsageError
 from ..store.damage import FilesReport
 from . import completion
 from .early import require_model
-from .options import load, model_options, open_target, shared_options
+from .loading import load
+from .options import model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .streams import confirmed, require_stdout
 from .terminal import echo, reported

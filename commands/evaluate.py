@@ -24,13 +24,13 @@ from .judging import (
     say_results,
     write_lists,
 )
+from .loading import load
 from .options import (
     COMPARISON,
     bank_layers_option,
     centre_images,
     centre_options,
     layers_option,
-    load,
     local_copy_option,
     model_options,
     open_searched,

@@ -13,7 +13,8 @@ from ..schemas.layers import parse_layers
 from .command_line import command_line
 from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
-from .options import OutFile, load, model_options, open_target, shared_options
+from .loading import load
+from .options import OutFile, model_options, open_target, shared_options
 from .progress import TerminalProgress, say_written
 from .terminal import (
     echo,

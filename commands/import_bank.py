@@ -10,7 +10,8 @@ import click
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .early import require_model
-from .options import load, model_options, open_target, shared_options
+from .loading import load
+from .options import model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, reported
 

@@ -14,11 +14,11 @@ from ..schemas.layers import parse_layers
 from .asking import query_settings
 from .early import require_query
 from .help_groups import GroupedCommand
+from .loading import load
 from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
 from .options import (
     bank_layers_option,
     layers_option,
-    load,
     model_options,
     open_target,
     search_option,

@@ -12,8 +12,9 @@ from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
+from .loading import load
 from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
-from .options import load, model_options, open_target, shared_options
+from .options import model_options, open_target, shared_options
 from .progress import TerminalProgress
 from .terminal import echo, parse_contexts, reported
 

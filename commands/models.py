@@ -9,7 +9,8 @@ import click
 from ..schemas.files import STDOUT, require_writable
 from ..schemas.names import escaped
 from .early import require_model
-from .options import OutFile, load, model_options
+from .loading import load
+from .options import OutFile, model_options
 from .streams import require_stdout
 from .terminal import reported, say, table_width, write_result
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..schemas.errors import UsageError
-from .options import loading
+from .loading import loading
 
 if TYPE_CHECKING:
     from ..cluster.connecting import Node, Workers

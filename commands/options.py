@@ -1,21 +1,18 @@
-"""Options that several commands share, and loading a model by them."""
+"""Options that several commands share, and opening a store by them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..schemas.errors import UsageError
-from . import collecting, completion
-from .terminal import say
+from . import completion
 
 if TYPE_CHECKING:
-    from ..models.loading import LoadedModel
     from ..schemas.progress import Progress
     from ..store.base import Store
 
@@ -254,64 +251,3 @@ def open_address(address: str, options: dict[str, Any], notify: Callable[[str], 
 
     server = parse_options(options["server_options"])
     return open_store(address, create=create, server=server, notify=notify)
-
-
-def load(
-    source: str,
-    options: dict[str, Any],
-    need_vision: bool = False,
-    store: Store | None = None,
-    adding: bool = False,
-    kind: str = "text",
-) -> LoadedModel:
-    """Load a model with the options of :func:`model_options`.
-
-    Args:
-        source: directory or hub id.
-        options: of the command.
-        need_vision: refuse a model that cannot be shown images.
-        store: whose banks of the model say in which precision, where none was asked for.
-        adding: whether rows are added to these banks, so that it must be theirs, on whatever device.
-        kind: ``image`` where states go to image banks or are compared with them: theirs counts first.
-    """
-    from ..models.loading import load_model
-    from ..models.machine.precision import kept
-
-    arguments = loading(source, options, need_vision, store, adding, kind)
-    loaded = load_model(source, **arguments)
-    collecting.take_up()
-    for note in loaded.notes:
-        say(note)
-    return replace(loaded, chosen=kept(loaded.dtype)) if arguments["like"] and adding else loaded
-
-
-def loading(
-    source: str,
-    options: dict[str, Any],
-    need_vision: bool = False,
-    store: Store | None = None,
-    adding: bool = False,
-    kind: str = "text",
-) -> dict[str, Any]:
-    """The arguments of :func:`models.loading.load_model`; see :func:`load`."""
-    from ..models.machine.large import LargeModel
-
-    dtype, like = options["dtype"], None
-    if dtype == "auto" and store is not None:
-        from ..banks.of_model import computed_in
-
-        if kind == "image":
-            dtype = computed_in(store, source, options["load_in"], "image") or dtype
-        like = computed_in(store, source, options["load_in"])
-    large = LargeModel(
-        options["device_map"], options["load_in"], options["offload_folder"], tuple(options["max_memory"])
-    )
-    return {
-        "device": options["device"],
-        "dtype": like if like and adding else dtype,
-        "revision": options["revision"],
-        "trust_remote_code": options["trust_remote_code"],
-        "need_vision": need_vision,
-        "large": large,
-        "like": like,
-    }

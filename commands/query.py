@@ -13,6 +13,7 @@ from .asking import query_settings
 from .command_line import command_line
 from .early import require_query
 from .help_groups import GroupedCommand
+from .loading import load
 from .options import (
     COMPARISON,
     OutFile,
@@ -20,7 +21,6 @@ from .options import (
     centre_images,
     centre_options,
     layers_option,
-    load,
     local_copy_option,
     model_options,
     open_searched,

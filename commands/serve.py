@@ -10,7 +10,8 @@ from ..schemas.errors import UsageError
 from . import completion
 from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
-from .options import load, local_copy_option, model_options, open_searched, shared_options
+from .loading import load
+from .options import local_copy_option, model_options, open_searched, shared_options
 from .progress import TerminalProgress
 from .terminal import reported, say
 

@@ -27,7 +27,7 @@ from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import require_complete
+from ..store.unfinished import require_complete
 from ..store.vectors import NoVectors
 from .facts import facts_of
 from .finding import image_banks

@@ -14,7 +14,7 @@ from ..schemas.layers import LayerChoice
 from ..schemas.patches import fields_fault
 from ..schemas.words import folded
 from ..store.base import Bank, BankInfo, Store
-from ..store.records import require_complete
+from ..store.unfinished import require_complete
 from .frequent import leading
 from .grouping import Light, OpenImages, grouped, image_of, require_sound
 

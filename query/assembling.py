@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..schemas.results import LayerReading, Reading, TokenReading
@@ -10,10 +10,32 @@ from ..schemas.searches import SearchSettings
 from ..schemas.version import tool_version
 from .asked import Asked
 from .centring import Centre
-from .lenses import Words
+from .lenses import LensAnswer, Words
 from .open_banks import OpenBanks
 from .options import QueryOptions
 from .recall import Recall, with_recall
+
+
+def shared_out(
+    asked: Sequence[Asked], answers: Mapping[str, LensAnswer]
+) -> Iterator[tuple[Asked, dict[int, dict[str, Sequence[tuple[Words, ...]]]]]]:
+    """What lenses found in the states of several images or texts, which they read together, for each of these.
+
+    Args:
+        asked: with states of the same layers.
+        answers: lens → what it found in all of their states, one after the other.
+
+    Yields:
+        Each with layer → lens → for each of its tokens, what the lens found.
+    """
+    start = 0
+    for one in asked:
+        end = start + len(one.tokens)
+        yield (
+            one,
+            {layer: {name: answer.found[layer][start:end] for name, answer in answers.items()} for layer in one.states},
+        )
+        start = end
 
 
 def assembled(

@@ -16,9 +16,9 @@ from ..schemas.progress import Progress, Silent
 from ..schemas.results import Reading
 from ..store.base import Bank, Store
 from .asked import Asked
-from .asked_lenses import asked_lenses
+from .asked_lenses import AskedLenses
 from .asking import ask_image, ask_images, ask_text
-from .assembling import assembled, search_settings
+from .assembling import assembled, search_settings, shared_out
 from .centring import Centre, Source, text_centre, visual_centre
 from .filtering import split_conditions
 from .given import given_states
@@ -67,7 +67,6 @@ class QuerySession:
         self._options = options
         self._progress = progress or Silent()
         self._opened = OpenBanks()
-        self._counting = True
         self._centre: Centre | None = None
         if (asked := options.layers) is not None:
             self._layers = asked_layers(asked, loaded.lm.n_layers)
@@ -84,7 +83,7 @@ class QuerySession:
                 self._notes += layer_zero_notes(self._layers, self._opened.layers)
             else:
                 self._layers = tuple(sorted({0, *(self._opened.layers or default_layers(loaded.lm.n_layers))}))
-            self._lenses = asked_lenses(loaded, self._opened, options, on_words, self._advance)
+            self._lenses = AskedLenses(loaded, self._opened, options, on_words, self._progress)
             undo.pop_all()
 
     def image(self, image: GivenImage) -> Reading:
@@ -229,50 +228,21 @@ class QuerySession:
         """
         dim = self._loaded.lm.dim
         less = None if centred is None else given_states(centred, dim)
-        return self._vectors(given_states(states, dim), less, silent)
-
-    def _vectors(
-        self, states: Mapping[int, Floats], centred: Mapping[int, Floats] | None, silent: bool = False
-    ) -> dict[str, LensAnswer]:
-        if (centred is not None) != self._options.centre:
-            seen, banks = ("raw", "centred") if centred is None else ("centred", "raw")
-            raise UsageError(f"{seen} states cannot be compared with {banks} banks.".capitalize(), "Use the same.")
-        if not (count := sum(map(len, states.values()))):
-            return {lens.name: LensAnswer({layer: [] for layer in states}) for lens in self._lenses}
-        steps = sum(len(self._opened.banks) if lens.name == "latent" else 1 for lens in self._lenses)
-        latent = states if centred is None else centred
-        self._counting = not silent
-        if self._counting:
-            self._progress.start("searching", steps * count, "states")
-        try:
-            return {lens.name: lens.read(latent if lens.name == "latent" else states) for lens in self._lenses}
-        finally:
-            if self._counting:
-                self._progress.finish()
-
-    def _advance(self, count: int) -> None:
-        if self._counting:
-            self._progress.advance(count)
+        return self._lenses.read(given_states(states, dim), less, silent)
 
     def _read(self, asked: Sequence[Asked], centre: Centre | None = None, silent: bool = False) -> list[Reading]:
         import numpy as np
 
         if not asked:
             return []
-        layers = tuple(asked[0].states)
-        stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in layers}
-        answers = self._vectors(stacked, None if centre is None else centre.subtracted_from(stacked), silent)
+        stacked = {layer: np.concatenate([one.states[layer] for one in asked]) for layer in asked[0].states}
+        answers = self._lenses.read(stacked, None if centre is None else centre.subtracted_from(stacked), silent)
         recall = answers["latent"].recall if "latent" in answers else None
         notes = (*self._notes, *(() if centre is None else centre.notes()))
-        readings, start = [], 0
-        for one in asked:
-            end = start + len(one.tokens)
-            found = {
-                layer: {name: answer.found[layer][start:end] for name, answer in answers.items()} for layer in layers
-            }
+        readings = []
+        for one, found in shared_out(asked, answers):
             settings = search_settings(self._options, one, self._opened, recall, centre)
             readings.append(assembled(one, found, self._loaded.provenance(), self._opened.facts, settings, notes))
-            start = end
         return readings
 
     @property

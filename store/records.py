@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schemas.checksums import require_unchanged, with_checksums
-from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, UNKNOWN_DTYPE, BankIdentity, BankRecord
+from ..schemas.collection import KINDS_VERSION, RECORD_VERSION, BankIdentity, BankRecord
 from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import BankIncompleteError, DamagedRecordError, OpenFilesError, is_too_many_files
 from ..schemas.imports import ImportRecord
@@ -21,6 +21,7 @@ from ..schemas.probes import Probe
 from ..schemas.reading import checked, parse_json, read_json
 from ..schemas.version import tool_version
 from .counts import restores, with_corpora
+from .unfinished import refusal
 
 RECORD_FILE = "lensbank.json"
 SHARD_DIR = "shard"
@@ -28,7 +29,6 @@ _NO_RECORD = (
     "A record cannot be rebuilt. Restore it from an unchanged copy, copy the bank again, or drop the bank (lensbank "
     "banks drop {}) and ingest again."
 )
-_COPY_AGAIN = "Run the same push or pull again (from {}): it continues where it stopped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,89 +231,10 @@ def begun(name: str, record: BankRecord, plan: PlanRecord | None, empty: Callabl
         return replace(record, plan=plan.at(done, rows))
     fits = held is None and (plan is None or restores(record, plan))
     if record.state == "building" and not fits and (record.corpora or not empty()):
-        raise BankIncompleteError(*_refusal(name, record, plan))
+        raise BankIncompleteError(*refusal(name, record, plan))
     return replace(record, state="building", plan=plan)
-
-
-def _refusal(name: str, record: BankRecord, plan: PlanRecord | None) -> tuple[str, str]:
-    """What a bank holds that is not finished, and how to finish it or give it up."""
-    held, drop = record.plan, f"lensbank banks drop {name}"
-    if held is None:
-        lacking = ", ".join(corpus.name for corpus in record.corpora)
-        return (
-            f"Bank {name} holds a part of an unfinished ingest (--model {record.source}), and its record does not say "
-            "of which corpus: an older version or another program began it.",
-            f"Drop the bank and ingest again: {drop}."
-            + (
-                f" Or ingest {lacking} again, which the bank held before: that restores missing rows."
-                if lacking
-                else ""
-            ),
-        )
-    if held.kind == "copy":
-        message = f"Bank {name} holds a part of the rows of the bank in {held.source}; the copy is not finished."
-        return message, f"{_COPY_AGAIN.format(held.source)} Or drop the bank: {drop}."
-    now = f" This command would add {plan.in_words()}." if plan is not None else ""
-    if held.kind == "import":
-        if plan is not None and plan.source == held.source:
-            now = " The same file was given, but under another name, or this version makes other rows from it."
-        return (
-            f"Bank {name} holds a part of the rows of {held.source}, whose import has not finished.{now}",
-            f"Run that import again to finish it, or drop the bank ({drop}), or use another --store.",
-        )
-    if held.kind == "words":
-        again = "Run lensbank index --again-words, which finishes it"
-        return (
-            f"Bank {name} holds a part of {held.in_words()}: {held.progress_in_words()}.{now}",
-            f"{again}, or {drop}.",
-        )
-    if plan is not None and dict(plan.corpora) == dict(held.corpora) and plan.kind == held.kind:
-        now = f" The same corpus was given, but {_changed(held, plan)}."
-    return (
-        f"Bank {name} holds a part of {held.in_words()} (--model {record.source}, {_selection(record.identity)}): "
-        f"{held.progress_in_words()}.{now}",
-        f"Finish the ingest of that corpus first, or drop the bank ({drop}), or use another --store.",
-    )
-
-
-def _selection(identity: BankIdentity) -> str:
-    contexts = "all contexts" if identity.max_contexts is None else f"{identity.max_contexts} contexts a token"
-    return f"{contexts}, seed {identity.seed}"
-
-
-def _changed(held: PlanRecord, plan: PlanRecord) -> str:
-    """Why a plan for the same corpora is another one."""
-    rules = [
-        f"{name} rules {held.rules.get(name, 0)} there, {plan.rules.get(name, 0)} now"
-        for name in sorted({*held.rules, *plan.rules})
-        if held.rules.get(name, 0) != plan.rules.get(name, 0)
-    ]
-    return "this version makes other rows from it: " + "; ".join(rules) if rules else "other rows are chosen from it"
 
 
 def finished(record: BankRecord, corpora: Sequence[CorpusRecord]) -> BankRecord:
     """The record of a bank whose rows are all there."""
     return replace(record, state="complete", corpora=with_corpora(record, corpora), tool=tool_version(), plan=None)
-
-
-def require_complete(name: str, record: BankRecord, where: str) -> None:
-    """Refuse to search what an ingest has not finished.
-
-    Raises:
-        BankIncompleteError: the record says ``building``.
-    """
-    if record.state != "complete":
-        if record.copying is not None:
-            raise BankIncompleteError(
-                f"Bank {name} in {where} is not complete: its rows are still being copied from {record.copying}.",
-                _COPY_AGAIN.format(record.copying),
-            )
-        what = f" ({record.plan.in_words()}: {record.plan.progress_in_words()})" if record.plan is not None else ""
-        kind = record.plan.kind if record.plan is not None else "ingest"
-        command = {"index": "index", "words": "index --again-words"}.get(kind, "ingest")
-        raise BankIncompleteError(
-            f"Bank {name} in {where} is not complete: its {command} was interrupted or is still running{what}.",
-            "Run the same import-bank command again."
-            if record.identity.compute_dtype == UNKNOWN_DTYPE
-            else f"Run the same {command} command again (--model {record.source}): it continues where it stopped.",
-        )

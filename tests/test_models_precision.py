@@ -9,7 +9,7 @@ from tiny_models import llama_config, save_text_model
 
 from lensbank import cli
 from lensbank.banks.of_model import computed_in
-from lensbank.commands.options import load
+from lensbank.commands.loading import load
 from lensbank.models import loading
 from lensbank.models.machine import devices, precision
 from lensbank.models.machine.precision import Precision, choose_precision, judged

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ...schemas.errors import StoreError
 from ..damage import FilesReport
-from ..records import SHARD_DIR, Sidecar, read_sidecar, require_complete
+from ..records import SHARD_DIR, Sidecar, read_sidecar
+from ..unfinished import require_complete
 from . import engine, manifest
 from .disk import is_engine_failure, store_error
 from .engine import EngineSettings

@@ -11,7 +11,8 @@ from ...schemas.errors import StoreError
 from ...schemas.words import RULES
 from ..care import Changes, require_unchanged_since, retold
 from ..counts import count_named, names_of
-from ..records import SHARD_DIR, read_sidecar, require_complete, write_sidecar
+from ..records import SHARD_DIR, read_sidecar, write_sidecar
+from ..unfinished import require_complete
 from . import engine, manifest
 from .disk import is_engine_failure, store_error
 from .engine import EngineSettings

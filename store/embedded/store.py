@@ -28,9 +28,9 @@ from ..records import (
     SHARD_DIR,
     Sidecar,
     read_sidecar,
-    require_complete,
     sync_folder,
 )
+from ..unfinished import require_complete
 from ..writing import BankWriter
 from . import manifest
 from .bank import EmbeddedBank

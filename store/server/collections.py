@@ -96,6 +96,25 @@ def require_indexes(connection: Connection, name: str, kind: BankKind) -> list[s
     return missing
 
 
+def require_room_for_indexes(connection: Connection, name: str, kind: BankKind) -> None:
+    """Refuse a server that allows too few, and leave no collection behind: only one that is made shows its limits.
+
+    Args:
+        connection: to the server.
+        name: of a collection that was just made.
+        kind: of the bank.
+
+    Raises:
+        IndexLimitError: it does.
+        StoreError: a request failed.
+    """
+    try:
+        require_indexes(connection, name, kind)
+    except IndexLimitError:
+        connection.call(lambda c: c.delete_collection(name))
+        raise
+
+
 def create_indexes(connection: Connection, name: str, kind: BankKind) -> None:
     """The payload indexes, which belong before the rows.
 

@@ -12,7 +12,8 @@ from ...schemas.collection import BankRecord
 from ...schemas.words import RULES
 from ..care import Changes, require_unchanged_since, retold
 from ..counts import count_named, names_of
-from ..records import for_metadata, require_complete
+from ..records import for_metadata
+from ..unfinished import require_complete
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows
 from .lease import Lease

@@ -14,7 +14,7 @@ from ..balance import Balance
 from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank
-from ..records import require_complete
+from ..unfinished import require_complete
 from ..writing import BankWriter
 from .bank import ServerBank
 from .connecting import connect

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...schemas.collection import RECORD_VERSION, BankIdentity, BankKind, BankRecord
+from ...schemas.collection import RECORD_VERSION, BankIdentity, BankRecord
 from ...schemas.corpora import CorpusRecord
 from ...schemas.errors import StoreError
 from ...schemas.filters import Condition
@@ -21,14 +21,14 @@ from ..rows import checked_rows, one_width
 from ..writing import BankWriter, OnIndexed, Permit
 from . import permits
 from .claims import require_free
-from .collections import build_index, create_indexes, creation, read_limits, require_indexes
+from .collections import build_index, create_indexes, creation, read_limits, require_room_for_indexes
 from .connection import METADATA_KEY, Connection
 from .counting import ROWS_KEY, count_rows, noted_rows
 from .lease import Lease
 from .permits import ServerPermit
 from .placement import placed
 from .points import delete_rows
-from .refusals import CollectionExistsError, IndexLimitError
+from .refusals import CollectionExistsError
 from .uploads import Target, Uploads
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class ServerWriter(BankWriter):
             record = new_record(self._identities[layer], source, self.plan)
             if not self._create(layer, record):
                 return self._claim(layer, self._find(self._identities[layer]), source)
-            self._require_indexes(name, record.identity.kind)
+            require_room_for_indexes(self._connection, name, record.identity.kind)
             self._lease.hold(name)
         else:
             self._lease.take(name)
@@ -241,18 +241,6 @@ class ServerWriter(BankWriter):
         create_indexes(self._connection, name, record.identity.kind)
         self._records[layer] = record
         self._check(layer)
-
-    def _require_indexes(self, name: str, kind: BankKind) -> None:
-        """Refuse a server that allows too few, and leave no collection behind: only one that is made shows its limits.
-
-        Raises:
-            IndexLimitError: it does.
-        """
-        try:
-            require_indexes(self._connection, name, kind)
-        except IndexLimitError:
-            self._connection.call(lambda c: c.delete_collection(name))
-            raise
 
     def _check(self, layer: int) -> None:
         """Count what is there, before anything is changed.
