@@ -1,11 +1,13 @@
 """What one `lensbank query IMAGE` takes as a whole process: the start of Python, imports, the model, banks, the answer.
 
-    python -m benchmarks.bench_start [--store STORE] [--beside CHECKOUT] [--many 8,32] [--json FILE] IMAGE...
+    python -m benchmarks.bench_start [--store STORE] [--beside CHECKOUT STORE] [--many 8,32] [--json FILE] IMAGE...
 
-Processes of this checkout and of another one (an older commit's, made with `git worktree add`) take turns, in the same
-environment, so that a busy machine slows both. Processor time (user and system, all threads) says what was saved where
-a clock on the wall says what else the machine did; the ratio is of each pair. One process each reads several images,
-and one tells its own parts. Where fewer images are named than are read, they are read again.
+Processes of this checkout and of another one (an older commit's, made with `git worktree add`, with a copy of the
+store of its own, since each leaves files in the system's memory or not) take turns, in the same environment, so that a
+busy machine slows both. Modules are compiled once and kept, as those of an installed package are. Processor time (user
+and system, all threads) says what was saved where a clock on the wall says what else the machine did; the ratio is of
+each pair. One process each reads several images, and one tells its own parts. Where fewer images are named than are
+read, they are read again.
 """
 
 from __future__ import annotations
@@ -19,17 +21,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.search_table import machine, start_table
 
 HERE = Path(__file__).resolve().parent.parent
 
 
-def whole(checkout: Path, arguments: list[str]) -> tuple[float, float]:
+def whole(checkout: Path, store: str, arguments: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Seconds of processors and of the clock, of one process."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, str(checkout / "cli.py"), "query", *arguments, "--silent", "--out", os.devnull]
-    subprocess.run(command, check=True)
+    command = [sys.executable, str(checkout / "cli.py"), "query", *arguments, "--store", store, "--silent"]
+    subprocess.run([*command, "--out", os.devnull], check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - began
 
@@ -55,6 +58,7 @@ def parts(store: str, image: str) -> dict[str, tuple[float, float]]:
     import transformers.modeling_utils
 
     done(f"import transformers {transformers.__version__}")
+    from lensbank.banks.of_model import computed_in
     from lensbank.models.loading import load_model
     from lensbank.query.options import QueryOptions
     from lensbank.query.pipeline import QuerySession, model_source
@@ -62,7 +66,9 @@ def parts(store: str, image: str) -> dict[str, tuple[float, float]]:
 
     done("import lensbank and the rest")
     with open_store(store) as opened:
-        loaded = load_model(model_source(opened), need_vision=True)
+        opened.leave_open()
+        source = model_source(opened)
+        loaded = load_model(source, need_vision=True, like=computed_in(opened, source))
         done("load the model")
         with QuerySession(opened, loaded, QueryOptions()) as session:
             done(f"open {len(session.banks)} banks")
@@ -77,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", default=".cache/demo-store")
     parser.add_argument("--layer", default="4,8,16,24")
-    parser.add_argument("--beside", type=Path, help="another checkout")
+    parser.add_argument("--beside", nargs=2, metavar=("CHECKOUT", "STORE"), help="another checkout, and its store")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--parts", action="store_true", help=argparse.SUPPRESS)
@@ -87,24 +93,35 @@ def main() -> None:
     if options.parts:
         print(json.dumps(parts(options.store, options.images[0])))
         return
-    arguments = ["--store", options.store, "--layer", options.layer]
+    arguments = ["--layer", options.layer]
     on = machine()
-    checkouts = {"this": HERE, **({"beside": options.beside.resolve()} if options.beside else {})}
+    checkouts = {"this": (HERE, options.store)}
+    if options.beside:
+        checkouts["beside"] = (Path(options.beside[0]).resolve(), options.beside[1])
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
-    for turn in range(options.rounds + 1):
-        for name, checkout in checkouts.items():
-            one = whole(checkout, [options.images[0], *arguments])
-            if turn:  # the first fills the page cache
-                taken[name].append(one)
-    many = {
-        number: whole(HERE, [*itertools.islice(itertools.cycle(options.images), int(number)), *arguments])
-        for number in options.many.split(",")
-    }
-    command = [sys.executable, "-m", "benchmarks.bench_start", "--store", options.store, "--parts", options.images[0]]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the command has it
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment)
+    with TemporaryDirectory() as compiled:
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPYCACHEPREFIX": compiled}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for turn in range(options.rounds + 1):
+            for name, (checkout, store) in checkouts.items():
+                one = whole(checkout, store, [options.images[0], *arguments], environment)
+                if turn:  # the first fills the page cache, and compiles
+                    taken[name].append(one)
+        many = {
+            number: whole(
+                HERE,
+                options.store,
+                [*itertools.islice(itertools.cycle(options.images), int(number)), *arguments],
+                environment,
+            )
+            for number in options.many.split(",")
+        }
+        command = [sys.executable, "-m", "benchmarks.bench_start", "--store", options.store, "--parts"]
+        done = subprocess.run(
+            [*command, options.images[0]], check=True, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment
+        )
     result = {
-        "command": "python -m benchmarks.bench_start --beside CHECKOUT IMAGE...",
+        "command": "python -m benchmarks.bench_start --beside CHECKOUT STORE IMAGE...",
         "machine": on,
         "processes": taken,
         "many": many,

@@ -129,6 +129,17 @@ def write_table(of: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def share_table(of: Mapping[str, Any]) -> str:
+    """What an encoder and the writing processes take from each other, by setting, as Markdown."""
+    what = "an ingest with the demo's model" if of["model"] else "a matrix product in place of a model"
+    lines = [f"{what}; ratios: median of {of['repeat']} rounds (least to most)".capitalize(), ""]
+    lines += ["| setting | CPU | ÷ default | clock | ÷ default |", "|---|---|---|---|---|"]
+    for row in of["sharing"]:
+        ratios = ["{:.2f} ({:.2f} to {:.2f})".format(*row[f"{name}_ratio"]) for name in ("cpu", "clock")]
+        lines.append(f"| {row['setting']} | {row['cpu']:.1f} s | {ratios[0]} | {row['clock']:.1f} s | {ratios[1]} |")
+    return "\n".join(lines)
+
+
 _BESIDE = ("float32", "official")
 
 
