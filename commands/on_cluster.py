@@ -94,7 +94,7 @@ def workers_of(options: dict[str, Any], progress: Progress) -> Iterator[tuple[Wo
 
 
 def loading_there(source: str, options: dict[str, Any], store: Store, **how: Any) -> Loading:
-    """How a worker loads the model; ``how`` as of :func:`commands.options.loading`."""
+    """How a worker loads the model; ``how`` as of :func:`commands.loading.loading`."""
     from ..cluster.facts import Loading
 
     return Loading.of(source, loading(source, options, store=store, **how))
