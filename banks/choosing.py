@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
@@ -17,7 +18,7 @@ def choose(
     Args:
         store: where to look.
         names: of banks; none for all.
-        model: its id, the last part of it, or what ``ingest`` was given as ``--model``.
+        model: its id, the last part of it, what ``ingest`` was given as ``--model``, or a folder of that name or place.
         layers: to keep, numbers or ranges; ``None`` for all.
 
     Raises:
@@ -40,7 +41,8 @@ def choose(
             )
     chosen = [info for info in infos if not names or info.name in names]
     if model is not None:
-        of_model = [info for info in chosen if model in _model_names(info)]
+        named = _spellings(model)
+        of_model = [info for info in chosen if named & _model_names(info)]
         if not of_model:
             models = ", ".join(sorted({info.record.identity.model for info in chosen}))
             raise UsageError(
@@ -63,3 +65,11 @@ def choose(
 def _model_names(info: BankInfo) -> set[str]:
     model = info.record.identity.model
     return {model, model.rsplit("/", 1)[-1], info.record.source}
+
+
+def _spellings(model: str) -> set[str]:
+    """What may be on record of a model that is named so: of a folder, its place from the root, and its last part."""
+    folder = os.path.expanduser(model)
+    if not os.path.isdir(folder):
+        return {model}
+    return {model, os.path.abspath(folder), os.path.realpath(folder), os.path.basename(os.path.abspath(folder))}

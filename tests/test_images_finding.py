@@ -18,7 +18,7 @@ from lensbank.ingest.pipeline import run as ingest
 from lensbank.models.loading import load_model
 from lensbank.query.asking import ask_image, ask_text
 from lensbank.query.options import QueryOptions
-from lensbank.schemas.errors import BankMismatchError, BankNotFoundError, FilterError, LayerError
+from lensbank.schemas.errors import BankMismatchError, BankNotFoundError, FilterError, LayerError, UsageError
 from lensbank.schemas.filters import parse
 from lensbank.schemas.kinds import fields_of
 from lensbank.schemas.progress import Silent
@@ -157,6 +157,17 @@ def test_facets_count_and_samples_repeat(images, rows):
     one, same, other = (sample_images(images, (), 9, seed) for seed in (1, 1, 2))
     assert one == same and one.images != other.images and one.total_patches == 18
     assert all(image.image.startswith("in/") for image in sample_images(images, where("group=in"), 4, 0).images)
+
+
+def test_a_model_is_named_by_its_folder_however_that_is_written(store, tiny_vlm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_vlm.parent)
+    (tmp_path / "link").symlink_to(tiny_vlm)
+    (tmp_path / "other").mkdir()
+    for folder in (tiny_vlm.name, f"./{tiny_vlm.name}/", str(tiny_vlm), str(tmp_path / "link")):
+        with open_images(store, model=folder) as images:
+            assert images.layers == LAYERS
+    with pytest.raises(UsageError, match="no bank of the model"), open_images(store, model=str(tmp_path / "other")):
+        pass
 
 
 def test_what_is_not_there_is_said(images, store, texts):
