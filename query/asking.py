@@ -13,13 +13,14 @@ from ..models.states import text_states, visual_states
 from ..models.visual_tokens import VisualInput, prepare_images, require_vision
 from ..schemas.checking import require_kind
 from ..schemas.errors import ImageError, ModelError, StateError, UsageError
+from ..schemas.inspection import MemoryEstimate
 from ..schemas.positions import SourceImage
 from .asked import Asked, AskedToken
 from .given import opened as opened_image
 from .images import OpenedImage
-from .options import QueryOptions, check_patches
+from .options import ANSWER_TOKENS, QueryOptions, check_patches
 from .pixels import reduced
-from .positions import Positions, read_positions
+from .positions import Positions, answer_ids, read_positions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ def ask_images(
         shown = prepare_images(loaded, [one.image for one in opened], options.prompt)
     if remark is not None:
         named = ", ".join(one.name for one in opened)
-        remark(f"Memory for {named}: {estimate_memory(loaded, shown.inputs, len(shown.tokens), layers)}.")
+        remark(f"Memory for {named}: {_memory(loaded, shown, layers, options)}.")
     wanted, patches = _patches(shown, options)
     with naming(*opened):
         if options.read == ("image",):
@@ -102,6 +103,17 @@ def ask_images(
         answer_given=None if found.answer is None else options.answer is not None,
         pictures=tuple(reduced(one.image) for one in opened),
     )
+
+
+def _memory(loaded: LoadedModel, shown: VisualInput, layers: Sequence[int], options: QueryOptions) -> MemoryEstimate:
+    """What reading a prompt takes, with the answer that is asked for."""
+    read = len(shown.tokens) if options.read == ("image",) else int(shown.inputs["input_ids"].shape[1])
+    if "answer" not in options.read:
+        return estimate_memory(loaded, shown.inputs, read, layers)
+    if options.answer is None:
+        answer = options.answer_tokens or ANSWER_TOKENS
+        return estimate_memory(loaded, shown.inputs, read, layers, answer, generated=True)
+    return estimate_memory(loaded, shown.inputs, read, layers, len(answer_ids(loaded, options.answer)))
 
 
 def _patches(shown: VisualInput, options: QueryOptions) -> tuple[frozenset[tuple[int, int]], tuple[AskedToken, ...]]:

@@ -110,12 +110,18 @@ def _answered(
         # A character may be spread over tokens: what of it is there has no text yet.
         told = None if said is None else lambda ids: said(answer_text(loaded.tokenizer, ids).rstrip("\ufffd"))
         return answered(loaded, shown.inputs, layers, options.answer_tokens or ANSWER_TOKENS, images, told)
-    ids: list[int] = loaded.tokenizer(options.answer, add_special_tokens=False)["input_ids"]
+    ids = answer_ids(loaded, options.answer)
     if image_token_id(loaded) in ids:
         raise UsageError("The answer contains the model's image token.", "Leave it out of --answer.")
     weight: Any = loaded.lm.embed_tokens.weight
     require_embedded(max(ids, default=0), int(weight.shape[0]))
     return given_answer(loaded, shown.inputs, layers, ids, images)
+
+
+def answer_ids(loaded: LoadedModel, answer: str) -> list[int]:
+    """The tokens of an answer that is given."""
+    ids: list[int] = loaded.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _emitted(tokenizer: Any, ids: Sequence[int]) -> list[Emitted]:

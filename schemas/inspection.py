@@ -54,23 +54,26 @@ class MemoryEstimate:
     Attributes:
         weights: of parts in memory (any device), and the largest one that is fetched from elsewhere as it is called.
         activations: at the widest point of tower and language model.
-        states: of the asked layers: whole sequences until the pass has ended, then visual tokens in float32.
+        states: of the asked layers: whole sequences until the pass has ended, then what is read in float32.
+        cache: keys and values of all blocks, while an answer is generated.
     """
 
     weights: int
     activations: int
     states: int
+    cache: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.activations + self.states
+        return self.weights + self.activations + self.states + self.cache
 
     def __str__(self) -> str:
         """One phrase, for people."""
+        cache = f", cache of the answer {show_bytes(self.cache)}" if self.cache else ""
         return (
             f"about {show_bytes(self.total)}: weights {show_bytes(self.weights)}, "
-            f"activations {show_bytes(self.activations)}, kept states {show_bytes(self.states)}"
+            f"activations {show_bytes(self.activations)}, kept states {show_bytes(self.states)}{cache}"
         )
 
 

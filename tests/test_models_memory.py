@@ -11,6 +11,7 @@ from tiny_vlms import TINY
 from transformers import CLIPImageProcessorPil
 
 from benchmarks.compare_memory import peak
+from lensbank.models.answers import answered, given_answer
 from lensbank.models.loading import load_model
 from lensbank.models.machine.memory import estimate_memory
 from lensbank.models.states import visual_states
@@ -37,6 +38,27 @@ def test_the_measured_peak_is_within_the_estimate_and_not_far_below(tmp_path, ki
     needed = estimate_memory(loaded, visual.inputs, len(visual.tokens), ALL)
     measured = peak(loaded.device, lambda: visual_states(loaded, visual, ALL))
     assert 0.2 * (needed.activations + needed.states) < measured <= needed.activations + needed.states
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("generated", [True, False])
+def test_an_answer_needs_a_cache_and_keeps_every_state(tmp_path, dtype, generated):
+    loaded = load_model(str(larger_llava(tmp_path / "model")), dtype=dtype)
+    loaded.lm.module.config.max_position_embeddings = 4096
+    inputs = prepare_image(loaded, Image.fromarray(blocks(240, 240))).inputs
+    needed = estimate_memory(loaded, inputs, 256, ALL, 64, generated)
+    without = estimate_memory(loaded, inputs, 256, ALL)
+    assert (needed.cache > 0) is generated and ("cache of the answer" in str(needed)) is generated
+    assert needed.total > without.total and without.cache == 0
+
+    def ask():
+        return answered(loaded, inputs, ALL, 64) if generated else given_answer(loaded, inputs, ALL, [5] * 64)
+
+    found = []
+    measured = peak(loaded.device, lambda: found.append(ask()))
+    assert len(found[-1].ids) == 64, "another answer than the estimate is of"
+    expected = needed.total - needed.weights
+    assert 0.2 * expected < measured <= expected
 
 
 def test_weights_and_states_are_exact(tmp_path):

@@ -21,24 +21,47 @@ _CONVOLUTION_VALUES = 96
 
 
 def estimate_memory(
-    loaded: LoadedModel, inputs: Mapping[str, Tensor], visual: int, layers: Collection[int]
+    loaded: LoadedModel,
+    inputs: Mapping[str, Tensor],
+    visual: int,
+    layers: Collection[int],
+    answer: int | None = None,
+    generated: bool = False,
 ) -> MemoryEstimate:
     """What one image takes.
 
     Args:
         loaded: the model.
         inputs: its keyword arguments for the image.
-        visual: visual tokens that are read.
+        visual: visual tokens, or other positions, that are read.
         layers: that are read.
+        answer: tokens of an answer that is read, too; ``None`` where there is none.
+        generated: whether the model generates it, with a cache; else it is given.
     """
-    width = _width(loaded.dtype)
-    length = int(inputs["input_ids"].shape[1])
-    language = _transformer(loaded.lm.module.config, length, 1, width)
+    width, dim = _width(loaded.dtype), loaded.lm.dim
+    length = int(inputs["input_ids"].shape[1]) + (answer or 0)
+    config: Any = loaded.lm.module.config
+    language = _transformer(config, length, 1, width)
     tower = _tower(loaded, inputs, width)
     # Tower and connector are done before the first block runs; the embedded prompt is there all along.
-    widest = max(language, tower) + 2 * length * loaded.lm.dim * width
-    kept = len(layers) * loaded.lm.dim * (length * width + visual * 4)
-    return MemoryEstimate(_weights(loaded.model), widest, kept)
+    widest = max(language, tower) + 2 * length * dim * width
+    kept, cache = len(layers) * dim * (length * width + visual * 4), 0
+    if answer is not None:
+        # Of every position: as each pass leaves it, joined, and in float32.
+        kept = (len(layers) + 1) * dim * length * (2 * width + 4)
+        said = 1 if generated else answer + 1  # positions whose logits there are at once
+        widest += said * int(config.vocab_size) * (width + 8)
+    if generated:  # a block's part is copied as it grows
+        heads, head, pairs = _heads(config)
+        cache = 2 * (loaded.lm.n_layers + 1) * length * pairs * head * width
+    return MemoryEstimate(_weights(loaded.model), widest, kept, cache)
+
+
+def _heads(config: Any) -> tuple[int, int, int]:
+    """Heads of queries, their width, and heads of keys and values."""
+    heads = _number(config, ("num_attention_heads", "num_heads"), 1)
+    head = _number(config, ("head_dim",), int(config.hidden_size) // heads)
+    return heads, head, _number(config, ("num_key_value_heads",), heads)
 
 
 def _weights(model: nn.Module) -> int:
@@ -73,9 +96,7 @@ def _tower(loaded: LoadedModel, inputs: Mapping[str, Tensor], width: int) -> int
 def _transformer(config: Any, tokens: int, sequences: int, width: int) -> int:
     """The widest point of one block: attention or feed-forward, beside the residual stream and its normed copy."""
     dim = int(config.hidden_size)
-    heads = _number(config, ("num_attention_heads", "num_heads"), 1)
-    head = _number(config, ("head_dim",), dim // heads)
-    pairs = _number(config, ("num_key_value_heads",), heads)
+    heads, head, pairs = _heads(config)
     wide = _number(config, ("intermediate_size",), dim * _number(config, ("mlp_ratio",), 4))
     # Queries and keys before and after rotation, values, the output and its projection.
     attention = tokens * (3 * heads * head + 3 * pairs * head + dim) * width
