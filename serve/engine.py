@@ -105,6 +105,8 @@ class Engine:
         options = question.options
         prompt = options.prompt if options.centre else None  # the mean is of images that are asked the same
         plain = replace(options, prompt=prompt, patches=(), read=("image",), answer=None, answer_tokens=None)
+        if self._is_outdated():
+            self.rest()
         key = (question.model, plain)  # what is asked of an image is no matter of the lenses
         if key not in self._sessions:
             while len(self._sessions) >= _OPEN:
@@ -114,6 +116,12 @@ class Engine:
             )
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def _is_outdated(self) -> bool:
+        try:
+            return self._lender.is_outdated()
+        except StoreError:  # opened anew, it says what is wrong
+            return True
 
     def _asked(self, session: QuerySession, job: Job) -> tuple[Asked, Centre | None, tuple[str, ...]]:
         """What the model has been shown, what is subtracted from its states, and what is to be said about that."""

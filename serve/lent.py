@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from ..schemas.collection import BankRecord
     from ..store.base import Bank, Store
 
 
@@ -73,6 +74,7 @@ class Lender:
         """Nothing is opened yet."""
         self._opening = opening
         self._lent: LentStore | None = None
+        self._seen: list[tuple[str, BankRecord]] = []
 
     def store(self) -> Store:
         """It, open.
@@ -82,10 +84,24 @@ class Lender:
         """
         if self._lent is None:
             self._lent = LentStore(self._opening())
+            self._seen = _complete(self._lent.as_store())
         return self._lent.as_store()
+
+    def is_outdated(self) -> bool:
+        """Whether banks were finished, changed, replaced or dropped since it was opened; it is open then.
+
+        Raises:
+            StoreError: it cannot be read any more.
+        """
+        return self._lent is not None and _complete(self._lent.as_store()) != self._seen
 
     def close(self) -> None:
         """Let go of it and all its banks."""
         lent, self._lent = self._lent, None
         if lent is not None:
             lent.close()
+
+
+def _complete(store: Store) -> list[tuple[str, BankRecord]]:
+    """The banks that can be searched; rows of one that is being written come and go."""
+    return [(info.name, info.record) for info in store.list() if info.record.state == "complete"]

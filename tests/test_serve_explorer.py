@@ -206,9 +206,11 @@ def said_of(said, count):
 
 def test_it_fits_a_phone_in_the_dark(explore):
     with explore(viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+        expects(page.locator("#peek")).to_be_hidden()
         page.set_input_files("#file", [PICTURE])
         expects(page.locator("#chosen img")).to_have_count(1)
         read(page)
+        expects(page.locator("#peek")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
         small = page.evaluate(

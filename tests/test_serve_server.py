@@ -1,5 +1,6 @@
 """The server's HTTP interface, with a tiny model, the real engine and real sockets."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -9,13 +10,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from PIL import Image
+from query_banks import write_sentences
 from serve_fixtures import PATIENCE, TOKEN, entered, png, running, until
+from tiny_models import SENTENCES
 
 from lensbank.query.options import QueryOptions
 from lensbank.query.pipeline import QuerySession
 from lensbank.schemas.errors import StoreLockedError, UsageError
 from lensbank.schemas.results_json import reading_from_dict
 from lensbank.serve.engine import Engine
+from lensbank.serve.guard import Guard
 from lensbank.serve.jobs import Job
 from lensbank.serve.questions import FIELDS
 from lensbank.serve.settings import ServeSettings
@@ -356,6 +360,65 @@ def test_banks_are_let_go_after_a_while(served_models, own_store):
     with running(served_models, own_store, idle_seconds=0.1) as one, entered(one) as client:
         assert finished(client, asked(client, text="A dog")).status_code == 200
         until(lambda: can_be_written(folder))
+
+
+def test_what_becomes_of_the_store_is_seen_by_the_next_reading(served_models, own_store, tmp_path):
+    (loaded,) = served_models.values()
+    other = tmp_path / "other" / "store"
+    with open_store(other, create=True) as store:
+        write_sentences(store, loaded, [sentence.replace("red", "blue") for sentence in SENTENCES], (1, 2))
+
+    def banks(client, status=200):
+        answer = finished(client, asked(client, text="A red dog", lenses=["latent"]))
+        assert answer.status_code == status, answer.text
+        return answer.json()["search"]["bank_layers"] if status == 200 else answer.json()["error"]
+
+    with running(served_models, own_store) as one, entered(one) as client:
+        assert banks(client) == [1, 2]
+        with open_store(own_store) as store:
+            write_sentences(store, loaded, SENTENCES, (3,))  # beside those that are open
+        assert banks(client) == [1, 2, 3]
+        for folder in own_store.glob("*L01*"):
+            folder.rename(tmp_path / folder.name)
+        assert banks(client) == [2, 3]
+        own_store.rename(tmp_path / "away")
+        assert "store" in banks(client, 404)["message"]
+        other.rename(own_store)
+        assert banks(client) == [1, 2]
+        read = finished(client, asked(client, text="A blue dog", layers=[1], lenses=["latent"])).json()
+        assert "blue" in read["layers"][0]["tokens"][1]["neighbors"][0]["sentence"]
+        assert client.get("/api/find?word=x").status_code == 404 and not one.notes
+
+
+def test_an_upload_that_breaks_off_is_let_go(served, client, image):
+    for body in (b"", b"abc"):
+        with connected(served) as link:
+            link.sendall(head(served, "POST /api/images", "Content-Length: 100") + body)
+    assert finished(client, asked(client, images=[image])).status_code == 200 and not served.notes
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_takes_nothing_is_given_up(begun):
+    """The guard around everything: what is sent is never taken."""
+    came = []
+
+    async def stuck(message):
+        came.append(message["type"])
+        if not begun or message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def nothing():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def answering(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+        came.append("taken")
+
+    scope = {"type": "http", "method": "GET", "path": "/api", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    guard = Guard(answering, ServeSettings(send_seconds=0.01))
+    asyncio.run(asyncio.wait_for(guard(scope, nothing, stuck), PATIENCE))
+    assert came == ["http.response.start", "http.response.body"][: 1 + begun]
 
 
 def can_be_written(folder):
