@@ -91,7 +91,7 @@ def at_layers(infos: Sequence[BankInfo], asked: LayerChoice, damaged: Sequence[D
         said = (
             f"has no bank of layer {', '.join(map(str, missing))}"
             if missing
-            else "was asked for an empty list of bank layers"
+            else "cannot be searched: the list of bank layers is empty"
         )
         raise LayerError(
             f"The store {said} for this model.",

@@ -54,7 +54,7 @@ def retell(
                 f"Bank {name} was made with another tokenizer: {record.identity.tokenizer} in the bank, {print_} now.",
                 "Give the model that made the bank as --model.",
             )
-        progress.start(f"Telling words of {name}", rows, "rows")
+        progress.start(f"Deriving words of {name}", rows, "rows")
         changes: dict[str, Mapping[str, Any] | None] = {}
         for page in pages(bank):
             changes |= changes_of(page, tokenizer)

@@ -66,7 +66,7 @@ class Moved:
         else:
             what = f"nothing to copy: all {self.rows:,} rows are in the target already"
         if self.extra:
-            what += f", beside {self.extra:,} of other corpora"
+            what += f"; the target also has {self.extra:,} of other corpora"
         same = "all bit for bit the same"
         if self.rounded:
             same = f"{self.rounded:,} vectors within {TOLERANCE[self.vector_dtype]:.0e}, the rest bit for bit"

@@ -208,13 +208,13 @@ def _require_answer(address: str) -> None:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise UsageError(f"--ray {address!r} is no address of a Ray cluster.", _EXAMPLE)
+        raise UsageError(f"--ray {address!r} is not the address of a Ray cluster.", _EXAMPLE)
     try:
         with socket.create_connection((host, port), CONNECT_SECONDS) as there:
             there.sendall(_GREETING)
             said = there.recv(9)  # the header of a frame: three bytes of length, and its kind
         if len(said) < 4 or said[3] != _SETTINGS:
-            raise OSError("what listens there is no Ray head")
+            raise OSError("the process that listens there is not a Ray head")
     except OSError as error:
         raise ClusterError(
             f"No Ray cluster answers at {address} ({error.strerror or error}).",

@@ -177,7 +177,7 @@ def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: Term
     if photos or (without := sorted(given - _OF_WORDS - _SHARED - {"photos"})):
         what = "images" if photos else ", ".join(f"--{name.replace('_', '-')}" for name in without)
         raise UsageError(
-            f"--again-words reads no image and loads no model, and {what} were given beside it.",
+            f"--again-words reads no image and loads no model, but {what} were given.",
             "Leave that out; --name names a set of indexed images.",
         )
     layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"], "--bank-layer")

@@ -185,7 +185,7 @@ def _require_plan(options: dict[str, Any]) -> None:
         return
     for name, given in (("--no-measure", options["no_measure"]), ("--format json", options["form"] == "json")):
         if given:
-            raise UsageError(f"{name} belongs to --plan.", f"Add --plan, or leave out {name}.")
+            raise UsageError(f"{name} can only be used with --plan.", f"Add --plan, or leave out {name}.")
 
 
 def _say_plan(

@@ -136,14 +136,18 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         settings = query_settings(options)
         others = centre_images(options)
         if others and texts:
-            raise UsageError("--centre-images is about images; from texts the bank's text mean is subtracted.")
+            raise UsageError(
+                "--centre-images can only be used with images; from a --text, the bank's text mean is subtracted."
+            )
         opened = check_images(images, settings.max_pixels)  # before anything heavy is loaded
         if texts:
             settings.require_text()
             if options["together"]:
-                raise UsageError("--together is about images, and a text was asked about.", "Leave out --together.")
+                raise UsageError(
+                    "--together can only be used with images, but --text was given.", "Leave out --together."
+                )
             if not all(texts):
-                raise UsageError("A text to ask about is empty.", "Give words, as in --text 'a dog'.")
+                raise UsageError("A --text is empty.", "Give words, as in --text 'a dog'.")
         needs_store = "latent" in settings.lenses or options["model"] is None
         with open_searched(options, progress) if needs_store else nullcontext() as store:
             if store is not None and collecting.is_one_command():

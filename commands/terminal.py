@@ -61,7 +61,7 @@ def parse_names(texts: tuple[str, ...], option: str, known: Iterable[str]) -> tu
     names = list(known)
     parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
     if texts and not parts:
-        raise UsageError(f"{option} names nothing.", f"Choose from {', '.join(names)}.")
+        raise UsageError(f"{option} is empty.", f"Choose from {', '.join(names)}.")
     return tuple(parts) or (names[0],)
 
 

@@ -66,7 +66,7 @@ def _means(truth: GroundTruth) -> str:
     lead = truth.lead("latent", max(others)[1], layers) if others else None
     if lead is not None:
         lines.append(
-            f"LatentLens less the better of the others, {LENSES[max(others)[1]]}: {100 * lead.value:.1f} points "
+            f"LatentLens minus the better of the others, {LENSES[max(others)[1]]}: {100 * lead.value:.1f} points "
             f"({100 * lead.low:.0f} to {100 * lead.high:.0f})."
         )
     return " ".join(lines)

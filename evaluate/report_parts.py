@@ -99,7 +99,7 @@ def gap_lines(summary: Row) -> list[str]:
     lines = [
         "## Which words to believe",
         "",
-        "*Gap*: the score of a patch's best word, less the score that one in a hundred random rows of the bank reaches "
+        "*Gap*: the score of a patch's best word minus the score that one in a hundred random rows of the bank reaches "
         "for the same patch (for EmbeddingLens: rows of the vocabulary). The object patches are sorted by their gap at "
         "the lens's best layer and cut into quarters. *Right*: the best word alone is the name of a thing under the "
         "patch, a synonym or the plural of one. gaps.csv has every layer.",

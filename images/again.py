@@ -167,9 +167,9 @@ class _Retelling:
             require_complete(self._info.name, record, self._store.address)
         todo = sorted(image for image, one in held.items() if one.read != self._read)
         if not todo and record.state == "complete":
-            return f"{self._info.name}: the words of {name} are told by these text banks and settings already."
+            return f"{self._info.name}: the words of {name} already come from these text banks and settings."
         total = sum(one.tokens for one in held.values())
-        self._progress.start(f"Telling words of {name}", sum(held[image].rows for image in todo), "rows")
+        self._progress.start(f"Looking up words of {name}", sum(held[image].rows for image in todo), "rows")
         done = total - sum(held[image].rows for image in todo)
         while True:
             rows = self._rows(todo)
@@ -186,7 +186,7 @@ class _Retelling:
         self._progress.finish()
         layers = ", ".join(str(bank["layer"]) for bank in self._record.banks)
         images = "1 image" if len(held) == 1 else f"{len(held):,} images"
-        return f"{self._info.name}: words of {images} of {name} told anew, by text banks of layer {layers}."
+        return f"{self._info.name}: words of {images} of {name} looked up again in text banks of layer {layers}."
 
     def _rows(self, todo: list[str]) -> list[tuple[str, Any, dict[str, Any]]]:
         """Rows of the next images, which are taken off the list."""
@@ -257,7 +257,7 @@ def _as_asked(corpus: CorpusRecord, before: IndexRecord, texts: Sequence[Bank], 
     if len(before.lenses) > 1 and changed:
         raise UsageError(
             f"The images {corpus.name} have words of {', '.join(before.lenses)}, and another {' and '.join(changed)} "
-            "would change all of them; without the model only LatentLens's can be told anew.",
-            "Leave that as it is, or index the images with --again.",
+            "would change all of them; without the model, only the words of LatentLens can be looked up again.",
+            "Leave that option out, or index the images with --again.",
         )
     return record

@@ -61,9 +61,9 @@ class ImagesReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        said = f"{len(self.wrong):,} NOT as the model says" if self.wrong else "as the model says"
+        said = f"{len(self.wrong):,} DIFFER from the model" if self.wrong else "as the model says"
         head = f"{self.bank}: {self.checked:,} of {self.rows:,} rows checked, of {self.images:,} images: {said}"
-        head = head if self.checked else f"{self.bank}: no image is at hand, so no state could be computed again"
+        head = head if self.checked else f"{self.bank}: no image file was found, so no state could be computed again"
         if self.checked:
             head += f" (lowest cosine {self.lowest:.5f}, at least {self.threshold} expected)"
         return [head, *(f"  {line}" for part in (self.wrong, self.absent) for line in _first(part))]
@@ -153,7 +153,7 @@ def _shown_again(loaded: LoadedModel, bank: Bank, corpus: CorpusRecord, image: s
     except OSError as error:
         return None, [], f"it is not at {path.parent} ({error.strerror or error})"
     if hashlib.sha256(data).hexdigest() != row[2].get("sha256"):
-        return None, [], f"the file at {path.parent} is another now"
+        return None, [], f"the file at {path.parent} has changed"
     asked = ask_image(loaded, path, [identity.layer], QueryOptions(prompt=_typed(loaded, corpus.indexed.prompt)))
     return asked.states[identity.layer], [(t.view or 0, t.row, t.col) for t in asked.tokens], ""
 

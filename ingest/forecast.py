@@ -128,7 +128,7 @@ class Forecast:
         return [
             f"  measured  time: about {_minutes(seconds['total'])} on {on}",
             "            ({} to read, {} to encode and store, {} to index, which is computed)".format(*parts),
-            f"            memory: {', '.join(memory) or 'unknown'}, beside writing processes and mapped files",
+            f"            memory: {', '.join(memory) or 'unknown'}, plus writing processes and mapped files",
             f"            (on {found.tokens:,} tokens, {found.rows:,} rows of each bank, in a temporary folder)",
         ]
 

@@ -116,7 +116,7 @@ def prepare_images(loaded: LoadedModel, images: Sequence[Image.Image], prompt: s
     family = family_of(loaded)
     if len(images) > 1 and not family.several:
         raise unsupported(
-            loaded, f"{len(images)} images stand in one prompt, and no file in models/families/ knows this family"
+            loaded, f"{len(images)} images are in one prompt, and no file in models/families/ knows this family"
         )
     text = image_prompt(loaded, prompt, family.separator, len(images))
     if family.bounded is not None:

@@ -161,7 +161,7 @@ def ask_text(loaded: LoadedModel, text: str, layers: Sequence[int], options: Que
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UsageError("The text to ask about is not UTF-8.", "Check the terminal's encoding.") from error
+        raise UsageError("The text is not UTF-8.", "Check the terminal's encoding.") from error
     found, spans = text_states(loaded, text, layers)
     tokens = tuple(AskedToken(index, string, char_start=start, char_end=end) for index, string, _, start, end in spans)
     return Asked("text", text, hashlib.sha256(data).hexdigest(), text, tokens, _arrays(found))

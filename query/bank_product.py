@@ -150,8 +150,8 @@ class _BankRows:
             raise DamagedBankError(
                 f"The vectors of bank {self._name} are damaged: row {first + at * _SPREAD} has length {norms[at]:.4g}, "
                 "expected 1.",
-                "lensbank banks verify --files-only names the files. Vectors cannot be made again: drop the bank and "
-                "ingest again, or copy it from where it is whole.",
+                "lensbank banks verify --files-only names the files. Vectors cannot be rebuilt: drop the bank and "
+                "ingest again, or copy an undamaged bank.",
             )
 
     def take(self, places: Places) -> Floats:

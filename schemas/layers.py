@@ -95,7 +95,7 @@ def check_layers(layers: Iterable[int], n_layers: int) -> tuple[int, ...]:
     """
     wanted = tuple(sorted(set(layers)))
     if not wanted:
-        raise LayerError("No layer was asked for.", f"Layers of this model are 0 to {n_layers}.")
+        raise LayerError("No layer was given.", f"Layers of this model are 0 to {n_layers}.")
     wrong = [layer for layer in wanted if not 0 <= layer <= n_layers]
     if wrong:
         named = ", ".join(map(str, wrong))

@@ -139,7 +139,7 @@ def fields_fault(payload: Mapping[str, Any], fields: Collection[str]) -> tuple[s
         if is_list and _is_plain(value, kind):
             continue
         if is_list and not isinstance(value, list | tuple):
-            return name, f"is no list of {kind}s"
+            return name, f"is not a list of {kind}s"
         for one in value if is_list else (value,):
             if fault := value_fault(kind, one):
                 return name, "is missing" if name not in payload else fault.replace(

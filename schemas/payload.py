@@ -119,13 +119,13 @@ def row_fault(point_id: str, payload: Mapping[str, Any]) -> tuple[str, str] | No
                 or not names
                 or not all(isinstance(one, str) and one for one in names)
             ):
-                return name, "is no list of names"
+                return name, "is not a list of names"
         elif fault := value_fault(kind, value):
             return name, fault
     if not payload["norm"] > 0:
         return "norm", "is not above 0"
     start = payload.get("sentence_start", 0)
-    return None if _IS_OF_KIND["integer"](start) and start >= 0 else ("sentence_start", "is no integer from 0")
+    return None if _IS_OF_KIND["integer"](start) and start >= 0 else ("sentence_start", "is not a whole number from 0")
 
 
 def value_fault(kind: FieldKind, value: Any) -> str:

@@ -22,7 +22,7 @@ class PlanRecord:
 
     Attributes:
         kind: ``ingest`` of a corpus, ``copy`` of another store's bank, ``import`` of a published one, ``index`` of
-            images, ``words`` of indexed images, told anew.
+            images, ``words`` of indexed images, looked up again.
         key: hash of everything that decides which rows are written, in which order; a bank takes
             rows of one plan until it is complete.
         corpora: name → fingerprint of the corpora.
@@ -60,7 +60,7 @@ class PlanRecord:
         if self.kind == "index":
             return f"an index of the images {corpora}"
         if self.kind == "words":
-            return f"the words of the images {corpora}, told anew"
+            return f"the words of the images {corpora}, looked up again"
         return f"an import of {self.source}" if self.kind == "import" else f"an ingest of {corpora}"
 
     def progress_in_words(self) -> str:

@@ -62,11 +62,11 @@ class Centring:
     fingerprint: str
 
     def in_words(self) -> str:
-        """For people: ``less the mean of 3 images``."""
+        """For people: ``minus the mean of 3 images``."""
         if self.source == "text":
-            return "less the bank's text mean"
+            return "minus the bank's text mean"
         number = f"{self.images} {'other ' if self.source == 'folder' else ''}image{'s' if self.images != 1 else ''}"
-        return f"less the mean of {number}"
+        return f"minus the mean of {number}"
 
 
 @dataclass(frozen=True, slots=True)

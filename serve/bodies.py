@@ -47,9 +47,9 @@ async def json_body(request: Request, limit: int, seconds: float) -> Any:
         RequestError: 415 another type, 400 no JSON; see :func:`bounded_body`.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestError(415, "A question is sent as application/json.", "Set the Content-Type.")
+        raise RequestError(415, "Send the question as application/json.", "Set the Content-Type.")
     body = await bounded_body(request, limit, seconds)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise RequestError(400, "The request is no JSON.", "Check its brackets and quotes, and send UTF-8.") from None
+        raise RequestError(400, "The request is not JSON.", "Check its brackets and quotes, and send UTF-8.") from None

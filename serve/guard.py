@@ -126,7 +126,7 @@ def require_own_host(host: str, settings: ServeSettings) -> None:
         if name not in known:
             raise RequestError(
                 421,
-                "This server is not known by the name it was called.",
+                "The request names a host that this server does not know.",
                 "Use its address as printed, or start it with --allow-host NAME.",
             ) from None
 
@@ -148,7 +148,7 @@ def require_own_origin(headers: Headers, method: str) -> None:
     origin = headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
     if foreign or (headers.get("sec-fetch-site") in ("cross-site", "same-site") and not navigates):
-        raise RequestError(403, "Pages of other sites may not ask this server.", "Use its own page, or a program.")
+        raise RequestError(403, "Pages of other sites cannot use this server.", "Use its own page, or a program.")
 
 
 def _careful(send: Send, seconds: float) -> Send:

@@ -98,7 +98,7 @@ def file_of(store: Store, image: str, max_bytes: int) -> tuple[bytes, str]:
         max_bytes: of a file.
 
     Raises:
-        RequestError: 404, it is not indexed, or its file is not where it was or is another now; 413, it is too large.
+        RequestError: 404, it is not indexed, or its file was moved or changed; 413, it is too large.
     """
     names = list(_places(store, image))
     if not names:
@@ -109,8 +109,8 @@ def file_of(store: Store, image: str, max_bytes: int) -> tuple[bytes, str]:
             return data, path.name
     raise RequestError(
         404,
-        f"The file of {names[0].name} is not where it was when it was indexed, or is another now.",
-        "Bring the file itself: drop it on the page, or POST /api/images.",
+        f"The file of {names[0].name} was moved or changed after it was indexed.",
+        "Upload the file: drop it on the page, or POST /api/images.",
     )
 
 

@@ -94,7 +94,7 @@ class Job:
         if self._cancel.is_set():
             raise Cancelled("cancelled")
         if self._listeners == 0 and self.clock() - self._seen > patience:
-            raise Cancelled("nobody waits for it any more")
+            raise Cancelled("nobody waits for it any longer")
 
     def end(self, status: Status, error: dict[str, str] | None = None, error_status: int = 500) -> None:
         """It is over, one way or another."""

@@ -20,7 +20,7 @@ def description(settings: ServeSettings) -> Json:
             "title": "lensbank",
             "version": tool_version(),
             "description": "What do the visual tokens of a vision-language model mean to its language model? "
-            "Bring an image, ask for a reading, and take its layers as they are ready.",
+            "Upload an image, request a reading, and receive its layers one by one.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}] if settings.token is not None else [],
@@ -43,16 +43,16 @@ def _json(description: str, schema: str | Json) -> Json:
 
 def _failures(*codes: int) -> Json:
     said = {
-        400: "What was asked cannot be; the message says why.",
+        400: "The request is not valid; the message says why.",
         401: "The token is missing or wrong.",
-        403: "A page of another site asked.",
-        404: "It is not there, or not any more.",
-        408: "The request arrived too slowly.",
-        413: "Too many bytes.",
-        415: "Not sent as application/json.",
-        421: "Another server's name.",
+        403: "The request comes from a page of another site.",
+        404: "Not found, or no longer kept.",
+        408: "The request took too long to arrive.",
+        413: "The request is too large.",
+        415: "The body was not sent as application/json.",
+        421: "The request names a host that this server does not know.",
         500: "The reading failed.",
-        503: "The queue is full, a bank is being written, or memory ran out; ask again later.",
+        503: "The queue is full, a bank is being written, or memory ran out; try again later.",
     }
     return {str(code): _json(said[code], "Failure") for code in (*codes, 401, 403, 421)}
 
@@ -70,17 +70,17 @@ def _image_paths(settings: ServeSettings) -> Json:
     return {
         "/api/images": {
             "post": {
-                "summary": "Bring an image",
-                "description": f"The body is the file: JPEG, PNG, WebP, GIF, BMP or TIFF, of up to "
-                f"{settings.max_bytes:,} bytes and {settings.max_pixels:,} pixels. It is kept in memory alone.",
-                "parameters": [_query("name", "What the file is called.", {"type": "string"})],
+                "summary": "Upload an image",
+                "description": f"The body is the file: JPEG, PNG, WebP, GIF, BMP or TIFF, at most "
+                f"{settings.max_bytes:,} bytes and {settings.max_pixels:,} pixels. It is kept in memory only.",
+                "parameters": [_query("name", "Name of the file.", {"type": "string"})],
                 "requestBody": {"required": True, "content": {"application/octet-stream": binary, "image/*": binary}},
-                "responses": {"201": _json("It can be asked about.", "Image"), **_failures(400, 408, 413)},
+                "responses": {"201": _json("Ready for questions.", "Image"), **_failures(400, 408, 413)},
             }
         },
         "/api/images/{image}": {
             "get": {
-                "summary": "A small picture of it",
+                "summary": "A small version of an image",
                 "parameters": [_id("image", "From POST /api/images.")],
                 "responses": {
                     "200": {"description": "The picture.", "content": {"image/png": binary, "image/jpeg": binary}},
@@ -103,55 +103,63 @@ def _reading_paths() -> Json:
     done["content"] |= {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     question = {"required": True, "content": {"application/json": {"schema": _ref("Question")}}}
     stream = {
-        "description": "Events `state` (Progress), `answer` (`answer`: what the model has said so far, at each of its "
-        "tokens), `layer` (a Reading of one layer; `id` counts them), and at the end "
+        "description": "Events `state` (Progress), `answer` (`answer`: the model's answer so far, at each of its "
+        "tokens), `layer` (a Reading of one layer; `id` is its number), and at the end "
         "`done`, `failed` or `cancelled` (Progress); `bye` when the server stops.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
-    seen = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}, "description": "Layers already had."}
+    seen = {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Last layer received.",
+    }
     return {
         "/api/readings": {
             "post": {
-                "summary": "Ask for a reading",
-                "description": "It is queued: one model makes one reading at a time.",
+                "summary": "Request a reading",
+                "description": "The reading is queued: a model makes one reading at a time.",
                 "requestBody": question,
-                "responses": {"202": _json("It is queued.", "Progress"), **_failures(400, 404, 408, 413, 415, 503)},
+                "responses": {
+                    "202": _json("Queued.", "Progress"),
+                    **_failures(400, 404, 408, 413, 415, 503),
+                },
             }
         },
         name: {
             "get": {
-                "summary": "How far it is; once it is done, the reading",
+                "summary": "The reading, or its progress",
                 "parameters": [
                     reading,
-                    _query("format", "Of the reading: JSON, the page, or the figure.", forms),
-                    _query("wait", "Seconds to wait for it.", wait),
-                    _query("download", "As a file.", {"type": "string"}),
-                    _query("with", "Further readings in the same page or JSON.", texts),
+                    _query("format", "Format of the reading: JSON, the page, or the figure.", forms),
+                    _query("wait", "Seconds to wait for the reading.", wait),
+                    _query("download", "Send the reading as a file.", {"type": "string"}),
+                    _query("with", "Ids of further readings to put into the same page or JSON.", texts),
                 ],
                 "responses": {
                     "200": done,
-                    "202": _json("It is not done.", "Progress"),
-                    "410": _json("It was cancelled.", "Progress"),
+                    "202": _json("The reading is not finished.", "Progress"),
+                    "410": _json("The reading was cancelled.", "Progress"),
                     **_failures(400, 404, 500, 503),
                 },
             },
             "delete": {
-                "summary": "Cancel it",
-                "description": "The model stops after the layer, or the token of its answer, that it is at.",
+                "summary": "Cancel a reading",
+                "description": "The model stops after the current layer, or the current token of its answer.",
                 "parameters": [reading],
-                "responses": {"200": _json("How far it was.", "Progress"), **_failures(404)},
+                "responses": {"200": _json("The progress so far.", "Progress"), **_failures(404)},
             },
         },
         f"{name}/about": {
             "get": {
-                "summary": "How far it is, and what was asked",
+                "summary": "The progress of a reading, and its question",
                 "parameters": [reading],
-                "responses": {"200": _json("How far it is.", "Progress"), **_failures(404)},
+                "responses": {"200": _json("The progress.", "Progress"), **_failures(404)},
             }
         },
         f"{name}/events": {
             "get": {
-                "summary": "Its layers as they are ready",
+                "summary": "The layers of a reading, as soon as each is ready",
                 "parameters": [reading, seen],
                 "responses": {"200": stream, **_failures(400, 404)},
             }
@@ -170,14 +178,16 @@ def _lookup_paths() -> Json:
         "/api/find": {
             "get": {
                 "summary": "Indexed images with a word",
-                "description": "What `lensbank find WORD --format json` says.",
+                "description": "The answer is that of `lensbank find WORD --format json`.",
                 "parameters": [
-                    needed("word", "Any of them.", texts),
-                    _query("lens", "Whose words.", {"enum": list(LENSES)}),
+                    needed("word", "Words to look for; a patch needs one of them.", texts),
+                    _query("lens", "Lens whose words are searched.", {"enum": list(LENSES)}),
                     _query("where", "Conditions on patches, as `--where` takes them.", texts),
-                    _query("model", "The one of this server's that indexed them; whichever by default.", text),
-                    _query("bank", "Names of image banks; those of the model by default.", texts),
-                    _query("top_k", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
+                    _query("model", "Model that indexed the images. Default: any of this server's models.", text),
+                    _query("bank", "Names of image banks. Default: those of the model.", texts),
+                    _query(
+                        "top_k", "Images at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}
+                    ),
                 ],
                 "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
             }
@@ -185,35 +195,48 @@ def _lookup_paths() -> Json:
         "/api/indexed": {
             "get": {
                 "summary": "Images of the store's image banks",
-                "description": "Some `images`, how many there are (`total`), and the `after` of the `next` ones.",
+                "description": "One page of `images`, the `total` number, and `next`: `after` for the next page.",
                 "parameters": [
-                    _query("model", "The one of this server's that indexed them; whichever by default.", text),
-                    _query("limit", "Images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 40}),
-                    _query("name", "What their names hold.", text),
-                    _query("bank", "Names of image banks; those of the model by default.", texts),
-                    _query("after", "The next of the page before.", {"type": "string", "format": "uuid"}),
+                    _query("model", "Model that indexed the images. Default: any of this server's models.", text),
+                    _query("limit", "Page size.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 40}),
+                    _query("name", "Text that is part of their names.", text),
+                    _query("bank", "Names of image banks. Default: those of the model.", texts),
+                    _query("after", "The value of `next` from the page before.", {"type": "string", "format": "uuid"}),
                 ],
-                "responses": {"200": _json("Their ids and names.", document), **_failures(400, 404, 500, 503)},
+                "responses": {
+                    "200": _json("Ids and names.", document),
+                    **_failures(400, 404, 500, 503),
+                },
             }
         },
         "/api/indexed/{image}": {
             "post": {
-                "summary": "Take an indexed image as if it had been brought",
-                "description": "Possible where the server still has the file that was indexed.",
-                "parameters": [_id("image", "From GET /api/indexed; the sha256 of a patch that was found.")],
-                "responses": {"201": _json("It can be asked about.", "Image"), **_failures(400, 404, 413, 500, 503)},
+                "summary": "Use an indexed image like an uploaded one",
+                "description": "Possible if the server still has the indexed file.",
+                "parameters": [_id("image", "Id from GET /api/indexed, or the sha256 of a patch that was found.")],
+                "responses": {
+                    "201": _json("Ready for questions.", "Image"),
+                    **_failures(400, 404, 413, 500, 503),
+                },
             }
         },
         "/api/contexts": {
             "get": {
-                "summary": "A corpus token's other contexts",
+                "summary": "Other contexts of a corpus token",
                 "parameters": [
-                    needed("layer", "Of the bank.", whole),
-                    needed("token_id", "Of the vocabulary, as neighbours have it.", whole),
-                    _query("model", "One of this server's; the first by default.", text),
-                    _query("limit", "Contexts.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
+                    needed("layer", "Layer of the bank.", whole),
+                    needed("token_id", "Token id, as in the neighbours of a reading.", whole),
+                    _query("model", "One of this server's models. Default: the first.", text),
+                    _query(
+                        "limit",
+                        "Maximum number of contexts.",
+                        {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
+                    ),
                 ],
-                "responses": {"200": _json("Their number, and some.", document), **_failures(400, 404, 500, 503)},
+                "responses": {
+                    "200": _json("Their number, and some of them.", document),
+                    **_failures(400, 404, 500, 503),
+                },
             }
         },
     }
@@ -224,8 +247,8 @@ def _server_paths() -> Json:
     return {
         "/api/server": {
             "get": {
-                "summary": "Models, lenses and bounds",
-                "responses": {"200": _json("What can be asked.", document), **_failures()},
+                "summary": "Models, lenses and limits of the server",
+                "responses": {"200": _json("What a question can contain.", document), **_failures()},
             }
         },
         "/openapi.json": {
@@ -239,57 +262,61 @@ def _schemas(settings: ServeSettings) -> Json:
     texts = {"type": "array", "items": text}
     layers = {"oneOf": [text, whole, {"type": "array", "items": whole}], "examples": ["0,8-16", "all"]}
     question = {
-        "images": {**texts, "maxItems": settings.max_images, "description": "Ids of images; or give text."},
-        "text": {**text, "maxLength": settings.max_text, "description": "To read instead of images."},
-        "model": {**text, "description": "One of this server's; the first by default."},
-        "prompt": {**text, "maxLength": settings.max_text, "description": "What the model is asked about the image."},
-        "layers": {**layers, "description": "To read; by default 0 and those of the banks."},
-        "bank_layers": {**layers, "description": "To search; all by default."},
+        "images": {
+            **texts,
+            "maxItems": settings.max_images,
+            "description": "Ids of images; give either images or text.",
+        },
+        "text": {**text, "maxLength": settings.max_text, "description": "Text to read instead of images."},
+        "model": {**text, "description": "One of this server's models. Default: the first."},
+        "prompt": {**text, "maxLength": settings.max_text, "description": "The question that goes with the image."},
+        "layers": {**layers, "description": "Layers to read. Default: 0 and those of the banks."},
+        "bank_layers": {**layers, "description": "Bank layers to search. Default: all."},
         "lenses": {"type": "array", "items": {"enum": list(LENSES)}, "uniqueItems": True, "default": ["latent"]},
         "where": {
             **texts,
             "description": "Conditions on neighbours, as `--where` takes them.",
             "examples": [["is_word=true"]],
         },
-        "distinct": {"enum": ["word"], "description": "Every word at most once per token."},
+        "distinct": {"enum": ["word"], "description": "Show each word at most once per token."},
         "top_k": {**whole, "minimum": 1, "maximum": settings.max_top_k, "default": 5},
         "patches": {
             "type": "array",
             "items": {"type": "array", "items": whole, "minItems": 2, "maxItems": 2},
-            "description": "[row, column] of the patches to read; all by default.",
+            "description": "Patches to read, each as [row, column]. Default: all.",
         },
         "exact": {"type": "boolean", "default": True},
         "centre": {
             "type": "boolean",
             "default": False,
-            "description": "Compare states less their mean, with centred banks.",
+            "description": "Subtract the mean state before comparing; needs centred banks.",
         },
         "centre_images": {
             **texts,
             "maxItems": settings.max_centre_images,
-            "description": "Ids of the images whose mean is subtracted; by default that of the image asked about.",
+            "description": "Ids of the images whose mean is subtracted. Default: those of the question.",
         },
         "read": {"type": "array", "items": {"enum": list(READ_KINDS)}, "uniqueItems": True, "default": ["image"]},
-        "answer": {**text, "maxLength": settings.max_text, "description": "What the model is made to answer."},
+        "answer": {**text, "maxLength": settings.max_text, "description": "Text to use as the model's answer."},
         "answer_tokens": {
             **whole,
             "minimum": 1,
             "maximum": settings.max_answer,
-            "description": "At most; 32 by default.",
+            "description": "Maximum number of answer tokens. Default: 32.",
         },
     }
     nothing = {"type": "null"}
     progress = {
         "id": text,
         "status": {"enum": ["queued", "running", "done", "failed", "cancelled"]},
-        "ahead": {**whole, "description": "Readings that will be made before it."},
-        "answer": {"oneOf": [text, nothing], "description": "What the model has said so far, where it answers."},
+        "ahead": {**whole, "description": "Number of readings before this one in the queue."},
+        "answer": {"oneOf": [text, nothing], "description": "The model's answer so far, if it gives one."},
         "layers_done": whole,
         "layers": {"oneOf": [whole, nothing]},
-        "first_ms": {"oneOf": [whole, nothing], "description": "From asking to the first layer."},
-        "total_ms": {"oneOf": [whole, nothing], "description": "From asking to the end."},
+        "first_ms": {"oneOf": [whole, nothing], "description": "Milliseconds from the request to the first layer."},
+        "total_ms": {"oneOf": [whole, nothing], "description": "Milliseconds from the request to the end."},
         "error": {"oneOf": [_ref("Error"), nothing]},
-        "question": {**_ref("Question"), "description": "As it was asked."},
+        "question": {**_ref("Question"), "description": "The question of the request."},
     }
     error = {"kind": text, "message": text, "hint": text}
     image = {"id": text, "name": text, "width": whole, "height": whole, "notes": texts}

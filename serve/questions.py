@@ -94,14 +94,14 @@ def question_of(body: Any, settings: ServeSettings, models: Sequence[str]) -> Qu
     given = _given(body)
     images, text = tuple(given.get("images", ())), given.get("text")
     if bool(images) == (text is not None):
-        raise UsageError("Ask about images or about a text.", "Give one of the fields images and text.")
+        raise UsageError("Give either images or a text.", "Give one of the fields images and text.")
     if len(images) > settings.max_images:
-        raise UsageError(f"{len(images)} images were given; up to {settings.max_images} can be.", "Leave some out.")
+        raise UsageError(f"{len(images)} images were given; the limit is {settings.max_images}.", "Leave some out.")
     for name in ("text", "prompt", "answer"):
         if len(given.get(name, "")) > settings.max_text:
             raise UsageError(f"The {name} has more than {settings.max_text:,} characters.", "Give a shorter one.")
     if text is not None and not text.strip():
-        raise UsageError("The text to ask about is empty.", "Give at least one word.")
+        raise UsageError("The text is empty.", "Give at least one word.")
     model = given.get("model") or models[0]
     if model not in models:
         raise UsageError(f"This server has no model {model[:60]!r}.", f"It has {', '.join(models)}.")
@@ -132,7 +132,7 @@ def _require_one_mean(
 def _given(body: Any) -> dict[str, Any]:
     """The fields that are there, each with a value that it takes."""
     if not isinstance(body, Mapping):
-        raise UsageError("A question is a JSON object.", 'Example: {"images": ["…"], "layers": "8,16"}')
+        raise UsageError("Expected a JSON object.", 'Example: {"images": ["…"], "layers": "8,16"}')
     given = {name: value for name, value in body.items() if value is not None}
     for name, value in given.items():
         if name not in FIELDS:
@@ -146,9 +146,9 @@ def _given(body: Any) -> dict[str, Any]:
 def _options(given: Mapping[str, Any], settings: ServeSettings) -> QueryOptions:
     top_k = given.get("top_k", 5)
     if top_k > settings.max_top_k:
-        raise UsageError(f"{top_k} words per token are too many; up to {settings.max_top_k} can be.", "Ask for fewer.")
+        raise UsageError(f"{top_k} words per token are too many; the limit is {settings.max_top_k}.", "Ask for fewer.")
     if given.get("answer_tokens", 0) > settings.max_answer:
-        raise UsageError(f"An answer may have up to {settings.max_answer} tokens here.", "Ask for fewer.")
+        raise UsageError(f"An answer can have at most {settings.max_answer} tokens on this server.", "Ask for fewer.")
     bank_layers = _chosen(given, "bank_layers")
     return QueryOptions(
         layers=_chosen(given, "layers"),

@@ -108,7 +108,7 @@ class Handlers:
         query = request.query_params
         lens, top_k = query.get("lens", "latent"), _number(query, "top_k", 20, 1, 200)
         if lens not in LENSES:
-            raise RequestError(400, "There is no such lens.", f"Choose from {', '.join(LENSES)}.")
+            raise RequestError(400, "This lens does not exist.", f"Choose from {', '.join(LENSES)}.")
         words, where, model = query.getlist("word"), query.getlist("where"), self._model(query)
         return JSONResponse(
             await run_in_threadpool(self._service.lookups.find, words, lens, where, top_k, model, query.getlist("bank"))
@@ -127,7 +127,7 @@ class Handlers:
         query, lookups = request.query_params, self._service.lookups
         limit, after = _number(query, "limit", 40, 1, 200), query.get("after")
         if after is not None and not _ID.fullmatch(after):
-            raise RequestError(400, "after takes the next of a page before.", "Leave it out to begin.")
+            raise RequestError(400, "after takes the value of next from an earlier page.", "Leave it out to begin.")
         model, name, banks = self._model(query), query.get("name", ""), query.getlist("bank")
         return JSONResponse(await run_in_threadpool(lookups.indexed, model, limit, after, name, banks))
 
@@ -164,7 +164,7 @@ class Handlers:
         job = self._service.shelf.get(request.path_params["reading"])
         form, wait = request.query_params.get("format", "json"), _seconds(request.query_params.get("wait", "0"))
         if form not in _FORMS:
-            raise RequestError(400, "There is no such format.", f"Choose from {', '.join(_FORMS)}.")
+            raise RequestError(400, "This format does not exist.", f"Choose from {', '.join(_FORMS)}.")
         await self._until_over(job, wait)
         if job.status == "failed":
             return JSONResponse(await self._about(job), job.error_status)
@@ -198,7 +198,7 @@ class Handlers:
         job = self._service.shelf.get(request.path_params["reading"])
         form = request.query_params.get("form", "json")
         if form not in _ENCODERS:
-            raise RequestError(400, "There is no such form.", f"Choose from {', '.join(_ENCODERS)}.")
+            raise RequestError(400, "This format does not exist.", f"Choose from {', '.join(_ENCODERS)}.")
         seen = request.headers.get("last-event-id", "0")  # a browser that comes back after a broken connection
         start = min(int(seen), len(job.parts)) if seen.isdecimal() and len(seen) < 9 else 0
         encode, shown = _ENCODERS[form]
@@ -289,5 +289,5 @@ async def _not_here(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     said = {404: "There is nothing at this address.", 405: "That cannot be done here."}
     message = said.get(error.status_code, "The request cannot be answered.")
-    told = {"kind": "RequestError", "message": message, "hint": "/api lists what there is."}
+    told = {"kind": "RequestError", "message": message, "hint": "See /api for the list of addresses."}
     return JSONResponse({"error": told}, error.status_code, error.headers)

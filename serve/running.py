@@ -70,7 +70,7 @@ def serve(service: Service, opened: socket.socket, say: Callable[[str], None], r
         threading.Thread(target=_when_ready, args=(server, ready, address), daemon=True).start()
         server.run([opened])
     unfinished = service.worker.stop(_GRACE)
-    say("Stopped." if not unfinished else f"Stopped; {unfinished} of the readings asked for were not finished.")
+    say("Stopped." if not unfinished else f"Stopped; unfinished readings: {unfinished}.")
     if service.worker.is_alive:
         # In the middle of a forward pass, which cannot be interrupted: the interpreter must not be taken from under it.
         sys.stdout.flush()

@@ -41,6 +41,6 @@ class Shelf:
             if job is not None:
                 self._jobs.move_to_end(name)
         if job is None:
-            raise RequestError(404, "The server does not have this reading any more.", "Ask the question again.")
+            raise RequestError(404, "The server no longer has this reading.", "Ask the question again.")
         job.touch()
         return job

@@ -99,7 +99,7 @@ class Uploads:
                 self._kept.move_to_end(image)
         if upload is None:
             raise RequestError(
-                404, "This server does not have that image, or not any more.", "Upload it: POST /api/images."
+                404, "This server does not have this image, or no longer has it.", "Upload it: POST /api/images."
             )
         return upload
 

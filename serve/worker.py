@@ -72,7 +72,7 @@ class Worker:
                 raise RequestError(503, "The server is stopping.", "Ask again when it runs.")
             if len(self._waiting) >= self._max_waiting:
                 raise RequestError(
-                    503, f"{len(self._waiting)} readings are waiting, and no more can.", "Ask again in a minute."
+                    503, f"{len(self._waiting)} readings are waiting, which is the maximum.", "Ask again in a minute."
                 )
             self._waiting.append(job)
             self._changed.notify()

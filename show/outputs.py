@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..schemas.results import Reading
 from .figure import draw_figure
 from .ink import Ink
-from .pictures import Drawn, of_images
+from .pictures import Drawn
 from .render import to_json, to_table
 from .report import to_html
 
@@ -39,6 +39,4 @@ def render(
         return to_html(readings, pictures, command), ()
     if form == "png":
         return draw_figure(readings, pictures)
-    # The first of several: a terminal has no room for more.
-    first = [next(iter(of_images(one, drawn)), None) for one, drawn in zip(readings, pictures, strict=True)]
-    return to_table(readings, width, ink, first), ()
+    return to_table(readings, width, ink, pictures), ()

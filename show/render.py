@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..schemas.results import (
     LENSES,
@@ -21,9 +20,7 @@ from ..schemas.words import word_span
 from .display import BOLD, RESET, clean, columns, cut, fit, marked, wrap
 from .grids import above, grid_lines, measure, shown_label, shown_word, summary_lines, token_lines
 from .ink import Ink, preview_lines, shaded
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .pictures import Drawn, of_images
 
 #: Fewer columns than this cannot hold a sentence beside its word; the table is then wider.
 MIN_WIDTH = 60
@@ -66,7 +63,7 @@ def to_table(
     readings: Sequence[Reading],
     width: int = 100,
     ink: Ink = Ink.PLAIN,
-    pictures: Sequence[Image.Image | None] = (),
+    pictures: Sequence[Drawn] = (),
 ) -> str:
     """Readings as lines of at most ``width`` columns, by layer.
 
@@ -79,21 +76,31 @@ def to_table(
         width: columns; at least :data:`MIN_WIDTH` are used.
         ink: mark words with terminal styles instead of brackets; with colours, shade words by
             their score, and show small pictures.
-        pictures: one for each reading, ``None`` for a text; or none at all.
+        pictures: what each reading is drawn on, see :func:`show.pictures.of_images`; or none at all.
     """
     _require_readings(readings)
     width = max(width, MIN_WIDTH)
     lines: list[str] = []
     for number, reading in enumerate(readings):
         lines += [*([""] if lines else []), *_header(reading, width, ink)]
-        picture = pictures[number] if pictures else None
-        shown = reading.pictures if len(reading.pictures) > 1 else [picture]
-        for image, one in enumerate(shown):
-            if one is not None:
-                lines += [f"  {line}" for line in preview_lines(one, width - 2, ink, _asked_boxes(reading, image))]
+        if pictures:
+            lines += _previews(reading, pictures[number], width, ink)
         for layer in reading.layers:
             lines += ["", *_layer(reading, layer, width, ink)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _previews(reading: Reading, drawn: Drawn, width: int, ink: Ink) -> list[str]:
+    """A small picture of each image that there is one of; with its name, where a reading has several."""
+    lines: list[str] = []
+    for image, picture in enumerate(of_images(reading, drawn)):
+        if picture is None:
+            continue
+        shown = preview_lines(picture, width - 2, ink, _asked_boxes(reading, image))
+        if shown and len(reading.images) > 1:
+            lines.append(cut(f"  {image + 1}: {clean(reading.images[image].source)}", width))
+        lines += [f"  {line}" for line in shown]
+    return lines
 
 
 def _asked_boxes(reading: Reading, image: int) -> list[tuple[float, float, float, float]]:
@@ -139,7 +146,7 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
     lines += wrap(" · ".join(facts), width, "  ")
     lines += wrap(" · ".join(asked), width, "  ")
     if _has_gaps(reading):
-        said = "cosines: the second number is how far it stands above what one row in a hundred of the bank reaches"
+        said = "+0.10: how far a cosine is above the level that one in a hundred rows of the bank reaches"
         lines += wrap(said, width, "  ")
     if reading.answer is not None:
         said = "Answer, given" if reading.answer_given else "Answer"

@@ -62,7 +62,7 @@ def read_sidecar(folder: Path) -> Sidecar | None:
         sidecar = checked(Sidecar(_record(data), data["rows"], data["index"], data.get("manifest")))
         require_unchanged(data)
         if sidecar.record.state == "complete" and sidecar.rows and not sidecar.record.corpora:
-            raise ValueError(f"state: complete, beside {sidecar.rows:,} rows of no corpus")
+            raise ValueError(f"state: complete, but with {sidecar.rows:,} rows of no corpus")
     except (FileNotFoundError, NotADirectoryError):
         if (folder / SHARD_DIR / "segments").is_dir():
             raise DamagedRecordError(
@@ -92,7 +92,7 @@ def _record(data: Any) -> BankRecord:
     parse_json(json.dumps(data), _Shape)
     record = checked(BankRecord.from_dict(data))
     if record.state == "complete" and record.plan is not None:
-        raise ValueError("state: complete, beside a plan of rows to come")
+        raise ValueError("state: complete, but with a plan of rows to come")
     return record
 
 

@@ -162,7 +162,7 @@ def test_what_is_there_is_not_sent_again(place, rows):
     (moved,) = move(one, other, told)
     assert (moved.rows, moved.copied, moved.extra) == (COUNT, COUNT - 119, 30)
     assert told.notes == [f"Bank {moved.name}: 119 of {COUNT} rows are in the target already; {COUNT - 119} to copy."]
-    assert "beside 30 of other corpora" in moved.line()
+    assert "the target also has 30 of other corpora" in moved.line()
     (info,) = other.list()
     assert info.rows == COUNT + 30 and set(info.record.corpora) == {CORPUS, own}
     there = contents(other, info.name)

@@ -66,7 +66,7 @@ def test_options_are_read_first(folder, command, options, code, message):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--lens", ""], 2, "--lens names nothing"),
+        (["--lens", ""], 2, "--lens is empty"),
         (["--layer", ""], 2, "--layer names no layer"),
         (["--bank-layer", " , "], 2, "--bank-layer names no layer"),
         (

@@ -114,7 +114,7 @@ def test_verify_names_what_is_missing_and_what_is_foreign(server, raw, ingest):
         f"2 rows of which 'sentence' is missing: {ids[4]}, {ids[5]}",
         f"1 row of which 'position' is no integer: {ids[6]}",
         f"1 row of no corpus on record: {ids[7]} (theirs)",
-        f"1 row of which 'corpus' is no list of names: {ids[8]}",
+        f"1 row of which 'corpus' is not a list of names: {ids[8]}",
     ):
         assert said in done.stdout, (said, done.stdout)
     assert f"do not hold the rows on record: {name}" in done.stderr
@@ -157,7 +157,7 @@ def test_verify_says_where_a_word_is_not_by_this_versions_rules(server, raw, ing
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"corpus": 7}, "has a 'corpus' that is no list of names"),
+        ({"corpus": 7}, "has a 'corpus' that is not a list of names"),
         ({"char_start": "one"}, "'char_start' that is no integer"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_port_of_another_kind_is_told_at_once(answer):
 
         speaking = threading.Thread(target=speak)
         speaking.start()
-        with pytest.raises(ClusterError, match="what listens there is no Ray head"):
+        with pytest.raises(ClusterError, match="the process that listens there is not a Ray head"):
             require(f"127.0.0.1:{server.getsockname()[1]}")
         speaking.join()
 

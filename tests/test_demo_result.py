@@ -56,4 +56,4 @@ def test_the_table(tmp_path, monkeypatch):
         r"\| 1 \| \*\*75.0 % \(\d+ to \d+\)\*\* \| 25.0 % \(\d+ to \d+\) \| 25.0 %", text
     )  # b.png's second
     assert re.search(r"Mean of layers 1, 24: LatentLens 75.0 % \(.*\), LogitLens 12.5 % \(.*\); chance 25.0 %\.", text)
-    assert re.search(r"LatentLens less the better of the others, LogitLens: 62.5 points \(-?\d+ to \d+\)\.", text)
+    assert re.search(r"LatentLens minus the better of the others, LogitLens: 62.5 points \(-?\d+ to \d+\)\.", text)

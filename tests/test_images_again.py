@@ -118,7 +118,7 @@ def test_words_are_those_of_an_index_of_today_and_vectors_stay(store, loaded, ph
     assert "--again-words" in refused.value.hint
     said = tell_again(store, AgainOptions("photos"), Silent())
     assert len(said) == 2 and all(
-        "words of 3 images of photos told anew, by text banks of layer 1, 2" in s for s in said
+        "words of 3 images of photos looked up again in text banks of layer 1, 2" in s for s in said
     )
     told = rows_of(store, "photos")
     assert index(loaded, store, photos).written == 0

@@ -73,5 +73,5 @@ def test_a_row_that_tells_another_thing_than_its_image_is_found(place, loaded):
             writer.finish(info.record.corpora)
     done = CliRunner().invoke(main_group, ["banks", "verify", "--store", str(place / "store")])
     assert done.exit_code == 1
-    assert "1 NOT as the model says" in done.stdout
+    assert "1 DIFFER from the model" in done.stdout
     assert "p0.png, position 4: the stored direction has a cosine of" in done.stdout

@@ -221,7 +221,7 @@ def test_the_command(folders, loaded, photos, tmp_path):
     assert [r["search"]["centring"]["images"] for r in readings] == [3, 3, 3]
     done = run(str(photos[0]), "--centre", "--layer", "1")
     assert "mean of a single image" in " ".join(done.stdout.split())
-    assert "states less the mean of 1 image" in " ".join(done.stdout.split())
+    assert "states minus the mean of 1 image" in " ".join(done.stdout.split())
     done = run(str(photos[0]), "--centre", "--centre-images", str(photos[0].parent), "--format", "json")
     assert json.loads(done.stdout)["search"]["centring"]["source"] == "folder"
     done = run(str(photos[0]), "--centre-images", str(photos[0].parent))

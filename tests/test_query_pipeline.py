@@ -342,7 +342,7 @@ def test_bad_image_is_refused_before_the_model_runs(ask, photo, tmp_path, monkey
     ("options", "error", "message"),
     [
         (dict(layers=(4,)), LayerError, "Layer 4 does not exist.*0 .*to 3"),
-        (dict(layers=()), LayerError, "No layer was asked for"),
+        (dict(layers=()), LayerError, "No layer was given"),
         (dict(bank_layers=(1, 3)), LayerError, "no bank of layer 3 for this model. The store has layers 1, 2"),
         (dict(bank_layers=()), LayerError, "The store has layers 1, 2"),
     ],

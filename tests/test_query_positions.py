@@ -279,7 +279,7 @@ def test_families_that_cannot_tell_images_apart_are_refused(ask, photos, monkeyp
 
     family = visual_tokens.FAMILIES["fast_vlm"]
     monkeypatch.setitem(visual_tokens.FAMILIES, "fast_vlm", replace(family, several=False))
-    with ask(layers=(1,)) as session, pytest.raises(UnsupportedModelError, match="2 images stand in one prompt"):
+    with ask(layers=(1,)) as session, pytest.raises(UnsupportedModelError, match="2 images are in one prompt"):
         session.together(photos)
 
 
@@ -346,7 +346,7 @@ def test_the_command_reads_images_together(where, folder, photos):
     ("options", "said"),
     [
         (("--read", "pixels"), "choose from image, prompt, answer, special"),
-        (("--read", ","), "--read names nothing"),
+        (("--read", ","), "--read is empty"),
         (("--read", "answer", "--answer-tokens", 0), "not in the range"),
         (("--answer", "A dog"), "Add answer to --read"),
         (("--read", "prompt", "--centre"), "Leave out --centre"),

@@ -39,5 +39,5 @@ def test_of_a_model_the_named_end_of_a_range_exists():
     for wrong in ((LayerRange(4, 7),), (LayerRange(0, 999_999_999),), (LayerRange(2, 3), 7)):
         with pytest.raises(LayerError, match="does not exist: this model has 6 blocks"):
             asked_layers(wrong, 6)
-    with pytest.raises(LayerError, match="No layer was asked for"):
+    with pytest.raises(LayerError, match="No layer was given"):
         asked_layers((), 6)

@@ -61,7 +61,7 @@ def test_a_signal_ends_it_though_readers_wait_and_the_model_works(service, numbe
     service.worker._work = lambda job: job._cancel.wait(PATIENCE)
     before = signal.getsignal(number)
     with following(service, number) as events:
-        assert service.said == ["Stopped; 1 of the readings asked for were not finished."]
+        assert service.said == ["Stopped; unfinished readings: 1."]
         until(lambda: {"event: bye", "event: cancelled"} & set(events))
     assert signal.getsignal(number) is before
 
@@ -72,7 +72,7 @@ def test_a_model_that_cannot_be_stopped_is_left(service, monkeypatch):
     monkeypatch.setattr(module.os, "_exit", left.append)
     service.worker._work = lambda job: gate.wait(PATIENCE)
     with following(service, signal.SIGTERM):
-        assert left == [0] and service.said == ["Stopped; 1 of the readings asked for were not finished."]
+        assert left == [0] and service.said == ["Stopped; unfinished readings: 1."]
     gate.set()
 
 

@@ -106,9 +106,9 @@ def test_a_figure_of_an_image(client, image):
 @pytest.mark.parametrize(
     ("question", "said"),
     [
-        ({"images": ["nothing"]}, "does not have that image"),
+        ({"images": ["nothing"]}, "does not have this image"),
         ({"images": ["nothing"]}, "Upload it: POST /api/images."),
-        ({}, "Ask about images or about a text"),
+        ({}, "Give either images or a text"),
         ({"text": "a", "colour": 1}, "no field 'colour'"),
         ({"text": "a", "top_k": True}, "top_k takes a whole number"),
         ({"text": "a", "top_k": 51}, "51 words per token"),

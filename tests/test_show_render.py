@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from page_readings import positions_reading
 from PIL import Image
 
 from lensbank.schemas.results import LayerReading, Neighbor, PixelBox, Reading, TokenReading, View, VocabularyToken
@@ -111,6 +112,19 @@ READINGS = {
     "lenses on a text": with_lenses(text_reading(12), "logit", "embedding"),
     "hostile": replace(image_reading(2, 2), source=NASTY, notes=(NASTY,), model={"id": NASTY, "dtype": NASTY}),
 }
+
+
+def test_each_image_of_a_prompt_is_seen_with_its_name():
+    """Whoever holds the pixels: the caller (a reading from a file), or the reading itself."""
+    red, blue = (Image.new("RGB", (40, 20), colour) for colour in ("#ff0000", "#0000ff"))
+    plain = positions_reading()
+    for reading, drawn in ((plain, [red, blue]), (replace(plain, pictures=(red, blue)), None)):
+        lines = to_table([reading], 100, Ink.TRUE, [drawn]).split("\n")
+        first, second = (lines.index(name) for name in ("  1: photo.png", "  2: tall.png"))
+        assert "255;0;0" in lines[first + 1] and "0;0;255" not in "".join(lines[first:second])
+        assert "0;0;255" in lines[second + 1]
+    one = to_table([plain], 100, Ink.TRUE, [[None, blue]]).split("\n")  # the second alone is there
+    assert "  2: tall.png" in one and "  1: photo.png" not in one
 
 
 @pytest.mark.parametrize("name", READINGS)
@@ -347,7 +361,7 @@ def test_scores_are_told_beside_what_chance_reaches():
     )]  # fmt: skip
     few = to_table([replace(plain, layers=(replace(plain.layers[0], tokens=tuple(tokens)),))], 100)
     assert re.search(r"the +0\.974 \+0\.006  L", few) and re.search(r"car +0\.879 \+0\.148  L", few)
-    assert "EmbeddingLens: bed 0.20 +0.05" in few and "above what one row in a hundred" in " ".join(few.split())
+    assert "EmbeddingLens: bed 0.20 +0.05" in few and "how far a cosine is above the level" in " ".join(few.split())
     many = replace(plain, layers=(replace(plain.layers[0], tokens=tuple(tokens * 5)),))
     assert "  furthest above chance: car +0.15 at 0,1, the +0.01 at 0,0\n" in to_table([many], 100)
     # A reading from before knows of none, and nothing is made up.

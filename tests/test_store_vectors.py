@@ -175,7 +175,7 @@ def replaced(path, change):
 CHANGES = {
     "version.info": (lambda data: b"0.7.0", "has another version"),
     "segment.json": (lambda data: data.replace(b"InRamMmap", b"Turbo"), "stored as Turbo"),
-    "id_tracker.is_uuid": (lambda data: data[:32] + b";" + data[33:], "some ids are no UUIDs"),
+    "id_tracker.is_uuid": (lambda data: data[:32] + b";" + data[33:], "some ids are not UUIDs"),
     "id_tracker.deleted": (lambda data: b"", "id_tracker.deleted is too short"),
     "id_tracker.i2e": (lambda data: b"x" + data[1:], "a table of ids has another format"),
     "id_tracker.versions": (lambda data: data + bytes(8), "id_tracker.versions has"),

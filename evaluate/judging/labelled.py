@@ -32,7 +32,7 @@ def summarise_labels(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
     key = Key.read(folder)
     read = [read_labels(file, key.items) for file in files]
     if len({labels.rater for labels in read}) < len(read):
-        raise UsageError("Two files have the same name, but raters are told apart by file names.", "Rename one.")
+        raise UsageError("Two files have the same name, but file names distinguish the raters.", "Rename one.")
     scores: dict[str, dict[str, float]] = {question: {"none": 1.0} for question in key.wordless}
     for number, question in key.items.items():
         given = [labels.verdicts[number] for labels in read if number in labels.verdicts]

@@ -23,7 +23,7 @@ def find_checkpoint(folder: Path) -> tuple[Path, Path]:
     if not weights or not config.is_file():
         missing = CONFIG_FILE if weights else "connector.pt"
         raise ModelError(
-            f"There is no {missing} in {folder}; expected connector.pt beside {CONFIG_FILE}.",
+            f"There is no {missing} in {folder}; expected connector.pt and {CONFIG_FILE}.",
             "Download one: hf download McGill-NLP/latentlens-connectors --include 'olmo-vit/*' --local-dir DIR, then "
             "give DIR/olmo-vit.",
         )

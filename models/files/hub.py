@@ -61,7 +61,7 @@ def require_fetched(source: str, revision: str | None = None) -> None:
         huggingface_hub.try_to_load_from_cache(source, "config.json", revision=revision), str
     ):
         raise ModelError(
-            f"{source} is no directory here, and the hub cannot be reached to fetch it (HF_HUB_OFFLINE is set).",
+            f"{source} is not a directory here, and the hub cannot be reached to fetch it (HF_HUB_OFFLINE is set).",
             "Give a model directory, or go online once to fill the cache.",
         )
 

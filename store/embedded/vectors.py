@@ -108,7 +108,7 @@ def _finished(path: Path, dim: int, dtype: np.dtype[Any]) -> _Segment:
     _require(head[: len(_IDS_MAGIC)] == _IDS_MAGIC, "a table of ids has another format")
     count = int.from_bytes(head[16:24], "little")
     uuids = _UUID_MAGIC + (1).to_bytes(4, "little") + count.to_bytes(8, "little") + _ALL_UUIDS
-    _require((path / "id_tracker.is_uuid").read_bytes() == uuids, "some ids are no UUIDs")
+    _require((path / "id_tracker.is_uuid").read_bytes() == uuids, "some ids are not UUIDs")
     ids = _map(path / "id_tracker.i2e", np.dtype("<u8"), _IDS_HEADER, (count, 2))
     versions = _map(path / "id_tracker.versions", np.dtype("<u8"), 0, (count,))
     storage = path / "vector_storage"
@@ -167,7 +167,7 @@ def _loose(shard: qdrant_edge.EdgeShard, ids: Sequence[str], dim: int) -> Vector
 
 
 def _number(point_id: Any) -> int:
-    _require(hasattr(point_id, "int"), "some ids are no UUIDs")
+    _require(hasattr(point_id, "int"), "some ids are not UUIDs")
     return int(point_id.int)
 
 

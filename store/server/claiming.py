@@ -145,7 +145,7 @@ def require_held(connection: Connection, name: str, claim: Claim, metadata: Mapp
     if metadata is None:
         raise ClaimLostError(
             f"Bank {name} on {connection.address} was deleted while it was being written.",
-            "Run the same command again to write it anew.",
+            "Run the same command again to write it again.",
         )
     if claim.key in metadata and holder_of(metadata) == claim.token:
         return

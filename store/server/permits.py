@@ -162,7 +162,7 @@ class Watch:
                 raise ClaimLostError(
                     f"The writer of bank {self._names[0]} on {self._connection.address} ({self._claim.describe()}) has "
                     f"not renewed its claim for {silent:.0f} s.",
-                    "When it is gone, run the same command again: it goes on from there.",
+                    "When it is gone, run the same command again: it continues from there.",
                 )
             time.sleep(_PAUSE)
 

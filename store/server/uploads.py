@@ -123,7 +123,7 @@ class Uploads:
             except MissingError as error:
                 raise StoreError(
                     f"Bank {part.collection} on {self._connection.address} was deleted while it was being written.",
-                    "Run the same command again to write the bank anew.",
+                    "Run the same command again to write the bank again.",
                 ) from error
             except TooLargeError:
                 if len(part) == 1:
