@@ -43,8 +43,8 @@ def unforeseen(error: Exception, when: str) -> tuple[dict[str, str], str]:
     """What whoever asked is told of a fault of ours, or of a library's, and what whoever runs the server is."""
     kind = type(error).__name__
     said = without_paths(str(error).strip().partition("\n")[0])[:300]
-    told = {"kind": kind, "message": f"Something unforeseen: {kind}.", "hint": "The server's own output has more."}
-    return told, f"Something unforeseen {when}: {kind}: {said}"
+    told = {"kind": kind, "message": f"An unexpected error occurred: {kind}.", "hint": "The server's output says more."}
+    return told, f"An unexpected error occurred {when}: {kind}: {said}"
 
 
 def status_of(error: LensbankError) -> int:

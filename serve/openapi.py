@@ -185,9 +185,7 @@ def _lookup_paths() -> Json:
                     _query("where", "Conditions on patches, as `--where` takes them.", texts),
                     _query("model", "Model that indexed the images. Default: any of this server's models.", text),
                     _query("bank", "Names of image banks. Default: those of the model.", texts),
-                    _query(
-                        "top_k", "Images at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}
-                    ),
+                    _query("top_k", "Most images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
                 ],
                 "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
             }
