@@ -70,7 +70,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    rooms = (name for name, value in globals().items() if getattr(value, "__name__", "").startswith(f"{__name__}."))
+    return sorted({*rooms, *(name for name in globals() if name.startswith("__")), *__all__})
 
 
 class _Callable(ModuleType):

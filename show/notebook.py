@@ -20,6 +20,7 @@ from .spelling import spelled
 #: Cells in all layers together, at most.
 MOST_CELLS = 4000
 _SIDE, _NEIGHBOURS, _SENTENCE = 560, 3, 90
+_CELL = 60  # px: narrower patches tear words of ten letters apart
 
 _STYLE = """
 #{id}{{font:13px/1.4 system-ui,sans-serif;max-width:900px}}
@@ -114,7 +115,8 @@ def _view(reading: Reading, number: int, layer: LayerReading, lens: str) -> str:
     """A grid of patches on what it covers of the image."""
     view = reading.views[number]
     wide, high = view.box.x1 - view.box.x0, view.box.y1 - view.box.y0
-    width = _SIDE * min(1.0, wide / max(high, 1e-9)) / (1 if len(reading.views) == 1 else 2)
+    side = _SIDE if len(reading.views) == 1 else min(_SIDE, max(_SIDE / 2, _CELL * view.cols))
+    width = side * min(1.0, wide / max(high, 1e-9))
     cells = []
     for token in layer.tokens:
         if token.view != view.index or token.box is None:

@@ -186,3 +186,8 @@ def test_outputs_take_lists_of_readings(call, readings):
 def test_a_search_of_image_banks_names_an_argument_that_makes_no_sense(tmp_path, given, message):
     with lensbank.open_store(tmp_path / "store", create=True) as store, pytest.raises(UsageError, match=message):
         lensbank.find(store, **given)
+
+
+def test_completion_offers_what_the_library_has_and_not_what_it_imports():
+    names = {name for name in dir(lensbank) if not name.startswith("_")}
+    assert set(lensbank.__all__) <= names and not {"Any", "ModuleType", "TYPE_CHECKING", "sys"} & names

@@ -15,6 +15,7 @@ from PIL import Image
 import lensbank
 from lensbank import api  # noqa: F401 - says how readings show themselves
 from lensbank.schemas.errors import UsageError
+from lensbank.schemas.results import PixelBox, View
 from lensbank.schemas.results_json import reading_from_dict
 from lensbank.show.notebook import MOST_CELLS, table_html
 
@@ -57,6 +58,12 @@ def test_a_reading_is_a_line_and_a_picture_with_a_layer_each():
     assert re.search(r"left:0.00%;top:0.00%;width:25.00%;height:33.33%", cells[0]["style"])
     assert reading._repr_html_().count("data:image") == 1  # the picture once, not for every layer
     assert "data:image" not in image_reading()._repr_html_()
+
+
+def test_patches_of_several_images_are_wide_enough_for_words():
+    wide = View(0, "image", 7, 7, PixelBox(0, 0, 300, 200)), View(1, "image", 7, 7, PixelBox(0, 0, 300, 200), 0)
+    styles = [one["style"] for one in drawn(image_reading(views=wide)).attributes if "view" in one.get("class", "")]
+    assert {float(re.search(r"width:(\d+)px", style).group(1)) / 7 >= 60 for style in styles} == {True}
 
 
 def test_two_cells_of_a_notebook_do_not_choose_each_other_s_layer():
