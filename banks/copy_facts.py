@@ -33,7 +33,7 @@ def cache_folder(chosen: str | Path | None = None) -> Path:
 
 
 def store_folder(cache: Path, url: str) -> Path:
-    """The store of one server's copies: by host and port, told apart by a hash of the whole URL.
+    """The store of one server's copies: by host and port, distinguished by a hash of the whole URL.
 
     Args:
         cache: of :func:`cache_folder`.

@@ -49,7 +49,7 @@ def differing(banks: Sequence[dict[str, Any]]) -> str:
 
 
 def word_notes(corpora: Iterable[CorpusRecord]) -> list[str]:
-    """Which corpora's words were told by other rules than today's, and what to do about it: one sentence, or none."""
+    """One sentence on corpora whose words follow other rules than today's, and what to do; or none."""
     old = list(dict.fromkeys(corpus.name for corpus in corpora if corpus.has_old_words))
     if not old:
         return []

@@ -1,4 +1,4 @@
-"""Today's words for banks that were written by other rules: told from what rows hold, without encoding anything."""
+"""Words by today's rules for banks that were written by other rules: derived from rows, without encoding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def has_old_words(record: BankRecord) -> bool:
-    """Whether words of a bank are not told by today's rules, or it is not known."""
+    """Whether words of a bank follow other or unknown rules."""
     return any(corpus.has_old_words for corpus in record.corpora if corpus.indexed is None)
 
 

@@ -115,7 +115,7 @@ def means(
 
 @dataclass(frozen=True)
 class Setting:
-    """What an encoding worker is told once.
+    """What an encoding worker gets once, at its start.
 
     Attributes:
         loading: of the model.

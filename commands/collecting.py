@@ -25,7 +25,7 @@ def put_off() -> None:
 
 
 def is_one_command() -> bool:
-    """Whether the process ends with the command that it runs, as :func:`put_off` was told."""
+    """Whether the process ends with the command that it runs, as :func:`put_off` was called with."""
     return _alone
 
 

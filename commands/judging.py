@@ -132,7 +132,7 @@ def read_sample(
     options: dict[str, Any],
     progress: TerminalProgress,
 ) -> Prepared:
-    """Read what is to be judged."""
+    """Read what the judge is asked about."""
     from ..evaluate.judging.run import CONTROLS, prepare
 
     controls = CONTROLS if options["controls"] is None else options["controls"]

@@ -50,7 +50,7 @@ ICON_PACKAGES = (
 
 
 class FetchError(Exception):
-    """An ingredient could not be had; the message says what to do."""
+    """An ingredient could not be fetched; the message says what to do."""
 
 
 def cache_dir() -> Path:

@@ -1,4 +1,4 @@
-"""Annotation files of other tools, told by what they look like: named, with the way to the form that is read."""
+"""Annotation files of other tools, recognised by their content: their names, and how to convert them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def sampled_images(images: Sequence[AnnotatedImage], options: ReadingOptions) ->
 
 
 def image_quotas(n_images: int, options: ReadingOptions) -> list[int | None]:
-    """How many visual tokens of each image are in the sample; what does not divide goes to images drawn by lot."""
+    """How many visual tokens of each image are in the sample; the remainder goes to random images."""
     if options.sample is None:
         return [None] * n_images
     each, rest = divmod(options.sample, n_images)

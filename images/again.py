@@ -1,4 +1,4 @@
-"""Words of image banks told anew from their stored vectors: no image is read, and no model is loaded."""
+"""Words of image banks, looked up again from their stored vectors: no image is read, and no model is loaded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class AgainOptions:
-    """How words are told anew; what is ``None`` is as it is on record.
+    """How words are looked up again; ``None`` keeps the setting on record.
 
     Attributes:
         name: of the set of images; ``None`` for all.
@@ -159,7 +159,7 @@ class _Retelling:
         self._plan = PlanRecord("words", plan_key("words", corpus.name), {corpus.name: corpus.fingerprint})
 
     def run(self) -> str:
-        """Tell what is not told yet."""
+        """Look up the words that are still missing."""
         name = self._corpus.name
         with self._store.open(self._info.name, allow_incomplete=True) as bank:
             record, held = bank.record, held_of(bank, name)

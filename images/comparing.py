@@ -1,4 +1,4 @@
-"""What is to be done: the images that are given against those that the banks hold."""
+"""What has to be done: the given images against those in the banks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_WORDS = {"banks", "top_k", "where"}
 
 @dataclass(slots=True)
 class Work:
-    """What is to be done, and what the banks hold by now.
+    """What has to be done, and what the banks hold so far.
 
     Attributes:
         identities: of the banks that lack something.

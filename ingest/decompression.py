@@ -26,7 +26,7 @@ _AGAIN = "Download or compress the file again."
 
 @contextmanager
 def decompressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The content of a file that may be gzip, Zstandard, bzip2 or xz, told by its first bytes; all that it holds.
+    """The content of a file that may be gzip, Zstandard, bzip2 or xz, recognised by its first bytes.
 
     Raises:
         CorpusError: damaged or truncated, or Zstandard without the package that reads it.

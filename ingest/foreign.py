@@ -1,4 +1,4 @@
-"""Files that are no corpus, told by their first bytes: named as what they are, with what would make one of them."""
+"""Files that are not a corpus, recognised by their first bytes: what they are, and how to make a corpus of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader of a corpus should be told of it, counted while it is read."""
+"""Remarks on a corpus, counted while it is read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Remarks:
         self._no_rules[file, script] += 1
 
     def lines(self) -> list[str]:
-        """What is to be told."""
+        """The remarks."""
         said = list(self._said)
         for file, count in self._without_text.items():
             said.append(f"{file}: {count:,} row{'s' if count > 1 else ''} without a text (null or blank), left out.")

@@ -146,7 +146,7 @@ def languages() -> list[str]:
 
 
 def _visible(text: str) -> tuple[int, int]:
-    """The span of a text less the white space around it."""
+    """The span of a text without the white space around it."""
     return len(text) - len(text.lstrip()), len(text.rstrip())
 
 

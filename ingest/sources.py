@@ -1,4 +1,4 @@
-"""The files that a corpus is made of: found, named so that they can be told apart, opened."""
+"""The files that a corpus is made of: found, given distinct names, opened."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def _extended(loaded: LoadedModel, inputs: Mapping[str, Tensor], ids: Sequence[i
 
 
 def _require_positions(loaded: LoadedModel, states: Mapping[int, Tensor], expected: int) -> None:
-    """Every position once: else states could not be told apart.
+    """Every position once: otherwise states would be ambiguous.
 
     Raises:
         UnsupportedModelError: there are more or fewer.

@@ -1,4 +1,4 @@
-"""Check by experiment what neither a table nor a configuration can promise about a language model."""
+"""Check by experiment the properties of a language model that no table or configuration guarantees."""
 
 from __future__ import annotations
 

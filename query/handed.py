@@ -20,7 +20,7 @@ def require_store(store: Any) -> None:
 
 
 def require_model(model: Any, store: Any = None) -> None:
-    """Refuse what is no loaded model, and what is neither a store nor nothing.
+    """Refuse anything but a loaded model, and anything but a store or ``None``.
 
     Raises:
         UsageError: it is none.

@@ -1,4 +1,4 @@
-"""Files that are no image that can be read, told by their first bytes: named as what they are."""
+"""Files that are not readable images, recognised by their first bytes: what they are."""
 
 from __future__ import annotations
 

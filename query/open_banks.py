@@ -138,7 +138,7 @@ def _opened_whole(
 
 
 def _products(banks: Sequence[Bank], search: str | None, device: torch.device) -> tuple[BankProduct | None, ...]:
-    """For each bank its product where one is to be used and can be had.
+    """The product of each bank for which one is wanted and possible.
 
     Raises:
         UsageError: it is asked for, and cannot be had.

@@ -68,7 +68,7 @@ class QueryOptions:
     answer: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what needs neither model nor store."""
+        """Check everything that needs no model and no store."""
         if self.distinct not in (None, "word"):
             raise UsageError(
                 f"distinct is {self.distinct!r}; neighbours can be distinct by word only.", "Use --distinct word."

@@ -38,7 +38,7 @@ class CorpusRecord:
 
     @property
     def has_old_words(self) -> bool:
-        """Whether its words are not told as they are now."""
+        """Whether its words follow older rules."""
         return self.indexed is None and self.words != WORD_RULES
 
     @classmethod

@@ -16,7 +16,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that may still be had, of the machine or of the control group; ``None`` where neither says."""
+    """Free bytes of memory, of the machine or of the control group; ``None`` if neither is known."""
     return min(_free_memory(), default=None)
 
 

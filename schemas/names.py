@@ -1,4 +1,4 @@
-"""Names of files, and of what is in them, that are not Unicode: as text that can be written and told apart."""
+"""Names of files, and of what is in them, that are not Unicode: as distinct text that can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Things that show themselves in a notebook. Who draws is told by :mod:`lensbank.api`: this room knows no other."""
+"""Things that show themselves in a notebook. :mod:`lensbank.api` sets who draws, because this room imports no other."""
 
 from __future__ import annotations
 

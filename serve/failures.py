@@ -40,7 +40,7 @@ class Cancelled(Exception):
 
 
 def unforeseen(error: Exception, when: str) -> tuple[dict[str, str], str]:
-    """What whoever asked is told of a fault of ours, or of a library's, and what whoever runs the server is."""
+    """The answer to a client about an unexpected error, and the note for the person who runs the server."""
     kind = type(error).__name__
     said = without_paths(str(error).strip().partition("\n")[0])[:300]
     told = {"kind": kind, "message": f"An unexpected error occurred: {kind}.", "hint": "The server's output says more."}

@@ -1,4 +1,4 @@
-"""Images that the store's image banks hold, as something to ask about: told by digest, never by where they lie."""
+"""Images that the store's image banks hold, as images for questions: identified by digest, never by path."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Job:
             self.end("cancelled")
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
-        """Be told of every change, from whichever thread; returns what ends that."""
+        """Call a function on every change, from any thread; returns a function that ends this."""
         with self._lock:
             self._listeners += 1
             number = max(self._watchers, default=0) + 1

@@ -206,7 +206,7 @@ class Handlers:
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
 
     async def broken(self, request: Request, error: Exception) -> Response:
-        """A fault of ours: told to whoever runs the server, and to whoever asked."""
+        """An unexpected error: noted for the person who runs the server, and answered to the client."""
         told, note = unforeseen(error, "while answering")
         self._service.note(note)
         return JSONResponse({"error": told}, 500)

@@ -157,7 +157,7 @@ def _header(reading: Reading, width: int, ink: Ink) -> list[str]:
 
 
 def _has_gaps(reading: Reading) -> bool:
-    """Whether any score is told beside what chance reaches."""
+    """Whether any score comes with the level that chance reaches."""
     tokens = (token for layer in reading.layers for token in layer.tokens)
     return any(one.gap is not None for token in tokens for lens in reading.search.lenses for one in token.found(lens))
 

@@ -132,7 +132,7 @@ class _Tables:
         return self._neighbors((*names, *strings, *numbers, start, seen - start, end - start))
 
     def token(self, token: str, word: str) -> int:
-        """Where a token can be told from its word, no string is spent on it."""
+        """A token that follows from its word needs no string."""
         for number, mark in enumerate(MARKS):
             if token == mark + word:
                 return -1 - number

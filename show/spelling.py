@@ -1,4 +1,4 @@
-"""Tokens that are no word, spelt so that they can be told apart: spaces, line ends, punctuation, bytes."""
+"""Tokens that are not words, spelt visibly and distinctly: spaces, line ends, punctuation, bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spelled(text: str, token: str) -> str | None:
 
 
 def decoded(token: str) -> str:
-    """What a tokenizer's own string stands for, the space before it included; the string where that cannot be told."""
+    """What a tokenizer's string stands for, with the space before it; the string itself if that is not known."""
     text = _of_bytes(token)
     return token.replace("▁", " ") if text is None or _BYTE.search(text) else text
 

@@ -145,7 +145,7 @@ class Bank(Closing):
         return NoVectors("the vectors of a server cannot be mapped")
 
     def matching(self, where: Sequence[Condition]) -> tuple[NDArray[np.uint64], bool]:
-        """Which rows meet all conditions; of a bank whose vectors can be had.
+        """Which rows meet all conditions, in a bank whose vectors can be mapped.
 
         Args:
             where: at least one condition.
@@ -241,14 +241,14 @@ class Store(Care, Closing, Shown):
         return Balance()
 
     def expect(self, infos: Sequence[BankInfo]) -> None:  # noqa: B027 - a hint that a store may pass over
-        """Be told that banks are about to be opened, some seconds before they are.
+        """Prepare for banks that will be opened in some seconds.
 
         Args:
             infos: of the banks, from :meth:`list`.
         """
 
     def leave_open(self) -> None:  # noqa: B027 - a hint as well
-        """Be told that the process reads, and then ends: what it has open, the system closes."""
+        """Note that the process only reads and then ends, so the system closes what it has open."""
 
     @contextmanager
     def heeding(self, leaving: Callable[[], bool]) -> Iterator[None]:

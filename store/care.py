@@ -81,7 +81,7 @@ class Care(abc.ABC):
 
 
 def retold(record: BankRecord, named: Mapping[str, int], words: int | None) -> BankRecord:
-    """The record of a bank whose rows were changed: how many bear each corpus's name, and which rules told words."""
+    """The record of a bank whose rows were changed: the rows of each corpus, and which rules its words follow."""
     return replace(
         record, corpora=tuple(replace(c, rows=named.get(c.name, c.rows), words=words) for c in record.corpora)
     )

@@ -22,7 +22,7 @@ from demo.truth import Picture, Thing, read_truth, write_truth
 @pytest.mark.parametrize("folder", [IMAGES, HELDOUT, HELDOUT_MORE, HELDOUT_PHOTOS])
 def test_truth_tells_of_the_files_that_are_there(folder):
     pictures = read_truth(folder)
-    files = {path.name for path in folder.iterdir()} - {"truth.json", "SOURCES.md"}
+    files = {path.name for path in folder.iterdir() if path.is_file()} - {"truth.json", "SOURCES.md"}
     assert len({picture.file for picture in pictures}) == len(pictures)
     assert {picture.file for picture in pictures} == files
     for picture in pictures:
@@ -75,6 +75,15 @@ def test_every_photograph_has_its_source():
             assert re.search(rf"^\| {picture.file} \|.*\| (CC0|CC BY 2.0|public domain)", text, re.MULTILINE)
         else:
             assert re.search(rf"^\| {picture.styles[0]} \|", text, re.MULTILINE)
+
+
+def test_a_dozen_held_out_photographs_lie_beside_the_pictures_to_try():
+    links = sorted((IMAGES / "photographs").iterdir())
+    assert len(links) >= 12
+    named = {picture.file: picture.objects[0].word for picture in read_truth(HELDOUT_PHOTOS)}
+    for link in links:
+        assert link.is_symlink() and link.resolve().parent == HELDOUT_PHOTOS.resolve(), link
+        assert named[link.resolve().name] == link.stem
 
 
 def test_pictures_stay_small():

@@ -95,7 +95,7 @@ def export(
 
 
 def _numbered(plan: QuestionPlan, seed: int) -> dict[str, Question]:
-    """Questions under numbers that say nothing, in an order that is drawn by lot."""
+    """Questions under numbers that say nothing, in random order."""
     questions = sorted(plan.to_ask, key=lambda question: question.id)
     order = np.random.default_rng([seed, 2]).permutation(len(questions))
     digits = max(4, len(str(len(questions))))

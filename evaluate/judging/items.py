@@ -48,7 +48,7 @@ class Use:
 
 @dataclass(frozen=True)
 class QuestionPlan:
-    """Everything that is to be judged.
+    """Everything that is judged.
 
     Attributes:
         questions: by id, in an order in which all lenses and layers of a patch come together and

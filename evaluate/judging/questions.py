@@ -116,7 +116,7 @@ class _Planner:
 def plan_questions(
     images: Sequence[AnnotatedImage], found: Sequence[ImageWords], options: ReadingOptions, controls: int
 ) -> QuestionPlan:
-    """What is to be judged.
+    """What the judge is asked.
 
     Args:
         images: those that were read.

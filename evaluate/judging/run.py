@@ -30,7 +30,7 @@ CONTROLS = 50
 
 @dataclass(frozen=True)
 class Prepared:
-    """Images that have been read, and what is to be judged of them."""
+    """Images that have been read, and what the judge is asked about them."""
 
     done: Evaluated
     plan: QuestionPlan

@@ -77,7 +77,7 @@ def _range(present: Tensor) -> range:
 
 
 def _spans(count: int, pooled: int, patches: range, patch: int) -> tuple[Span, ...]:
-    """What each token covers, less the padding around the grid."""
+    """What each token covers, without the padding around the grid."""
     return tuple(
         (
             Fraction(max(i * pooled - patches.start, 0) * patch),

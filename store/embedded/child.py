@@ -1,4 +1,4 @@
-"""One writing process as its parent sees it: started, told, listened to, ended."""
+"""One writing process as its parent sees it: started, sent work, heard, ended."""
 
 from __future__ import annotations
 

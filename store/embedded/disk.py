@@ -1,4 +1,4 @@
-"""Full and read-only disks: found early, and told in one sentence."""
+"""Full and read-only disks: found early, and reported in one sentence."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class _Segment:
 
 
 def map_vectors(folder: Path, shard: qdrant_edge.EdgeShard, dim: int, vector_dtype: str) -> BankVectors | NoVectors:
-    """The vectors of an open shard, or why they cannot be had.
+    """The vectors of an open shard, or why they cannot be mapped.
 
     Args:
         folder: of the shard.

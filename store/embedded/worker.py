@@ -1,4 +1,4 @@
-"""A writing process: owns the shards of some of the banks being written, and does as it is told.
+"""A writing process: owns the shards of some of the banks being written, and carries out its parent's commands.
 
 It is spawned, never forked, and imports neither torch nor numpy. Ctrl-C in a terminal reaches it,
 too, as does a batch system's SIGTERM; it ignores both and finishes what it was given, since its

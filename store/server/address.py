@@ -115,7 +115,7 @@ def _no_url(text: str, scheme: str) -> str:
 
 
 def _instead(text: str) -> tuple[str]:
-    """The hint: the same place, written as it can be used, where that can be told."""
+    """The hint: the same place, written so that it can be used, if that is known."""
     scheme, rest = re.split(r":|(?=//)|(?=\\)", text, maxsplit=1)
     rest = rest.lstrip("/\\").rpartition("@")[2]
     if scheme.lower() == "file":
