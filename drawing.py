@@ -153,12 +153,12 @@ def _save(reading: Reading, path: Path) -> None:
         write_whole(path, to_json([reading]))
     elif ending in (".html", ".htm"):
         page(reading, None, path)
-    elif ending == ".png":
-        write_whole(path, draw_figure([reading], [_pictures_of(reading)])[0])
+    elif ending in (".png", ".svg", ".pdf"):
+        write_whole(path, draw_figure([reading], [_pictures_of(reading)], ending[1:])[0])
     elif ending == ".csv":
         write_whole(path, to_csv(reading.rows()))
     else:
-        raise UsageError(f"A reading cannot be saved as {path.name!r}.", "Use .json, .html, .png or .csv.")
+        raise UsageError(f"A reading cannot be saved as {path.name!r}.", "Use .json, .html, .png, .svg, .pdf or .csv.")
 
 
 def _save_find(found: Find, path: Path) -> None:

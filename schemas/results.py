@@ -292,7 +292,7 @@ class Reading(Shown):
         return frame(self.rows())
 
     def save(self, path: str | Path) -> None:
-        """Write it by the file's ending: ``.json``, ``.html`` (the page), ``.png`` (the figure) or ``.csv``.
+        """Write it by the file's ending: ``.json``, ``.csv``, ``.html`` (page); ``.png``, ``.svg``, ``.pdf`` (figure).
 
         Raises:
             UsageError: another ending; a figure of a text or without its picture; the file cannot be written.

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from io import BytesIO
 
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops
 
 from ..schemas.results import LENSES, Neighbor, PixelBox, Reading, TokenReading
 from ..schemas.words import folded, word_span
@@ -20,6 +19,7 @@ from .display import clean
 from .figure_chips import draw_chips, laid_out
 from .fonts import Letters, cut_end, cut_start, named
 from .grids import measure, shown_word
+from .pen import Pen, in_form
 from .pictures import Drawn, of_images, sources
 
 LATENT = "latent"
@@ -32,7 +32,9 @@ INK, QUIET, UNSEEN, PAPER = "#1c1b19", "#57544e", "#8d8981", "#ffffff"
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a", "#000000")
 
 
-def draw_figure(readings: Sequence[Reading], pictures: Sequence[Drawn]) -> tuple[bytes, tuple[str, ...]]:
+def draw_figure(
+    readings: Sequence[Reading], pictures: Sequence[Drawn], form: str = "png"
+) -> tuple[bytes, tuple[str, ...]]:
     """Figures of images, one below the other; several of one prompt beside each other.
 
     Patches are those asked for; where none were, :data:`CHOSEN` of the first lens's best scores at
@@ -41,9 +43,10 @@ def draw_figure(readings: Sequence[Reading], pictures: Sequence[Drawn]) -> tuple
     Args:
         readings: of images, at least one.
         pictures: of any size, all images of each reading; see :func:`show.pictures.of_images`.
+        form: as :func:`show.pen.in_form` takes it.
 
     Returns:
-        A PNG, and what its maker should know: characters that no font of this machine has.
+        A file's bytes, and what its maker should know: characters that no font of this machine has.
 
     Raises:
         ValueError: a reading is of a text, which has no image to draw.
@@ -55,19 +58,18 @@ def draw_figure(readings: Sequence[Reading], pictures: Sequence[Drawn]) -> tuple
         if not own or len(own) < len(reading.images):
             raise ValueError("a text has no image to draw, and an image needs its picture")
         figures.append(_figure(reading, own, letters))
-    canvas = Image.new("RGB", (WIDTH, sum(figure.height for figure in figures)), PAPER)
-    top = 0
-    for figure in figures:
+    canvas = Image.new("RGB", (WIDTH, sum(figure.height for figure, _ in figures)), PAPER)
+    top, parts = 0, []
+    for figure, shapes in figures:
         canvas.paste(figure, (0, top))
+        parts += [f'<g transform="translate(0 {top})">', *shapes, "</g>"]
         top += figure.height
     used = ImageChops.difference(canvas, Image.new("RGB", canvas.size, PAPER)).getbbox()
     canvas = canvas.crop((0, 0, max(used[2] if used else 0, MARGIN + IMAGE) + MARGIN, canvas.height))
-    file = BytesIO()
-    canvas.save(file, "PNG", optimize=True, dpi=(300, 300))
     notes: tuple[str, ...] = ()
     if letters.missing:
         notes = (f"No font of this machine has {named(letters.missing)}: the figure shows empty boxes there.",)
-    return file.getvalue(), notes
+    return in_form(canvas, parts, form), notes
 
 
 def chosen_patches(reading: Reading) -> list[int]:
@@ -89,7 +91,8 @@ def chosen_patches(reading: Reading) -> list[int]:
     return sorted(chosen)
 
 
-def _figure(reading: Reading, pictures: Sequence[Image.Image], letters: Letters) -> Image.Image:
+def _figure(reading: Reading, pictures: Sequence[Image.Image], letters: Letters) -> tuple[Image.Image, list[str]]:
+    """One reading's figure: pixels, and the same as SVG elements."""
     patches = chosen_patches(reading)
     places = _places(reading)
     lines = sum(1 + _lines(reading, number) for number in patches)
@@ -97,9 +100,10 @@ def _figure(reading: Reading, pictures: Sequence[Image.Image], letters: Letters)
     chips = laid_out(reading, letters, MARGIN, beside + MARGIN, WIDTH - 2 * MARGIN)
     high = round(max([beside] + [chip.box[3] for chip in chips])) + 2 * MARGIN + SMALL
     canvas = Image.new("RGB", (WIDTH, high), PAPER)
-    drawing = _Drawing(canvas, letters)
+    pen = Pen(canvas)
+    drawing = _Drawing(pen, letters)
     for number, (picture, (x0, y0, x1, y1)) in enumerate(zip(pictures, places, strict=True)):
-        canvas.paste(picture.resize((x1 - x0, y1 - y0), Image.Resampling.LANCZOS), (x0, y0))
+        pen.picture(picture, (x0, y0, x1, y1))
         if len(places) > 1:
             name = cut_end(letters, f"{number + 1}: {clean(reading.images[number].source)}", SMALL, x1 - x0)
             drawing.text((x0, y0 - 10), name, SMALL, QUIET)
@@ -108,10 +112,10 @@ def _figure(reading: Reading, pictures: Sequence[Image.Image], letters: Letters)
         if token.box is not None:
             drawing.box(token.box, place, places[token.image or 0], reading.images[token.image or 0].width)
         drawing.patch(reading, number, place)
-    draw_chips(ImageDraw.Draw(canvas), letters, chips, {number: _colour(n) for n, number in enumerate(patches)})
+    draw_chips(pen, letters, chips, {number: _colour(n) for n, number in enumerate(patches)})
     caption = cut_end(letters, _caption(reading), SMALL, WIDTH - 2 * MARGIN)
     drawing.text((MARGIN, high - MARGIN), caption, SMALL, QUIET)
-    return canvas
+    return canvas, pen.parts
 
 
 def _places(reading: Reading) -> list[tuple[int, int, int, int]]:
@@ -162,8 +166,8 @@ def _shown_of(reading: Reading, token: TokenReading) -> int:
 class _Drawing:
     """What is drawn on one figure; lines of text go down its right side."""
 
-    def __init__(self, canvas: Image.Image, letters: Letters) -> None:
-        self._pen = ImageDraw.Draw(canvas)
+    def __init__(self, pen: Pen, letters: Letters) -> None:
+        self._pen = pen
         self._letters = letters
         self._left = MARGIN + IMAGE + GAP
         self._y = MARGIN

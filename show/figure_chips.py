@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import ImageDraw
-
 from ..schemas.results import Reading, TokenReading
 from .chips import sections
 from .display import clean
 from .fonts import Letters, cut_end
 from .grids import shown_word
+from .pen import Pen
 
 _TOKEN, _WORD, _HIGH, _APART, _LABEL, _PAD, _LEAST = 26, 22, 70, 8, 38, 12, 84
 _INK, _QUIET, _LINE, _ANSWER, _MARK = "#1c1b19", "#57544e", "#b9b5ad", "#a3225a", "#e9e7e2"
@@ -57,7 +56,7 @@ def laid_out(reading: Reading, letters: Letters, left: float, top: float, width:
     return chips
 
 
-def draw_chips(pen: ImageDraw.ImageDraw, letters: Letters, chips: Sequence[Chip], colours: dict[int, str]) -> None:
+def draw_chips(pen: Pen, letters: Letters, chips: Sequence[Chip], colours: dict[int, str]) -> None:
     """Draw them; those that the figure explains are framed in their colour."""
     for chip in chips:
         x0, y0, x1, y1 = chip.box
@@ -86,7 +85,7 @@ def _word(token: TokenReading, lens: str) -> str:
     return shown_word(found[0]) if found else "·"
 
 
-def _dashed(pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float]) -> None:
+def _dashed(pen: Pen, box: tuple[float, float, float, float]) -> None:
     x0, y0, x1, y1 = box
     for y in (y0, y1):
         for x in range(round(x0), round(x1), 14):

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from PIL import ImageDraw, ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from .pen import Font, Pen
 
 # File names as Linux distributions, macOS and Windows have them; wide coverage first.
 _FALLBACKS = (
@@ -37,7 +37,7 @@ class Letters:
         """Pixels that a text takes."""
         return sum(font.getlength(part) for part, font in self._runs(text, size))
 
-    def draw(self, pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, colour: str) -> float:
+    def draw(self, pen: ImageDraw.ImageDraw | Pen, at: tuple[float, float], text: str, size: int, colour: str) -> float:
         """Draw a text with its baseline's left end ``at`` a place; returns where it ends."""
         x, y = at
         for part, font in self._runs(text, size):

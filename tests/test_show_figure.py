@@ -1,5 +1,6 @@
 """The figure for a paper: the right boxes on the right pixels, and no character lost in silence."""
 
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from io import BytesIO
 
@@ -172,3 +173,29 @@ def test_texts_are_cut_to_fit_and_drawn_as_wide_as_measured():
     pen = ImageDraw.Draw(Image.new("RGB", (900, 60)))
     assert letters.draw(pen, (10, 40), text, 30, "#fff") == pytest.approx(10 + letters.width(text, 30))
     assert letters.missing == set()
+
+
+def test_the_figure_as_svg_says_the_same_words_and_as_pdf_is_a_page():
+    """Texts stay texts, frames and badges shapes; several figures stand below each other."""
+    one = image_reading()
+    data, _ = draw_figure([one, one], [picture(), picture()], "svg")
+    root = ElementTree.fromstring(data)
+    texts = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    word = one.layers[-1].tokens[chosen_patches(one)[0]].neighbors[0].word
+    assert word in texts and "1" in texts and any(text.startswith("photo.png") for text in texts)
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == 2
+    moves = [node.get("transform") for node in root.iter("{http://www.w3.org/2000/svg}g")]
+    pixels = Image.open(BytesIO(draw_figure([one, one], [picture(), picture()])[0]))
+    assert moves == ["translate(0 0)", f"translate(0 {pixels.height // 2})"]
+    assert root.get("width") == str(pixels.width) and {COLOURS[0], COLOURS[1]} <= {
+        node.get("stroke") for node in root.iter("{http://www.w3.org/2000/svg}rect")
+    }
+    assert draw_figure([one], [picture()], "pdf")[0].startswith(b"%PDF")
+
+
+def test_hostile_words_stay_text_in_the_svg():
+    reading = hostile_positions()
+    pictures = [Image.new("RGB", (image.width, image.height)) for image in reading.images]
+    root = ElementTree.fromstring(draw_figure([reading], [pictures], "svg")[0])
+    names = {node.tag.rpartition("}")[2] for node in root.iter()}
+    assert names <= {"svg", "g", "rect", "path", "text", "image"}

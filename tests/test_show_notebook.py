@@ -132,7 +132,7 @@ def test_rows_hold_everything_that_was_found(tmp_path):
 
 def test_saved_by_ending(tmp_path):
     reading = with_picture(image_reading())
-    for ending in ("json", "html", "png", "csv"):
+    for ending in ("json", "html", "png", "svg", "pdf", "csv"):
         reading.save(tmp_path / f"a.{ending}")
     again = reading_from_dict(json.loads((tmp_path / "a.json").read_text(encoding="utf-8")))
     assert again == reading and again.picture is None
@@ -140,7 +140,9 @@ def test_saved_by_ending(tmp_path):
     assert "</html>" in (tmp_path / "a.html").read_text(encoding="utf-8")
     with Image.open(tmp_path / "a.png") as figure:
         assert figure.width > 500
-    for wrong in ("a", "a.svg", "a.txt"):
+    assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    for wrong in ("a", "a.docx", "a.txt"):
         with pytest.raises(UsageError, match=r"Use \.json"):
             reading.save(tmp_path / wrong)
     with pytest.raises(UsageError, match="was loaded without its image"):
