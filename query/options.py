@@ -90,7 +90,7 @@ class QueryOptions:
             raise UsageError(f"max_pixels is {self.max_pixels}; expected 1 or more.")
         if not self.lenses or len(set(self.lenses)) < len(self.lenses) or set(self.lenses) - set(LENSES):
             asked = ",".join(self.lenses) or "none"
-            raise UsageError(f"--lens is {asked}; choose from {', '.join(LENSES)}, each at most once.")
+            raise UsageError(f"The lenses are {asked}; choose from {', '.join(LENSES)}, each at most once.")
         if "latent" not in self.lenses and (self.bank_layers is not None or self.centre):
             option = "--centre" if self.centre else "--bank-layer"
             raise UsageError(

@@ -33,7 +33,7 @@ def test_layers_are_whole_numbers(name, layers):
     ("options", "message"),
     [
         ({"top_k": 0}, "is 0; expected 1 to 1000"),
-        ({"lenses": "latnt"}, "asked for are latnt"),
+        ({"lenses": "latnt"}, "lenses are latnt"),
         ({"distinct": "x"}, "distinct is 'x'"),
     ],
 )
