@@ -163,7 +163,7 @@ def failures() -> Iterator[None]:
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise ClusterError(
             f"The workers of the cluster failed: {last[0].strip()}",
-            "Ray's dashboard and its logs (/tmp/ray/session_latest/logs) say more. The same command goes on.",
+            "Ray's dashboard and its logs (/tmp/ray/session_latest/logs) say more. Rerun the same command to continue.",
         ) from error
 
 

@@ -67,7 +67,7 @@ def require_ray(options: dict[str, Any]) -> bool:
         for name in RAY_OPTIONS:
             if options[name] is not None:
                 option = "--" + name.replace("_", "-")
-                raise UsageError(f"{option} belongs to --ray.", f"Add --ray auto, or leave out {option}.")
+                raise UsageError(f"{option} can only be used with --ray.", f"Add --ray auto, or leave out {option}.")
         return False
     from ..store.elsewhere import FOLDER_OF_ONE
     from ..store.server.address import is_server

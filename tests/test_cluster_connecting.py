@@ -116,8 +116,8 @@ def test_what_is_no_address_of_a_cluster(address):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--ray-actors", "2", "--store", "http://127.0.0.1:1"], "--ray-actors belongs to --ray"),
-        (["--ray-gpus", "0", "--store", "http://127.0.0.1:1"], "--ray-gpus belongs to --ray"),
+        (["--ray-actors", "2", "--store", "http://127.0.0.1:1"], "--ray-actors can only be used with --ray"),
+        (["--ray-gpus", "0", "--store", "http://127.0.0.1:1"], "--ray-gpus can only be used with --ray"),
         (["--ray", "auto", "--plan", "--store", "http://127.0.0.1:1"], "--plan measures on this machine"),
         (["--ray", "auto", "--store", "FOLDER"], "A folder belongs to the one process"),
     ],

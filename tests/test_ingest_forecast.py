@@ -115,7 +115,7 @@ def test_the_command_stores_nothing_and_says_what_is_there(tiny_llm, corpus, tmp
 def test_what_cannot_be_planned_is_refused(tiny_llm, corpus, tmp_path):
     for extra in (["--no-measure"], ["--format", "json"]):
         done = lens("ingest", corpus, "--model", tiny_llm, *extra)
-        assert done.exit_code == 2 and "belongs to --plan" in done.stderr
+        assert done.exit_code == 2 and "can only be used with --plan" in done.stderr
     done = lens("ingest", corpus, "--model", tmp_path / "none", "--plan", "--no-measure", "--store", tmp_path / "s")
     assert done.exit_code == 1 and done.stderr.startswith("Error: ")
     with pytest.raises(ModelError):

@@ -149,7 +149,7 @@ def test_an_indexed_image_is_taken_from_its_file_where_that_is_still_the_same(cl
     for other in (None, (photos / "p2.png").read_bytes()):
         (photos / "p3.png").unlink() if other is None else (photos / "p3.png").write_bytes(other)
         gone = client.post(f"/api/indexed/{by_name['p3.png']}")
-        assert gone.status_code == 404 and "p3.png is not where it was" in gone.text and str(photos) not in gone.text
+        assert gone.status_code == 404 and "p3.png was moved or changed" in gone.text and str(photos) not in gone.text
     (photos / "p3.png").write_bytes(whole)
     assert client.post("/api/indexed/..%2Fp1.png").status_code == 404
     assert client.post(f"/api/indexed/{'0' * 64}").json()["error"]["message"].startswith("No image bank")
@@ -208,7 +208,7 @@ def test_a_word_leads_to_a_reading_in_the_page(explore, client, two, photos, mix
         whole = (photos / best["image"]).read_bytes()
         (photos / best["image"]).unlink()
         item.click()
-        expects(page.locator("#failure")).to_contain_text("is not where it was when it was indexed")
+        expects(page.locator("#failure")).to_contain_text("was moved or changed after it was indexed")
         (photos / best["image"]).write_bytes(whole)
         item.click()
         expects(page.locator("#lock")).to_have_text("Pinned")
