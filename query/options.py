@@ -126,7 +126,8 @@ class QueryOptions:
             raise UsageError("--patch was given, but patches are not read.", "Add image to --read.")
         if self.centre and self.read != ("image",):
             raise UsageError(
-                f"--centre applies only to patches, but {', '.join(self.read)} are read.",
+                f"--centre applies only to patches, but {', '.join(self.read)} are read. It subtracts the mean of "
+                "visual states, and states of text in a prompt have another mean, which no bank and no image holds.",
                 "Leave out --centre, or use --read image.",
             )
 

@@ -16,7 +16,7 @@ from lensbank.models.answers import end_tokens
 from lensbank.models.loading import load_model
 from lensbank.models.states import visual_states
 from lensbank.models.visual_tokens import prepare_image
-from lensbank.query import asking
+from lensbank.query import asking, baselines
 from lensbank.query.asking import ask_images
 from lensbank.query.images import open_image
 from lensbank.query.options import QueryOptions
@@ -103,6 +103,21 @@ def test_two_images_of_one_prompt_have_one_reading(ask, photos):
     rows = list(reading.rows())
     assert {row["source"] for row in rows if row["image"] == 1} == {"tall.png"}
     assert {row["kind"] for row in rows} == set(EVERY)
+
+
+def test_what_chance_reaches_is_told_at_every_position(ask, photos, loaded, monkeypatch):
+    monkeypatch.setattr(baselines, "FEWEST", 10)
+    with ask(layers=(2,), read=EVERY, answer_tokens=3) as session:
+        (layer,) = session.together(photos).layers
+        states = ask_images(loaded, photos, (2,), session.options).states[2]
+        rows = {one.record.identity.layer: one.scroll(1000, with_vectors=True)[0] for one in session.banks}
+    assert {token.kind for token in layer.tokens} == set(EVERY)
+    for token, state in zip(layer.tokens, states, strict=True):
+        for found in token.neighbors:
+            vectors = np.stack([vector for _, vector, _ in rows[found.bank_layer]]).astype(np.float64)
+            cosines = np.sort(vectors @ state / np.linalg.norm(state.astype(np.float64)))[::-1]
+            assert found.reach == pytest.approx(cosines[(len(cosines) - 1) // 100], abs=2e-6)
+            assert found.gap == pytest.approx(found.score - found.reach, abs=2e-6)
 
 
 def test_patches_alone_are_read_as_ever(ask, photos, loaded):
@@ -240,7 +255,10 @@ def test_what_a_model_s_settings_do_to_logits_is_left_out_and_put_back(ask, phot
         (dict(read=("answer",), answer_tokens=2.5), "answer_tokens is 2.5"),
         (dict(read=("answer",), answer="\ud800"), "not UTF-8"),
         (dict(read=("prompt",), patches=((0, 0),)), "--patch was given, but patches are not read"),
-        (dict(read=("image", "prompt"), centre=True), "--centre applies only to patches"),
+        (
+            dict(read=("image", "prompt"), centre=True),
+            "text in a prompt have another mean",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, said):
