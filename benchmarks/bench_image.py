@@ -1,6 +1,7 @@
 """How long a whole image takes against large banks: every visual token, every lens.
 
-    python -m benchmarks.bench_image --model MODEL --store STORE [--rows 300000] [--keep FOLDER] IMAGE
+    python -m benchmarks.bench_image --model MODEL --store STORE [--rows 300000] [--keep FOLDER] [--json FILE]
+        IMAGE
 
 STORE has real banks of the model; each is replaced by one of so many rows, mixtures of two real rows with some
 noise. The rows are written and indexed once, as an ingest would (so many rows get a graph), as a bank of the middle
@@ -28,7 +29,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_memory import memory
+from benchmarks.cost_tables import shown
 from benchmarks.search_kinds import evict
+from benchmarks.search_table import machine
 
 LENSES = ("latent", "logit", "embedding")
 
@@ -61,12 +64,12 @@ def enlarge(source: str, target: Path, rows: int) -> dict[str, float]:
             written = time.perf_counter() - began
             writer.finish(CorpusRecord("bench", "f", rows, rows, rows))
         indexed = time.perf_counter() - began - written
+    sidecar = read_sidecar(target / chosen.name)
+    assert sidecar is not None
     for info in infos:
         if info is not chosen:
             folder = target / info.name
             shutil.copytree(target / chosen.name, folder)
-            sidecar = read_sidecar(folder)
-            assert sidecar is not None
             record = dataclasses.replace(sidecar.record, identity=info.record.identity)
             write_sidecar(folder, dataclasses.replace(sidecar, record=record))
     return {"written": written, "indexed": indexed}
@@ -110,32 +113,25 @@ def main() -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--one", choices=["exact", "approximate"], help=argparse.SUPPRESS)
     parser.add_argument("image")
     options = parser.parse_args()
     if options.one:
         print(json.dumps(read(options.model, options.keep, options.image, options.one == "exact")))
         return
+    on, made, seen = machine(), None, {}
     with tempfile.TemporaryDirectory() as temporary:
         target = options.keep or Path(temporary) / "store"
         if not target.exists():
-            cost = enlarge(options.store, target, options.rows)
-            seconds = f"{cost['written']:.0f} s to write, {cost['indexed']:.0f} s to index"
-            print(f"One bank of {options.rows:,} rows: {seconds}.")
-        print("| search | tokens x layers | banks | open | reading | again | recall@5, lowest | memory: own, mapped |")
-        print("|---|---|---|---|---|---|---|---|")
+            made = enlarge(options.store, target, options.rows)
         for mode in ("approximate", "exact"):
             one = ["--model", options.model, "--store", options.store, "--keep", str(target), "--one", mode]
-            command = [sys.executable, "-m", "benchmarks.bench_image", *one, options.image]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            seen = json.loads(done.stdout.splitlines()[-1])
-            recall = "" if seen["recall"] is None else f"{seen['recall']:.4f}"
-            print(
-                f"| {mode} | {seen['tokens']} x {seen['layers']} | {seen['banks']} | {seen['opened']:.2f} s | "
-                f"{seen['cold']:.1f} s | {seen['warm']:.1f} s | {recall} | "
-                f"{seen['anonymous'] / 1e6:,.0f} MB, {seen['mapped'] / 1e6:,.0f} MB |",
-                flush=True,
-            )
+            process = [sys.executable, "-m", "benchmarks.bench_image", *one, options.image]
+            done = subprocess.run(process, check=True, stdout=subprocess.PIPE, text=True)
+            seen[mode] = json.loads(done.stdout.splitlines()[-1])
+    command = f"python -m benchmarks.bench_image --model MODEL --store STORE --rows {options.rows} IMAGE"
+    shown({"command": command, "machine": on, "rows": options.rows, "made": made, "reading": seen}, options.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How fast a bank is made, beside the official library and beside the bare forward pass.
 
-    python -m benchmarks.bench_ingest --model MODEL [--sentences 1000] [--layers 4,8,16,24] [--repeat 3]
+    python -m benchmarks.bench_ingest --model MODEL [--sentences 1000] [--layers 4,8,16,24] [--repeat 3] [--json FILE]
 
 One model, one list of sentences (every n-th of the official library's corpus, or ``--corpus``), the
 same cap of contexts per token. Every measurement is a process of its own; rounds are interleaved,
-ratios are taken within a round, and medians are printed. Loading the model is never part of a time.
+and ratios are taken within a round. Loading the model is never part of a time.
 Needs the official package without its dependencies: ``pip install --no-deps latentlens==0.1.0``.
 
 * official: its ``build_index``, float32, in memory (nothing is written to a disk);
@@ -28,6 +28,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from benchmarks.cost_tables import shown
+from benchmarks.search_table import machine
 
 KINDS = ("official float32", "forward float32", "ours float32", "forward bfloat16", "ours bfloat16")
 
@@ -185,51 +188,29 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=50, help="per token (the official default)")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.one, options)))
         return
+    on = machine()
     runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in options.kinds.split(",")}
     for _ in range(options.repeat):
         for kind in runs:
-            command = [sys.executable, "-m", "benchmarks.bench_ingest", *sys.argv[1:], "--one", kind]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            process = [sys.executable, "-m", "benchmarks.bench_ingest", *sys.argv[1:], "--one", kind]
+            done = subprocess.run(process, check=True, capture_output=True, text=True)
             runs[kind].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{kind}: {runs[kind][-1]['seconds']:.1f} s", file=sys.stderr)
-    report(runs)
-
-
-def report(runs: dict[str, list[dict[str, Any]]]) -> None:
-    """Medians, and the ratios that matter."""
-    middle = {kind: statistics.median(run["seconds"] for run in found) for kind, found in runs.items()}
+    asked = f"--sentences {options.sentences} --layers {options.layers} --contexts {options.contexts}"
+    command = f"python -m benchmarks.bench_ingest --model MODEL {asked} --repeat {options.repeat}"
+    shown({"command": command, "machine": on, "ingest": runs}, options.json)
     for kind, found in runs.items():
-        extra = [f"peak memory {max(run['rss'] for run in found) / 1e9:.2f} GB"]
-        if "rows" in found[0]:
-            extra.insert(0, f"{found[0]['rows']:,} rows a layer, {found[0]['rows'] / middle[kind]:,.0f} rows/s")
-        if "tokens" in found[0]:
-            extra.insert(0, f"{found[0]['tokens'] / middle[kind]:,.0f} tokens/s")
-        if "index" in found[0]:
-            extra.append(f"index {statistics.median(run['index'] for run in found):.1f} s more")
-        print(f"{kind:17} {middle[kind]:6.1f} s  ({'; '.join(extra)})")
-    for dtype in ("float32", "bfloat16"):
-        if f"ours {dtype}" not in runs:
-            continue
-        mine = runs[f"ours {dtype}"]
-        if f"forward {dtype}" in runs:
-            ratios = [a["seconds"] / b["seconds"] for a, b in zip(mine, runs[f"forward {dtype}"], strict=True)]
-            print(f"ours / forward, {dtype}: {_spread(ratios)} x its time")
-        if "official float32" in runs:
-            pairs = zip(mine, runs["official float32"], strict=True)
-            ratios = [a["rows"] / a["seconds"] / (b["rows"] / b["seconds"]) for a, b in pairs]
-            print(f"ours / official, {dtype}: {_spread(ratios)} x its rows per second")
-        spent = {name: statistics.median(run["spent"][name] for run in mine) for name in mine[0]["spent"]}
-        print("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items()))
-
-
-def _spread(ratios: list[float]) -> str:
-    """Median over the rounds, whose two runs came one after the other, and the extremes."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        if "spent" in found[0]:
+            spent = {name: statistics.median(run["spent"][name] for run in found) for name in found[0]["spent"]}
+            index = statistics.median(run["index"] for run in found)
+            print(f"{kind}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items()), end="; ")
+            print(f"index {index:.1f} s more")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much memory an ingest takes, whatever the size of the corpus.
 
-    python -m benchmarks.bench_memory --model MODEL [--sentences 10000,100000,1000000] [--layer 1]
+    python -m benchmarks.bench_memory --model MODEL [--sentences 10000,100000,1000000] [--layer 1] [--json FILE]
     python -m benchmarks.bench_memory --phrases 3000000 [--vocabulary 150000]
 
 The first form makes corpora of distinct sentences (beginnings and ends of real ones, joined at random with a
@@ -26,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.cost_tables import shown
+from benchmarks.search_table import machine
 
 PAUSE = 0.05
 
@@ -186,6 +189,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=20)
     parser.add_argument("--phrases", type=int, help="choose in so many phrases, and do nothing else")
     parser.add_argument("--vocabulary", type=int, default=150_000)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -206,18 +210,11 @@ def main() -> None:
     else:
         if options.model is None:
             parser.error("give --model, or --phrases")
-        print("| sentences | corpus | tokens read | rows | model | ingest adds | writer | mapped: ingest, writer |")
-        print("|---|---|---|---|---|---|---|---|")
-        for count in options.sentences.split(","):
-            one = ["--model", options.model, "--layer", str(options.layer), "--contexts", str(options.contexts)]
-            found = _run([*one, "--sentences", count])
-            mb = {key: f"{value / 1e6:,.0f} MB" for key, value in found.items() if key not in ("rows", "seconds")}
-            more = f"{(found['own'] - found['model']) / 1e6:,.0f} MB"
-            print(
-                f"| {found['sentences']:,} | {mb['corpus']} | {found['read']:,} | {found['rows']:,} | {mb['model']} | "
-                f"+{more} | {mb['writer']} | {mb['own mapped']}, {mb['writer mapped']} |",
-                flush=True,
-            )
+        on = machine()
+        one = ["--model", options.model, "--layer", str(options.layer), "--contexts", str(options.contexts)]
+        every = [_run([*one, "--sentences", count]) for count in options.sentences.split(",")]
+        command = f"python -m benchmarks.bench_memory --model MODEL --sentences {options.sentences}"
+        shown({"command": command, "machine": on, "ingests": every}, options.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Opening the banks of a folder, by the engine alone and with its files read ahead, in turn, each in a new process.
 
-    python benchmarks/bench_open.py .cache/demo-store
+    python -m benchmarks.bench_open .cache/demo-store [--rounds 3] [--json FILE]
 
 The engine forgets a bank's files when it closes it, so each opening reads the disk.
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.cost_tables import shown
+from benchmarks.search_table import machine
 
 
 def _open(way: str, shards: list[Path]) -> list[float]:
@@ -34,23 +36,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
     shards = sorted(options.store.glob("*/shard"))
     if options.way:
         print(json.dumps(_open(options.way, shards)))
         return
+    on = machine()
     found: dict[str, list[list[float]]] = {"engine": [], "read ahead": []}
     for _ in range(options.rounds):
         for way, runs in found.items():
-            command = [sys.executable, __file__, str(options.store), "--way", way]
-            runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    for way, runs in found.items():
-        seconds = [run[0] for run in runs]
-        print(
-            f"{way:<12}{len(shards)} banks: {min(seconds):.2f} s at best, {statistics.median(seconds):.2f} s median, "
-            f"{runs[-1][1]:,.0f} waits for a page"
-        )
+            process = [sys.executable, "-m", "benchmarks.bench_open", str(options.store), "--way", way]
+            runs.append(json.loads(subprocess.run(process, check=True, capture_output=True, text=True).stdout))
+    command = f"python -m benchmarks.bench_open STORE --rounds {options.rounds}"
+    result = {"command": command, "machine": on, "banks": len(shards), "rounds": options.rounds, "opening": found}
+    shown(result, options.json)
 
 
 if __name__ == "__main__":

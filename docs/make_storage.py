@@ -13,7 +13,16 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks.search_table import copy_table, machine_in_words, real_table, start_table, table, write_table  # noqa: E402
+from benchmarks.cost_tables import KINDS  # noqa: E402
+from benchmarks.search_table import (  # noqa: E402
+    copy_table,
+    machine_in_words,
+    real_table,
+    share_table,
+    start_table,
+    table,
+    write_table,
+)
 
 PAGE = DOCS / "storage.md"
 _BLOCK = re.compile(r"(<!-- figures: ([\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -33,6 +42,7 @@ def figures(name: str) -> str:
         tables = [table(one) for one in of["sets"]]
     else:
         kinds = {"layers": real_table, "parts": start_table, "writing": write_table, "copying": copy_table}
+        kinds |= {"sharing": share_table, **KINDS}
         tables = [next(shown for name, shown in kinds.items() if name in of)(of)]
     return "\n\n".join([said, *tables])
 

@@ -6,7 +6,10 @@ No GPU is needed: the device that holds no numbers stands for one.
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from lensbank.commands.query import query
 from lensbank.query import bank_product, product
 from lensbank.query.bank_product import GPU_FREE_SHARE, _BankRows
 from lensbank.schemas.errors import DamagedBankError
@@ -83,6 +86,31 @@ def test_any_size_of_blocks_gives_the_same_answer(monkeypatch):
         monkeypatch.setattr(product, "QUERIES_AT_ONCE", 7)
         found = product.nearest(rows, queries, 7, cpu)
         assert all((a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(whole, found, strict=True))
+
+
+class Sizes(TorchDispatchMode):
+    """Bytes of every tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.seen += [one.untyped_storage().nbytes() for one in tree_leaves(made) if isinstance(one, torch.Tensor)]
+        return made
+
+
+def test_scores_of_many_vectors_with_many_rows_take_the_memory_that_help_names():
+    """Those of a block, and at most a copy of them, however many there are of either."""
+    rows, cpu = rows_of([20_000, 20_000], device=torch.device("cpu")), torch.device("cpu")
+    queries = np.random.default_rng(1).normal(size=(1500, DIM)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    with Sizes() as sizes:
+        product.by_float32(rows, queries, 5, cpu, None, None)
+    assert 2 * max(sizes.seen) <= 64 << 20
+    (option,) = (one for one in query.params if one.name == "search")
+    assert "about 64 MB" in option.help
 
 
 @pytest.mark.parametrize("damage", [0.0, np.nan, 7.0])
