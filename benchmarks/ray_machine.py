@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_SAMPLE_SECONDS = 0.5
+_SAMPLE_SECONDS = 1.0
 
 
 def of_the_tests(module: str) -> Any:
@@ -53,7 +54,8 @@ def cluster(cpus: int) -> Iterator[None]:
 class Spent:
     """Processor time and memory of this process and those below it, while the block lasts.
 
-    Processes that end are counted as they were last seen, twice a second. Memory is what no other process shares.
+    Processes that end are counted as they were last seen, once a second; what the looking itself takes is not counted.
+    Memory is what no file backs.
 
     Attributes:
         seconds: of ``driver``, ``workers``, ``server`` and ``ray`` (its own services and idle workers).
@@ -66,13 +68,14 @@ class Spent:
         self.bytes: Mapping[str, int] = Counter()
         self._began: dict[int, float] = {}
         self._last: dict[int, tuple[str, float]] = {}
+        self._looking = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
         """Begin."""
         self._look()
-        self._began = {pid: seconds for pid, (_, seconds) in self._last.items()}
+        self._began, self._looking = {pid: seconds for pid, (_, seconds) in self._last.items()}, 0.0
         self._thread.start()
         return self
 
@@ -81,7 +84,7 @@ class Spent:
         self._stop.set()
         self._thread.join()
         self._look()
-        found: Counter[str] = Counter()
+        found: Counter[str] = Counter({"driver": -self._looking})
         for pid, (name, seconds) in self._last.items():
             found[name] += seconds - self._began.get(pid, 0.0)  # type: ignore[assignment]
         self.seconds = found
@@ -93,14 +96,16 @@ class Spent:
     def _look(self) -> None:
         import psutil
 
-        here, memory = psutil.Process(), Counter[str]()
+        began, here, memory = time.thread_time(), psutil.Process(), Counter[str]()
         for process in [here, *here.children(recursive=True)]:
             with suppress(psutil.Error):
                 name = "driver" if process == here else _name(process)
                 times = process.cpu_times()
                 self._last[process.pid] = (name, times.user + times.system)
-                memory[name] += process.memory_full_info().uss
+                used = process.memory_info()
+                memory[name] += used.rss - used.shared
         self.bytes = {name: max(memory[name], self.bytes.get(name, 0)) for name in {*memory, *self.bytes}}
+        self._looking += time.thread_time() - began
 
 
 def _name(process: Any) -> str:

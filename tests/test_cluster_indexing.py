@@ -14,6 +14,7 @@ from PIL import Image
 from ray_fixtures import ARGUMENTS, Hunter, Steps
 from standins import StandIn
 
+import lensbank
 from lensbank import cli
 from lensbank.cluster.connecting import Workers
 from lensbank.cluster.facts import Loading
@@ -170,6 +171,21 @@ def test_killed_workers_a_server_that_restarts_and_a_driver_that_leaves(
     )
     assert banks == expected and 0 < summary.there < 40
     assert len(hunter.killed) >= 3
+
+
+def test_python_says_ray(ray_cluster, loaded, server, photos, tmp_path):
+    expected, _ = alone(loaded, photos, tmp_path)
+    with lensbank.open_store(server.url) as store:
+        asked = {"layers": (1, 2), "top_k": 3, "distinct": "word", "lenses": ("latent", "logit"), "progress": False}
+        with lensbank.lens(loaded, store, **asked) as opened:
+            summary = lensbank.index(
+                *(opened, photos, store),
+                ray="auto",
+                ray_actors=2,
+                ray_gpus=0,
+                progress=False,
+            )
+        assert image_banks(store) == expected and list(summary.odd) == ["broken.png"]
 
 
 def test_nothing_but_odd_images_leaves_no_bank(ray_cluster, tiny_vlm, server, tmp_path):

@@ -17,6 +17,7 @@ import tiny_models
 from ray_fixtures import ARGUMENTS, Hunter, Steps
 from standins import StandIn
 
+import lensbank
 from lensbank.cluster.connecting import Workers, connected, plan_workers
 from lensbank.cluster.facts import Loading
 from lensbank.ingest.corpus import read_corpora
@@ -122,6 +123,22 @@ def test_however_the_corpus_is_divided_into_files(work, corpora, server, expecte
         }
 
     assert banks != expected and without_document(banks) == without_document(expected)
+
+
+def test_python_says_ray(ray_cluster, model, corpora, server, expected):
+    loaded = load_model(str(model), **ARGUMENTS)
+    chosen = {"layers": (1, 2), "max_contexts": 60, "batch_tokens": 60, "progress": False}
+    with lensbank.open_store(server.url) as store:
+        lensbank.ingest(
+            *(loaded, store, corpora / "three" / "house"),
+            ray=ray_cluster,
+            ray_actors=2,
+            ray_gpus=0,
+            **chosen,
+        )
+        assert contents(store) == expected
+        again = lensbank.ingest(str(model), store, corpora / "three" / "house", ray="auto", ray_gpus=0, **chosen)
+        assert again.rows == 0 and contents(store) == expected  # in the precision of the banks
 
 
 def test_corpora_that_share_prefixes_and_centred_banks(work, model, corpora, server, tmp_path):
