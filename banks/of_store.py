@@ -22,6 +22,8 @@ def readable(store: Store) -> list[BankInfo]:
     every = store.list()
     infos = [info for info in every if info.record.identity.kind == "text"]
     if every and not infos:
+        for bank in store.damaged():
+            raise StoreError(f"The store holds no text bank that can be read. {bank.message}", bank.hint)
         raise BankNotFoundError("The store holds only image banks.", "Make text banks with `lensbank ingest`.")
     if not infos:
         for bank in store.damaged():

@@ -19,6 +19,7 @@ from .streams import confirmed, require_stdout
 from .terminal import echo, reported
 
 if TYPE_CHECKING:
+    from ..models.loading import LoadedModel
     from ..store.base import Store
 
 form_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -241,29 +242,41 @@ def _verify_rows(
     from ..banks.of_model import choose_banks, model_source
     from ..banks.verify import verify as check
     from ..images.verify import is_made_by, verify_images
-    from ..models.machine.large import reloading
     from ..schemas.collection import UNKNOWN_DTYPE
 
     infos = [info for info in store.list() if info.record.state == "complete" and info.name not in broken]
     images = {info.name: info for info in infos if info.record.identity.kind == "image"}
     only = set(names or [info.name for info in infos]) <= set(images)
     source = options["model"] or (next(iter(images.values())).record.source if images and only else model_source(store))
-    precisions = {info.record.identity.compute_dtype for info in store.list()} - {UNKNOWN_DTYPE}
-    if options["dtype"] == "auto" and len(precisions) == 1:
-        load_in, options["dtype"] = reloading(precisions.pop())  # the same rounding as then
-        options["load_in"] = options["load_in"] or load_in
-    loaded = load(source, options, need_vision=bool(images.keys() & set(names)) or only)
+    made = {info.name: info.record.identity.compute_dtype for info in infos}
+    kept = [made[name] for name in names or made if made.get(name, UNKNOWN_DTYPE) != UNKNOWN_DTYPE]
+    asked, most = options["dtype"], max(kept, key=kept.count, default=None)
+    need_vision = bool(images.keys() & set(names)) or only
+    loaded = _loaded_as(most if asked == "auto" else None, source, options, need_vision)
     ours = [] if only else [i.name for i in choose_banks(store, loaded, centred=None) if i.name not in broken]
     seen = [name for name, info in images.items() if loaded.is_vlm and is_made_by(loaded, info.record)]
     chosen = list(dict.fromkeys(names or (*ours, *seen)))
     rows = {info.name: info.rows for info in store.list()}
     progress.start("Checking", sum(rows.get(name, 0) for name in chosen), "rows")
-    reports = []
-    for name in chosen:
+    reports, last = {}, most
+    for name in sorted(chosen, key=lambda name: made.get(name, most) not in (most, UNKNOWN_DTYPE)):
+        precision = made.get(name, UNKNOWN_DTYPE)
+        if asked == "auto" and precision not in (last, UNKNOWN_DTYPE):
+            last, loaded = precision, _loaded_as(precision, source, options, need_vision)
         with store.open(name) as bank:
             compare = verify_images if name in images else check
-            reports.append(compare(loaded, bank, sample, seed, progress.advance))
+            reports[name] = compare(loaded, bank, sample, seed, progress.advance)
     progress.finish()
-    for report in reports:
-        echo("\n".join(report.lines()))
-    return len(chosen), [report.bank for report in reports if not report.passed]
+    for name in chosen:
+        echo("\n".join(reports[name].lines()))
+    return len(chosen), [name for name in chosen if not reports[name].passed]
+
+
+def _loaded_as(precision: str | None, source: str, options: dict[str, Any], need_vision: bool) -> LoadedModel:
+    """The model that rounds as it did when it made a bank; ``None``: as the options say."""
+    if precision is None:
+        return load(source, options, need_vision)
+    from ..models.machine.large import reloading
+
+    load_in, dtype = reloading(precision)
+    return load(source, {**options, "dtype": dtype, "load_in": options["load_in"] or load_in}, need_vision)

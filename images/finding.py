@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..banks.choosing import choose
-from ..schemas.errors import BankNotFoundError, UsageError
+from ..schemas.errors import BankNotFoundError, StoreError, UsageError
 from ..schemas.filters import Condition
 from ..schemas.finds import Find
 from ..schemas.layers import LayerChoice
@@ -62,6 +62,8 @@ def image_banks(
 ) -> list[BankInfo]:
     """Image banks of a store, by layer; see :func:`open_images`."""
     if not any(info.record.identity.kind == "image" for info in store.list()):
+        for bank in store.damaged():
+            raise StoreError(f"{store.address} holds no image bank that can be read. {bank.message}", bank.hint)
         raise BankNotFoundError(
             f"{store.address} holds no image banks.", "Make image banks with `lensbank index PHOTOS`."
         )

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .files import kind_of
 from .names import escaped_json
 
 if TYPE_CHECKING:
@@ -37,8 +38,12 @@ def read_json(path: Path, kind: Any, longest: int = LONGEST) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        NotOfKindError: it is no JSON, larger, nested deeper than 200, or of another type.
+        NotOfKindError: it is no regular file (a FIFO would be waited for), no JSON, larger, nested deeper than 200, or
+            of another type.
     """
+    kind_of_file = kind_of(path)
+    if kind_of_file is not None:
+        raise NotOfKindError(f"it is {kind_of_file}, not a file")
     with path.open("rb") as file:
         data = file.read(longest + 1)
     if len(data) > longest:

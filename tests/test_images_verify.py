@@ -1,6 +1,7 @@
 """`banks verify` of image banks: rows that tell another thing than their image are found, absent images named."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from click.testing import CliRunner
 from test_images_index import LINES, OPTIONS, draw
 
 from lensbank.cli import main_group
+from lensbank.commands import banks
+from lensbank.commands.options import load
 from lensbank.images.index import run
 from lensbank.images.sets import gather
 from lensbank.images.verify import verify_images
@@ -58,6 +61,18 @@ def test_images_are_shown_again_and_what_is_gone_is_named(place, loaded):
     assert done.exit_code == 0, done.output
     assert "9 of 27 rows checked, of 1 images: as the model says" in done.stdout
     assert "p1.png: it is not at" in done.stdout and "p2.png: the file at" in done.stdout
+
+
+def test_each_bank_is_compared_in_the_precision_that_made_it(place, tiny_vlm, tmp_path, monkeypatch):
+    shutil.copytree(place / "store", tmp_path / "store")
+    narrow = load_model(str(tiny_vlm), device="cpu", dtype="bfloat16")
+    with open_store(str(tmp_path / "store")) as store, read_corpora([place / "lines.txt"]) as corpus:
+        ingest(narrow, corpus, store, IngestOptions(layers=(1,)))
+    loads = []
+    monkeypatch.setattr(banks, "load", lambda *given: loads.append(given[1]["dtype"]) or load(*given))
+    done = CliRunner().invoke(main_group, ["banks", "verify", "--store", str(tmp_path / "store")])
+    assert done.exit_code == 0, done.output
+    assert sorted(loads) == ["bfloat16", "float32"] and done.stdout.count("as the model says") == 2
 
 
 def test_a_row_that_tells_another_thing_than_its_image_is_found(place, loaded):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +55,13 @@ def test_size_is_bounded(tmp_path):
     assert read_json(path, dict[str, str], 200)["a"] == "x" * 100
     with pytest.raises(NotOfKindError, match="more than 50 bytes"):
         read_json(path, dict[str, str], 50)
+
+
+def test_only_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "a FIFO"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
+        with pytest.raises(NotOfKindError, match=f"it is {kind}, not a file"):
+            read_json(path, dict[str, str])
 
 
 def test_what_was_put_together_is_held_to_its_class():
