@@ -113,11 +113,12 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         on_cluster = require_ray(options)
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus:
-            if options["plan"]:
-                _say_plan(corpus, chosen, contexts, options, progress)
-                return
             require_model(options["model"], options, chosen)
             corpus.look()
+            if options["plan"]:
+                require_at_hand(options["model"], options)
+                _say_plan(corpus, chosen, contexts, options, progress)
+                return
             if on_cluster:
                 _ingest_on_cluster(corpus, chosen, contexts, options, progress)
                 return

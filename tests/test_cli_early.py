@@ -102,6 +102,8 @@ def test_what_no_model_or_bank_can_answer_is_refused_first(folder, store, comman
         (["missing.txt"], 1, "There is no file missing.txt"),
         (["empty.txt"], 1, "empty.txt holds no sentences"),
         (["rows.csv"], 1, "rows.csv"),
+        (["--plan", "rows.csv"], 1, "rows.csv"),
+        (["--plan", "--no-measure", "--model", "model", "--layer", "9", "lines.txt"], 2, "Layer 9 does not exist"),
         (["--text-field", "other", "rows.csv"], 1, "other"),
         (["picture.txt"], 1, "picture.txt"),
         (["--name", " ", "lines.txt"], 2, "name of the corpus is empty"),

@@ -11,7 +11,7 @@ from test_images_index import LINES, OPTIONS, draw
 
 from lensbank.cli import main_group
 from lensbank.commands import banks
-from lensbank.commands.options import load
+from lensbank.commands.loading import load
 from lensbank.images.index import run
 from lensbank.images.sets import gather
 from lensbank.images.verify import verify_images
