@@ -52,8 +52,9 @@ def bring(page, way, name, data):
 def read(page, count=1):
     """Ask, and wait for the end."""
     page.click("#ask")
-    expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
+    # In this order: what is told of the one before would do for the second line.
     expects(page.locator("#readings button")).to_have_count(count if count > 1 else 0)
+    expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
 
 
 def word_at(page, token=0):
@@ -144,6 +145,20 @@ def test_what_goes_wrong_is_one_message_and_the_page_goes_on(explore):
         read(page)
         assert page.locator("#failure").is_hidden()
         expects(page.locator("#source")).to_have_text("A dog")
+
+
+def test_what_is_asked_while_an_image_is_on_its_way_waits_for_it(explore):
+    held = []
+    with explore() as page:
+        page.route("**/api/images?**", lambda route: held.append(route))
+        page.set_input_files("#file", [PICTURE])
+        page.fill("#prompt", "What?")
+        page.click("#ask")
+        until_said(lambda: drawn(page) or held)
+        held[0].continue_()
+        expects(page.locator("#source")).to_have_text("photo.png")
+        expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
+        assert page.locator("#failure").is_hidden()
 
 
 def test_a_reading_is_cancelled(explore, served, monkeypatch):

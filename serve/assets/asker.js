@@ -24,11 +24,23 @@ function fail(text) {
   byId("failure").hidden = !text;
 }
 
-async function upload(files) {
+let bringing = null; // what is on its way to the server: true in the end where all of it has come
+
+/** Bring files; what is asked meanwhile waits for them. */
+function upload(files) {
+  const before = bringing;
+  const now = (async () => (await before, await uploadAll(files)))();
+  bringing = now;
+  return now.finally(() => (bringing = bringing === now ? null : bringing));
+}
+
+async function uploadAll(files) {
+  let whole = true;
   fail("");
   for (const file of files) {
     if (file.size > server.limits.max_bytes) {
       fail(`${file.name} has ${file.size.toLocaleString("en")} bytes; up to ${server.limits.max_bytes.toLocaleString("en")} are taken.`);
+      whole = false;
       continue;
     }
     try {
@@ -36,8 +48,10 @@ async function upload(files) {
       choose(image);
     } catch (error) {
       fail(error.message);
+      whole = false;
     }
   }
+  return whole;
 }
 
 function choose(image) {

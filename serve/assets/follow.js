@@ -91,6 +91,7 @@ function follow(id, show) {
 
 /** Ask what the form says, and follow it to its end; its id, or null where it was refused. */
 async function ask() {
+  if (bringing && !(await bringing)) return null; // what is wrong with a file is said
   fail("");
   try {
     const about = await request("/api/readings", {
