@@ -75,7 +75,7 @@ class _Index:
             self._progress.finish()
             comparing = Comparing(self._store, self._images, self._record, self._options)
             work = comparing.look(self._identities, digests)
-            work.odd.update(odd)
+            work.odd.update({**self._images.odd, **odd})
             there, removed = len(digests) - len(work.todo), self._pruned(work)
             if work.identities:
                 self._write(work, digests)
@@ -84,7 +84,7 @@ class _Index:
         return IndexSummary(
             banks=names,
             name=self._images.name,
-            images=len(self._images.images),
+            images=len(self._images.images) + len(self._images.odd),
             written=work.written,
             replaced=work.replaced,
             there=there,

@@ -47,6 +47,7 @@ class ImageSet:
         images: by name, each once.
         annotations: SHA-256 of the file that named the things; empty where there was none.
         notes: what a reader should know of the annotations.
+        odd: names of images that are not among these, since another one has the name → why.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ImageSet:
     images: tuple[SetImage, ...]
     annotations: str = ""
     notes: tuple[str, ...] = field(default=())
+    odd: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(
@@ -92,7 +94,11 @@ def gather(
     unknown = len(set(known) - {_key(file) for file in files})
     if unknown:
         notes = (*notes, f"{unknown} annotated images are not among the given images.")
-    return ImageSet(name or folder.name or "images", folder, tuple(sorted(images, key=_by_name)), digest, notes)
+    named, odd = dict[str, SetImage](), dict[str, str]()
+    for image in sorted(images, key=_by_name):
+        if named.setdefault(image.name, image) is not image:
+            odd[image.name] = "another file has this name, where bytes that are no text are spelled out; rename one"
+    return ImageSet(name or folder.name or "images", folder, tuple(named.values()), digest, notes, odd)
 
 
 def hashed(images: Sequence[SetImage], advance: Callable[[int], None]) -> tuple[dict[str, str], dict[str, str]]:
@@ -123,8 +129,9 @@ def things_at(box: PixelBox, things: Sequence[Thing]) -> list[str]:
     return [things[i].concept.name for i in things_under(box, things) if not things[i].crowd]
 
 
-def _by_name(image: SetImage) -> str:
-    return image.name
+def _by_name(image: SetImage) -> tuple[str, bool]:
+    """By name; of two that are written alike the one that has just this name is first."""
+    return image.name, not image.path.as_posix().endswith(image.name)
 
 
 def _key(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Image banks: every visual token once, as the model has it and as a query reads it; interrupted, grown, changed."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -191,6 +192,20 @@ def test_an_odd_image_is_named_and_the_others_are_there(loaded, texts, photos, t
     assert "broken.png is left out" in summary.complaints()[0]
     again = index(loaded, texts, photos, target)
     assert (again.written, again.there, list(again.odd)) == (0, 4, ["broken.png"])
+
+
+def test_two_images_whose_names_are_written_alike_do_not_share_rows(loaded, texts, tmp_path):
+    photos = tmp_path / "photos"
+    draw(photos / "\\xff.png", 1)
+    draw(photos / "b.png", 2)
+    (photos / "b.png").rename(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))  # bytes that are no text
+    with open_store(str(tmp_path / "store"), create=True) as store:
+        summary = index(loaded, texts, photos, store)
+        assert (summary.images, summary.written, summary.there) == (2, 1, 0)
+        assert list(summary.odd) == ["\\xff.png"] and "another file has this name" in summary.complaints()[0]
+        rows = contents(store, summary.banks)[summary.banks[0]]
+        kept = hashlib.sha256((photos / "\\xff.png").read_bytes()).hexdigest()
+        assert {payload["sha256"] for payload, _ in rows.values()} == {kept} and len(rows) == summary.rows
 
 
 def test_nothing_but_odd_images_leaves_no_bank(loaded, texts, tmp_path, target):
