@@ -181,7 +181,7 @@ def test_python_says_ray(ray_cluster, loaded, server, photos, tmp_path):
             summary = lensbank.index(
                 *(opened, photos, store),
                 ray="auto",
-                ray_actors=2,
+                ray_actors=4,  # of one thread each, as this process
                 ray_gpus=0,
                 progress=False,
             )

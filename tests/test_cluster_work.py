@@ -132,7 +132,7 @@ def test_python_says_ray(ray_cluster, model, corpora, server, expected):
         lensbank.ingest(
             *(loaded, store, corpora / "three" / "house"),
             ray=ray_cluster,
-            ray_actors=2,
+            ray_actors=4,  # of one thread each, as this process
             ray_gpus=0,
             **chosen,
         )
