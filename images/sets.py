@@ -12,7 +12,7 @@ from typing import Literal
 from ..evaluate.annotations import ALL, AnnotatedImage, Thing, read_annotations, things_under
 from ..query.images import image_files
 from ..schemas.errors import InputError, UsageError
-from ..schemas.files import shown_path
+from ..schemas.files import kind_of, shown_path
 from ..schemas.results import PixelBox
 
 GroupBy = Literal["folder", "annotations", "none"]
@@ -109,6 +109,10 @@ def hashed(images: Sequence[SetImage], advance: Callable[[int], None]) -> tuple[
     """
     found, odd = {}, {}
     for image in images:
+        if kind := kind_of(image.path):  # it would be waited for, or read for ever
+            odd[image.name] = f"is {kind}; expected an image file"
+            advance(1)
+            continue
         try:
             with image.path.open("rb") as file:
                 found[image.name] = hashlib.file_digest(file, "sha256").hexdigest()

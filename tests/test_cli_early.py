@@ -159,6 +159,7 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
         (["serve", "--host", "0.0.0.0", "--no-token"], 2, "a token is needed"),
         (["score", "--labels-file", "/dev/zero"], 1, "/dev/zero is a device; expected a file"),
         (["show", "/dev/zero"], 1, "/dev/zero is a device; expected a file"),
+        (["query", "a.png", "--store", "https://h", "--server", "ca-file=/dev/zero"], 2, "/dev/zero are a device"),
         (["show", "images"], 1, "images is a folder; expected a file"),
         (["query", "--text", "a dog", "--prompt", "What?"], 2, "Leave out --prompt"),
     ],

@@ -19,7 +19,7 @@ from standins import StandIn
 
 from lensbank.images.index import run
 from lensbank.images.options import IndexOptions
-from lensbank.images.sets import gather
+from lensbank.images.sets import gather, hashed
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions
 from lensbank.ingest.pipeline import run as ingest
@@ -206,6 +206,13 @@ def test_two_images_whose_names_are_written_alike_do_not_share_rows(loaded, text
         rows = contents(store, summary.banks)[summary.banks[0]]
         kept = hashlib.sha256((photos / "\\xff.png").read_bytes()).hexdigest()
         assert {payload["sha256"] for payload, _ in rows.values()} == {kept} and len(rows) == summary.rows
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    found, odd = hashed(gather([tmp_path / "pipe.png", "/dev/zero"]).images, lambda count: None)
+    assert not found
+    assert sorted(odd.values()) == ["is a FIFO; expected an image file", "is a device; expected an image file"]
 
 
 def test_nothing_but_odd_images_leaves_no_bank(loaded, texts, tmp_path, target):

@@ -143,6 +143,19 @@ def test_the_list_itself_is_on_record(store, folder, how):
     assert not store.check_files(folder.name).passed
 
 
+def test_what_took_the_place_of_a_file_is_named_and_never_waited_for(store, folder):
+    some = min(listed(folder).files)
+    for path, shown in ((folder / "shard" / some, f"shard/{some}"), (folder / manifest.MANIFEST_FILE, "manifest")):
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(StoreError, match="is a FIFO") as caught:
+            store.open(IDENTITY)
+        assert shown in caught.value.message and not store.check_files(folder.name).passed
+        path.unlink()
+        path.write_bytes(content)
+
+
 def test_another_series_of_the_engine_is_refused_and_taken_over(store, folder, monkeypatch):
     before = answers(store)
     monkeypatch.setattr(manifest, "engine_version", lambda: "0.10.3")

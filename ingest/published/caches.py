@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ...schemas.errors import InputError
+from ...schemas.files import kind_of
 
 CACHE_FILE = "embeddings_cache.pt"
 
@@ -20,6 +21,8 @@ def find_caches(folder: Path) -> dict[int, Path]:
     for path in sorted(folder.glob(f"layer_*/{CACHE_FILE}")):
         number = re.fullmatch(r"layer_(\d+)", path.parent.name)
         if number:
+            if kind := kind_of(path):
+                raise InputError(f"{path} is {kind}; expected a file.", "Copy the folder again.")
             found[int(number[1])] = path
     if not found:
         what = "is no folder" if not folder.is_dir() else f"holds no layer_N/{CACHE_FILE}"

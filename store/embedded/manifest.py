@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from ...schemas.errors import DamagedBankError, OpenFilesError, StoreError, is_too_many_files
+from ...schemas.files import kind_of
 from ..records import SHARD_DIR, write_durably
 
 MANIFEST_FILE = "manifest.json"
@@ -29,6 +31,8 @@ _DEEPEST = 12
 #: What the engine writes beside a file that it is about to replace.
 _TEMPORARY = ".atomicwrite"
 _SHOWN = 3
+#: In the place of a size: no regular file.
+_NO_FILE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,8 @@ def read(folder: Path, digest: str) -> Manifest:
         DamagedBankError: it is missing, or not the one on record.
     """
     path = folder / MANIFEST_FILE
+    if kind := kind_of(path):  # a FIFO would be waited for
+        raise _damaged(folder, f"{MANIFEST_FILE}, the list of its files, is {kind}")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -212,7 +218,9 @@ def _named(shard: Path, manifest: Manifest) -> list[tuple[str, FileFacts, str]]:
     for path, facts in manifest.files.items():
         size = there.pop(path, None)
         fault = "is missing" if size is None else ""
-        if size is not None and size != facts.size:
+        if size == _NO_FILE:
+            fault = f"is {kind_of(shard / path) or 'no file'}; expected a file"
+        elif size is not None and size != facts.size:
             fault = f"has {size:,} bytes, expected {facts.size:,}"
         found.append((path, facts, fault))
     return found + [(path, FileFacts(size, "", ""), "was not there") for path, size in sorted(there.items())]
@@ -220,7 +228,12 @@ def _named(shard: Path, manifest: Manifest) -> list[tuple[str, FileFacts, str]]:
 
 def _sizes(shard: Path) -> dict[str, int]:
     start = len(str(shard)) + 1
-    return {entry.path[start:].replace(os.sep, "/"): entry.stat().st_size for entry in _walk(shard)}
+    return {entry.path[start:].replace(os.sep, "/"): _size(entry) for entry in _walk(shard)}
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    status = entry.stat()
+    return status.st_size if stat.S_ISREG(status.st_mode) else _NO_FILE
 
 
 def _walk(top: Path) -> list[os.DirEntry[str]]:

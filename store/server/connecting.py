@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ...schemas.errors import StoreError, UsageError
+from ...schemas.files import kind_of
 from .address import KEY_VARIABLE, ServerAddress, read_address
 from .connection import Connection, Notify
 from .faults import read_fault
@@ -171,6 +172,8 @@ def _client(
     }
     rest: dict[str, Any] = {}
     if options.ca_file is not None:
+        if kind := kind_of(options.ca_file):  # it is read twice, and a device would never end
+            raise UsageError(f"The certificates {options.ca_file} are {kind}; expected a file.", "Give a PEM file.")
         try:
             grpc_options["root_certificates"] = options.ca_file.read_bytes()
             rest["verify"] = ssl.create_default_context(cafile=str(options.ca_file))
