@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..schemas.errors import UsageError
 from .base import Store
 from .server.address import is_server
 from .server.options import ServerOptions
@@ -31,6 +32,8 @@ def open_store(
         StoreError: it is no folder, or cannot be made; the server cannot be reached, or is too old.
         UsageError: the address cannot be used, or may be a server's as well as a folder's.
     """
+    if not str(target).strip():  # a shell's unset variable would be the current folder
+        raise UsageError("The store's address is empty.", "Give a folder or the URL of a Qdrant server.")
     if is_server(target):
         from .server.store import ServerStore
 

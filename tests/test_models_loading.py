@@ -21,6 +21,7 @@ from transformers.utils import logging
 
 from lensbank.models import loading
 from lensbank.models.files import processors
+from lensbank.models.files.sources import check_source
 from lensbank.models.loading import load_model
 from lensbank.models.machine.precision import Precision
 from lensbank.schemas.errors import ModelError, UnsupportedModelError, UsageError
@@ -389,3 +390,11 @@ def test_gguf_is_named(broken, name):
 def test_safetensors_beside_gguf_are_read(text_model, broken):
     (broken / "model-Q4.gguf").write_bytes(b"GGUF")
     assert load_model(str(broken)).weights == load_model(str(text_model)).weights
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_model_is_not_the_current_folder(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="name is empty"):
+        check_source(text, weights=False)

@@ -88,6 +88,14 @@ def test_neither_is_refused_with_what_to_write_and_nothing_is_made(text, instead
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_address_is_not_the_current_folder(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="address is empty"):
+        open_store(text, create=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_url_that_went_through_a_path_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="http://host:6333"):

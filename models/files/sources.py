@@ -32,6 +32,8 @@ def check_source(source: str, weights: bool = True) -> Path | None:
     Raises:
         ModelError: neither, or a directory without configuration or safetensors weights.
     """
+    if not str(source).strip():  # a shell's unset variable would be the current folder
+        raise ModelError("The model's name is empty.", "Give a model directory or a hub id.")
     path = Path(source).expanduser()
     if not path.is_dir():
         _require_hub_id(source, path)
