@@ -172,9 +172,9 @@ def test_killed_it_is_not_complete_takes_nothing_else_and_goes_on(embedded, load
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert [info.record.plan.kind for info in embedded.list() if info.record.state == "building"] == ["words"]
-    with pytest.raises(BankIncompleteError, match="told anew"), open_images(embedded):
+    with pytest.raises(BankIncompleteError, match="looked up again"), open_images(embedded):
         pass
-    with pytest.raises(BankIncompleteError, match="told anew") as refused:
+    with pytest.raises(BankIncompleteError, match="looked up again") as refused:
         patiently(lambda: index(loaded, embedded, photos, "killed", layers=(2,), again=True))
     assert "lensbank index --again-words" in refused.value.hint
     tell_again(embedded, AgainOptions("killed"), Silent())
