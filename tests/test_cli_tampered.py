@@ -289,7 +289,7 @@ CHANGED = [
     (lambda raw, name, row: raw.delete_payload(name, ["norm"], [row]), "Point {row} .*its norm is missing"),
     (lambda raw, name, row: raw.set_payload(name, {"norm": "big"}, [row]), "Point {row} .*its norm is no number"),
     (lambda raw, name, row: raw.overwrite_payload(name, {}, [row]), "Point {row} .*its token is missing"),
-    (lambda raw, name, row: raw.set_payload(name, {"corpus": 7}, [row]), "Point {row} .*its corpus is no list"),
+    (lambda raw, name, row: raw.set_payload(name, {"corpus": 7}, [row]), "Point {row} .*its corpus is not a list"),
 ]
 
 

@@ -22,7 +22,7 @@ def shell(tmp_path):
         command = ["bash", "-o", "pipefail", "-c", f"{{ {line.replace('lensbank', PROGRAM, 1)}; }} 2>>said"]
         done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdin=stdin, timeout=60)
         said = (tmp_path / "said").read_text()
-        assert "Traceback" not in said and "ignored" not in said and "unforeseen" not in said, said
+        assert "Traceback" not in said and "ignored" not in said and "unexpected error" not in said, said
         (tmp_path / "said").unlink()
         return done.returncode, said
 

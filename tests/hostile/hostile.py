@@ -114,7 +114,7 @@ def run(place, words, **env):
         os.chdir(here)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code in CODES, done.output
-    assert "Traceback" not in done.output and "unforeseen" not in done.output, done.output
+    assert "Traceback" not in done.output and "unexpected error" not in done.output, done.output
     after = digests(place)
     assert {name: after.get(name) for name in before} == before
     return done

@@ -67,7 +67,7 @@ def listed(store):
     for command in (["list"], ["show"], ["list", "--format", "json"]):
         done = CliRunner().invoke(cli.main_group, ["banks", *command, "--store", str(store.root), "--silent"])
         assert done.exit_code in CODES and (done.exception is None or isinstance(done.exception, SystemExit))
-        assert "Traceback" not in done.output and "unforeseen" not in done.output, done.output
+        assert "Traceback" not in done.output and "unexpected error" not in done.output, done.output
     return done.output
 
 
