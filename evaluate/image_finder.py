@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import ExifTags, Image
 
+from ..schemas.addresses import without_secrets
+
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -64,7 +66,7 @@ class ImageFinder:
         if self._elsewhere:
             notes.append(
                 f"{len(self._elsewhere)} images were found by the last parts of their paths (the first: "
-                f"{self._elsewhere[0]})."
+                f"{without_secrets(self._elsewhere[0])})."
             )
         if self.doubles:
             notes.append(f"{self.doubles} entries name an image that an earlier one names; their objects were joined.")

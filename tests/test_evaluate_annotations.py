@@ -246,6 +246,7 @@ def test_what_crowd_cannot_be(tmp_path):
 def test_images_are_found_by_the_last_parts_of_their_names(tmp_path, key, name):
     images = [{"id": 1, key: name, "width": 100, "height": 80}]
     found = read_annotations(coco(tmp_path, [[1, 1, 9, 9]], images=images), tmp_path)
+    name = name.removesuffix("?s=1")  # what signs an address is nobody's to read
     assert found.images[0].path == tmp_path / "a.png" and found.images[0].name == name
     assert found.notes == (f"1 images were found by the last parts of their paths (the first: {name}).",)
 
