@@ -85,13 +85,16 @@ class IndexSummary:
                 "disk."
             )
         else:
-            lines.append(f"Nothing to do: {_images(self.there)} of {self.name} are in {', '.join(self.banks)}.")
+            verb = "is" if self.there == 1 else "are"
+            lines.append(f"Nothing to do: {_images(self.there)} of {self.name} {verb} in {', '.join(self.banks)}.")
         if self.written and self.there:
-            lines.append(f"{_images(self.there)} were already indexed.")
+            lines.append(f"{_images(self.there)} {_were(self.there)} already indexed.")
         if self.removed:
-            lines.append(f"{_images(self.removed)} that were not given were deleted.")
+            lines.append(f"{_images(self.removed)} that {_were(self.removed)} not given {_were(self.removed)} deleted.")
         if self.kept:
-            lines.append(f"The set holds {_images(self.kept)} that were not given; --prune would delete them.")
+            lines.append(
+                f"The set holds {_images(self.kept)} that {_were(self.kept)} not given; --prune deletes such images."
+            )
         return lines + ([f"  {name}" for name in self.banks] if self.written else [])
 
     def complaints(self) -> list[str]:
@@ -104,3 +107,7 @@ class IndexSummary:
 
 def _images(count: int) -> str:
     return f"{count:,} image" if count == 1 else f"{count:,} images"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
