@@ -96,12 +96,14 @@ def page(
         out: the file.
 
     Raises:
-        UsageError: not as many images as were read; another image's; the file cannot be written.
+        UsageError: no reading; not as many images as were read; another image's; the file cannot be written.
         ImageError: an image cannot be read.
     """
     several = [readings] if isinstance(readings, Reading) else fitted(readings, tuple[Any, ...], "readings")
     for one in several:
         require_kind(one, Reading, "a reading", _A_READING)
+    if not several:
+        raise UsageError("No reading was given.", "Give at least one.")
     images, out = fitted(images, tuple[Any, ...] | None, "images"), fitted(out, str | PathLike, "out")
     pictures: list[list[Image.Image]]
     if images is None:

@@ -204,7 +204,7 @@ def read_corpora(
 
     Raises:
         CorpusError: a path that is missing, cannot be read or is of an unknown kind; ``-`` twice.
-        UsageError: no sentence rules for that language; an empty name.
+        UsageError: no sentence rules for that language; an empty name; a ``text_field``, but only plain text.
     """
     for value, what in ((text_field, "text_field"), (name, "name")):
         require_kind(value, str | None, what, "a text or None")
@@ -230,5 +230,11 @@ def read_corpora(
     if not groups:
         raise CorpusError(
             "No corpus was given.", "Give text, CSV or JSON lines files, folders, or - for standard input."
+        )
+    if text_field is not None and all(source.kind == "text" for _, sources in groups for source in sources):
+        corpus.close()
+        raise UsageError(
+            f"--text-field {text_field} names a column of CSV or a key of JSON lines, but all files are plain text.",
+            "Leave it out, or name the files .csv, .tsv or .jsonl.",
         )
     return corpus

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schemas.collection import BankRecord
+from ..schemas.checking import require_kind
+from ..schemas.collection import BankIdentity, BankRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,13 @@ class BankInfo:
     record: BankRecord
     rows: int
     index: str | None = None
+
+
+def name_of(bank: str | BankIdentity) -> str:
+    """The name of the bank that is asked for.
+
+    Raises:
+        UsageError: neither a name nor an identity.
+    """
+    require_kind(bank, str | BankIdentity, "a bank", "its name, or the identity of a model and layer")
+    return bank if isinstance(bank, str) else bank.name()

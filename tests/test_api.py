@@ -57,6 +57,12 @@ def test_samples_are_whole_numbers(name, value):
         ReadingOptions(**{name: value})
 
 
+def test_a_page_of_no_reading_is_not_written(tmp_path):
+    with pytest.raises(UsageError, match="No reading was given"):
+        lensbank.page([], out=tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_page_is_of_the_images_that_were_read(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "other.png")
     for call in (

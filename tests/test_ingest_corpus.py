@@ -237,6 +237,15 @@ def test_one_empty_file_among_others_is_named(tmp_path):
     assert "e.txt" in refused(full, empty)
 
 
+def test_a_field_of_plain_text_alone_is_refused(tmp_path):
+    plain = write(tmp_path / "captions.data", '{"a": "A cat."}')
+    with pytest.raises(UsageError, match=r"--text-field a names .* all files are plain text"):
+        read_corpora([plain], text_field="a")
+    rows = write(tmp_path / "rows.jsonl", '{"a": "A dog."}')
+    with read_corpora([plain, rows], text_field="a") as corpus:
+        assert [one.text for one in corpus] == ['{"a": "A cat."}', "A dog."]
+
+
 def test_missing_files_are_refused_before_anything_is_read(tmp_path):
     with pytest.raises(CorpusError, match="no file"):
         read_corpora([write(tmp_path / "a.txt", "A cat."), tmp_path / "missing.txt"])

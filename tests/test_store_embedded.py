@@ -19,6 +19,7 @@ from lensbank.schemas.errors import (
     StoreError,
     StoreFullError,
     StoreLockedError,
+    UsageError,
 )
 from lensbank.store.embedded.disk import store_error
 from lensbank.store.embedded.engine import EngineSettings
@@ -239,6 +240,9 @@ def test_no_such_bank_lists_those_there_are(small, tmp_path):
     for name in ("nowhere", "", "..", "../store", "/etc", "a\0b"):
         with pytest.raises(BankNotFoundError, match=rows.identities()[0].name()):
             store.open(name)
+    for odd in (3, None, ["a"]):
+        with pytest.raises(UsageError, match="a bank is"):
+            store.open(odd)
     empty = open_store(tmp_path / "empty", create=True)
     assert empty.list() == []
     with pytest.raises(BankNotFoundError, match="no banks yet"):

@@ -126,6 +126,8 @@ def test_foreign_collections_are_left_alone(store, client, rows):
     for work in (lambda: store.open("diary"), lambda: store.drop("diary")):
         with pytest.raises(BankNotFoundError, match="no bank 'diary'. The server has no banks yet"):
             work()
+    with pytest.raises(UsageError, match="a bank is 3"):
+        store.open(3)
     with pytest.raises(StoreError, match=f"collection {name} that is not a bank"):
         store.writer(rows.identities(), "/model")
     assert client.collection_exists("diary")

@@ -24,6 +24,7 @@ from ..balance import Balance, on_record
 from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank, FilesReport
+from ..found import name_of
 from ..records import (
     SHARD_DIR,
     Sidecar,
@@ -176,7 +177,7 @@ class EmbeddedStore(Store):
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> EmbeddedBank:
         """See :meth:`Store.open`."""
-        folder = self._find(bank if isinstance(bank, str) else bank.name())
+        folder = self._find(name_of(bank))
         try:
             lock = BankLock(folder, exclusive=False)
         except OSError as error:

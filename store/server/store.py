@@ -14,6 +14,7 @@ from ..balance import Balance
 from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank
+from ..found import name_of
 from ..unfinished import require_complete
 from ..writing import BankWriter
 from .bank import ServerBank
@@ -125,7 +126,7 @@ class ServerStore(Store):
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> ServerBank:
         """See :meth:`Store.open`; a server does its own locking."""
-        name = bank if isinstance(bank, str) else bank.name()
+        name = name_of(bank)
         record = self._require(name)
         if isinstance(bank, BankIdentity):
             record.identity.require_model(bank)
