@@ -11,7 +11,7 @@ from PIL import Image
 from serve_fixtures import png
 
 from lensbank.models.machine.shortage import is_out_of_memory
-from lensbank.query import pipeline
+from lensbank.query.lenses import LatentLens
 from lensbank.serve import routes
 
 FAR_TOO_MUCH = 1 << 55
@@ -90,7 +90,7 @@ def test_a_reading_that_runs_out_of_memory(client, served, served_models, short,
     places = {
         "the model": (loaded.model, "forward"),
         "a text": (loaded.lm.module, "forward"),
-        "the search": (pipeline.QuerySession, "_vectors"),
+        "the search": (LatentLens, "read"),
         "pixels": (Image.Image, "convert"),
         "an answer": (loaded.model, "generate"),
     }
