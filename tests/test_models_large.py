@@ -238,7 +238,7 @@ def test_a_device_that_is_too_small_is_explained(folders, monkeypatch, tmp_path)
         with pytest.raises(ModelError, match="out of memory on a batch of .* tokens") as caught:
             run(loaded, read, store, settings)
         assert "--batch-tokens" in caught.value.hint
-    with pytest.raises(ModelError, match="out of the device's memory on .* images included"):
+    with pytest.raises(ModelError, match="ran out of memory on .* tokens, images included"):
         visual_states(loaded, shown(loaded), [1])
     monkeypatch.setattr(LlavaForConditionalGeneration, "to", full)
     with pytest.raises(ModelError, match="does not fit into the device's memory") as caught:
