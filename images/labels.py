@@ -18,6 +18,9 @@ from .grouping import OpenImages
 
 _KINDS: tuple[Literal["word", "sentence"], ...] = ("word", "sentence")
 _LONGEST = 64 << 20
+# Characters of a cell: an open quote takes whole files in. Python's own limit is one for the whole process, and others
+# move it.
+_LONGEST_CELL = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,16 @@ def _entries(columns: Sequence[str], row: Sequence[str], line: str) -> list[Entr
     """The entries of a row; none of an empty one.
 
     Raises:
-        InputError: it has no label, neither word nor sentence, or more cells than there are columns.
+        InputError: it has no label, neither word nor sentence, more cells than there are columns, or a very long one.
     """
     cells = [cell.strip() for cell in row]
     if not any(cells):
         return []
+    if (longest := max(map(len, cells))) > _LONGEST_CELL:
+        raise InputError(
+            f"{line} has a cell of {longest:,} characters; expected {_LONGEST_CELL:,} at most.",
+            "Close every quote, and write a quote inside of quotes twice.",
+        )
     if any(cells[len(columns) :]):
         raise InputError(
             f"{line} has {len(cells)} cells, but there are {len(columns)} columns.",
