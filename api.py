@@ -35,7 +35,7 @@ from .schemas.results_json import reading_from_dict
 from .show.bars import Bars
 from .show.render import to_json, to_table
 from .store import opening
-from .store.base import Store
+from .store.store import Store
 
 if TYPE_CHECKING:
     from .store.server.options import ServerOptions

@@ -27,7 +27,7 @@ from .show.figure import draw_figure
 from .show.notebook import reading_html, table_html
 from .show.render import to_json
 from .show.report import to_html
-from .store.base import Store
+from .store.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

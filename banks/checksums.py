@@ -25,7 +25,7 @@ from ..schemas.collection import BankIdentity
 from ..schemas.errors import StoreError
 from ..schemas.kinds import fault_of
 from ..schemas.payload import corpora_of, merged
-from ..store.base import Bank
+from ..store.bank import Bank
 from .row_check import foreign_row
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
 from ..schemas.layers import LayerChoice, layers_among
-from ..store.base import BankInfo, Store
+from ..store.found import BankInfo
+from ..store.store import Store
 
 
 def choose(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..schemas.reading import read_json
 from ..schemas.searches import LocalCopy
-from ..store.base import Bank
+from ..store.bank import Bank
 from ..store.records import write_durably
 
 #: In the folder of each copy.

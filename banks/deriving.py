@@ -11,7 +11,7 @@ from ..schemas.words import word_of
 from .row_check import BareRow, Finding, Findings, pages
 
 if TYPE_CHECKING:
-    from ..store.base import Bank
+    from ..store.bank import Bank
 
 _REPLACED = "\ufffd"
 #: What is derived from nothing else in a bank, so that a change by hand cannot be known.

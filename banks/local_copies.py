@@ -29,13 +29,15 @@ from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress
 from ..schemas.units import show_bytes
 from ..store.balance import Balance
-from ..store.base import Bank, BankInfo, BankInfos, Opener, Store
+from ..store.bank import Bank
 from ..store.care import Changes
 from ..store.damage import DamagedBank
 from ..store.embedded.disk import store_error
 from ..store.embedded.engine import EngineSettings
 from ..store.embedded.locks import in_turn
 from ..store.embedded.store import EmbeddedStore
+from ..store.found import BankInfo, BankInfos
+from ..store.store import Opener, Store
 from ..store.writing import BankWriter
 from .copy_facts import CopyFacts, cache_folder, facts_of, has_cache, read_facts, store_folder, write_facts
 from .interrupts import Interruption

@@ -13,7 +13,9 @@ from ..models.machine.large import reloading
 from ..schemas.collection import UNKNOWN_DTYPE, BankIdentity
 from ..schemas.errors import BankMismatchError, OtherCodeError
 from ..schemas.layers import LayerChoice
-from ..store.base import Bank, BankInfo, Store
+from ..store.bank import Bank
+from ..store.found import BankInfo
+from ..store.store import Store
 from ..store.unfinished import require_complete
 from .of_store import at_layers, model_source, of_kind, readable
 from .overview import word_notes

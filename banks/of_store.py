@@ -7,8 +7,9 @@ from typing import Literal
 
 from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
 from ..schemas.layers import LayerChoice, asked_layers, layers_among
-from ..store.base import BankInfo, Store
 from ..store.damage import DamagedBank
+from ..store.found import BankInfo
+from ..store.store import Store
 from ..store.unfinished import require_complete
 
 

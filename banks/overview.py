@@ -9,7 +9,8 @@ from ..schemas.corpora import CorpusRecord
 from ..schemas.units import show_bytes
 from ..schemas.words import RULES
 from ..store.balance import Balance
-from ..store.base import BankInfo, Store
+from ..store.found import BankInfo
+from ..store.store import Store
 
 _COLUMNS = ("bank", "layer", "rows", "on disk", "state", "index", "computed in", "corpora")
 _RIGHT = {"layer", "rows", "on disk"}

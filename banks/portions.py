@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..schemas.errors import StoreError
-from ..store.base import Bank
+from ..store.bank import Bank
 from ..store.writing import BankWriter
 from .checksums import Comparison, Row, rows_of
 

@@ -15,8 +15,8 @@ from .deriving import can_be_read_again
 from .row_check import BareRow, pages
 
 if TYPE_CHECKING:
-    from ..store.base import Store
     from ..store.care import Changes
+    from ..store.store import Store
 
 
 def has_old_words(record: BankRecord) -> bool:

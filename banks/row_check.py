@@ -11,7 +11,7 @@ from ..schemas.collection import RECORD_VERSION
 from ..schemas.errors import StoreError
 from ..schemas.kinds import fault_of
 from ..schemas.payload import corpora_of
-from ..store.base import Bank
+from ..store.bank import Bank
 
 _PAGE = 1000
 _EXAMPLES = 3

@@ -16,8 +16,10 @@ from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
 from ..schemas.progress import Progress
-from ..store.base import Bank, BankInfo, Store
+from ..store.bank import Bank
+from ..store.found import BankInfo
 from ..store.records import begun
+from ..store.store import Store
 from ..store.unfinished import require_complete
 from .checksums import TOLERANCE, Checksum, Comparison, checksum, compare, rows_of
 from .portions import Portion, rows_wanted

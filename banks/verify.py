@@ -14,7 +14,7 @@ from ..models.encoding import Encoder, Rows
 from ..models.tokens import BulkTokenizer
 from ..schemas.collection import UNKNOWN_DTYPE
 from ..schemas.payload import row_fault
-from ..store.base import Bank
+from ..store.bank import Bank
 from .deriving import BELIEVED, can_be_read_again, derive, locate
 from .row_check import Finding
 

@@ -30,8 +30,9 @@ from benchmarks.search_table import copy_table, machine
 from lensbank.banks.local_copies import with_local_copies
 from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.schemas.progress import Silent
-from lensbank.store.base import Bank, Store
+from lensbank.store.bank import Bank
 from lensbank.store.opening import open_store
+from lensbank.store.store import Store
 
 NAME = "bench-copy"
 

@@ -25,8 +25,8 @@ from lensbank.models.loading import LoadedModel, load_model
 from lensbank.query.search import search_banks
 from lensbank.schemas.filters import parse
 from lensbank.schemas.payload import prefix_ids
-from lensbank.store.base import Store
 from lensbank.store.opening import open_store
+from lensbank.store.store import Store
 
 TOP_K = 5
 

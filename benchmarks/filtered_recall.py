@@ -34,7 +34,7 @@ from lensbank.query.recall import TIE
 from lensbank.schemas.collection import BankIdentity
 from lensbank.schemas.filters import Condition, parse
 from lensbank.store import approximation
-from lensbank.store.base import Bank
+from lensbank.store.bank import Bank
 from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.store import EmbeddedStore
 from lensbank.store.opening import open_store

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lensbank.schemas.collection import BankIdentity
 from lensbank.schemas.corpora import CorpusRecord
-from lensbank.store.base import Store
+from lensbank.store.store import Store
 
 QUERIES, TOP = 576, 5
 #: What may differ from the defaults of a bank in a kind's name; the rest is about its search.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lensbank.schemas.checksums import CHECKSUMS, with_checksums
-from lensbank.store.base import Store
 from lensbank.store.opening import open_store
 from lensbank.store.server.connection import METADATA_KEY
 from lensbank.store.server.counting import ROWS_KEY
+from lensbank.store.store import Store
 
 #: Files beside the engine's own.
 FILES = ("lensbank.json", "manifest.json", ".lock")

@@ -19,7 +19,7 @@ from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
 from ..schemas.errors import BankMismatchError, ImageError
 from ..schemas.version import tool_version
-from ..store.base import Opener
+from ..store.store import Opener
 from ..store.writing import Permit, Sender
 from .connecting import Workers
 from .facts import Loading
@@ -27,7 +27,7 @@ from .running import by_tasks, by_workers, on_a_worker, require_same_tool
 from .workers import Failed, Worker, tried, worker_class
 
 if TYPE_CHECKING:
-    from ..store.base import Store
+    from ..store.store import Store
 
 #: Images whose files one task hashes.
 _FILES_TOGETHER = 256

@@ -14,7 +14,7 @@ from ..query.handed import require_model, require_session
 from ..query.pipeline import QuerySession
 from ..schemas.checking import fitted
 from ..schemas.errors import UsageError
-from ..store.base import Store
+from ..store.store import Store
 from .connecting import Workers, connected, plan_workers
 from .facts import Loading
 from .indexing import IndexOnCluster

@@ -20,7 +20,7 @@ from .terminal import echo, reported
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
-    from ..store.base import Store
+    from ..store.store import Store
 
 form_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 

@@ -9,7 +9,7 @@ from ..schemas.errors import UsageError
 if TYPE_CHECKING:
     from ..query.options import QueryOptions
     from ..schemas.layers import LayerChoice
-    from ..store.base import Store
+    from ..store.store import Store
 
 
 def require_model(

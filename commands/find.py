@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..query.given import GivenImage
     from ..schemas.filters import Condition
     from ..schemas.finds import Find
-    from ..store.base import Store
+    from ..store.store import Store
 
 _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 

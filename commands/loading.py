@@ -10,7 +10,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
-    from ..store.base import Store
+    from ..store.store import Store
 
 
 def load(

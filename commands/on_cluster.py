@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..cluster.connecting import Node, Workers
     from ..cluster.facts import Loading
     from ..schemas.progress import Progress
-    from ..store.base import Store
+    from ..store.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from . import completion
 
 if TYPE_CHECKING:
     from ..schemas.progress import Progress
-    from ..store.base import Store
+    from ..store.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -15,7 +15,7 @@ from .terminal import echo, reported
 if TYPE_CHECKING:
     from ..models.tokens import BulkTokenizer
     from ..schemas.collection import BankRecord
-    from ..store.base import Store
+    from ..store.store import Store
 
 
 @click.command()

@@ -18,7 +18,7 @@ from .terminal import reported, say
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
     from ..serve.settings import ServeSettings
-    from ..store.base import Store
+    from ..store.store import Store
 
 
 @click.command(

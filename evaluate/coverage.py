@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..schemas.filters import Condition
-from ..store.base import Bank
+from ..store.bank import Bank
 from .matching import Concept
 
 #: Fewer contexts than this are few.

@@ -26,7 +26,9 @@ from ..schemas.layers import LayerChoice
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress
 from ..schemas.results import Neighbor
-from ..store.base import Bank, BankInfo, Store
+from ..store.bank import Bank
+from ..store.found import BankInfo
+from ..store.store import Store
 from ..store.unfinished import require_complete
 from ..store.vectors import NoVectors
 from .facts import facts_of

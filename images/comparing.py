@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..schemas.collection import BankIdentity
 from ..schemas.errors import BankNotFoundError, UsageError
 from ..schemas.indexes import IndexRecord
-from ..store.base import Store
+from ..store.store import Store
 from .options import IndexOptions
 from .present import Held, held_of
 from .sets import ImageSet, SetImage

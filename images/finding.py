@@ -13,7 +13,9 @@ from ..schemas.finds import Find
 from ..schemas.layers import LayerChoice
 from ..schemas.patches import fields_fault
 from ..schemas.words import folded
-from ..store.base import Bank, BankInfo, Store
+from ..store.bank import Bank
+from ..store.found import BankInfo
+from ..store.store import Store
 from ..store.unfinished import require_complete
 from .frequent import leading
 from .grouping import Light, OpenImages, grouped, image_of, require_sound

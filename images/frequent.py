@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..schemas.filters import Condition
-from ..store.base import Bank
+from ..store.bank import Bank
 from .grouping import PATCHES_EACH, Light, OpenImages
 
 Image = tuple[str, str]

@@ -14,7 +14,7 @@ from ..schemas.finds import Find, FoundImage, FoundPatch
 from ..schemas.kinds import fault_of
 from ..schemas.patches import PatchPayload, fields_fault
 from ..schemas.version import tool_version
-from ..store.base import Bank
+from ..store.bank import Bank
 
 #: Patches that are shown of one image, best first.
 PATCHES_EACH = 12

@@ -14,7 +14,7 @@ from ..schemas.corpora import CorpusRecord
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress, Silent
-from ..store.base import Store
+from ..store.store import Store
 from ..store.writing import BankWriter
 from .comparing import Comparing, Work
 from .options import IndexOptions, IndexSummary

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..schemas.filters import Condition
-from ..store.base import Bank
+from ..store.bank import Bank
 
 _PAGE = 1000
 _FIELDS = ("image", "sha256", "read", "tokens")

@@ -18,7 +18,7 @@ import numpy as np
 from ..evaluate.statistics import ClusteredShares, Estimate
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
-from ..store.base import Bank
+from ..store.bank import Bank
 from .finding import rows_of
 from .grouping import OpenImages
 from .labels import Entry, label_names, matched, spoken_for

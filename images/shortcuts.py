@@ -16,7 +16,7 @@ from ..schemas.finds import Find
 from ..schemas.given import whole_numbers
 from ..schemas.kinds import fields_of
 from ..schemas.progress import Progress
-from ..store.base import Store
+from ..store.store import Store
 from .asking import patch_states, phrase_states
 from .finding import find_near, find_words, open_images
 from .index import run

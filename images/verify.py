@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..models.loading import LoadedModel
     from ..schemas.collection import BankRecord
     from ..schemas.corpora import CorpusRecord
-    from ..store.base import Bank
+    from ..store.bank import Bank
 
 _PAGE, _SHOWN = 1000, 5
 

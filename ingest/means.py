@@ -15,7 +15,7 @@ import numpy as np
 
 from ..models.encoding import Encoder
 from ..schemas.collection import BankIdentity
-from ..store.base import BankInfo
+from ..store.found import BankInfo
 from .options import IngestOptions
 from .planning import Selection
 from .rows import BatchRows

@@ -15,7 +15,8 @@ from ..models.tokens import BulkTokenizer
 from ..schemas.collection import BankIdentity
 from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress, Silent
-from ..store.base import BankInfo, Store
+from ..store.found import BankInfo
+from ..store.store import Store
 from ..store.writing import BankWriter
 from .corpus import Corpus
 from .here import Here

@@ -10,8 +10,9 @@ from ..schemas.collection import RECORD_VERSION
 from ..schemas.errors import StoreError
 from ..schemas.plans import PlanRecord
 from ..schemas.progress import Progress
-from ..store.base import BankInfo, Store
+from ..store.found import BankInfo
 from ..store.records import begun
+from ..store.store import Store
 from ..store.writing import BankWriter
 from .planning import Selection
 from .rows import BatchRows

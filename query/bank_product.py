@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..schemas.errors import DamagedBankError
 from ..schemas.filters import Condition
-from ..store.base import Bank, Hit
+from ..store.bank import Bank
+from ..store.found import Hit
 from ..store.rows import unit_queries
 from ..store.vectors import BankVectors, NoVectors, id_keys, id_string
 from .comparing import Places, as_tensor
@@ -40,7 +41,7 @@ def product_of(bank: Bank, device: torch.device) -> BankProduct | NoVectors:
 
 
 class BankProduct:
-    """Finds what :meth:`store.base.Bank.search` finds with ``exact``."""
+    """Finds what :meth:`store.bank.Bank.search` finds with ``exact``."""
 
     def __init__(self, bank: Bank, vectors: BankVectors, device: torch.device) -> None:
         """Over the vectors of an open bank, on the device of the model."""
@@ -91,7 +92,7 @@ class BankProduct:
         ]
 
     def first(self, count: int) -> Floats:
-        """Unit vectors of the first rows by id, in the order of :meth:`store.base.Bank.scroll`."""
+        """Unit vectors of the first rows by id, in the order of :meth:`store.bank.Bank.scroll`."""
         return self._rows.take(self._rows.first(count))
 
     def _keep(self, where: tuple[Condition, ...]) -> NDArray[np.bool_] | None:

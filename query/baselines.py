@@ -21,7 +21,7 @@ from ..schemas.results import Neighbor, VocabularyToken
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..store.base import Bank
+    from ..store.bank import Bank
     from .bank_product import BankProduct
 
     Floats = NDArray[np.floating[Any]]

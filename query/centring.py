@@ -25,7 +25,7 @@ from ..schemas.errors import (
 )
 from ..schemas.progress import Progress
 from ..schemas.searches import Centring
-from ..store.base import Bank
+from ..store.bank import Bank
 from .asking import naming
 from .given import opened as opened_image
 

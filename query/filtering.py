@@ -10,7 +10,7 @@ from ..schemas.filters import Condition
 from ..schemas.payload import FIELD_KINDS
 from ..schemas.searches import BankSearch
 from ..schemas.words import is_unspaced
-from ..store.base import Bank
+from ..store.bank import Bank
 from .vocabulary import VOCABULARY_FIELDS
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..models.loading import LoadedModel
 from ..schemas.checking import require_kind
-from ..store.base import Store
+from ..store.store import Store
 from .pipeline import QuerySession
 
 

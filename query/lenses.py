@@ -10,7 +10,7 @@ from ..schemas.errors import StoreError
 from ..schemas.filters import Condition
 from ..schemas.payload import TokenPayload, row_fault
 from ..schemas.results import Neighbor, VocabularyToken
-from ..store.base import Bank
+from ..store.bank import Bank
 from .baselines import BankBaselines
 from .recall import Recall, sample_recall
 from .search import Distinct, Found, search_banks

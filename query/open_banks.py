@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from ..models.loading import LoadedModel
     from ..schemas.searches import BankSearch
-    from ..store.base import Bank, BankInfo, Store
+    from ..store.bank import Bank
+    from ..store.found import BankInfo
+    from ..store.store import Store
     from .options import QueryOptions
 
 
@@ -121,7 +123,7 @@ def _opened_whole(
 
     Raises:
         DamagedBankError: as above.
-        StoreError: as :meth:`store.base.Store.open`.
+        StoreError: as :meth:`store.store.Store.open`.
     """
     banks: list[Bank] = []
     damaged: list[DamagedBankError] = []

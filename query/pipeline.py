@@ -14,7 +14,8 @@ from ..models.loading import LoadedModel
 from ..schemas.errors import UsageError
 from ..schemas.progress import Progress, Silent
 from ..schemas.results import Reading
-from ..store.base import Bank, Store
+from ..store.bank import Bank
+from ..store.store import Store
 from .asked import Asked
 from .asked_lenses import AskedLenses
 from .asking import ask_image, ask_images, ask_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..schemas.filters import Condition
 from ..schemas.searches import BankSearch
-from ..store.base import Bank
+from ..store.bank import Bank
 from .search import Distinct, Found, search_banks
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..schemas.filters import Condition
 from ..schemas.words import folded
-from ..store.base import Bank, Hit
+from ..store.bank import Bank
+from ..store.found import Hit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ def search_banks(
         k: rows per state; fewer come back where fewer rows meet the conditions.
         where: conditions, all of which must hold.
         distinct: ``word`` keeps the best row of each word, whatever its case.
-        exact: compare with every row; see :meth:`store.base.Bank.search`.
+        exact: compare with every row; see :meth:`store.bank.Bank.search`.
         advance: called as each bank has answered for some states, with their number.
         products: for each bank its own product (:mod:`query.bank_product`), which then answers where every row
             is compared; ``None`` where the database does. None at all: the database answers for all.

@@ -27,7 +27,7 @@ from .uploads import Uploads
 from .wording import in_http_words
 
 if TYPE_CHECKING:
-    from ..store.base import Store
+    from ..store.store import Store
 
 # Sets of open banks, each with its own filters: few people ask many kinds of questions at once.
 _OPEN = 4

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ..images.finding import open_images
 from ..schemas.files import kind_of
 from ..schemas.filters import Condition
-from ..store.base import Bank
+from ..store.bank import Bank
 from .failures import RequestError
 
 if TYPE_CHECKING:
-    from ..store.base import Store
+    from ..store.store import Store
 
 _Row = tuple[str, Any, dict[str, Any]]
 # Every image has one visual token of this position.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from ..schemas.collection import BankRecord
-    from ..store.base import Bank, Store
+    from ..store.bank import Bank
+    from ..store.store import Store
 
 
 class LentStore:
@@ -32,7 +33,7 @@ class LentStore:
         """A bank; closing it does nothing.
 
         Raises:
-            StoreError: as :meth:`store.base.Store.open`.
+            StoreError: as :meth:`store.store.Store.open`.
         """
         if name not in self._banks:
             self._banks[name] = self._stack.enter_context(self._store.open(name))

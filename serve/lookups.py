@@ -19,7 +19,7 @@ from ..schemas.kinds import fields_of
 from .indexed import file_of, listed
 
 if TYPE_CHECKING:
-    from ..store.base import Store
+    from ..store.store import Store
 
 #: Of a row, what tells a context; the rest is what the row is kept by.
 _CONTEXT = ("word", "token", "token_id", "sentence", "char_start", "char_end", "corpus", "document")

@@ -20,7 +20,7 @@ from .uploads import Uploads
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..store.base import Store
+    from ..store.store import Store
 
 
 class Service:

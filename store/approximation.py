@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..schemas.filters import Condition
-from .base import Bank
+from .bank import Bank
 
 #: Of the HNSW graph, in every engine: links per row (m), candidates looked at for each row while it is built
 #: (ef_construct) and for each query.

@@ -16,7 +16,7 @@ Changes = Mapping[str, Mapping[str, Any] | None]
 
 
 class Care(abc.ABC):
-    """The part of a :class:`store.base.Store` that looks after banks."""
+    """The part of a :class:`store.store.Store` that looks after banks."""
 
     def check_files(self, name: str) -> FilesReport:
         """Compare every byte of a finished bank with the list of its files.

@@ -50,3 +50,7 @@ def name_of(bank: str | BankIdentity) -> str:
     """
     require_kind(bank, str | BankIdentity, "a bank", "its name, or the identity of a model and layer")
     return bank if isinstance(bank, str) else bank.name()
+
+
+#: Inside a class with a method ``list``, the type's own name is taken.
+BankInfos = list[BankInfo]

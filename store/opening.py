@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..schemas.errors import UsageError
-from .base import Store
 from .server.address import is_server
 from .server.options import ServerOptions
+from .store import Store
 
 
 def open_store(

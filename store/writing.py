@@ -1,4 +1,4 @@
-"""The interface that writes banks: see :class:`store.base.Store.writer`."""
+"""The interface that writes banks: see :class:`store.store.Store.writer`."""
 
 from __future__ import annotations
 

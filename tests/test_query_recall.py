@@ -10,7 +10,7 @@ from lensbank.query.recall import SAMPLE, Recall, recall_note, sample_recall, wi
 from lensbank.query.search import Found, search_banks
 from lensbank.schemas.filters import parse
 from lensbank.schemas.searches import BankSearch
-from lensbank.store.base import Hit
+from lensbank.store.found import Hit
 from lensbank.store.opening import open_store
 
 DIM, LAYERS, K = 16, (1, 2, 5), 5

@@ -14,7 +14,7 @@ from lensbank.query.filtering import plan_searches
 from lensbank.query.options import QueryOptions
 from lensbank.schemas.errors import UsageError
 from lensbank.schemas.filters import parse
-from lensbank.store.base import Bank
+from lensbank.store.bank import Bank
 from lensbank.store.embedded import vectors as mapping
 from lensbank.store.embedded.engine import EngineSettings, count_rows, load_shard
 from lensbank.store.embedded.store import EmbeddedStore

@@ -26,8 +26,9 @@ from ...schemas.layers import LayerChoice
 from ...schemas.plans import PlanRecord, plan_key
 from ...schemas.progress import Progress, Silent
 from ...schemas.words import RULES as WORD_RULES
-from ...store.base import BankInfo, Store
+from ...store.found import BankInfo
 from ...store.records import begun
+from ...store.store import Store
 from ...store.writing import BankWriter
 from ..resuming import lacks_rows
 from .caches import find_caches

@@ -13,7 +13,8 @@ from ...schemas.errors import DamagedBankError, OpenFilesError, StoreError, Stor
 from ...schemas.filters import Condition
 from ..approximation import Fallback
 from ..balance import Balance, balance
-from ..base import Bank, Hit
+from ..bank import Bank
+from ..found import Hit
 from ..records import SHARD_DIR, Sidecar
 from ..rows import payload_as_read, unit_queries
 from ..vectors import BankVectors, NoVectors, id_halves
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import qdrant_edge
     from numpy.typing import NDArray
 
-    from ..base import Floats
+    from ..bank import Floats
 
 T = TypeVar("T")
 #: Queries per engine call: enough to score together, few enough to bound the answers in memory.

@@ -23,7 +23,7 @@ from .rebuild import DERIVED, clean_up, has_left, rebuild, require_rows, settle,
 
 
 def check_files(folder: Path) -> FilesReport:
-    """See :meth:`store.base.Store.check_files`."""
+    """See :meth:`store.store.Store.check_files`."""
     lock = _lock(folder, exclusive=False)
     try:
         sidecar = _record(folder)
@@ -47,7 +47,7 @@ def check_files(folder: Path) -> FilesReport:
 
 
 def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
-    """See :meth:`store.base.Store.repair`."""
+    """See :meth:`store.store.Store.repair`."""
     lock = _lock(folder, exclusive=True)
     try:
         sidecar = _record(folder)

@@ -21,16 +21,16 @@ from ...schemas.errors import (
 )
 from ...schemas.plans import PlanRecord
 from ..balance import Balance, on_record
-from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank, FilesReport
-from ..found import name_of
+from ..found import BankInfo, BankInfos, name_of
 from ..records import (
     SHARD_DIR,
     Sidecar,
     read_sidecar,
     sync_folder,
 )
+from ..store import Store
 from ..unfinished import require_complete
 from ..writing import BankWriter
 from . import manifest
@@ -68,7 +68,7 @@ class EmbeddedStore(Store):
 
     @classmethod
     def at(cls, root: Path, *, create: bool = False) -> EmbeddedStore:
-        """See :func:`store.base.open_store`.
+        """See :func:`store.opening.open_store`.
 
         Raises:
             BankNotFoundError: there is no such folder, and ``create`` is false.

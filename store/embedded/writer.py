@@ -35,7 +35,7 @@ from .processes import uninterrupted
 from .resources import writing_processes
 
 if TYPE_CHECKING:
-    from ..base import Floats
+    from ..bank import Floats
 
 
 class EmbeddedWriter(BankWriter):
@@ -55,7 +55,7 @@ class EmbeddedWriter(BankWriter):
         Raises:
             ValueError: no identities, two of one layer, or of different widths.
             UsageError: the environment asks for no number of processes.
-            StoreError: see :meth:`store.base.Store.writer`.
+            StoreError: see :meth:`store.store.Store.writer`.
         """
         self._layers = {identity.layer: index for index, identity in enumerate(identities)}
         self._dim = one_width(identities)

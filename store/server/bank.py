@@ -11,8 +11,9 @@ from ...schemas.collection import BankRecord
 from ...schemas.filters import Condition
 from ..approximation import Fallback
 from ..balance import Balance
-from ..base import Bank, Hit
+from ..bank import Bank
 from ..counts import Counted, count_named, names_of
+from ..found import Hit
 from ..rows import engine_id, payload_as_read, unit_queries
 from .collections import Limits, read_limits, require_allowed, search_params
 from .connection import Connection
@@ -22,7 +23,7 @@ from .prefixes import spelled_out
 from .sizes import collection_bytes
 
 if TYPE_CHECKING:
-    from ..base import Floats
+    from ..bank import Floats
 
 #: Queries per request, and rows in one answer: a hit with payload takes about a kilobyte.
 QUERY_CHUNK = 128

@@ -28,7 +28,7 @@ from .options import ServerOptions
 from .uploads import Target, Uploads
 
 if TYPE_CHECKING:
-    from ..base import Floats
+    from ..bank import Floats
 
 #: How long a look at the writer's claim is good for.
 LOOK_SECONDS = 10.0

@@ -11,10 +11,10 @@ from ...schemas.collection import BankIdentity, BankRecord
 from ...schemas.errors import BankMismatchError, BankNotFoundError, DamagedRecordError, StoreError
 from ...schemas.plans import PlanRecord
 from ..balance import Balance
-from ..base import BankInfo, BankInfos, Store
 from ..care import Changes
 from ..damage import DamagedBank
-from ..found import name_of
+from ..found import BankInfo, BankInfos, name_of
+from ..store import Store
 from ..unfinished import require_complete
 from ..writing import BankWriter
 from .bank import ServerBank
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServerOpener:
-    """See :class:`store.base.Opener`. It holds no key: that is read where it is used.
+    """See :class:`store.store.Opener`. It holds no key: that is read where it is used.
 
     Attributes:
         url: of the server.
@@ -42,7 +42,7 @@ class ServerOpener:
     options: ServerOptions
 
     def open(self) -> ServerStore:
-        """See :meth:`store.base.Opener.open`."""
+        """See :meth:`store.store.Opener.open`."""
         return ServerStore.connect(self.url, self.options)
 
 
@@ -62,7 +62,7 @@ class ServerStore(Store):
 
     @classmethod
     def connect(cls, url: str, options: ServerOptions | None = None, notify: Notify | None = None) -> ServerStore:
-        """See :func:`store.base.open_store`.
+        """See :func:`store.opening.open_store`.
 
         Raises:
             StoreError: the server cannot be reached, refuses the key, is too old, or is none.

@@ -17,7 +17,7 @@ from .points import row_bytes, upsert
 from .refusals import MissingError, TooLargeError
 
 if TYPE_CHECKING:
-    from ..base import Floats
+    from ..bank import Floats
 
 # Rows that wait to fill a request, of all banks together.
 _BUFFER_BYTES = 64 << 20

@@ -32,7 +32,7 @@ from .refusals import CollectionExistsError
 from .uploads import Target, Uploads
 
 if TYPE_CHECKING:
-    from ..base import Floats
+    from ..bank import Floats
 
 _RELEASE_SECONDS = 3.0
 
