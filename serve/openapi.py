@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..schemas.positions import READ_KINDS
 from ..schemas.results import LENSES, RESULT_VERSION
 from ..schemas.version import tool_version
+from .openapi_lookups import lookup_paths
+from .openapi_parts import Json, answered, failures, in_path, in_query, ref
 from .settings import ServeSettings
-
-Json = dict[str, Any]
 
 
 def description(settings: ServeSettings) -> Json:
@@ -24,45 +22,12 @@ def description(settings: ServeSettings) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}] if settings.token is not None else [],
-        "paths": {**_image_paths(settings), **_reading_paths(), **_lookup_paths(), **_server_paths()},
+        "paths": {**_image_paths(settings), **_reading_paths(), **lookup_paths(), **_server_paths()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": _schemas(settings),
         },
     }
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _json(description: str, schema: str | Json) -> Json:
-    content = {"application/json": {"schema": _ref(schema) if isinstance(schema, str) else schema}}
-    return {"description": description, "content": content}
-
-
-def _failures(*codes: int) -> Json:
-    said = {
-        400: "The request is not valid; the message says why.",
-        401: "The token is missing or wrong.",
-        403: "The request comes from a page of another site.",
-        404: "Not found, or no longer kept.",
-        408: "The request took too long to arrive.",
-        413: "The request is too large.",
-        415: "The body was not sent as application/json.",
-        421: "The request names a host that this server does not know.",
-        500: "The reading failed.",
-        503: "The queue is full, a bank is being written, or memory ran out; try again later.",
-    }
-    return {str(code): _json(said[code], "Failure") for code in (*codes, 401, 403, 421)}
-
-
-def _id(name: str, description: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
-
-
-def _query(name: str, description: str, schema: Json) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _image_paths(settings: ServeSettings) -> Json:
@@ -73,18 +38,18 @@ def _image_paths(settings: ServeSettings) -> Json:
                 "summary": "Upload an image",
                 "description": f"The body is the file: JPEG, PNG, WebP, GIF, BMP or TIFF, at most "
                 f"{settings.max_bytes:,} bytes and {settings.max_pixels:,} pixels. It is kept in memory only.",
-                "parameters": [_query("name", "Name of the file.", {"type": "string"})],
+                "parameters": [in_query("name", "Name of the file.", {"type": "string"})],
                 "requestBody": {"required": True, "content": {"application/octet-stream": binary, "image/*": binary}},
-                "responses": {"201": _json("Ready for questions.", "Image"), **_failures(400, 408, 413)},
+                "responses": {"201": answered("Ready for questions.", "Image"), **failures(400, 408, 413)},
             }
         },
         "/api/images/{image}": {
             "get": {
                 "summary": "A small version of an image",
-                "parameters": [_id("image", "From POST /api/images.")],
+                "parameters": [in_path("image", "From POST /api/images.")],
                 "responses": {
                     "200": {"description": "The picture.", "content": {"image/png": binary, "image/jpeg": binary}},
-                    **_failures(404),
+                    **failures(404),
                 },
             }
         },
@@ -92,16 +57,16 @@ def _image_paths(settings: ServeSettings) -> Json:
 
 
 def _reading_paths() -> Json:
-    reading, name = _id("reading", "From POST /api/readings."), "/api/readings/{reading}"
+    reading, name = in_path("reading", "From POST /api/readings."), "/api/readings/{reading}"
     forms = {"type": "string", "enum": ["json", "html", "png"], "default": "json"}
     texts = {"type": "array", "items": {"type": "string"}}
     wait = {"type": "number", "minimum": 0, "maximum": 60, "default": 0}
-    done = _json(
-        "The reading, as `lensbank query --format json` writes it.", {"type": "array", "items": _ref("Reading")}
+    done = answered(
+        "The reading, as `lensbank query --format json` writes it.", {"type": "array", "items": ref("Reading")}
     )
     done["content"] |= {"text/html": {"schema": {"type": "string"}}}
     done["content"] |= {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-    question = {"required": True, "content": {"application/json": {"schema": _ref("Question")}}}
+    question = {"required": True, "content": {"application/json": {"schema": ref("Question")}}}
     stream = {
         "description": "Events `state` (Progress), `answer` (`answer`: the model's answer so far, at each of its "
         "tokens), `layer` (a Reading of one layer; `id` is its number), and at the end "
@@ -121,8 +86,8 @@ def _reading_paths() -> Json:
                 "description": "The reading is queued: a model makes one reading at a time.",
                 "requestBody": question,
                 "responses": {
-                    "202": _json("Queued.", "Progress"),
-                    **_failures(400, 404, 408, 413, 415, 503),
+                    "202": answered("Queued.", "Progress"),
+                    **failures(400, 404, 408, 413, 415, 503),
                 },
             }
         },
@@ -131,110 +96,37 @@ def _reading_paths() -> Json:
                 "summary": "The reading, or its progress",
                 "parameters": [
                     reading,
-                    _query("format", "Format of the reading: JSON, the page, or the figure.", forms),
-                    _query("wait", "Seconds to wait for the reading.", wait),
-                    _query("download", "Send the reading as a file.", {"type": "string"}),
-                    _query("with", "Ids of further readings to put into the same page or JSON.", texts),
+                    in_query("format", "Format of the reading: JSON, the page, or the figure.", forms),
+                    in_query("wait", "Seconds to wait for the reading.", wait),
+                    in_query("download", "Send the reading as a file.", {"type": "string"}),
+                    in_query("with", "Ids of further readings to put into the same page or JSON.", texts),
                 ],
                 "responses": {
                     "200": done,
-                    "202": _json("The reading is not finished.", "Progress"),
-                    "410": _json("The reading was cancelled.", "Progress"),
-                    **_failures(400, 404, 500, 503),
+                    "202": answered("The reading is not finished.", "Progress"),
+                    "410": answered("The reading was cancelled.", "Progress"),
+                    **failures(400, 404, 500, 503),
                 },
             },
             "delete": {
                 "summary": "Cancel a reading",
                 "description": "The model stops after the current layer, or the current token of its answer.",
                 "parameters": [reading],
-                "responses": {"200": _json("The progress so far.", "Progress"), **_failures(404)},
+                "responses": {"200": answered("The progress so far.", "Progress"), **failures(404)},
             },
         },
         f"{name}/about": {
             "get": {
                 "summary": "The progress of a reading, and its question",
                 "parameters": [reading],
-                "responses": {"200": _json("The progress.", "Progress"), **_failures(404)},
+                "responses": {"200": answered("The progress.", "Progress"), **failures(404)},
             }
         },
         f"{name}/events": {
             "get": {
                 "summary": "The layers of a reading, as soon as each is ready",
                 "parameters": [reading, seen],
-                "responses": {"200": stream, **_failures(400, 404)},
-            }
-        },
-    }
-
-
-def _lookup_paths() -> Json:
-    text, whole, document = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "object"}
-    texts = {"type": "array", "items": text}
-
-    def needed(name: str, description: str, schema: Json) -> Json:
-        return {**_query(name, description, schema), "required": True}
-
-    return {
-        "/api/find": {
-            "get": {
-                "summary": "Indexed images with a word",
-                "description": "The answer is that of `lensbank find WORD --format json`.",
-                "parameters": [
-                    needed("word", "Words to look for; a patch needs one of them.", texts),
-                    _query("lens", "Lens whose words are searched.", {"enum": list(LENSES)}),
-                    _query("where", "Conditions on patches, as `--where` takes them.", texts),
-                    _query("model", "Model that indexed the images. Default: any of this server's models.", text),
-                    _query("bank", "Names of image banks. Default: those of the model.", texts),
-                    _query("top_k", "Most images.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
-                ],
-                "responses": {"200": _json("What was found.", document), **_failures(400, 404, 500, 503)},
-            }
-        },
-        "/api/indexed": {
-            "get": {
-                "summary": "Images of the store's image banks",
-                "description": "One page of `images`, the `total` number, and `next`: `after` for the next page.",
-                "parameters": [
-                    _query("model", "Model that indexed the images. Default: any of this server's models.", text),
-                    _query("limit", "Page size.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 40}),
-                    _query("name", "Text that is part of their names.", text),
-                    _query("bank", "Names of image banks. Default: those of the model.", texts),
-                    _query("after", "The value of `next` from the page before.", {"type": "string", "format": "uuid"}),
-                ],
-                "responses": {
-                    "200": _json("Ids and names.", document),
-                    **_failures(400, 404, 500, 503),
-                },
-            }
-        },
-        "/api/indexed/{image}": {
-            "post": {
-                "summary": "Use an indexed image like an uploaded one",
-                "description": "Possible if the server still has the indexed file.",
-                "parameters": [_id("image", "Id from GET /api/indexed, or the sha256 of a patch that was found.")],
-                "responses": {
-                    "201": _json("Ready for questions.", "Image"),
-                    **_failures(400, 404, 413, 500, 503),
-                },
-            }
-        },
-        "/api/contexts": {
-            "get": {
-                "summary": "Other contexts of a corpus token",
-                "parameters": [
-                    needed("layer", "Layer of the bank.", whole),
-                    needed("token_id", "Token id, as in the neighbours of a reading.", whole),
-                    _query("model", "One of this server's models. Default: the first.", text),
-                    _query(
-                        "limit",
-                        "Maximum number of contexts.",
-                        {"type": "integer", "minimum": 1, "maximum": 200, "default": 20},
-                    ),
-                ],
-                "responses": {
-                    "200": _json("Their number, and some of them.", document),
-                    **_failures(400, 404, 500, 503),
-                },
+                "responses": {"200": stream, **failures(400, 404)},
             }
         },
     }
@@ -246,11 +138,14 @@ def _server_paths() -> Json:
         "/api/server": {
             "get": {
                 "summary": "Models, lenses and limits of the server",
-                "responses": {"200": _json("What a question can contain.", document), **_failures()},
+                "responses": {"200": answered("What a question can contain.", document), **failures()},
             }
         },
         "/openapi.json": {
-            "get": {"summary": "This description", "responses": {"200": _json("OpenAPI 3.1.", document), **_failures()}}
+            "get": {
+                "summary": "This description",
+                "responses": {"200": answered("OpenAPI 3.1.", document), **failures()},
+            }
         },
     }
 
@@ -313,8 +208,8 @@ def _schemas(settings: ServeSettings) -> Json:
         "layers": {"oneOf": [whole, nothing]},
         "first_ms": {"oneOf": [whole, nothing], "description": "Milliseconds from the request to the first layer."},
         "total_ms": {"oneOf": [whole, nothing], "description": "Milliseconds from the request to the end."},
-        "error": {"oneOf": [_ref("Error"), nothing]},
-        "question": {**_ref("Question"), "description": "The question of the request."},
+        "error": {"oneOf": [ref("Error"), nothing]},
+        "question": {**ref("Question"), "description": "The question of the request."},
     }
     error = {"kind": text, "message": text, "hint": text}
     image = {"id": text, "name": text, "width": whole, "height": whole, "notes": texts}
@@ -329,7 +224,7 @@ def _schemas(settings: ServeSettings) -> Json:
         "Progress": {"type": "object", "properties": progress, "required": list(progress)},
         "Image": {"type": "object", "properties": image, "required": list(image)},
         "Error": {"type": "object", "properties": error, "required": list(error)},
-        "Failure": {"type": "object", "properties": {"error": _ref("Error")}, "required": ["error"]},
+        "Failure": {"type": "object", "properties": {"error": ref("Error")}, "required": ["error"]},
         "Reading": {
             "type": "object",
             "properties": reading,
