@@ -4,6 +4,8 @@ import ast
 import sys
 from pathlib import Path
 
+from lensbank.docs.making import write_or_check
+
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "architecture.svg"
 # Name, what it does, where its middle stands (pixels), and its row: from what a user calls down to what all rests on.
@@ -89,8 +91,4 @@ def draw() -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        if not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != draw():
-            sys.exit("docs/architecture.svg is not up to date: run `make docs`")
-    else:
-        PICTURE.write_text(draw(), encoding="utf-8")
+    sys.exit(write_or_check(PICTURE, draw()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lensbank import cli
+from lensbank.docs.making import write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,17 +51,5 @@ def _block(path: tuple[str, ...]) -> str:
     return f"```text\n{printed.getvalue()}```\n"
 
 
-def main() -> int:
-    """Write or check the page."""
-    text = render()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/cli.md differs from --help. Run `make docs` and commit it.\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render()))

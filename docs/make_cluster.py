@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lensbank.docs.making import write_or_check
 from lensbank.ingest.sizes import bank_bytes
 from lensbank.schemas.units import show_bytes
 from lensbank.store.server.placement import COPIES
@@ -150,17 +151,5 @@ def _time(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def main() -> int:
-    """Write or check the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    if "--check" not in sys.argv:
-        PAGE.write_text(rendered(text), encoding="utf-8")
-        return 0
-    if rendered(text) == text:
-        return 0
-    sys.stderr.write("docs/cluster.md does not show the sizes that docs/make_cluster.py computes: run `make docs`\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, rendered(PAGE.read_text(encoding="utf-8"))))

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from lensbank.docs.making import write_or_check
+
 PICTURE = Path(__file__).resolve().parent / "method.svg"
 WIDTH, HEIGHT = 890, 300
 STYLE = (
@@ -59,8 +61,4 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        if not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != render():
-            sys.exit("docs/method.svg is not up to date: run `make docs`")
-    else:
-        PICTURE.write_text(render(), encoding="utf-8")
+    sys.exit(write_or_check(PICTURE, render()))

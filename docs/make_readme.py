@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from lensbank.docs.making import write_or_check
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "package-index.md"
 NOTE = "*Files that this page names are in the project's repository.*\n\n"
@@ -27,8 +29,4 @@ def _named(link: re.Match[str]) -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != render():
-            sys.exit("docs/package-index.md is not up to date: run `make docs`")
-    else:
-        PAGE.write_text(render(), encoding="utf-8")
+    sys.exit(write_or_check(PAGE, render()))

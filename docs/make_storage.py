@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lensbank.docs.making import write_or_check
+
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
@@ -47,17 +49,5 @@ def figures(name: str) -> str:
     return "\n\n".join([said, *tables])
 
 
-def main() -> int:
-    """Write or check the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    if "--check" not in sys.argv:
-        PAGE.write_text(render(text), encoding="utf-8")
-        return 0
-    if render(text) == text:
-        return 0
-    sys.stderr.write("docs/storage.md does not show the figures in docs/figures: run `make docs`\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render(PAGE.read_text(encoding="utf-8"))))

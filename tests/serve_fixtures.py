@@ -55,6 +55,25 @@ def entered(one):
     return httpx.Client(base_url=one.base, headers={"authorization": f"Bearer {TOKEN}"}, timeout=2 * PATIENCE)
 
 
+def requested(client, question):
+    """The id of a reading that is asked for."""
+    answer = client.post("/api/readings", json=question)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def finished(client, name, **query):
+    """The answer about a reading once it is there."""
+    return client.get(f"/api/readings/{name}", params={"wait": 60, **query})
+
+
+def read(client, question):
+    """The reading that a question gives."""
+    answer = finished(client, requested(client, question))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
 @pytest.fixture(scope="session")
 def served_models(tiny_vlm):
     loaded = load_model(str(tiny_vlm), device="cpu", dtype="float32")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search_table import copy_table, machine_in_words, start_table, table, write_table
+from lensbank.docs.making import write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = sorted((ROOT / "docs" / "figures").glob("*.json"))
@@ -64,3 +65,17 @@ def test_what_writes_has_a_cell_for_every_column():
     lines = write_table({"banks": 4, "repeat": 3, "writing": rows}).splitlines()[2:]
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
     assert lines[3].startswith("| 4,096 | 1,500 | 2 | 1,234 | 1.50 | 72 µs |")
+
+
+def test_a_made_file_that_differs_is_named_and_not_written(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["docs/make_page.py", "--check"])
+    assert write_or_check(page, "new\n") == 1 and not page.exists()
+    page.write_text("old\n", encoding="utf-8")
+    assert write_or_check(page, "new\n") == 1 and page.read_text(encoding="utf-8") == "old\n"
+    said = "docs/page.md is not what make_page.py makes: run `make docs` and commit it\n"
+    assert capsys.readouterr().err == 2 * said
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    assert write_or_check(page, "new\n") == 0 and page.read_text(encoding="utf-8") == "new\n"
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--check"])
+    assert write_or_check(page, "new\n") == 0 and not capsys.readouterr().err

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from page_browser import expects
 from query_banks import write_sentences
-from serve_fixtures import LAYERS, entered, running
+from serve_fixtures import LAYERS, read, running
 from test_images_index import draw, index
 from tiny_models import SENTENCES, save_fastvlm
 
@@ -16,6 +16,7 @@ from lensbank.models.loading import load_model
 from lensbank.show.contact_sheet import find_json
 from lensbank.store.opening import open_store
 
+ASKED = {"layers": [1], "top_k": 3}
 OTHER = [sentence.replace("red", "blue") for sentence in SENTENCES]
 
 
@@ -53,20 +54,6 @@ def mixed(two, photos, tmp_path_factory):
 def served(two, mixed):
     with running(two, mixed) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def client(served):
-    with entered(served) as one:
-        yield one
-
-
-def read(client, **question):
-    answer = client.post("/api/readings", json={"layers": [1], "top_k": 3, **question})
-    assert answer.status_code == 202, answer.text
-    answer = client.get(f"/api/readings/{answer.json()['id']}", params={"wait": 60})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def uploaded(client, photos, number):
@@ -108,7 +95,7 @@ def test_image_banks_of_two_models_are_not_mixed(client, two):
 
 
 def test_models_of_one_name_are_told_apart_in_readings_and_contexts(client, two, mixed):
-    first, second = (read(client, text="A red dog", model=model) for model in two)
+    first, second = (read(client, {**ASKED, "text": "A red dog", "model": model}) for model in two)
     assert [one["model"]["id"] for one in (first, second)] == list(two)
     assert [one["model"]["weights"] for one in (first, second)] == [loaded.weights for loaded in two.values()]
     found = []
@@ -123,7 +110,10 @@ def test_models_of_one_name_are_told_apart_in_readings_and_contexts(client, two,
 
 def test_several_images_in_one_prompt_and_an_answer_that_is_read(client, photos):
     ids = [uploaded(client, photos, number) for number in (2, 0)]
-    one = read(client, images=ids, prompt="Which?", read=["image", "answer"], answer="A red dog")
+    one = read(
+        client,
+        {**ASKED, "images": ids, "prompt": "Which?", "read": ["image", "answer"], "answer": "A red dog"},
+    )
     assert [image["source"] for image in one["images"]] == ["p2.png", "p0.png"]
     digests = [hashlib.sha256((photos / f"p{number}.png").read_bytes()).hexdigest() for number in (2, 0)]
     assert [image["sha256"] for image in one["images"]] == digests == ids
@@ -144,7 +134,7 @@ def test_an_indexed_image_is_taken_from_its_file_where_that_is_still_the_same(cl
     assert by_name == digests and str(photos) not in str(page)
     taken = client.post(f"/api/indexed/{by_name['p1.png']}")
     assert taken.status_code == 201 and (taken.json()["id"], taken.json()["name"]) == (by_name["p1.png"], "p1.png")
-    assert read(client, images=[by_name["p1.png"]])["sha256"] == digests["p1.png"]
+    assert read(client, {**ASKED, "images": [by_name["p1.png"]]})["sha256"] == digests["p1.png"]
     whole = (photos / "p3.png").read_bytes()
     for other in (None, (photos / "p2.png").read_bytes()):
         (photos / "p3.png").unlink() if other is None else (photos / "p3.png").write_bytes(other)

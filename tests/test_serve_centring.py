@@ -4,7 +4,7 @@ import re
 
 import pytest
 from page_browser import expects, until
-from serve_fixtures import LAYERS, entered, png, running
+from serve_fixtures import LAYERS, png, read
 from test_ingest_pipeline import corpus_file, ingest
 from tiny_models import SENTENCES
 
@@ -18,7 +18,7 @@ ASKED = {"centre": True, "layers": [1, 2], "top_k": 3}
 
 
 @pytest.fixture(scope="module")
-def folder(served_models, tmp_path_factory):
+def served_store(served_models, tmp_path_factory):
     """Raw banks and centred ones."""
     root = tmp_path_factory.mktemp("served-centred")
     (loaded,) = served_models.values()
@@ -28,35 +28,20 @@ def folder(served_models, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(served_models, folder):
-    with running(served_models, folder) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def client(served):
-    with entered(served) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def images(client):
     return [client.post("/api/images", content=png(seed=seed)).json()["id"] for seed in range(3)]
 
 
-def read(client, **question):
-    answer = client.post("/api/readings", json={**ASKED, **question})
-    assert answer.status_code == 202, answer.text
-    answer = client.get(f"/api/readings/{answer.json()['id']}", params={"wait": 60})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
 @pytest.mark.parametrize(("others", "prompt"), [((), None), ((0, 2), "What?"), ((2, 1, 0), "What?")])
-def test_an_image_is_centred_as_the_command_line_centres_it(client, folder, served_models, images, others, prompt):
+def test_an_image_is_centred_as_the_command_line_centres_it(
+    client, served_store, served_models, images, others, prompt
+):
     (loaded,) = served_models.values()
-    there = read(client, images=[images[1]], prompt=prompt, centre_images=[images[number] for number in others])
-    with open_store(folder) as store:
+    there = read(
+        client,
+        {**ASKED, "images": [images[1]], "prompt": prompt, "centre_images": [images[number] for number in others]},
+    )
+    with open_store(served_store) as store:
         options = QueryOptions(layers=(1, 2), top_k=3, centre=True, prompt=prompt)
         with QuerySession(store, loaded, options) as session:
             if others:
@@ -69,10 +54,10 @@ def test_an_image_is_centred_as_the_command_line_centres_it(client, folder, serv
     assert ("the mean of a single image" in notes) is not others and "--" not in notes
 
 
-def test_a_text_is_centred_on_the_mean_of_its_banks(client, folder, served_models):
+def test_a_text_is_centred_on_the_mean_of_its_banks(client, served_store, served_models):
     (loaded,) = served_models.values()
-    there = reading_from_dict(read(client, text=SENTENCES[0], layers=None))
-    with open_store(folder) as store, QuerySession(store, loaded, QueryOptions(top_k=3, centre=True)) as session:
+    there = reading_from_dict(read(client, {**ASKED, "text": SENTENCES[0], "layers": None}))
+    with open_store(served_store) as store, QuerySession(store, loaded, QueryOptions(top_k=3, centre=True)) as session:
         here = session.text(SENTENCES[0])
     assert there.layers == here.layers and there.search == here.search
 

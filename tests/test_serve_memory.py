@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from serve_fixtures import png
+from serve_fixtures import finished, png, requested
 
 from lensbank.models.machine.shortage import is_out_of_memory
 from lensbank.query.lenses import LatentLens
@@ -75,9 +75,7 @@ def wrap(error):
 
 
 def read(client, **question):
-    answer = client.post("/api/readings", json={"layers": [1], "top_k": 3, **question})
-    assert answer.status_code == 202, answer.text
-    return client.get(f"/api/readings/{answer.json()['id']}", params={"wait": 60})
+    return finished(client, requested(client, {"layers": [1], "top_k": 3, **question}))
 
 
 @pytest.mark.parametrize(("kind", "moment"), [*product(ERRORS, MOMENTS), ("python", "pixels"), ("numpy", "pixels")])
@@ -121,6 +119,6 @@ def test_a_page_that_cannot_be_made_is_one_message(client, served, monkeypatch):
 
 
 def read_id(client):
-    name = client.post("/api/readings", json={"text": "A dog", "layers": [1]}).json()["id"]
-    assert client.get(f"/api/readings/{name}", params={"wait": 60}).status_code == 200
+    name = requested(client, {"text": "A dog", "layers": [1]})
+    assert finished(client, name).status_code == 200
     return name

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 from query_banks import write_sentences
-from serve_fixtures import PATIENCE, TOKEN, entered, png, running, until
+from serve_fixtures import PATIENCE, TOKEN, entered, finished, png, requested, running, until
 from tiny_models import SENTENCES
 
 from lensbank.query.options import QueryOptions
@@ -39,13 +39,7 @@ def image(client):
 
 
 def asked(client, **question):
-    answer = client.post("/api/readings", json={**QUESTION, **question})
-    assert answer.status_code == 202, answer.text
-    return answer.json()["id"]
-
-
-def finished(client, name, **query):
-    return client.get(f"/api/readings/{name}", params={"wait": 60, **query})
+    return requested(client, {**QUESTION, **question})
 
 
 def stream(client, name, form="json", headers=None):
