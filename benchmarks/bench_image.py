@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_memory import memory
-from benchmarks.cost_tables import shown
+from benchmarks.figures import shown
 from benchmarks.search_kinds import evict
 from benchmarks.search_table import machine
 

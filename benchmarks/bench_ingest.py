@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cost_tables import shown
+from benchmarks.figures import shown
 from benchmarks.search_table import machine
 
 KINDS = ("official float32", "forward float32", "ours float32", "forward bfloat16", "ours bfloat16")

@@ -12,7 +12,6 @@ the same search in its place. The bank is dropped at the end.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -25,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.figures import shown
 from benchmarks.search_kinds import TOP, Floats, fill, synthetic
-from benchmarks.search_table import copy_table, machine
+from benchmarks.search_table import machine
 from lensbank.banks.local_copies import with_local_copies
 from lensbank.query.bank_product import BankProduct, product_of
 from lensbank.schemas.progress import Silent
@@ -107,9 +107,7 @@ def main() -> None:
         found["elsewhere"] = options.server_seconds
         command += f" --server-seconds {options.server_seconds:g}"
     result = {"command": command, "machine": machine(), "stand_in": options.server is None, **found}
-    print(copy_table(result))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shown(result, options.json)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cost_tables import shown
+from benchmarks.figures import shown
 from benchmarks.search_table import machine
 
 PAUSE = 0.05

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.cost_tables import shown
+from benchmarks.figures import shown
 from benchmarks.search_table import machine
 
 

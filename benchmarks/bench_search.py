@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_memory import memory
+from benchmarks.figures import keep
 from benchmarks.search_kinds import QUERIES, Floats, build, evict, is_product, of_bank, prepare, searcher, synthetic
 from benchmarks.search_table import machine, table
 
@@ -230,9 +231,7 @@ def main() -> None:
             of_set = compare(folder / name, vectors, queries, options.kinds.split(","), options)
             measured.append(of_set)
             print(f"\n{table(of_set)}", flush=True)
-            if options.json is not None:
-                result = {"command": command, "machine": began_on, "sets": measured}
-                options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            keep({"command": command, "machine": began_on, "sets": measured}, options.json)
 
 
 if __name__ == "__main__":

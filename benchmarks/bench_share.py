@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_write import CORPUS, words
-from benchmarks.search_table import machine, share_table
+from benchmarks.figures import shown
+from benchmarks.search_table import machine
 
 _WIDTH, _BANKS, _ROWS, _BATCH_TOKENS, _BLOCKS = 576, 4, 2000, 500, 12
 
@@ -151,9 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         "repeat": options.repeat,
         "sharing": sharing,
     }
-    print(share_table(result))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shown(result, options.json)
     return 0
 
 

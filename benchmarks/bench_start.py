@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.search_table import machine, start_table
+from benchmarks.figures import shown
+from benchmarks.search_table import machine
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -127,9 +128,7 @@ def main() -> None:
         "many": many,
         "parts": json.loads(done.stdout.splitlines()[-1]),
     }
-    print(start_table(result))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shown(result, options.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import itertools
-import json
 import os
 import re
 import statistics
@@ -29,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.search_table import machine, write_table
+from benchmarks.figures import shown
+from benchmarks.search_table import machine
 from lensbank.schemas.collection import BankIdentity
 from lensbank.schemas.corpora import CorpusRecord
 from lensbank.schemas.machine import cores
@@ -202,9 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
         "repeat": options.repeat,
         "writing": figures(widths, rows, options.banks, writers, options.repeat),
     }
-    print(write_table(found))
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    shown(found, options.json)
     return 0
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.search_table import machine, real_table
+from benchmarks.figures import shown
+from benchmarks.search_table import machine
 from lensbank.models.loading import load_model
 from lensbank.query import product, rounded
 from lensbank.query.asking import ask_image
@@ -128,13 +128,10 @@ def main() -> None:
             "left": sum(left),
         }
         found["layers"].append(of_layer)
-    print(real_table(found))
-    if options.json is not None:
-        command = "python -m benchmarks.compare_rounded --model MODEL --store STORE"
-        command += "" if options.together is None else f" --together {options.together}"
-        command += f" --layers {options.layers} --threads {options.threads} IMAGE... ({len(options.images)} images)"
-        result = {"command": command, "machine": machine(), **found}
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    command = "python -m benchmarks.compare_rounded --model MODEL --store STORE"
+    command += "" if options.together is None else f" --together {options.together}"
+    command += f" --layers {options.layers} --threads {options.threads} IMAGE... ({len(options.images)} images)"
+    shown({"command": command, "machine": machine(), **found}, options.json)
 
 
 if __name__ == "__main__":

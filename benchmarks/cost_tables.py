@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-#: The key of a file of figures that says which table it is.
-KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {}
-
-
-def shown(result: Mapping[str, Any], path: Path | None) -> None:
-    """Print the table of a result, and keep the result for the docs where a file is named."""
-    print(next(table for name, table in KINDS.items() if name in result)(result))
-    if path is not None:
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def ingest_table(of: Mapping[str, Any]) -> str:
@@ -86,6 +74,3 @@ def memory_table(of: Mapping[str, Any]) -> str:
             f"{mb['writer mapped']} |"
         )
     return "\n".join(lines)
-
-
-KINDS.update({"ingest": ingest_table, "opening": opening_table, "reading": image_table, "ingests": memory_table})

@@ -11,7 +11,7 @@ from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .early import require_model
 from .loading import load
-from .options import model_options, open_target, shared_options
+from .options import model_options, open_target, shared_options, vector_dtype_option
 from .progress import TerminalProgress
 from .terminal import echo, reported
 
@@ -27,13 +27,7 @@ from .terminal import echo, reported
 )
 @model_options(required=True)
 @click.option("--name", help="Name of the corpus in the payload. Default: the name of the folder.")
-@click.option(
-    "--vector-dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Precision of stored vectors. float16 halves the disk space.",
-)
+@vector_dtype_option
 @shared_options
 def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
     """Import a bank that was saved by the official library or by the paper's scripts.

@@ -23,6 +23,7 @@ from .options import (
     open_target,
     search_option,
     shared_options,
+    vector_dtype_option,
 )
 from .progress import TerminalProgress
 from .terminal import echo, reported
@@ -78,13 +79,7 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
 )
 @click.option("--prompt", help="The question that goes with each image. Default: a neutral one.")
 @search_option
-@click.option(
-    "--vector-dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Precision of stored vectors. float16 halves the disk space.",
-)
+@vector_dtype_option
 @click.option("--again", is_flag=True, help="Read every image again, even if it is already indexed.")
 @click.option(
     "--again-words",

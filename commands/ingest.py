@@ -14,7 +14,7 @@ from .early import require_at_hand, require_model
 from .help_groups import GroupedCommand
 from .loading import load
 from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
-from .options import model_options, open_target, shared_options
+from .options import model_options, open_target, shared_options, vector_dtype_option
 from .progress import TerminalProgress
 from .terminal import echo, parse_contexts, reported
 
@@ -56,13 +56,7 @@ if TYPE_CHECKING:
     help="Contexts kept per vocabulary token (the paper: 20), or all.",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed for the choice of contexts.")
-@click.option(
-    "--vector-dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Precision of stored vectors. float16 halves the disk space.",
-)
+@vector_dtype_option
 @click.option(
     "--centre",
     is_flag=True,

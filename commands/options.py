@@ -32,6 +32,13 @@ layers_option = click.option(
     shell_complete=completion.layers,
     help="Layers to read: numbers, ranges and lists such as 0,8-16,24 or 20-, or all. Default: 0 and the banks'.",
 )
+vector_dtype_option = click.option(
+    "--vector-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of stored vectors. float16 halves the disk space.",
+)
 bank_layers_option = click.option(
     "--bank-layer",
     "bank_layers",

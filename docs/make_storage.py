@@ -15,16 +15,8 @@ from lensbank.docs.making import write_or_check
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks.cost_tables import KINDS  # noqa: E402
-from benchmarks.search_table import (  # noqa: E402
-    copy_table,
-    machine_in_words,
-    real_table,
-    share_table,
-    start_table,
-    table,
-    write_table,
-)
+from benchmarks.figures import tables  # noqa: E402
+from benchmarks.search_table import machine_in_words  # noqa: E402
 
 PAGE = DOCS / "storage.md"
 _BLOCK = re.compile(r"(<!-- figures: ([\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -40,13 +32,7 @@ def figures(name: str) -> str:
     of: dict[str, Any] = json.loads((DOCS / "figures" / name).read_text(encoding="utf-8"))
     load = f", with a load of {of['machine']['load']} when it began" if of["machine"].get("load") is not None else ""
     said = f"`{of['command']}` on {machine_in_words(of['machine'])}{load}{of.get('note', '')}:"
-    if "sets" in of:
-        tables = [table(one) for one in of["sets"]]
-    else:
-        kinds = {"layers": real_table, "parts": start_table, "writing": write_table, "copying": copy_table}
-        kinds |= {"sharing": share_table, **KINDS}
-        tables = [next(shown for name, shown in kinds.items() if name in of)(of)]
-    return "\n\n".join([said, *tables])
+    return f"{said}\n\n{tables(of)}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from ...schemas.errors import StoreError
 from ..care import Changes
 from ..records import SHARD_DIR, Sidecar, sync_folder, write_durably, write_sidecar
 from . import engine, manifest
-from .disk import disk_bytes, require_free
+from .disk import disk_bytes, is_engine_failure, require_free, store_error
 from .engine import EngineSettings
+from .locks import BankLock
 
 #: Files that follow from the rows.
 DERIVED = re.compile(
@@ -44,6 +46,32 @@ def take_up(folder: Path, sidecar: Sidecar) -> None:
 def has_left(folder: Path) -> bool:
     """Whether a rebuilding was interrupted."""
     return any((folder / name).exists() for name in (_OLD, _ROWS, _NEW))
+
+
+@contextmanager
+def rebuilding(folder: Path) -> Iterator[None]:
+    """Hold a bank's lock while its shard is rebuilt, and remove what that needed afterwards.
+
+    Args:
+        folder: of the bank.
+
+    Raises:
+        StoreLockedError: it is being read or written.
+        StoreError: the disk or the engine failed, inside the block too.
+    """
+    try:
+        lock = BankLock(folder, exclusive=True)
+    except OSError as error:
+        raise store_error(error, folder) from error
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, StoreError) or not is_engine_failure(error):
+            raise
+        raise store_error(error, folder) from error
+    finally:
+        clean_up(folder)
+        lock.release()
 
 
 def clean_up(folder: Path, *names: str) -> None:

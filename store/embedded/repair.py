@@ -15,11 +15,11 @@ from ..damage import FilesReport
 from ..records import SHARD_DIR, Sidecar, read_sidecar
 from ..unfinished import require_complete
 from . import engine, manifest
-from .disk import is_engine_failure, store_error
+from .disk import store_error
 from .engine import EngineSettings
 from .locks import BankLock
 from .manifest import Damage
-from .rebuild import DERIVED, clean_up, has_left, rebuild, require_rows, settle, take_up
+from .rebuild import DERIVED, has_left, rebuild, rebuilding, require_rows, settle, take_up
 
 
 def check_files(folder: Path) -> FilesReport:
@@ -48,8 +48,7 @@ def check_files(folder: Path) -> FilesReport:
 
 def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
     """See :meth:`store.store.Store.repair`."""
-    lock = _lock(folder, exclusive=True)
-    try:
+    with rebuilding(folder):
         sidecar = _record(folder)
         require_complete(folder.name, sidecar.record, str(folder.parent))
         take_up(folder, sidecar)
@@ -76,13 +75,6 @@ def repair(folder: Path, settings: EngineSettings) -> tuple[str, ...]:
             settle(folder, sidecar)
             done.append("A new list of files was written.")
         return tuple(done)
-    except BaseException as error:
-        if isinstance(error, StoreError) or not is_engine_failure(error):
-            raise
-        raise store_error(error, folder) from error
-    finally:
-        clean_up(folder)
-        lock.release()
 
 
 def take_up_alone(folder: Path) -> None:

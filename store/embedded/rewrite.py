@@ -14,22 +14,16 @@ from ..counts import count_named, names_of
 from ..records import SHARD_DIR, read_sidecar, write_sidecar
 from ..unfinished import require_complete
 from . import engine, manifest
-from .disk import is_engine_failure, store_error
 from .engine import EngineSettings
 from .filters import edge_filter
-from .locks import BankLock
-from .rebuild import clean_up, rebuild, settle, take_up
+from .rebuild import rebuild, rebuilding, settle, take_up
 
 
 def rewrite(
     folder: Path, before: BankRecord, changes: Changes, settings: EngineSettings, advance: Callable[[int], None]
 ) -> BankRecord:
     """See :meth:`store.care.Care.rewrite`."""
-    try:
-        lock = BankLock(folder, exclusive=True)
-    except OSError as error:
-        raise store_error(error, folder) from error
-    try:
+    with rebuilding(folder):
         sidecar = read_sidecar(folder)
         if sidecar is None:
             raise StoreError(f"The bank in {folder} was dropped by another process while it was rewritten.")
@@ -48,13 +42,6 @@ def rewrite(
         settle(folder, replace(sidecar, rows=rows, record=record))
         advance(len(changes))
         return record
-    except BaseException as error:
-        if isinstance(error, StoreError) or not is_engine_failure(error):
-            raise
-        raise store_error(error, folder) from error
-    finally:
-        clean_up(folder)
-        lock.release()
 
 
 def _counted(folder: Path, record: BankRecord) -> dict[str, int]:
