@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
+from ..models.files.hub import fetched_commit
+from ..models.files.sources import check_source, last_change
+from ..schemas.collection import BankIdentity, BankRecord
 from ..schemas.errors import BankNotFoundError, LayerError, StoreError, UsageError
 from ..schemas.layers import LayerChoice, asked_layers, layers_among
 from ..store.damage import DamagedBank
@@ -51,6 +56,39 @@ def model_source(store: Store) -> str:
             f"The store holds banks of {len(sources)} models: {', '.join(sources)}.", "Name one by --model."
         )
     return sources[0]
+
+
+def made_by(store: Store, source: str, revision: str | None) -> list[BankIdentity]:
+    """The text banks that a model made for certain, which is asked before its weights are read and compared.
+
+    That is so where its directory was not touched since, or its commit on the hub is the same.
+
+    Args:
+        store: where to look.
+        source: the model directory or hub id.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    directory = check_source(source)
+    commit = fetched_commit(source, revision) if directory is None else None
+    changed = math.inf if directory is None else last_change(directory)
+
+    def same(record: BankRecord) -> bool:
+        if directory is None:
+            return record.source == source and commit is not None and record.identity.revision == commit
+        return record.source == str(directory) and int(changed) <= _seconds(record.created)
+
+    return [info.record.identity for info in store.list() if info.record.identity.kind == "text" and same(info.record)]
+
+
+def _seconds(created: str) -> float:
+    """A record's time, since the epoch; that of nothing where it cannot be read."""
+    try:
+        return datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return -math.inf
 
 
 def require_banks(

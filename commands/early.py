@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..schemas.errors import UsageError
 
 if TYPE_CHECKING:
+    from ..ingest.options import IngestOptions
     from ..query.options import QueryOptions
     from ..schemas.layers import LayerChoice
     from ..store.store import Store
@@ -68,6 +70,42 @@ def require_at_hand(source: str, options: dict[str, Any]) -> None:
 
     if check_source(source) is None:
         require_fetched(source, options["revision"])
+
+
+def require_settings(
+    store: Store,
+    source: str,
+    options: dict[str, Any],
+    layers: LayerChoice | Literal["all"] | None,
+    settings: IngestOptions,
+) -> None:
+    """Refuse rows that banks of the same model cannot take, as far as that is known before it is loaded.
+
+    Args:
+        store: that holds the banks.
+        source: directory or hub id.
+        options: of :func:`commands.options.model_options`.
+        layers: that will be kept; ``None`` for the paper's.
+        settings: how rows are chosen and stored.
+
+    Raises:
+        BankMismatchError: naming every setting that differs, with both values.
+    """
+    from ..banks.of_store import made_by
+    from ..models.machine.asked import QUANTISED
+    from ..schemas.layers import asked_layers, default_layers
+
+    for bank in made_by(store, source, options["revision"]):
+        wanted = default_layers(bank.n_layers) if layers is None else asked_layers(layers, bank.n_layers)
+        if bank.layer not in wanted or bank.centred != settings.centre:
+            continue
+        dtype = bank.compute_dtype
+        if options["dtype"] != "auto":
+            # What is stored quantised is so in every run.
+            narrow = QUANTISED[options["load_in"]] if options["load_in"] else dtype.rpartition("-")[0]
+            dtype = "-".join(filter(None, (narrow, options["dtype"])))
+        chosen = {"max_contexts": settings.max_contexts, "seed": settings.seed}
+        bank.require_match(replace(bank, compute_dtype=dtype, vector_dtype=settings.vector_dtype, **chosen))
 
 
 def require_query(store: Store | None, settings: QueryOptions, options: dict[str, Any]) -> str:

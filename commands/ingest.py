@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +12,7 @@ import click
 
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
-from .early import require_at_hand, require_model
+from .early import require_at_hand, require_model, require_settings
 from .help_groups import GroupedCommand
 from .loading import load
 from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
@@ -108,21 +110,22 @@ def ingest(corpora: tuple[str, ...], **options: Any) -> None:
         reading = {key: options[key] for key in ("text_field", "split", "language", "name")}
         with read_corpora(corpora, **reading) as corpus:
             require_model(options["model"], options, chosen)
+            settings = _settings(contexts, options)
             corpus.look()
             if options["plan"]:
                 require_at_hand(options["model"], options)
-                _say_plan(corpus, chosen, contexts, options, progress)
+                _say_plan(corpus, chosen, settings, options, progress)
                 return
             if on_cluster:
-                _ingest_on_cluster(corpus, chosen, contexts, options, progress)
+                _ingest_on_cluster(corpus, chosen, settings, options, progress)
                 return
             with open_target(options, progress.note, create=True) as store:
                 require_at_hand(options["model"], options)
+                require_settings(store, options["model"], options, chosen, settings)
                 from ..ingest.pipeline import run  # torch: after everything that can be refused without
 
                 loaded = load(options["model"], options, store=store, adding=True)
-                settings = _settings(chosen, contexts, loaded.lm.n_layers, options)
-                summary = run(loaded, corpus, store, settings, progress)
+                summary = run(loaded, corpus, store, _at(settings, chosen, loaded.lm.n_layers), progress)
         _say(summary, loaded.is_vlm, options)
 
 
@@ -137,15 +140,14 @@ def _say(summary: IngestSummary, is_vlm: bool, options: dict[str, Any]) -> None:
 def _ingest_on_cluster(
     corpus: Corpus,
     chosen: LayerChoice | Literal["all"] | None,
-    contexts: int | None,
+    settings: IngestOptions,
     options: dict[str, Any],
     progress: TerminalProgress,
 ) -> None:
     """The same ingest, its work done by the workers of a Ray cluster."""
-    with (
-        open_target(options, progress.note, create=True) as store,
-        workers_of(options, progress) as (workers, nodes),
-    ):
+    with open_target(options, progress.note, create=True) as store, ExitStack() as until:
+        require_settings(store, options["model"], options, chosen, settings)
+        workers, nodes = until.enter_context(workers_of(options, progress))
         from ..cluster.work import OnCluster
         from ..ingest.pipeline import run
 
@@ -153,24 +155,29 @@ def _ingest_on_cluster(
         work = OnCluster.of(how, workers, max(1, int(sum(node.cpus for node in nodes))))
         for note in work.model.notes:
             progress.note(note)
-        settings = _settings(chosen, contexts, work.model.n_layers, options)
-        _say(run(work, corpus, store, settings, progress), work.model.is_vlm, options)
+        summary = run(work, corpus, store, _at(settings, chosen, work.model.n_layers), progress)
+        _say(summary, work.model.is_vlm, options)
 
 
-def _settings(
-    chosen: LayerChoice | Literal["all"] | None, contexts: int | None, depth: int, options: dict[str, Any]
-) -> IngestOptions:
+def _settings(contexts: int | None, options: dict[str, Any]) -> IngestOptions:
+    """All that is asked for but the layers, of which those that are not named depend on the model."""
     from ..ingest.options import IngestOptions
-    from ..models.layers import asked_layers, default_layers
 
     return IngestOptions(
-        layers=default_layers(depth) if chosen is None else asked_layers(chosen, depth),
+        layers=(),
         max_contexts=contexts,
         seed=options["seed"],
         vector_dtype=options["vector_dtype"],
         batch_tokens=options["batch_tokens"],
         centre=options["centre"],
     )
+
+
+def _at(settings: IngestOptions, chosen: LayerChoice | Literal["all"] | None, depth: int) -> IngestOptions:
+    """The same of the layers of a model of so many blocks."""
+    from ..schemas.layers import asked_layers, default_layers
+
+    return replace(settings, layers=default_layers(depth) if chosen is None else asked_layers(chosen, depth))
 
 
 def _require_plan(options: dict[str, Any]) -> None:
@@ -186,7 +193,7 @@ def _require_plan(options: dict[str, Any]) -> None:
 def _say_plan(
     corpus: Corpus,
     chosen: LayerChoice | Literal["all"] | None,
-    contexts: int | None,
+    settings: IngestOptions,
     options: dict[str, Any],
     progress: TerminalProgress,
 ) -> None:
@@ -197,12 +204,10 @@ def _say_plan(
 
     if options["no_measure"]:
         outline = read_outline(options["model"], options["revision"], options["trust_remote_code"])
-        settings = _settings(chosen, contexts, outline.n_layers, options)
-        found = forecast(outline, corpus, settings, target, existing, progress)
+        found = forecast(outline, corpus, _at(settings, chosen, outline.n_layers), target, existing, progress)
     else:
         loaded = load(options["model"], options)
-        settings = _settings(chosen, contexts, loaded.lm.n_layers, options)
-        found = forecast(loaded, corpus, settings, target, existing, progress)
+        found = forecast(loaded, corpus, _at(settings, chosen, loaded.lm.n_layers), target, existing, progress)
     echo(json.dumps(found.to_dict()) if options["form"] == "json" else "\n".join(found.lines()))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..schemas.errors import UnsupportedModelError
-from ..schemas.layers import asked_layers, check_layers
+from ..schemas.layers import asked_layers, check_layers, default_layers
 
 __all__ = ["LAYOUTS", "LanguageModel", "asked_layers", "check_layers", "default_layers", "find_language_model"]
 
@@ -125,12 +125,6 @@ class LanguageModel:
         """
         rows: Tensor = self.entry(self.embed_tokens(ids))
         return rows
-
-
-def default_layers(n_layers: int) -> tuple[int, ...]:
-    """The paper's layers (section 4): 1, 2, 4, 8, 16, 24, N-2, N-1, of those that exist."""
-    wanted = {1, 2, 4, 8, 16, 24, n_layers - 2, n_layers - 1}
-    return tuple(sorted(layer for layer in wanted if 1 <= layer < n_layers)) or (n_layers,)
 
 
 def require_decoder_only(config: Any) -> None:

@@ -161,3 +161,9 @@ def parse_layers(texts: Sequence[str], option: str = "--layer") -> LayerChoice |
 def shortened(text: str) -> str:
     """What was typed, as far as a message has room for it."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def default_layers(n_layers: int) -> tuple[int, ...]:
+    """The paper's layers (section 4): 1, 2, 4, 8, 16, 24, N-2, N-1, of those that exist."""
+    wanted = {1, 2, 4, 8, 16, 24, n_layers - 2, n_layers - 1}
+    return tuple(sorted(layer for layer in wanted if 1 <= layer < n_layers)) or (n_layers,)

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tiny_models import llama_config, save_text_model
 
 from lensbank import cli
+from lensbank.banks import of_store
 from lensbank.banks.of_model import computed_in
 from lensbank.commands.loading import load
 from lensbank.models import loading
@@ -131,6 +132,33 @@ def test_an_ingest_keeps_the_precision_of_its_banks_and_measures_nothing(banks, 
     with open_store(folder / "s") as store:
         (info,) = store.list()
     assert info.record.identity.compute_dtype == "float32" and len(info.record.corpora) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--dtype", "bfloat16"), "compute_dtype 'float32' in the bank, 'bfloat16' now"),
+        (("--vector-dtype", "float16"), "vector_dtype 'float32' in the bank, 'float16' now"),
+        (("--seed", "7", "--max-contexts", "3"), "max_contexts 20 in the bank, 3 now; seed 0 in the bank, 7 now"),
+        (("--seed", str(2**63)), "expected a whole number of at most 64 bits"),
+    ],
+)
+def test_rows_that_a_bank_cannot_take_are_refused_before_the_model_is_loaded(banks, monkeypatch, more, said):
+    folder, model = banks
+    monkeypatch.setattr(loading, "load_model", None)  # would be called
+    done = ingest(folder, model, "two", *more)
+    assert done.exit_code in (1, 2) and said in done.stderr, done.output
+
+
+def test_weights_that_took_the_place_of_others_have_banks_of_their_own(monkeypatch, tmp_path):
+    (tmp_path / "one.txt").write_text("two birds fly over the old house\n")
+    assert ingest(tmp_path, save_text_model(tmp_path / "m"), "one", "--dtype", "float32").exit_code == 0
+    seconds = of_store._seconds
+    monkeypatch.setattr(of_store, "_seconds", lambda created: seconds(created) - 3600)  # banks of an hour ago
+    done = ingest(tmp_path, save_text_model(tmp_path / "m", seed=1), "one", "--dtype", "bfloat16")
+    assert done.exit_code == 0, done.output
+    with open_store(tmp_path / "s") as store:
+        assert {info.record.identity.compute_dtype for info in store.list()} == {"float32", "bfloat16"}
 
 
 def test_an_ingest_into_a_new_store_says_what_was_chosen_and_why(banks, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import lru_cache
+from pathlib import Path
 
 from ...schemas.errors import ModelError
 
@@ -64,6 +65,20 @@ def require_fetched(source: str, revision: str | None = None) -> None:
             f"{source} is not a directory here, and the hub cannot be reached to fetch it (HF_HUB_OFFLINE is set).",
             "Give a model directory, or go online once to fill the cache.",
         )
+
+
+def fetched_commit(source: str, revision: str | None = None) -> str | None:
+    """The commit of a model that was fetched, where no other can be meant: it is named, or the hub is not asked.
+
+    Returns:
+        ``None`` where nothing was fetched, or the hub may have another by now.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    known = huggingface_hub.try_to_load_from_cache(source, "config.json", revision=revision)
+    commit = Path(known).parent.name if isinstance(known, str) else None
+    return commit if constants.HF_HUB_OFFLINE or commit == revision else None
 
 
 def _failure(source: str, revision: str | None, patience: float) -> Exception | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,14 @@ def depth_of(directory: Path | None) -> int | None:
     settings = next((settings[part] for part in _PARTS if isinstance(settings.get(part), dict)), settings)
     found = [settings[name] for name in _DEPTHS if name in settings]
     return found[0] if len(found) == 1 and type(found[0]) is int and found[0] > 0 else None
+
+
+def last_change(directory: Path) -> float:
+    """When a file of a model's directory was last written, renamed or linked: seconds since the epoch.
+
+    Of ``ctime``, which no copy carries over. Infinite where that cannot be known.
+    """
+    try:
+        return max(path.stat().st_ctime for path in (directory, *directory.iterdir()))
+    except OSError:
+        return math.inf
