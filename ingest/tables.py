@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import threading
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
@@ -13,6 +14,7 @@ from .fields import TextField
 
 #: Lines that a quoted cell of a TSV file may span: beyond, the quote is taken for a character of the text.
 _SPAN = 64
+_BOUND = threading.RLock()
 _NAMED = re.compile(r'"?sep=([,;|\t])"?')
 _ENDS = tuple(".!?…。！？।؟")
 
@@ -37,8 +39,7 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
     delimiter = _delimiter(header_line, field.file)
     if named := _NAMED.fullmatch(header_line.strip()):  # as Excel writes it
         delimiter, header_line, at = named[1], next(lines, ""), at + 1
-    csv.field_size_limit(longest)
-    header = _header(header_line, delimiter, field.file, at)
+    header = _header(header_line, delimiter, field.file, at, longest)
     if field.name is None and len(header) == 1 and _is_text(header[0]):
         field.remarks.say(
             f"{field.file} has one column and no header: its first line ({header[0]!r}) is read as a text."
@@ -49,7 +50,11 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
         column = header.index(field.choose(header))
         if len(header) == 1 and field.name is None and not field.is_usual(header[0]):
             field.remarks.say(f"{field.file}: the first line, {header[0]!r}, is read as the name of the column.")
-    rows = _tsv_rows(lines, len(header)) if delimiter == "\t" else _csv_rows(lines, delimiter, field.file, at)
+    rows = (
+        _tsv_rows(lines, len(header), longest)
+        if delimiter == "\t"
+        else _csv_rows(lines, delimiter, field.file, at, longest)
+    )
     for first, row in rows:
         if len(row) == len(header):
             yield at + first, row[column]
@@ -67,11 +72,11 @@ def _delimiter(header: str, file: str) -> str:
     return max(",;\t|", key=header.count)
 
 
-def _header(line: str, delimiter: str, file: str, at: int) -> list[str]:
+def _header(line: str, delimiter: str, file: str, at: int, longest: int) -> list[str]:
     if delimiter == "\t":
         return [_unquoted(name).strip() for name in line.rstrip("\r\n").split("\t")]
     # Read alone: a row may span lines, the header may not.
-    return [name.strip() for _, names in _csv_rows(iter([line]), delimiter, file, at - 1) for name in names]
+    return [name.strip() for _, names in _csv_rows(iter([line]), delimiter, file, at - 1, longest) for name in names]
 
 
 def _is_text(name: str) -> bool:
@@ -79,11 +84,13 @@ def _is_text(name: str) -> bool:
     return len(name.split()) > 2 or name.rstrip("'\"”»").endswith(_ENDS)
 
 
-def _csv_rows(lines: Iterator[str], delimiter: str, file: str, before: int) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(
+    lines: Iterator[str], delimiter: str, file: str, before: int, longest: int
+) -> Iterator[tuple[int, list[str]]]:
     """Rows, and the line that each starts on, from 1."""
     rows, at = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True), 1
     try:
-        for row in rows:
+        while (row := _next_row(rows, longest)) is not None:
             yield at, row
             at = rows.line_num + 1
     except csv.Error as error:
@@ -92,7 +99,17 @@ def _csv_rows(lines: Iterator[str], delimiter: str, file: str, before: int) -> I
         ) from error
 
 
-def _tsv_rows(lines: Iterator[str], width: int) -> Iterator[tuple[int, list[str]]]:
+def _next_row(rows: Iterator[list[str]], longest: int) -> list[str] | None:
+    """The next row, by a bound on its cells that holds for this row alone: csv has one for the whole process."""
+    with _BOUND:
+        others = csv.field_size_limit(longest)
+        try:
+            return next(rows, None)
+        finally:
+            csv.field_size_limit(others)
+
+
+def _tsv_rows(lines: Iterator[str], width: int, longest: int) -> Iterator[tuple[int, list[str]]]:
     """Likewise of lines with tabs, where a quote that closes nothing is a character of the text.
 
     Tab-separated files are written in two ways: with no quotes at all, so that one in a text means itself, and
@@ -107,18 +124,18 @@ def _tsv_rows(lines: Iterator[str], width: int) -> Iterator[tuple[int, list[str]
             return
         used, cells = 1, line.rstrip("\r\n").split("\t")
         if '"' in line and any(_is_open(cell) for cell in cells):
-            used, cells = _joined(line, cells, lines, waiting, width)
+            used, cells = _joined(line, cells, lines, waiting, width, longest)
         yield at, [] if cells == [""] else [_unquoted(cell) for cell in cells]
         at += used
 
 
 def _joined(
-    line: str, cells: list[str], lines: Iterator[str], waiting: deque[str], width: int
+    line: str, cells: list[str], lines: Iterator[str], waiting: deque[str], width: int, longest: int
 ) -> tuple[int, list[str]]:
     """A row with a cell whose quotes do not close in it: how many lines it takes, and its cells as they are written."""
     text = line
     for more in range(_SPAN):
-        found = _strictly(text)
+        found = _strictly(text, longest)
         if found is not None and len(found) == width:
             for _ in range(more):
                 waiting.popleft()
@@ -135,13 +152,13 @@ def _joined(
     return 1, cells
 
 
-def _strictly(text: str) -> list[str] | None:
+def _strictly(text: str, longest: int) -> list[str] | None:
     """The cells of one row as CSV has it, or nothing."""
     try:
-        rows = list(csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True))
+        # As one line: a break outside of quotes is an error then, and Unicode's separators break nothing.
+        return _next_row(csv.reader([text], delimiter="\t", strict=True), longest)
     except csv.Error:
         return None
-    return rows[0] if len(rows) == 1 else None
 
 
 def _is_open(cell: str) -> bool:

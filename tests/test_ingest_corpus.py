@@ -1,3 +1,4 @@
+import csv
 import errno
 import gzip
 import io
@@ -60,7 +61,20 @@ def test_csv_with_one_column_needs_no_field(tmp_path):
 
 def test_csv_fields_may_be_long(tmp_path):
     long = "word " * 40_000
-    assert texts(write(tmp_path / "c.csv", f"text,id\n{long},1\n"))[0][0] == long.strip()
+    others = csv.field_size_limit(100)  # of another reader in this process, which keeps its own
+    try:
+        for name, tab in (("c.csv", ","), ("c.tsv", "\t")):
+            path = write(tmp_path / name, f'text{tab}id\n{long}{tab}1\n"{long}"{tab}"2"\n"{long}\n"{tab}3\n')
+            found = texts(path)
+            assert found == [(long.strip(), f"{name}:{line}") for line in (2, 3, 4)]
+            assert csv.field_size_limit() == 100
+    finally:
+        csv.field_size_limit(others)
+
+
+def test_a_separator_of_unicode_ends_no_row_of_a_tsv(tmp_path):
+    path = write(tmp_path / "c.tsv", 'id\ttext\nof \u2028 two\t"A hen\tsits."\n')
+    assert texts(path) == [("A hen sits.", "c.tsv:2")]
 
 
 @pytest.mark.parametrize(
