@@ -104,8 +104,8 @@ def require_settings(
             # What is stored quantised is so in every run.
             narrow = QUANTISED[options["load_in"]] if options["load_in"] else dtype.rpartition("-")[0]
             dtype = "-".join(filter(None, (narrow, options["dtype"])))
-        chosen = {"max_contexts": settings.max_contexts, "seed": settings.seed}
-        bank.require_match(replace(bank, compute_dtype=dtype, vector_dtype=settings.vector_dtype, **chosen))
+        now = replace(bank, compute_dtype=dtype, max_contexts=settings.max_contexts, seed=settings.seed)
+        bank.require_match(replace(now, vector_dtype=settings.vector_dtype))
 
 
 def require_query(store: Store | None, settings: QueryOptions, options: dict[str, Any]) -> str:
