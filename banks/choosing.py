@@ -57,7 +57,8 @@ def choose(
         if missing:
             raise LayerError(
                 f"The store {store.address} has no such bank of layer {', '.join(missing)}.",
-                f"The store has layers {', '.join(map(str, there))}.",
+                f"The store has layers {', '.join(map(str, there))}."
+                + "".join(f" The layer of another bank cannot be read: {bank.message}" for bank in store.damaged()),
             )
         chosen = [info for info in chosen if info.record.identity.layer in kept]
     return chosen

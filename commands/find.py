@@ -126,6 +126,8 @@ def find(words: tuple[str, ...], **options: Any) -> None:
             open_target(options, progress.note) as store,
             open_images(store, options["banks"], options["model"], None if layers == "all" else layers) as images,
         ):
+            for note in images.notes:
+                progress.note(note)
             if options["facet"]:
                 _show_facet(options, facets(images, options["facet"], where, options["top_k"]))
                 say_written(options["out"], progress)

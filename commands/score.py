@@ -94,6 +94,8 @@ def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, t
             open_target(options, progress.note) as store,
             open_images(store, options["banks"], options["model"], None if layers == "all" else layers) as images,
         ):
+            for note in images.notes:
+                progress.note(note)
             scores = let_vote(
                 images, entries or words_as_labels(things_as_labels(images, where)), where, options["seed"]
             )

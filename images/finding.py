@@ -45,6 +45,9 @@ def open_images(
         model: that made them; needed where the store holds those of several.
         layers: to keep; ``None`` for all.
 
+    Yields:
+        The banks, and a note of every other that is damaged, unless they were named.
+
     Raises:
         BankNotFoundError: there is none.
         BankIncompleteError: an index has not finished.
@@ -55,8 +58,9 @@ def open_images(
     infos = image_banks(store, names, model, layers)
     for info in infos:
         require_complete(info.name, info.record, store.address)
+    notes = () if names else tuple(f"Left out: {bank.message} {bank.hint}" for bank in store.damaged())
     with ExitStack() as opened:
-        yield OpenImages(tuple(opened.enter_context(store.open(info.name)) for info in infos))
+        yield OpenImages(tuple(opened.enter_context(store.open(info.name)) for info in infos), notes)
 
 
 def image_banks(

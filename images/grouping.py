@@ -22,9 +22,15 @@ PATCHES_EACH = 12
 
 @dataclass(frozen=True, slots=True)
 class OpenImages:
-    """Open image banks of one model, by layer."""
+    """Open image banks of one model, by layer.
+
+    Attributes:
+        banks: each of another layer.
+        notes: what a reader should know of others in the store, one sentence each.
+    """
 
     banks: tuple[Bank, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -163,6 +169,7 @@ def grouped(
             for (corpus, image), count, patches in shown
         ),
         tool=tool_version(),
+        notes=images.notes,
     )
 
 

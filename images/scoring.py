@@ -85,6 +85,7 @@ class Scores:
         scores: by layer, lens and label.
         means: by layer and lens, where things are annotated.
         by_image: one record an image, layer and lens: share of every label.
+        notes: what a reader should know of the store's banks, one sentence each.
     """
 
     labels: tuple[str, ...]
@@ -92,6 +93,7 @@ class Scores:
     scores: tuple[LabelScore, ...]
     means: tuple[MeanPrecision, ...]
     by_image: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...] = ()
 
     def unheard(self) -> tuple[str, ...]:
         """Labels without a vote, at any layer and of any lens."""
@@ -157,7 +159,7 @@ def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Conditio
         raise UsageError(
             "No patch that has words meets the conditions.", "Index with --lens latent, or use fewer conditions."
         )
-    return Scores(names, count, tuple(found), tuple(means), tuple(by_image))
+    return Scores(names, count, tuple(found), tuple(means), tuple(by_image), images.notes)
 
 
 def _votes(bank: Bank, entries: Sequence[Entry], where: Sequence[Condition]) -> dict[str, _Votes]:

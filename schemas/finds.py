@@ -82,6 +82,7 @@ class Find(Shown):
         total_patches: likewise.
         images: the best of them.
         tool: name and version of the program.
+        notes: what a reader should know of the store's banks, one sentence each.
     """
 
     kind: str
@@ -93,6 +94,7 @@ class Find(Shown):
     total_patches: int
     images: tuple[FoundImage, ...]
     tool: str
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """In a line: what was asked, and how much was found."""

@@ -112,3 +112,39 @@ def test_an_evaluation_goes_on_without_it_and_says_so(copied, made, tmp_path, da
     assert spoilt.name in note and spoilt.name in done.stderr
     asked = evaluate(copied, made / "images", tmp_path / "other", "--layer", "0,2", "--bank-layer", "1")
     assert asked.exit_code != 0 and spoilt.name in asked.stderr
+
+
+@pytest.fixture(scope="module")
+def indexed(made, tmp_path_factory):
+    """The store with image banks of both layers."""
+    store = shutil.copytree(made / "store", tmp_path_factory.mktemp("indexed") / "store")
+    done = lens("index", made / "images", "--name", "photos", "--store", store, "--layer", "1,2")
+    assert done.exit_code == 0, done.output
+    return store
+
+
+def images_of(store, layer):
+    [folder] = store.glob(f"*-images-L0{layer}-*")
+    return folder
+
+
+def test_what_asks_image_banks_names_one_that_is_damaged(indexed, tmp_path):
+    store = shutil.copytree(indexed, tmp_path / "store")
+    spoilt = images_of(store, 1)
+    spoil_record(spoilt)
+    for words in (("find", "--sample", "3"), ("find", "--facet", "best"), ("score", "--labels", "dog"), ("query",)):
+        asked = (*words, "--text", "a red dog", "--dtype", "float32") if words == ("query",) else words
+        done = lens(*asked, "--store", store, "--format", "json")
+        assert done.exit_code == 0, done.output
+        assert f"Left out: The file {spoilt / 'lensbank.json'} is not the record of a bank" in done.stderr
+        if words[-1] != "best":
+            notes = [note for note in json.loads(done.stdout)["notes"] if note.startswith("Left out: ")]
+            assert len(notes) == 1 and spoilt.name in notes[0]
+    for words in (("find", "dog"), ("score", "--labels", "dog")):
+        refused = lens(*words, "--store", store, "--layer", "1")
+        assert refused.exit_code != 0 and spoilt.name in refused.stderr
+        named = lens(*words, "--store", store, "--bank", spoilt.name)
+        assert named.exit_code == 1 and "is not the record of a bank" in named.stderr
+    spoil_record(images_of(store, 2))
+    done = lens("find", "dog", "--store", store)
+    assert done.exit_code == 1 and "holds no image bank that can be read" in done.stderr and spoilt.name in done.stderr

@@ -139,6 +139,8 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
         (["inspect", "a.png", "--model", "m", "--device", "gpu"], 2, "cannot be used here"),
         (["import-bank", "nowhere", "--model", "m"], 2, "There is no folder nowhere"),
         (["import-bank", "images", "--model", "m"], 1, "holds no layer_N"),
+        (["import-bank", "pipe", "--model", "m"], 1, "layer_3/embeddings_cache.pt is a FIFO; expected a file"),
+        (["import-bank", "device", "--model", "m"], 1, "layer_3/embeddings_cache.pt is a device; expected a file"),
         (["convert-connector", "images", "--llm", "m", "--vision", "m", "--out", "images"], 2, "exists already"),
         (["convert-connector", "images", "--llm", "m", "--vision", "m", "--out", "new"], 1, "There is no connector.pt"),
         (["banks", "verify", "--device", "gpu"], 2, "cannot be used here"),
@@ -165,6 +167,10 @@ def test_an_ingest_is_refused_first(folder, options, code, message):
     ],
 )
 def test_what_a_query_cannot_be(folder, arguments, code, message):
+    for name in ("pipe", "device"):  # which would be waited for, or read for ever
+        (folder / name / "layer_3").mkdir(parents=True)
+    os.mkfifo(folder / "pipe/layer_3/embeddings_cache.pt")
+    (folder / "device/layer_3/embeddings_cache.pt").symlink_to("/dev/zero")
     refused(folder, arguments, code, message)
 
 

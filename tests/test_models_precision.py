@@ -2,15 +2,18 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from query_banks import identity, payload, row_id, write_rows
 from tiny_models import llama_config, save_text_model
 
 from lensbank import cli
 from lensbank.banks import of_store
 from lensbank.banks.of_model import computed_in
 from lensbank.commands.loading import load
+from lensbank.commands.loading import loading as arguments
 from lensbank.models import loading
 from lensbank.models.machine import devices, precision
 from lensbank.models.machine.precision import Precision, choose_precision, judged
@@ -184,3 +187,27 @@ def test_a_query_compares_in_the_precision_of_the_banks(banks, native):
         assert computed_in(store, str(model), kind="image") is None
         loaded = load(str(model), options, store=store)
     assert loaded.dtype_name == "float32" and "like the model's banks" in loaded.chosen.reason
+
+
+def test_an_index_takes_the_precision_of_image_banks_then_of_text_banks(tmp_path):
+    model, options = tmp_path / "tiny", dict.fromkeys(("revision", "device_map", "load_in", "offload_folder"))
+    model.mkdir()
+    options |= {"device": "cpu", "dtype": "auto", "trust_remote_code": False, "max_memory": ()}
+
+    def now(**given):
+        found = arguments(str(model), options | given, need_vision=True, store=store, kind="image")
+        return found["dtype"], found["like"]
+
+    def write(**changes):
+        one = identity(1, 4, **changes)
+        write_rows(store, [one], [row_id(1)], [payload("dog")], {1: np.eye(1, 4, dtype=np.float32)})
+
+    with open_store(str(tmp_path / "s"), create=True) as store:
+        write(compute_dtype="bfloat16")
+        assert now() == ("auto", "bfloat16")  # what the device has not is measured
+        write(compute_dtype="float16", kind="image", visual="v")
+        assert now() == ("float16", "bfloat16")
+        assert now(dtype="float32") == ("float32", None)
+        assert now(load_in="8bit") == ("auto", None)
+        write(compute_dtype="float32", kind="image", visual="w")  # of another prompt
+        assert now() == ("auto", "bfloat16")
