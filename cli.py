@@ -5,21 +5,22 @@ Heavy libraries are loaded inside the commands, so that --help answers at once.
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
-import sys
-import threading
-from io import StringIO
 
-if (
-    threading.current_thread() is threading.main_thread()
-    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    # Before `main` can say so in a line, Ctrl-C ends the process at once, without the traceback of an import.
-    _on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Before `main` can say so in a line, Ctrl-C ends the process at once, without the traceback of an import. What
+    # comes before this is Python's own start, which no program can change.
+    try:
+        _on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:  # not the main thread
+        _on_interrupt = None
 else:
     _on_interrupt = None
+
+import logging
+import os
+import sys
+from io import StringIO
 
 if not __package__:  # run as a file
     import runpy

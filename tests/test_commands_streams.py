@@ -68,7 +68,7 @@ def test_no_file_is_opened_in_the_place_of_a_closed_stream(tmp_path):
     assert (tmp_path / "bank").read_bytes() == b""
 
 
-@pytest.mark.parametrize("name", ["lensbank.commands.banks", "lensbank.commands.transfer"])
+@pytest.mark.parametrize("name", ["logging", "lensbank.commands.transfer"])
 def test_an_interruption_of_the_first_imports_shows_no_traceback(name):
     code = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
