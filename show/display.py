@@ -15,6 +15,8 @@ BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _STYLE = re.compile("\x1b\\[[0-9;]*m")
 # Joiners that some scripts (Persian, Hindi) are spelled with; between letters they are harmless.
 _SPELLING = "\u200c\u200d"
+# What a joiner makes one sign of: pictures, and the tones of skin that follow them.
+_PICTURES, _ARROWS = ("So", "Sk"), 0x2190
 _MAX_MARKS = 4  # more marks on one letter are not writing but a way to paint over other lines
 
 
@@ -29,7 +31,8 @@ def clean(text: str) -> str:
         return text
     kept: list[str] = []
     marks = 0
-    for char in unicodedata.normalize("NFC", text):
+    text = unicodedata.normalize("NFC", text)
+    for char, following in zip(text, [*text[1:], ""], strict=True):
         category = unicodedata.category(char)
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if category in ("Zs", "Zl", "Zp") or char in "\t\n\r\v\f\x85":
@@ -37,7 +40,9 @@ def clean(text: str) -> str:
         elif category in ("Cc", "Cs", "Co", "Cn"):
             kept.append("\ufffd")
         elif char in _SPELLING:
-            if kept and unicodedata.category(kept[-1])[0] in "LM":
+            before = unicodedata.category(kept[-1]) if kept else "  "
+            pictures = before in _PICTURES and char == "\u200d" and bool(following) and ord(following) >= _ARROWS
+            if before[0] in "LM" or (pictures and unicodedata.category(following)[0] == "S"):
                 kept.append(char)
         elif category != "Cf" and not "\ufe00" <= char <= "\ufe0f" and marks <= _MAX_MARKS:
             kept.append(char)
@@ -50,11 +55,11 @@ def columns(text: str) -> int:
 
 
 def _clusters(text: str) -> Iterator[tuple[str, int]]:
-    """Characters with the marks that sit on them, and their columns."""
+    """Characters with the marks that sit on them or what a joiner joins them with, and their columns."""
     cluster, width = "", 0
     for char in text:
         wide = _char_columns(char)
-        if cluster and wide:
+        if cluster and wide and not cluster.endswith("\u200d"):
             yield cluster, width
             cluster, width = "", 0
         cluster += char

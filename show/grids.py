@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..schemas.positions import Emitted
-from ..schemas.results import Neighbor, TokenReading, View, VocabularyToken
+from ..schemas.results import Neighbor, Reading, TokenReading, View, VocabularyToken
 from ..schemas.words import folded
+from .chips import text_of
 from .display import clean, columns, cut, fit, wrap
 from .ink import Ink, shaded
-from .spelling import decoded, spelled
+from .spelling import decoded, part_of_character, spelled
 
 # Narrower cells hold no word that could be read beside its number; wider grids continue below.
 _MIN_CELL = 11
@@ -93,9 +94,9 @@ def _strength(found: Neighbor | VocabularyToken) -> float:
     return found.score if probability is None else probability
 
 
-def token_lines(tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
+def token_lines(reading: Reading, tokens: Sequence[TokenReading], width: int, lens: str = "latent") -> list[str]:
     """Each text token with the words found for it on one line."""
-    labels = [shown_label(token.label) for token in tokens]
+    labels = [shown_label(reading, token) for token in tokens]
     wide = min(max(map(columns, labels), default=1), width // 4)
     lines = []
     for token, label in zip(tokens, labels, strict=True):
@@ -119,9 +120,13 @@ def _outstanding(tokens: Sequence[TokenReading], width: int, lens: str) -> list[
     return wrap(f"furthest above chance: {words}", width, "  ") if words else []
 
 
-def shown_label(label: str) -> str:
-    """A text token's own string: the space before it, and what is no word, can be seen."""
-    text = decoded(label)
+def shown_label(reading: Reading, token: TokenReading) -> str:
+    """A text token's own string: the space before it, what is no word, and bytes of a character can be seen."""
+    if token.char_start is not None:
+        piece = text_of(reading, token)[token.char_start : token.char_end]
+        if part := part_of_character(token.label, piece):
+            return part
+    label, text = token.label, decoded(token.label)
     bare = text.lstrip(" ")
     return spelled(text, label) or "␣" * (len(text) - len(bare)) + clean(bare)
 

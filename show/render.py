@@ -188,7 +188,7 @@ def _of_kind(reading: Reading, tokens: Sequence[TokenReading], width: int, ink: 
         if patches:
             lines += grid_lines(reading.views, tokens, width, lens, ink)
         else:
-            lines += token_lines(tokens, width, lens)
+            lines += token_lines(reading, tokens, width, lens)
         lines += summary_lines(tokens, width, lens)
     return lines
 
@@ -200,7 +200,7 @@ def _lens_name(lens: str) -> str:
 def _token(reading: Reading, token: TokenReading, width: int, ink: Ink) -> list[str]:
     """One token with all that was found for it."""
     if token.row is None:
-        title = f"token {token.index} {shown_label(token.label)}"
+        title = f"token {token.index} {shown_label(reading, token)}"
         if token.emitted is not None:
             title += f" · says {shown_word(token.emitted)}"
     else:

@@ -42,6 +42,20 @@ def decoded(token: str) -> str:
     return token.replace("▁", " ") if text is None or _BYTE.search(text) else text
 
 
+def part_of_character(token: str, piece: str) -> str | None:
+    """The bytes of a byte-level token that is no whole character, ``<0xF0>``; ``None`` of any other.
+
+    Args:
+        token: the tokenizer's own string: of a byte, a letter that other tokenizers have for the letter itself.
+        piece: the characters of the text that the token is a part of, which tell the two apart.
+    """
+    known = _of_bytes(token)
+    if known is None or not _BYTE.search(known):
+        return None
+    alike = unicodedata.normalize("NFKC", token).casefold() == unicodedata.normalize("NFKC", piece).casefold()
+    return None if alike else known
+
+
 def _is_mark(char: str) -> bool:
     """Punctuation, and the signs that are used like it; no emoji."""
     category = unicodedata.category(char)

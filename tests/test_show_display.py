@@ -25,6 +25,11 @@ CAT = (15, 18)
         ("می\u200cخواهم", "می\u200cخواهم"),  # Persian is spelled with it
         ("1\u200d2", "12"),
         ("❤\ufe0f", "❤"),
+        (
+            "👨\u200d👩\u200d👧 👩🏽\u200d🚀 🏃\u200d♂\ufe0f",
+            "👨\u200d👩\u200d👧 👩🏽\u200d🚀 🏃\u200d♂",
+        ),  # one sign each
+        ("👨\u200d \u200d👩 👨\u200d$", "👨 👩 👨$"),
         ("cafe\u0301", "café"),
         ("Z" + "\u0336" * 50, "Z" + "\u0336" * 4),
         ("猫が好きです 🐈", "猫が好きです 🐈"),
@@ -66,6 +71,7 @@ def test_cut():
     assert cut("kitchen", 4) == "kit…"
     assert cut("a bc", 3) == "a…"  # no blank before the ellipsis
     assert cut("猫が好き", 6) == "猫が…"  # half a character is none
+    assert cut("ab 👨\u200d👩\u200d👧", 7) == "ab…"  # nor is a part of a family
     assert cut("kitchen", 1) == "…" and cut("kitchen", 0) == ""
     assert cut_left("kitchen", 4) == "…hen"
     assert cut_left("猫が好き", 6) == "…好き"

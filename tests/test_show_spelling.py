@@ -1,6 +1,9 @@
 """Tokens that are no word can be told apart wherever they are shown."""
 
+from dataclasses import replace
+
 import pytest
+from page_readings import text_reading
 
 from lensbank.schemas.results import VocabularyToken
 from lensbank.show.grids import shown_label, shown_word
@@ -42,4 +45,25 @@ def test_words_are_left_as_they_are(word):
     [("Ġdog", "␣dog"), ("▁dog", "␣dog"), ("dog", "dog"), ("Ġ,", "“,”"), ("Ċ", "↵"), ("Ã©", "é"), ("ĠĠx", "␣␣x")],
 )
 def test_a_text_tokens_own_string_shows_its_space(label, shown):
-    assert shown_label(label) == shown
+    reading = text_reading()
+    token = replace(reading.layers[0].tokens[0], label=label, char_start=None, char_end=None)
+    assert shown_label(reading, token) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "shown"),
+    [
+        ("👨", "ð", "<0xF0>"),
+        ("ש", "×", "<0xD7>"),
+        ("é", "©", "<0xA9>"),
+        ("a é", "aĠÃ", "a <0xC3>"),
+        ("ðat", "ðat", "ðat"),  # of a vocabulary that has the letter
+        ("É", "é", "é"),
+        ("e\u0301", "é", "é"),
+        ("é", "Ã©", "é"),
+    ],
+)
+def test_a_part_of_a_character_is_shown_as_its_bytes_not_as_the_letter_that_stands_for_them(text, label, shown):
+    reading = replace(text_reading(), source=text)
+    token = replace(reading.layers[0].tokens[0], label=label, char_start=0, char_end=len(text))
+    assert shown_label(reading, token) == shown
