@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
@@ -19,6 +20,7 @@ Format = Literal["text", "csv", "jsonl"]
 MAX_LINE_BYTES = 64 << 20
 _MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
+_DIGITS = 1000
 # Line and paragraph separator, next line: in plain text they end a line, and stand nowhere else.
 _SEPARATORS = re.compile("[\u2028\u2029\x85]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -65,7 +67,7 @@ def _is_json_row(line: str) -> bool:
     if not line.lstrip().startswith("{"):
         return False
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(json.loads(line, parse_int=_whole_number), dict)
     except (ValueError, RecursionError):
         return False
 
@@ -138,11 +140,11 @@ def guess_rows_format(stream: BinaryIO) -> Format:
 
 
 def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, str | None]]:
-    key: str | None = None
+    key, rows = None, _JsonRows(field.file)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        row = _json_row(line, field.file, number)
+        row = rows.read(line, number)
         if key is None and isinstance(row, dict) and row:
             # A null may stand where other rows have their text.
             texts = [name for name, value in row.items() if value is None or isinstance(value, str)]
@@ -150,6 +152,11 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
             key = field.name if there else field.choose(texts if field.name is None else key_paths(row))
             if field.name is None and key is not None and len(row) > 1 and not field.is_usual(key):
                 field.remarks.say(f"{field.file}: texts are read from {key!r}, the only field with a text.")
+        if rows.doubled and key is not None and (twice := rows.doubled & {key, *key.split(".")}):
+            raise CorpusError(
+                f"{field.file}, line {number}, has a key twice: {', '.join(sorted(twice))}. One text would be lost.",
+                "Correct that line.",
+            )
         if isinstance(row, list) and row and isinstance(row[0], dict | list):
             raise CorpusError(
                 f"{field.file}, line {number}, is a JSON array; expected one object per line (JSON lines).",
@@ -172,10 +179,40 @@ def _jsonl_texts(lines: Iterator[str], field: TextField) -> Iterator[tuple[int, 
         yield number, text if text is None or text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
-def _json_row(line: str, file: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(
-            f"{file}, line {number}, is not JSON: {error}.", "Expected one JSON object per line (JSON lines)."
-        ) from error
+class _JsonRows:
+    """Reads lines of JSON.
+
+    Attributes:
+        doubled: keys that an object of the last line had twice, of which JSON keeps the last.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.doubled: set[str] = set()
+        self._file = file
+        self._decode = json.JSONDecoder(parse_int=_whole_number, object_pairs_hook=self._table).decode
+
+    def _table(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            self.doubled.update(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        return found
+
+    def read(self, line: str, number: int) -> Any:
+        """What a line holds.
+
+        Raises:
+            CorpusError: no JSON, or nested too deeply.
+        """
+        self.doubled.clear()
+        try:
+            return self._decode(line)
+        except (ValueError, RecursionError) as error:
+            said = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
+            raise CorpusError(
+                f"{self._file}, line {number}, is {said}.", "Expected one JSON object per line (JSON lines)."
+            ) from error
+
+
+def _whole_number(digits: str) -> int | float:
+    """A whole number beside the text; of more digits than Python converts, about so much."""
+    return int(digits) if len(digits) < _DIGITS else float(digits)

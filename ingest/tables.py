@@ -47,7 +47,9 @@ def csv_texts(lines: Iterator[str], field: TextField, longest: int) -> Iterator[
         lines, at = chain([header_line], lines), at - 1
         column = 0
     else:
-        column = header.index(field.choose(header))
+        column = header.index(chosen := field.choose(header))
+        if header.count(chosen) > 1:
+            raise CorpusError(f"{field.file} has several columns named {chosen!r}.", "Give each another name.")
         if len(header) == 1 and field.name is None and not field.is_usual(header[0]):
             field.remarks.say(f"{field.file}: the first line, {header[0]!r}, is read as the name of the column.")
     rows = (

@@ -86,6 +86,7 @@ def test_a_separator_of_unicode_ends_no_row_of_a_tsv(tmp_path):
         ("id,text\n\n1\n", {}, ["line 3", "1 columns", "has 2"]),
         ('id,text\n1,ok\n2,"never closed\n', {}, ["line 3", "not CSV"]),
         ("id,text\n", {}, ["no sentences"]),
+        ("text,text\na,b\n", {}, ["several columns named 'text'"]),
         ("\n\n", {}, ["no sentences"]),
     ],
 )
@@ -98,6 +99,19 @@ def test_json_lines(tmp_path):
     rows = [{"id": 1, "text": "A cat."}, {"id": 2, "text": None}, {"text": "日本語", "id": 3}]
     path = write(tmp_path / "j.jsonl", "\n".join(map(json.dumps, rows[:2])) + "\n\n" + json.dumps(rows[2]))
     assert texts(path) == [("A cat.", "j.jsonl:1"), ("日本語", "j.jsonl:4")]
+
+
+def test_numbers_beside_a_text_are_of_any_length_and_no_text_is_lost_to_another_of_its_key(tmp_path):
+    long = "9" * 5000  # more than Python converts
+    assert texts(write(tmp_path / "j.jsonl", f'{{"n": {long}, "text": "A hen.", "n": -{long}}}'))[0][0] == "A hen."
+    named = {"text_field": "a.b"}
+    assert texts(write(tmp_path / "j.jsonl", '{"b": 1, "a": {"b": "A hen.", "c": 1, "c": 2}}'), **named)
+    bad = write(tmp_path / "j.jsonl", f'{{"text": "A hen."}}\n{{"text": {long}}}')
+    assert "line 2: expected a text, found float" in refused(bad)
+    assert "nested too deeply" in refused(write(tmp_path / "j.jsonl", "[" * 100_000))
+    for row, options in (('{"text": "A", "text": "B"}', {}), ('{"a": {"b": "A"}, "a": {"b": "B"}}', named)):
+        message = refused(write(tmp_path / "j.jsonl", row), **options)
+        assert "j.jsonl, line 1, has a key twice" in message
 
 
 def test_json_lines_of_plain_strings_and_of_one_text_field(tmp_path):
