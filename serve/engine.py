@@ -14,10 +14,11 @@ from ..models.loading import LoadedModel
 from ..query.asked import Asked
 from ..query.asking import ask_image, ask_images, ask_text
 from ..query.centring import Centre
+from ..query.continuing import before_answer, continued, still_unread
 from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
 from ..schemas.errors import StoreError
-from ..schemas.results import LENSES
+from ..schemas.results import LENSES, Reading
 from .centres import Centres, Watching
 from .jobs import Job
 from .lent import Lender
@@ -62,22 +63,49 @@ class Engine:
             LensbankError: as :class:`query.pipeline.QuerySession`.
             Cancelled: nobody wants it any more.
         """
-        model = job.question.model
         session = self._session(job.question)
         job.require_wanted()
         self._watching.job = job
         try:
-            asked, centre, notes = self._asked(session, job)
-            order = telling_first(tuple(asked.states))
-            job.expect(len(order))
-            for part in session.layer_by_layer(asked, order, centre):
-                noted = replace(part, notes=tuple(map(in_http_words, (*part.notes, *notes))))
-                job.add(public_reading(noted, model))
+            first = before_answer(job.question.options) if job.question.images else None
+            if first is None:
+                asked, centre, notes = self._asked(session, job, job.question.options)
+                self._add(job, session, asked, centre, notes)
+            else:
+                self._answering(job, session, first)
         except StoreError:  # what is open may be no longer what is there
             self.rest()
             raise
         finally:
             self._watching.job = None
+
+    def _add(
+        self, job: Job, session: QuerySession, asked: Asked, centre: Centre | None, notes: Sequence[str]
+    ) -> dict[int, Reading]:
+        """Read layer after layer; what was read, by layer."""
+        order = telling_first(tuple(asked.states))
+        job.expect(len(order))
+        parts = {}
+        for part in session.layer_by_layer(asked, order, centre):
+            layer = part.layers[0].layer
+            parts[layer] = replace(part, notes=(*part.notes, *notes))
+            self._give(job, parts[layer])
+        return parts
+
+    def _answering(self, job: Job, session: QuerySession, first: QueryOptions) -> None:
+        """Read everything but the answer, then let the model answer and read the answer's tokens."""
+        early = self._add(job, session, *self._asked(session, job, first))
+        job.go_on()
+        asked, _, _ = self._asked(session, job, job.question.options)
+        for layer, part in early.items():
+            rest = still_unread(asked, layer, part)
+            more = next(session.layer_by_layer(rest)) if rest.tokens else None
+            self._give(job, continued(part, asked, more))
+
+    def _give(self, job: Job, part: Reading) -> None:
+        """Hand a layer over, in the words of those who asked."""
+        noted = replace(part, notes=tuple(map(in_http_words, part.notes)))
+        job.add(public_reading(noted, job.question.model))
 
     def warm(self) -> None:
         """Do what the first reading would wait for: open the banks, and run each model once.
@@ -123,15 +151,17 @@ class Engine:
         except StoreError:  # opened anew, it says what is wrong
             return True
 
-    def _asked(self, session: QuerySession, job: Job) -> tuple[Asked, Centre | None, tuple[str, ...]]:
+    def _asked(
+        self, session: QuerySession, job: Job, options: QueryOptions
+    ) -> tuple[Asked, Centre | None, tuple[str, ...]]:
         """What the model has been shown, what is subtracted from its states, and what is to be said about that."""
         question = job.question
         if question.text is not None:
             layers, mean = session.of_texts()
-            return ask_text(session.loaded, question.text, layers, question.options), mean, ()
-        centre, notes = self._centres.of_images(session, job) if question.options.centre else (None, ())
+            return ask_text(session.loaded, question.text, layers, options), mean, ()
+        centre, notes = self._centres.of_images(session, job) if options.centre else (None, ())
         images = [self._uploads.opened(self._uploads.get(image)) for image in question.images]
-        asked = ask_images(session.loaded, images, session.layers, question.options, said=job.say)
+        asked = ask_images(session.loaded, images, session.layers, options, said=job.say)
         return asked, centre, notes
 
 

@@ -28,6 +28,7 @@ class Job:
         status: how far it is.
         answer: what the model has said so far, where it answers.
         parts: readings of one layer each, in the order in which they were ready.
+        early: how many of the parts were ready before the model's own answer; those after them replace them.
         layers: how many there will be; ``None`` while that is not known.
         error: what went wrong, for people.
         first_ms: milliseconds from asking to the first layer.
@@ -40,6 +41,7 @@ class Job:
     status: Status = "queued"
     answer: str | None = None
     parts: list[Reading] = field(default_factory=list)
+    early: int = 0
     layers: int | None = None
     error: dict[str, str] | None = None
     error_status: int = 500
@@ -81,6 +83,15 @@ class Job:
         self.require_wanted()
         self.parts.append(part)
         self._change(first_ms=self.first_ms or self._elapsed())
+
+    def go_on(self) -> None:
+        """All layers are there without the model's own answer; they come again with it.
+
+        Raises:
+            Cancelled: nobody wants the answer.
+        """
+        self.require_wanted()
+        self._change(early=len(self.parts))
 
     def require_wanted(self, patience: float = float("inf")) -> None:
         """Stop where nobody wants it any more.
@@ -137,13 +148,13 @@ class Job:
         """How many words it holds: what its memory is counted by."""
         return sum(
             len(part.layers[0].tokens) * part.search.top_k * len(part.search.lenses)
-            for part in self.parts
+            for part in self._latest
             if part.layers
         )
 
     def reading(self) -> Reading:
         """All layers that are there, in their order."""
-        parts = sorted(self.parts, key=lambda part: part.layers[0].layer)
+        parts = sorted(self._latest, key=lambda part: part.layers[0].layer)
         return replace(parts[0], layers=tuple(layer for part in parts for layer in part.layers))
 
     def about(self, ahead: int = 0) -> dict[str, Any]:
@@ -153,7 +164,7 @@ class Job:
             "status": self.status,
             "ahead": ahead if self.status == "queued" else 0,
             "answer": self.answer,
-            "layers_done": len(self.parts),
+            "layers_done": max(self.early, len(self.parts) - self.early),
             "layers": self.layers,
             "first_ms": self.first_ms,
             "total_ms": self.total_ms,
@@ -161,11 +172,21 @@ class Job:
             "question": self.question.given,
         }
 
-    def encoded(self, number: int, form: str, encode: Callable[[Reading, int], Any]) -> str:
-        """A part as JSON text, made once however many readers there are."""
+    def first_for(self, seen: int) -> int:
+        """Where somebody goes on who has seen so many parts: once all is there, nobody needs what was replaced."""
+        return max(min(seen, len(self.parts)), self.early if self.status == "done" else 0)
+
+    @property
+    def _latest(self) -> list[Reading]:
+        return self.parts[self.early :] or self.parts
+
+    def encoded(self, number: int, form: str, encode: Callable[[Reading, bool], Any]) -> str:
+        """A part as JSON text, made once however many readers there are; told whether it may be a reader's first."""
         key = (form, number)
         if key not in self._encoded:
-            self._encoded[key] = json.dumps(encode(self.parts[number], number), ensure_ascii=False, allow_nan=False)
+            self._encoded[key] = json.dumps(
+                encode(self.parts[number], number in (0, self.early)), ensure_ascii=False, allow_nan=False
+            )
         return self._encoded[key]
 
     def _elapsed(self) -> int:

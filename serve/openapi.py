@@ -70,7 +70,8 @@ def _reading_paths() -> Json:
     stream = {
         "description": "Events `state` (Progress), `answer` (`answer`: the model's answer so far, at each of its "
         "tokens), `layer` (a Reading of one layer; `id` is its number), and at the end "
-        "`done`, `failed` or `cancelled` (Progress); `bye` when the server stops.",
+        "`done`, `failed` or `cancelled` (Progress); `bye` when the server stops. Where the model answers by itself, "
+        "every layer comes twice: before the answer, and with the answer's tokens.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
     seen = {

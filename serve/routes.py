@@ -200,7 +200,7 @@ class Handlers:
         if form not in _ENCODERS:
             raise RequestError(400, "This format does not exist.", f"Choose from {', '.join(_ENCODERS)}.")
         seen = request.headers.get("last-event-id", "0")  # a browser that comes back after a broken connection
-        start = min(int(seen), len(job.parts)) if seen.isdecimal() and len(seen) < 9 else 0
+        start = job.first_for(int(seen) if seen.isdecimal() and len(seen) < 9 else 0)
         encode, shown = _ENCODERS[form]
         stream = events(job, self._service.worker, form, encode, shown, start, self._stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM)
@@ -237,17 +237,17 @@ class Handlers:
             leave()
 
 
-def _as_json(part: Reading, number: int) -> Any:
+def _as_json(part: Reading, first: bool) -> Any:
     return part.to_dict()
 
 
-def _as_page(part: Reading, number: int) -> Any:
+def _as_page(part: Reading, first: bool) -> Any:
     """As the page holds readings; the pictures come with the first layer alone."""
-    return pack([part], [[None if one is None or number else data_url(one) for one in part.pictures]])
+    return pack([part], [[None if one is None or not first else data_url(one) for one in part.pictures]])
 
 
 #: Of a layer, and of the model's answer.
-_ENCODERS: dict[str, tuple[Callable[[Reading, int], Any], Callable[[str], str]]] = {
+_ENCODERS: dict[str, tuple[Callable[[Reading, bool], Any], Callable[[str], str]]] = {
     "json": (_as_json, str),
     "page": (_as_page, readable),
 }

@@ -30,7 +30,7 @@ async def events(
     job: Job,
     worker: Worker,
     form: str,
-    encode: Callable[[Reading, int], Any],
+    encode: Callable[[Reading, bool], Any],
     shown: Callable[[str], str],
     start: int,
     stopping: asyncio.Event,
@@ -41,7 +41,7 @@ async def events(
         job: whose.
         worker: that makes it, for its place in the queue.
         form: name of ``encode``.
-        encode: a reading of one layer, and its number, as JSON types.
+        encode: a reading of one layer, and whether it may be the first that is sent, as JSON types.
         shown: a text of the model's, as this reader takes it.
         start: layers that this reader has already.
         stopping: set when the server ends; then ``bye`` is the last event.

@@ -205,12 +205,21 @@ def test_an_answer_appears_as_it_is_said(explore, client, monkeypatch):
         page.check("#read-answer")
         page.click("#ask")
         expects(page.locator("#answer.on-its-way #answer-text")).to_have_text(readable(said_of(said, 2)))
+        # The patches do not wait for it.
+        expects(page.locator("#progress")).to_have_text("3 layers are there; the model is answering.")
+        word = word_at(page)
+        assert word and page.locator(OF_ANSWER).count() == 0
         gate.set()
         expects(page.locator("#progress")).to_have_text(re.compile(" in .* s"))
         whole = client.get(page.get_attribute("#keep-json", "href")).json()["answer"]
         assert whole.startswith(said[-1])
         expects(page.locator("#answer-text")).to_have_text(readable(whole))
         expects(page.locator("#answer.on-its-way")).to_have_count(0)
+        expects(page.locator(OF_ANSWER)).to_have_count(1)
+        assert word_at(page) == word
+
+
+OF_ANSWER = "#figure text:text('Answer, the model')"
 
 
 def said_of(said, count):

@@ -77,6 +77,52 @@ def test_layers_come_one_by_one_and_the_middle_one_first(client, image):
     assert all(len(data["layers"]) == 1 and data["version"] for kind, data in events if kind == "layer")
 
 
+def test_what_needs_no_answer_does_not_wait_for_it(client, image, served_models, served_store, monkeypatch):
+    seen, plain = threading.Event(), Job.say
+    monkeypatch.setattr(Job, "say", lambda job, answer: (seen.wait(PATIENCE), plain(job, answer)))
+    kinds = ("image", "prompt", "answer")
+    name = asked(client, images=[image], read=list(kinds), answer_tokens=3)
+    layers = []
+    for kind, data in stream(client, name):
+        layers += [data] if kind == "layer" else []
+        if len(layers) == 3:
+            seen.set()  # the model has not said a word before
+    assert [data["layers"][0]["layer"] for data in layers] == [1, 0, 2, 1, 0, 2]
+    assert not any(map(of_answer, layers[:3])) and all(map(of_answer, layers[3:]))
+    assert [data["answer"] is None for data in layers] == [True] * 3 + [False] * 3
+    (loaded,) = served_models.values()
+    options = QueryOptions(layers=(0, 1, 2), lenses=("latent", "logit"), top_k=3, read=kinds, answer_tokens=3)
+    with open_store(served_store) as store, QuerySession(store, loaded, options) as session:
+        here = session.image(png())
+    there = finished(client, name).json()
+    assert there["answer"] == here.answer and len(there["notes"]) == len(here.notes)
+    assert words_of(reading_from_dict(there)) == words_of(here)
+    late, *_ = [data for kind, data in stream(client, name, "page") if kind == "layer"]
+    assert late["pictures"] and late["readings"][0]["answer"] is not None  # what was replaced is not sent any more
+    progress = client.get(f"/api/readings/{name}/about").json()
+    assert progress["layers_done"] == progress["layers"] == 3
+
+
+def of_answer(data):
+    return [token["index"] for token in data["layers"][0]["tokens"] if token["kind"] == "answer"]
+
+
+def words_of(reading):
+    """All that was found and said; cosines of two forward passes differ in their last digits."""
+    return [
+        (
+            layer.layer,
+            t.index,
+            t.kind,
+            t.emitted,
+            [n.word for n in t.neighbors],
+            [w.word for w in t.vocabulary["logit"]],
+        )
+        for layer in reading.layers
+        for t in layer.tokens
+    ]
+
+
 def test_a_reader_that_comes_back_gets_only_what_it_lacks(client, image):
     name = asked(client, images=[image])
     finished(client, name)

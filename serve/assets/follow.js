@@ -14,8 +14,27 @@ function drawGrown(first) {
   byId("gallery").hidden = galleryImages().length < 2;
 }
 
+const coming = new Map(); // id → the reading with the model's answer, while layers of it are missing
+
+/** A layer of a reading that is there already, now with the answer's tokens: shown once all layers have them. */
+function receiveAnswered(id, packed, number) {
+  const [part] = adopted(packed);
+  const whole = coming.get(id);
+  if (whole) addLayer(whole, part.layers[0]);
+  else coming.set(id, part);
+  const now = whole ?? part;
+  if (now.layers.length < data.readings[number].layers.length) return;
+  data.readings[number] = now;
+  coming.delete(id);
+  drawGrown(false);
+}
+
 function receive(id, packed, show) {
   const before = ids.indexOf(id);
+  if (before >= 0 && packed.readings[0].answer !== data.readings[before].answer) {
+    receiveAnswered(id, packed, before);
+    return;
+  }
   const number = merge(packed, before < 0 ? null : before);
   if (before >= 0) {
     drawGrown(false);
@@ -29,6 +48,8 @@ function receive(id, packed, show) {
 /** How far a reading is, in a line. */
 function progressText(about) {
   if (about.status === "queued") return about.ahead ? `Waiting: ${counted(about.ahead, "reading")} before it.` : "Waiting for the model.";
+  if (about.status === "running" && about.layers_done === about.layers && about.question.read?.includes("answer"))
+    return `${counted(about.layers, "layer")} ${about.layers === 1 ? "is" : "are"} there; the model is answering.`;
   if (about.status === "running") return about.layers ? `Layer ${about.layers_done} of ${about.layers}.` : "The model is processing it.";
   if (about.status === "cancelled") return "Cancelled.";
   if (about.status === "failed") return "";
