@@ -1,9 +1,9 @@
 """What an encoder and the processes that write its rows take from each other on few cores, by setting.
 
-    python -m benchmarks.bench_share [--model MODEL] [--settings default,nice=10,threads=1,tokens=2048] [--repeat 3]
+    python -m benchmarks.bench_share [--model MODEL] [--settings default,nice=10,threads=1,tokens=8192] [--repeat 3]
 
 Settings are joined with +: ``nice=N`` lowers the priority of the processes that write, ``threads=N`` is torch's number
-in the process that encodes, ``tokens=N`` the tokens of a batch. A measurement is a process of its own; settings take
+in the process that encodes, ``tokens=N`` the tokens of a batch; what ``default`` has is printed. A measurement is a process of its own; settings take
 turns, and ratios are to the first one in the same round. With a model, it is a whole ingest of sentences of the demo's
 corpus, until rows are durable; without one, a matrix product takes the place of the model's blocks. *CPU* is the
 processor time of all its processes, *clock* also says what else the machine did.
@@ -30,6 +30,16 @@ from benchmarks.figures import shown
 from benchmarks.search_table import machine
 
 _WIDTH, _BANKS, _ROWS, _BATCH_TOKENS, _BLOCKS = 576, 4, 2000, 500, 12
+
+
+def default(model: bool) -> dict[str, int]:
+    """What the setting ``default`` has, so that a setting that says the same is not taken for another."""
+    import torch
+
+    from lensbank.models.encoding import default_batch_tokens
+
+    tokens = default_batch_tokens(torch.device("cpu")) if model else _BATCH_TOKENS
+    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "threads": torch.get_num_threads(), "tokens": tokens}
 
 
 def simulated(tokens: int) -> float:
@@ -117,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="default: products in place of one")
-    parser.add_argument("--settings", default="default,nice=5,nice=19,threads=1,tokens=2048")
+    parser.add_argument("--settings", default="default,nice=5,nice=19,threads=1,tokens=8192")
     parser.add_argument("--sentences", type=int, default=100, help="of an ingest with a model")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -150,6 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         "machine": on,
         "model": options.model is not None,
         "repeat": options.repeat,
+        "default": default(options.model is not None),
         "sharing": sharing,
     }
     shown(result, options.json)

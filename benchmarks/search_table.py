@@ -132,7 +132,8 @@ def write_table(of: Mapping[str, Any]) -> str:
 def share_table(of: Mapping[str, Any]) -> str:
     """What an encoder and the writing processes take from each other, by setting, as Markdown."""
     what = "an ingest with the demo's model" if of["model"] else "a matrix product in place of a model"
-    lines = [f"{what}; ratios: median of {of['repeat']} rounds (least to most)".capitalize(), ""]
+    has = ", ".join(f"{name}={value}" for name, value in of["default"].items())
+    lines = [f"{what}; ratios: median of {of['repeat']} rounds (least to most); default: {has}".capitalize(), ""]
     lines += ["| setting | CPU | ÷ default | clock | ÷ default |", "|---|---|---|---|---|"]
     for row in of["sharing"]:
         ratios = ["{:.2f} ({:.2f} to {:.2f})".format(*row[f"{name}_ratio"]) for name in ("cpu", "clock")]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search_table import copy_table, machine_in_words, start_table, table, write_table
+from benchmarks import bench_share
+from benchmarks.search_table import copy_table, machine_in_words, share_table, start_table, table, write_table
 from lensbank.docs.making import write_or_check
+from lensbank.models.encoding import BATCH_TOKENS_CPU
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = sorted((ROOT / "docs" / "figures").glob("*.json"))
@@ -79,3 +81,11 @@ def test_a_made_file_that_differs_is_named_and_not_written(tmp_path, monkeypatch
     assert write_or_check(page, "new\n") == 0 and page.read_text(encoding="utf-8") == "new\n"
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--check"])
     assert write_or_check(page, "new\n") == 0 and not capsys.readouterr().err
+
+
+def test_a_setting_that_is_the_default_can_be_told_from_its_table():
+    row = {"setting": "tokens=2048", "cpu": 1.0, "cpu_ratio": [1.0] * 3, "clock": 1.0, "clock_ratio": [1.0] * 3}
+    has = bench_share.default(model=True)
+    assert has["tokens"] == BATCH_TOKENS_CPU and bench_share.default(model=False)["tokens"] < BATCH_TOKENS_CPU
+    shown = share_table({"model": True, "repeat": 1, "default": has, "sharing": [row]})
+    assert f"default: nice={has['nice']}, threads={has['threads']}, tokens={BATCH_TOKENS_CPU}\n" in shown
