@@ -49,6 +49,17 @@ def tiny_vlm(tmp_path_factory):
     return save_fastvlm(tmp_path_factory.mktemp("kept-vlm"))
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Another number of threads adds in another order: the last bits of a state would differ."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def raw(server):
     """Qdrant's own client on a file's ``server``: what others may do to our collections."""

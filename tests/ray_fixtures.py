@@ -29,17 +29,6 @@ class Steps(Silent):
         self.notes.append(text)
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """Another number of threads adds in another order: the last bits of a state would differ."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def ray_cluster():
     """Four CPUs on paper: as many workers."""

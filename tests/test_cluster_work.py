@@ -5,7 +5,6 @@ The banks must end as those of an ingest by this process into a folder: the same
 """
 
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 import tiny_models
+from ingested import contents, sentences
 from ray_fixtures import ARGUMENTS, Hunter, Steps
 from standins import StandIn
 
@@ -36,20 +36,18 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 OPTIONS = IngestOptions(layers=(1, 2), max_contexts=60, batch_tokens=60, flush_seconds=0.0)
-WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+def model(tiny_llm):
+    return tiny_llm
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     """The same sentences as three files, as one, and another corpus that shares some of them."""
-    choose = random.Random(0)
-    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(500)]
+    lines = sentences(500)
     folder = tmp_path_factory.mktemp("corpora")
     for name, files in (("three/house", 3), ("one/house", 1)):
         (folder / name).mkdir(parents=True)
@@ -58,16 +56,6 @@ def corpora(tmp_path_factory):
             (folder / name / f"{number}.txt").write_text("\n".join(part))
     (folder / "garden.txt").write_text("\n".join([*lines[:100], *(f"A {line}" for line in lines[:100])]))
     return folder
-
-
-def contents(store):
-    found = {}
-    for info in store.list():
-        assert info.record.state == "complete"
-        with store.open(info.name) as bank:
-            rows, _ = bank.scroll(100_000, with_vectors=True)
-            found[info.name] = {name: (payload, vector.tobytes()) for name, vector, payload in rows}
-    return found
 
 
 def whole(model, paths, folder, options=OPTIONS):

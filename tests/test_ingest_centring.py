@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_models
-from test_ingest_pipeline import Recorder, contents, corpus_file, ingest, lines
+from ingested import sentences
+from test_ingest_pipeline import Recorder, contents, corpus_file, ingest
 
 from lensbank.banks.overview import details, overview
 from lensbank.banks.verify import verify
@@ -27,7 +28,7 @@ def loaded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return corpus_file(tmp_path_factory.mktemp("corpus") / "lines.txt", lines(60))
+    return corpus_file(tmp_path_factory.mktemp("corpus") / "lines.txt", sentences(60))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_the_sample_is_drawn_by_the_seed_and_no_larger_than_needed(loaded, corpu
 def test_more_rows_lose_the_same_mean(banks, loaded, tmp_path):
     """A second corpus is centred on the first one's mean; rows of another mean are refused."""
     before = by_kind(banks)[1, True][0]
-    ingest(loaded, corpus_file(tmp_path / "more.txt", lines(20, seed=5)), banks, replace(CENTRED, layers=(1,)))
+    ingest(loaded, corpus_file(tmp_path / "more.txt", sentences(20, seed=5)), banks, replace(CENTRED, layers=(1,)))
     after, rows = by_kind(banks)[1, True]
     assert after == before and {name for payload, _ in rows.values() for name in payload["corpus"]} == {"lines", "more"}
     mean = np.array(after.mean_state())

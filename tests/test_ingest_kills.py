@@ -4,19 +4,17 @@ import random
 
 import pytest
 import tiny_models
+from ingested import sentences
 
 from benchmarks.kill_ingest import PHASES, Ingester, contents, torture
 
-WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 KILLS = 30
 
 
 @pytest.fixture(scope="module")
 def ingester(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills")
-    choose = random.Random(0)
-    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(400)]
-    (folder / "house.txt").write_text("\n".join(lines))
+    (folder / "house.txt").write_text("\n".join(sentences(400)))
     with Ingester(tiny_models.save_text_model(folder / "tiny"), folder / "house.txt") as ingester:
         yield ingester
 

@@ -7,8 +7,8 @@ import signal
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
+from ingested import sentences
 
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, default_layers, run
@@ -23,13 +23,7 @@ from lensbank.schemas.errors import (
 from lensbank.schemas.progress import Silent
 from lensbank.store.opening import open_store
 
-WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
 OPTIONS = IngestOptions(layers=(1, 3), max_contexts=20, batch_tokens=100)
-
-
-def lines(n, seed=0):
-    choose = random.Random(seed)
-    return [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(n)]
 
 
 def corpus_file(path, content):
@@ -38,8 +32,8 @@ def corpus_file(path, content):
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+def model_folder(tiny_llm):
+    return tiny_llm
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +102,7 @@ def assert_same(one, other, exactly=True):
 def first(loaded, tmp_path_factory):
     """One uninterrupted ingest, which no test changes."""
     folder = tmp_path_factory.mktemp("first")
-    path = corpus_file(folder / "house.txt", lines(300))
+    path = corpus_file(folder / "house.txt", sentences(300))
     progress = Recorder()
     summary = ingest(loaded, path, folder / "store", progress=progress)
     return folder, path, summary, progress
@@ -197,7 +191,7 @@ def test_other_settings_are_refused_before_anything_is_read(first, loaded, chang
 
 def test_a_layer_that_does_not_exist_is_refused(loaded, tmp_path):
     with pytest.raises(LayerError, match="4"):
-        ingest(loaded, corpus_file(tmp_path / "a.txt", lines(3)), tmp_path / "s", IngestOptions(layers=(4,)))
+        ingest(loaded, corpus_file(tmp_path / "a.txt", sentences(3)), tmp_path / "s", IngestOptions(layers=(4,)))
     assert not (tmp_path / "s").exists()
 
 
@@ -209,7 +203,7 @@ def test_an_empty_corpus_leaves_no_bank(loaded, tmp_path):
 
 def test_order_files_padding_and_batches_do_not_matter(first, model_folder, tmp_path):
     folder, path, _, _ = first
-    mixed = random.Random(9).sample(lines(300), 300)
+    mixed = random.Random(9).sample(sentences(300), 300)
     halves = [corpus_file(tmp_path / f"{name}.txt", part) for name, part in (("b", mixed[:120]), ("a", mixed[120:]))]
     left = load_model(str(model_folder), dtype="float32")
     left.tokenizer.padding_side = "left"
@@ -223,8 +217,8 @@ def test_order_files_padding_and_batches_do_not_matter(first, model_folder, tmp_
 
 
 def test_more_layers_and_more_corpora_are_added_without_repeating_work(loaded, tmp_path):
-    path = corpus_file(tmp_path / "house.txt", lines(60))
-    more = corpus_file(tmp_path / "more.txt", lines(60, seed=5))
+    path = corpus_file(tmp_path / "house.txt", sentences(60))
+    more = corpus_file(tmp_path / "more.txt", sentences(60, seed=5))
     ingest(loaded, path, tmp_path / "s", IngestOptions(layers=(1,), max_contexts=20))
     before = contents(tmp_path / "s")
     summary = ingest(loaded, path, tmp_path / "s")
@@ -242,7 +236,7 @@ def test_more_layers_and_more_corpora_are_added_without_repeating_work(loaded, t
 
 def test_a_nan_stops_the_run_with_its_sentence_and_nothing_looks_whole(model_folder, tmp_path):
     loaded = load_model(str(model_folder), dtype="float32")
-    path = corpus_file(tmp_path / "a.txt", [*lines(50), "The bibliothèque sleeps."])
+    path = corpus_file(tmp_path / "a.txt", [*sentences(50), "The bibliothèque sleeps."])
     poisoned = loaded.tokenizer("The bibliothèque", add_special_tokens=False)["input_ids"][-1]
     with torch.no_grad():
         loaded.lm.embed_tokens.weight[poisoned] = float("nan")
@@ -290,7 +284,7 @@ def test_a_crash_leaves_banks_that_say_so_and_how_far_they_are(stopped):
 
 def test_an_unfinished_bank_takes_nothing_else(stopped, loaded, tmp_path):
     # Or a part of a corpus would look like all of it.
-    other = corpus_file(tmp_path / "other.txt", lines(20, seed=3))
+    other = corpus_file(tmp_path / "other.txt", sentences(20, seed=3))
     with pytest.raises(
         BankIncompleteError,
         match=r"ingest of house \(sha256 .*: \d+ of \d+ sentences done. This command would add an ingest of other \(",

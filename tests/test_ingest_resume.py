@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_models
-import torch
+from ingested import contents, sentences
 
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions, run
@@ -45,36 +44,25 @@ with read_corpora([corpus]) as texts, open_store(folder, create=True) as store:
     run(loaded, texts, store, IngestOptions(**{SETTINGS!r}), Slow())
 print("done", flush=True)
 """
-WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def as_many_threads_as_the_killed_processes():
-    """Another number of threads adds in another order: the last bits of a state would differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+def model(tiny_llm):
+    return tiny_llm
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    choose = random.Random(0)
-    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(400)]
     path = tmp_path_factory.mktemp("corpus") / "house.txt"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(sentences(400)))
     return path
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(model, corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    return finish(model, corpus, folder), contents(folder)
+    return finish(model, corpus, folder), stored(folder)
 
 
 def finish(model, corpus, folder):
@@ -83,15 +71,9 @@ def finish(model, corpus, folder):
         return run(loaded, texts, store, IngestOptions(**SETTINGS))
 
 
-def contents(folder):
-    found = {}
+def stored(folder):
     with open_store(folder) as store:
-        for info in store.list():
-            assert info.record.state == "complete"
-            with store.open(info.name) as bank:
-                rows, _ = bank.scroll(100_000, with_vectors=True)
-                found[info.name] = {name: (payload, vector.tobytes()) for name, vector, payload in rows}
-    return found
+        return contents(store)
 
 
 def test_the_runs_compared_have_something_to_compare(uninterrupted):
@@ -155,7 +137,7 @@ def test_a_killed_ingest_ends_as_if_it_had_not_been(model, corpus, uninterrupted
     assert ended(process)[2] == -signal.SIGKILL
     summary = finish_when_unlocked(model, corpus, tmp_path)
     assert 0 < summary.tokens < whole.tokens, f"killed after {at} batches"
-    assert contents(tmp_path) == expected, f"killed after {at} batches"
+    assert stored(tmp_path) == expected, f"killed after {at} batches"
 
 
 def test_ctrl_c_in_a_terminal_leaves_a_bank_that_says_it_is_building(model, corpus, uninterrupted, tmp_path):
@@ -170,4 +152,4 @@ def test_ctrl_c_in_a_terminal_leaves_a_bank_that_says_it_is_building(model, corp
         assert all(info.rows > 0 for info in store.list())
     summary = finish(model, corpus, tmp_path)
     assert 0 < summary.tokens < uninterrupted[0].tokens
-    assert contents(tmp_path) == uninterrupted[1]
+    assert stored(tmp_path) == uninterrupted[1]

@@ -14,8 +14,7 @@ import threading
 import time
 
 import pytest
-import tiny_models
-import torch
+from ingested import contents, sentences
 from standins import HERE, Proxy, StandIn, moody
 
 from lensbank.ingest.corpus import read_corpora
@@ -27,7 +26,7 @@ from lensbank.store.opening import open_store
 from lensbank.store.server.options import ServerOptions
 
 SETTINGS = {"layers": (1, 2), "max_contexts": 60, "batch_tokens": 15, "flush_seconds": 0.2}
-WORDS = ["small", "red", "old", "fire", "brick", "kitchen", "acacia", "dog", "cat", "tree", "truck", "house", "table"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Steps(Silent):
@@ -49,18 +48,9 @@ class Steps(Silent):
         self.notes.append(text)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Another number of threads adds in another order: the last bits of a state would differ."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_models.save_text_model(tmp_path_factory.mktemp("models") / "tiny")
+def model(tiny_llm):
+    return tiny_llm
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +60,9 @@ def loaded(model):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    choose = random.Random(0)
-    lines = [f"The {' '.join(choose.choices(WORDS, k=choose.randint(1, 7)))} sleeps." for _ in range(300)]
     path = tmp_path_factory.mktemp("corpus") / "house.txt"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(sentences(300)))
     return path
-
-
-def contents(store):
-    found = {}
-    for info in store.list():
-        assert info.record.state == "complete"
-        with store.open(info.name) as bank:
-            rows, _ = bank.scroll(100_000, with_vectors=True)
-            found[info.name] = {name: (payload, vector.tobytes()) for name, vector, payload in rows}
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +169,7 @@ def test_a_server_that_stays_away_leaves_what_it_had(loaded, corpus, troubled, e
 
 SCRIPT = """
 import sys
+import torch
 from test_store_server_trouble import *
 model, corpus, url, port, protocol = sys.argv[1:]
 torch.set_num_threads(1)
