@@ -1,7 +1,7 @@
 """How fast a bank is searched, beside the official library's in-memory search and a NumPy product.
 
     python -m benchmarks.bench_search [--rows 20000,200000] [--dim 576] [--kinds ...] [--repeat 3] [--images 9]
-                                      [--keep FOLDER] [--candidates 128,256,512] [--json FILE]
+                                      [--keep FOLDER] [--candidates 128,256,512] [--json FILE] [--recall-only]
     python -m benchmarks.bench_search --store STORE [--bank NAME ...]
 
 576 queries (a 24 x 24 image), top 5, one bank. Vectors are synthetic unless ``--store`` names a store of real
@@ -20,7 +20,8 @@ had, beyond what its imports take; *mapped* pages of files the kernel takes back
 the disk decides. *Then* is warm: all kinds are asked in turn, again and again, and the median is shown, and the median
 of its ratio to the official library's in the same round: on a machine that has other work, believe the ratio.
 ``--images`` asks products so many images at once, as a query of several layers does; seconds are for one of them.
-Recall@5 is against the first kind. ``--json`` keeps the figures; ``docs/make_storage.py`` puts them into
+Recall@5 is against the first kind; ``--recall-only`` shows that alone, and disk space, which other work on the machine
+does not change. ``--json`` keeps the figures; ``docs/make_storage.py`` puts them into
 docs/storage.md.
 """
 
@@ -153,7 +154,7 @@ def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], op
             rows.append({"kind": kind, "mode": "not run"})
             continue
         opened.append(one)
-        for number, mode in enumerate(one.modes):
+        for number, mode in enumerate(_compared(one.modes, options.recall_only)):
             cold = one.ask(mode)  # later modes find what the first has read
             row: dict[str, Any] = {
                 "kind": kind,
@@ -163,7 +164,7 @@ def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], op
             }
             row |= {"opened": one.opened["opened"], "first": cold["seconds"]} if not number else {}
             rows.append({**row, "found": cold["found"]})
-    for images in dict.fromkeys((1, options.images)):
+    for images in dict.fromkeys((1, options.images)) if not options.recall_only else ():
         _in_turn(opened, rows, images, options.repeat)
     truth = next(row["found"] for row in rows if "found" in row)
     for one in opened:
@@ -172,7 +173,14 @@ def compare(folder: Path, vectors: Floats, queries: Floats, kinds: list[str], op
         if found := row.pop("found", None):
             hits = sum(len(set(a) & set(b)) for a, b in zip(found, truth, strict=True))
             row["recall"] = hits / sum(map(len, truth))
+    if options.recall_only:
+        rows = [{name: row[name] for name in ("kind", "mode", "recall", "disk") if name in row} for row in rows]
     return {"name": folder.name, "rows": len(vectors), "dim": vectors.shape[1], "images": options.images, "kinds": rows}
+
+
+def _compared(modes: list[str], recall_only: bool) -> list[str]:
+    """Exact search beside another has nothing to show but its time."""
+    return [mode for mode in modes if mode != "exact"] if recall_only and len(modes) > 1 else modes
 
 
 def _in_turn(opened: list[_Kind], rows: list[dict[str, Any]], images: int, repeat: int) -> None:
@@ -208,6 +216,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=9, help="asked at once, beside one alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidates", default="", help="of searches in graphs, beside the default; e.g. 128,512")
+    parser.add_argument("--recall-only", action="store_true", help="leave out times and memory")
     parser.add_argument("--keep", type=Path, help="folder for the banks, which are used again; default: temporary")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--one", help=argparse.SUPPRESS)

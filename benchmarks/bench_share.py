@@ -3,10 +3,10 @@
     python -m benchmarks.bench_share [--model MODEL] [--settings default,nice=10,threads=1,tokens=8192] [--repeat 3]
 
 Settings are joined with +: ``nice=N`` lowers the priority of the processes that write, ``threads=N`` is torch's number
-in the process that encodes, ``tokens=N`` the tokens of a batch; what ``default`` has is printed. A measurement is a process of its own; settings take
-turns, and ratios are to the first one in the same round. With a model, it is a whole ingest of sentences of the demo's
-corpus, until rows are durable; without one, a matrix product takes the place of the model's blocks. *CPU* is the
-processor time of all its processes, *clock* also says what else the machine did.
+in the process that encodes, ``tokens=N`` the tokens of a batch; what ``default`` has is printed. A measurement is a
+process of its own; settings take turns, and ratios are to the first one in the same round. With a model, it is a whole
+ingest of sentences of the demo's corpus, until rows are durable; without one, a matrix product takes the place of the
+model's blocks. *CPU* is the processor time of all its processes, *clock* also says what else the machine did.
 """
 
 from __future__ import annotations

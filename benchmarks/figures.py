@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cost_tables import image_table, ingest_table, memory_table, opening_table
-from benchmarks.search_table import copy_table, real_table, share_table, start_table, table, write_table
+from benchmarks.search_table import copy_table, filters_table, real_table, share_table, start_table, table, write_table
 
 #: The key of a result that says which table it is.
 KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "sets": lambda of: "\n\n".join(map(table, of["sets"])),
     "layers": real_table,
+    "filters": filters_table,
     "parts": start_table,
     "writing": write_table,
     "copying": copy_table,

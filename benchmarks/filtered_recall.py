@@ -1,6 +1,6 @@
 """How much an approximate search finds when a filter leaves it few rows: real states, real queries.
 
-    python -m benchmarks.filtered_recall --store STORE --model MODEL [--bank-layer 8] IMAGE...
+    python -m benchmarks.filtered_recall --store STORE --model MODEL [--bank-layer 8] [--json FILE] IMAGE...
 
 The rows of one bank are copied into banks with each kind of index, and searched with the visual
 tokens of the images, read at the layers of the store and at layer 0. Filters keep from a handful
@@ -9,7 +9,8 @@ of rows to all of them. Printed as Markdown: the rows that meet the filter, and 
 last exact one count as found). What is measured is the index itself, without the fall-back to
 exact search of filters that leave few rows (``--with-fallback`` measures with it). ``--kinds graph,bare`` compares a
 graph with one that has no links for the sake of filters, and prints how long each took to build. *short* are
-queries that got fewer rows back than there are. Times are not measured (benchmarks.bench_search).
+queries that got fewer rows back than there are. ``--json`` keeps the figures; ``docs/make_storage.py`` puts them into
+docs/storage.md. Times of searches are not measured (benchmarks.bench_search).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.figures import shown
+from benchmarks.search_table import machine
 from lensbank.models.loading import load_model
 from lensbank.query.asking import ask_image
 from lensbank.query.options import QueryOptions
@@ -41,6 +44,7 @@ from lensbank.store.opening import open_store
 
 Floats = NDArray[np.float32]
 TOPS = (5, 50)
+_BANK_LAYER, _KINDS = 8, "quantized,graph"
 
 
 def pages(bank: Bank) -> Iterator[list[tuple[str, Any, dict[str, Any]]]]:
@@ -105,7 +109,7 @@ def conditions(source: Bank) -> list[tuple[Condition, ...]]:
     return [(), *(parse(text) for text in texts)]
 
 
-def shown(where: Sequence[Condition]) -> str:
+def in_words(where: Sequence[Condition]) -> str:
     """A filter in a table cell."""
     text = " and ".join(f"{c.field}{c.op}({len(c.values)} values)" if len(c.values) > 5 else str(c) for c in where)
     return f"`{text}`" if text else "none"
@@ -124,12 +128,35 @@ def compared(bank: Bank, queries: Floats, where: Sequence[Condition], top: int) 
     return got / wanted, short
 
 
+def recalls(
+    copies: EmbeddedStore, names: Mapping[str, str], queries: Floats, where: Sequence[Condition]
+) -> dict[str, Any]:
+    """Recall by kind of index and number of neighbours, and the most queries that got too few rows."""
+    recall: dict[str, dict[str, float]] = {}
+    shorts = []
+    for kind, name in names.items():
+        with copies.open(name) as bank:
+            answers = {str(top): compared(bank, queries, where, top) for top in TOPS}
+        recall[kind] = {top: share for top, (share, _) in answers.items()}
+        shorts += [short for _, short in answers.values()]
+    return {"recall": recall, "short": max(shorts)}
+
+
 def visual_queries(model: str, images: Sequence[Path], layers: Sequence[int], count: int) -> Floats:
     """States of the images' visual tokens, drawn from all layers."""
-    loaded = load_model(model, device="cpu", need_vision=True)
+    loaded = load_model(model, device="cpu", dtype="float32", need_vision=True)
     rows = [s for path in images for s in ask_image(loaded, path, layers, QueryOptions()).states.values()]
     stacked = np.concatenate(rows).astype(np.float32)
     return stacked[np.sort(np.random.default_rng(0).permutation(len(stacked))[:count])]
+
+
+def command(options: Any, layers: Sequence[int]) -> str:
+    """What was run."""
+    said = f"--store STORE --model MODEL --layers {','.join(map(str, layers))} --queries {options.queries}"
+    said += "" if options.bank_layer == _BANK_LAYER else f" --bank-layer {options.bank_layer}"
+    said += "" if options.kinds == _KINDS else f" --kinds {options.kinds}"
+    said += " --with-fallback" if options.with_fallback else ""
+    return f"python -m benchmarks.filtered_recall {said} IMAGE... ({len(options.images)} images)"
 
 
 def main() -> None:
@@ -137,14 +164,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--bank-layer", type=int, default=8)
-    parser.add_argument("--kinds", default="quantized,graph")
+    parser.add_argument("--bank-layer", type=int, default=_BANK_LAYER)
+    parser.add_argument("--kinds", default=_KINDS)
     parser.add_argument("--layers", help="query layers, e.g. 0,4,8; default 0 and the store's")
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--with-fallback", action="store_true", help="as users get it, few rows compared one by one")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("images", nargs="+", type=Path)
     options = parser.parse_args()
-    kinds = options.kinds.split(",")
     if not options.with_fallback:
         approximation.FEW_ROWS, approximation.SMALL_SHARE = 0, 0.0
     with open_store(options.store) as store, tempfile.TemporaryDirectory() as folder:
@@ -155,24 +182,15 @@ def main() -> None:
         queries = visual_queries(options.model, options.images, layers, options.queries)
         with store.open(name) as source, EmbeddedStore(Path(folder)) as copies:
             wheres, total = conditions(source), source.count()
-            names = {kind: copy(source, copies, kind).name() for kind in kinds}
-            print(f"{total:,} rows of layer {options.bank_layer}, {len(queries)} visual tokens\n")
-            columns = [f"{kind} @{top}" for kind in kinds for top in TOPS]
-            print("| filter | rows | share | " + " | ".join(columns) + " | short |")
-            print("|---|---|---|" + "---|" * (len(columns) + 1))
+            names = {kind: copy(source, copies, kind).name() for kind in options.kinds.split(",")}
+            found = []
             for where in wheres:
-                rows = source.count(where)
-                if not rows:
-                    continue
-                cells, shorts = [], []
-                for kind in kinds:
-                    with copies.open(names[kind]) as bank:
-                        for top in TOPS:
-                            recall, short = compared(bank, queries, where, top)
-                            cells.append(f"{recall:.4f}")
-                            shorts.append(short)
-                print(f"| {shown(where)} | {rows:,} | {rows / total:.1%} | {' | '.join(cells)} | {max(shorts)} |")
-                sys.stdout.flush()
+                if rows := source.count(where):
+                    found.append({"filter": in_words(where), "rows": rows, **recalls(copies, names, queries, where)})
+                    print(".", end="", file=sys.stderr, flush=True)
+    result = {"rows": total, "layer": options.bank_layer, "queries": len(queries), "filters": found}
+    print(file=sys.stderr)
+    shown({"command": command(options, layers), "machine": machine(), **result}, options.json)
 
 
 if __name__ == "__main__":

@@ -40,19 +40,36 @@ def machine_in_words(of: Mapping[str, Any]) -> str:
 def table(of: Mapping[str, Any]) -> str:
     """One set of vectors, as Markdown."""
     size = 4 * of["rows"] * of["dim"] / 1e6
-    many = f"{of['images']} at once, each" if of["images"] > 1 else ""
-    head = ["kind", "mode", "open", "first", "then", "÷ official", *([many, "÷ official"] if many else []), "recall@5"]
-    head += ["memory: imports, beyond, mapped", "rows/s", "index", "disk/row"]
-    lines = [f"{of['rows']:,} rows x {of['dim']} dimensions ({size:,.0f} MB as float32)", ""]
-    lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    head = ["kind", "mode", "open", "first", "then", "÷ official", f"{of['images']} at once, each", "÷ official"]
+    head += ["recall@5", "memory: imports, beyond, mapped", "rows/s", "index", "disk/row"]
+    rows = []
     for row in of["kinds"]:
         cells = [row["kind"], row["mode"], *(_seconds(row.get(name)) for name in ("opened", "first", "then"))]
         cells += [_number(row.get("then_ratio"), ".2f")]
-        cells += [_seconds(row.get("many")), _number(row.get("many_ratio"), ".2f")] if many else []
+        cells += [_seconds(row.get("many")), _number(row.get("many_ratio"), ".2f")]
         cells += [_number(row.get("recall"), ".4f"), _memory(row)]
         cells += [_number(of["rows"] / row["written"] if "written" in row else None, ",.0f")]
         cells += [_number(row.get("indexed"), ".1f", " s"), _number(row.get("disk"), ",.0f", " B")]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
+    measured = [number for number in range(len(head)) if any(cells[number] for cells in rows)]
+    lines = [f"{of['rows']:,} rows x {of['dim']} dimensions ({size:,.0f} MB as float32)", ""]
+    lines += [f"| {' | '.join(head[n] for n in measured)} |", "|" + "---|" * len(measured)]
+    lines += [f"| {' | '.join(cells[n] for n in measured)} |" for cells in rows]
+    return "\n".join(lines)
+
+
+def filters_table(of: Mapping[str, Any]) -> str:
+    """What an approximate search finds under filters, by kind of index, as Markdown."""
+    names = {"quantized": "4-bit copies", "graph": "graph", "bare": "graph without links for filters"}
+    kinds = list(of["filters"][0]["recall"])
+    tops = list(of["filters"][0]["recall"][kinds[0]])
+    heads = [f"{names.get(kind, kind)} @{top}" for kind in kinds for top in tops]
+    lines = [f"{of['rows']:,} rows of layer {of['layer']}, {of['queries']} visual tokens; recall by kind of index", ""]
+    lines += ["| " + " | ".join(["filter", "rows", "share", *heads, "short"]) + " |", "|" + "---|" * (len(heads) + 4)]
+    for one in of["filters"]:
+        cells = [f"{one['recall'][kind][top]:.4f}" for kind in kinds for top in tops]
+        share = f"{one['rows'] / of['rows']:.1%}"
+        lines.append(f"| {one['filter']} | {one['rows']:,} | {share} | {' | '.join(cells)} | {one['short']} |")
     return "\n".join(lines)
 
 

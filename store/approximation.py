@@ -23,7 +23,7 @@ GRAPH_FROM_ROWS = 300_000
 SERVER_GRAPH_FROM_ROWS, SERVER_GRAPH_CANDIDATES = 100_000, 512
 #: Rows up to which a filtered search compares them all ...
 FEW_ROWS = 20_000
-#: ... as it does where they are at most this share of the bank: a graph then found 65 % of the neighbours in the
+#: ... as it does where they are at most this share of the bank: a graph has found 65 % of the neighbours in the
 #: worst case (docs/storage.md), and exact search takes no more than this share of its time.
 SMALL_SHARE = 1 / 3
 _REMEMBERED = 64

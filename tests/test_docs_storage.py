@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_share
-from benchmarks.search_table import copy_table, machine_in_words, share_table, start_table, table, write_table
+from benchmarks.search_table import (
+    copy_table,
+    filters_table,
+    machine_in_words,
+    share_table,
+    start_table,
+    table,
+    write_table,
+)
 from lensbank.docs.making import write_or_check
 from lensbank.models.encoding import BATCH_TOKENS_CPU
 
@@ -89,3 +97,25 @@ def test_a_setting_that_is_the_default_can_be_told_from_its_table():
     assert has["tokens"] == BATCH_TOKENS_CPU and bench_share.default(model=False)["tokens"] < BATCH_TOKENS_CPU
     shown = share_table({"model": True, "repeat": 1, "default": has, "sharing": [row]})
     assert f"default: nice={has['nice']}, threads={has['threads']}, tokens={BATCH_TOKENS_CPU}\n" in shown
+
+
+def test_columns_that_were_not_measured_are_left_out():
+    rows = [
+        {"kind": "numpy", "mode": "exact", "recall": 1.0},
+        {"kind": "float32", "mode": "approximate", "recall": 0.5, "disk": 3000.0},
+    ]
+    lines = table({"rows": 1000, "dim": 10, "images": 1, "kinds": rows}).splitlines()[2:]
+    assert (
+        lines[0] == "| kind | mode | recall@5 | disk/row |"
+        and lines[3] == "| float32 | approximate | 0.5000 | 3,000 B |"
+    )
+    assert lines[2] == "| numpy | exact | 1.0000 |  |"
+
+
+def test_filters_have_a_cell_for_every_kind_of_index_and_number_of_neighbours():
+    recall = {"quantized": {"5": 1.0, "50": 0.75}, "bare": {"5": 0.5, "50": 0.25}}
+    one = {"filter": "`word=dog`", "rows": 50, "recall": recall, "short": 2}
+    lines = filters_table({"rows": 1000, "layer": 8, "queries": 9, "filters": [one]}).splitlines()
+    assert lines[0].startswith("1,000 rows of layer 8, 9 visual tokens")
+    assert lines[2].count("|") == lines[3].count("|") == lines[4].count("|")
+    assert lines[4] == "| `word=dog` | 50 | 5.0% | 1.0000 | 0.7500 | 0.5000 | 0.2500 | 2 |"
