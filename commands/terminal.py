@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..schemas.addresses import without_secrets
-from ..schemas.errors import MORE_FILES, LensbankError, UsageError, is_too_many_files
-from ..schemas.files import STDOUT, require_writable, write_whole
+from ..schemas.errors import MORE_FILES, LensbankError, UsageError, is_disk_full, is_too_many_files
+from ..schemas.files import STDOUT, require_writable, shown_path, write_whole
 from ..schemas.layers import shortened
 from ..show.display import clean
 from .streams import flush_stdout, leave_stdout, require_stdout
@@ -168,6 +168,9 @@ def reported(debug: bool) -> Iterator[None]:
     except OSError as error:
         if is_too_many_files(error):
             error = OSError(f"too many files are open. {MORE_FILES}")
+        if is_disk_full(error):
+            place = f" ({shown_path(error.filename)})" if error.filename else ""
+            error = OSError(f"{error.strerror}{place}. Free some space, also for temporary files, or write elsewhere.")
         _fail(f"Error: {error}", 1, debug)
     except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise

@@ -157,6 +157,11 @@ class StoreFullError(StoreError):
     """No space left on the device, or the folder cannot be written."""
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether no more could be written: by the device's size, a quota, or a limit on the size of files."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def is_too_many_files(error: BaseException) -> bool:
     """Whether the system refused to open one more file."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

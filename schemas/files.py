@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from .errors import InputError, StoreFullError, UsageError
+from .errors import InputError, StoreFullError, UsageError, is_disk_full
 from .names import escaped
 
 #: Standard output, as an option's value.
@@ -171,7 +171,8 @@ def write_whole(path: str | Path, content: str | bytes, inputs: Iterable[str | P
 
     Raises:
         UsageError, StoreFullError: as :func:`require_writable`.
-        OSError: it could not be written; what was there is as it was.
+        StoreFullError: the disk became full; what was there is as it was.
+        OSError: it could not be written; likewise.
     """
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     number = stream_of(path)
@@ -191,7 +192,19 @@ def opened_whole(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterato
         UsageError, StoreFullError, OSError: as :func:`write_whole`.
     """
     require_writable(path, inputs)
-    target = _target(path, "--out")
+    try:
+        with _replacing(_target(path, "--out")) as file:
+            yield file
+    except OSError as error:
+        if is_disk_full(error):
+            raise StoreFullError(
+                f"{shown_path(path)} could not be written: {error.strerror}.", "Free some space, or write elsewhere."
+            ) from error
+        raise
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
     # A name that nobody else has: FILE.part could be somebody's.
     number, name = tempfile.mkstemp(prefix=".lensbank-", suffix=".part", dir=target.parent)
     part = Path(name)

@@ -1,6 +1,7 @@
 """Option values, results on disk, and errors as exit codes."""
 
 import io
+import resource
 import sys
 
 import pytest
@@ -14,7 +15,8 @@ from lensbank.commands.terminal import (
     terminal_ink,
     write_result,
 )
-from lensbank.schemas.errors import CorpusError, UsageError
+from lensbank.schemas.errors import CorpusError, StoreFullError, UsageError
+from lensbank.schemas.files import write_whole
 from lensbank.schemas.layers import LayerRange, parse_layers
 
 
@@ -77,14 +79,16 @@ def test_contexts():
         (UsageError("seen, expected.", "Do this."), 2, "Error: seen, expected. Do this.\n"),
         (CorpusError("no such file."), 1, "Error: no such file.\n"),
         (KeyboardInterrupt(), 130, "Interrupted.\n"),
-        (OSError(28, "No space left on device"), 1, "Error: [Errno 28] No space left on device\n"),
+        (OSError(28, "No space left on device"), 1, "Error: No space left on device. Free some space"),
+        (OSError(5, "Input/output error", "x.txt"), 1, "Error: [Errno 5] Input/output error: 'x.txt'\n"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(capsys, error, code, said):
     with pytest.raises(SystemExit) as caught, reported(debug=False):
         raise error
     assert caught.value.code == code
-    assert capsys.readouterr().err == said
+    shown = capsys.readouterr().err
+    assert shown.startswith(said) and shown.count("\n") == 1
 
 
 def test_debug_shows_where_it_happened(capsys):
@@ -157,7 +161,6 @@ def test_a_file_s_name_with_a_slash_at_its_end_overwrites_nothing(tmp_path, monk
     from click.testing import CliRunner
 
     from lensbank import cli
-    from lensbank.schemas.files import write_whole
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kept.txt").write_text("kept")
@@ -167,3 +170,17 @@ def test_a_file_s_name_with_a_slash_at_its_end_overwrites_nothing(tmp_path, monk
     with pytest.raises(UsageError, match="is the name of a folder"):
         write_whole(name, "other")
     assert (tmp_path / "kept.txt").read_text() == "kept"
+
+
+def test_a_disk_that_becomes_full_names_the_file_and_leaves_what_was_there(tmp_path):
+    out = tmp_path / "out.json"
+    out.write_text("before")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+    try:
+        with pytest.raises(StoreFullError, match=r"out\.json could not be written: File too large") as caught:
+            write_whole(out, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert "Free some space" in caught.value.hint
+    assert out.read_text() == "before" and list(tmp_path.iterdir()) == [out]
