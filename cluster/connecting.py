@@ -53,9 +53,14 @@ class Workers:
 
     def line(self) -> str:
         """For people."""
-        each = f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else f"{self.cpus} CPU"
-        each += "s" if not self.gpus and self.cpus > 1 else ""
-        return f"{self.count} worker{'s' if self.count > 1 else ''} with {each}{' each' if self.count > 1 else ''}."
+        several = self.count > 1
+        return f"{self.count} worker{'s' if several else ''} with {self.each()}{' each' if several else ''}."
+
+    def each(self) -> str:
+        """What a worker is given, for people."""
+        if self.gpus:
+            return f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}"
+        return f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
 
 
 def plan_workers(nodes: Sequence[Node], count: int | None, gpus: float | None) -> Workers:
@@ -78,21 +83,21 @@ def plan_workers(nodes: Sequence[Node], count: int | None, gpus: float | None) -
     if gpus is None:
         gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
     if gpus:
-        fit = _fitting(nodes, 1, gpus)
+        fit = fitting(nodes, 1, gpus)
         wanted = count or max(1, fit)
         if wanted > fit:
             raise _too_small(nodes, wanted, f"{gpus:g} GPU{'s' if gpus > 1 else ''} and a CPU", fit)
         return Workers(wanted, 1, gpus)
-    fit = _fitting(nodes, 1, 0.0)
+    fit = fitting(nodes, 1, 0.0)
     wanted = count or max(1, sum(node.cpus >= 1 for node in nodes))
     if wanted > fit:
         raise _too_small(nodes, wanted, "a CPU", fit)
-    cpus = next(n for n in range(int(max(node.cpus for node in nodes)), 0, -1) if _fitting(nodes, n, 0.0) >= wanted)
+    cpus = next(n for n in range(int(max(node.cpus for node in nodes)), 0, -1) if fitting(nodes, n, 0.0) >= wanted)
     return Workers(wanted, cpus, 0.0)
 
 
-def _fitting(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
-    """Workers that fit; one does not stretch over two machines."""
+def fitting(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
+    """Workers with so many CPUs and GPUs that fit; one does not stretch over two machines."""
 
     def on(node: Node) -> int:
         by_cpus = int(node.cpus // cpus)
@@ -137,14 +142,16 @@ def connected(address: str) -> Iterator[Sequence[Node]]:
         with _own_sigterm():
             _join(ray, address)
     try:
-        yield [
-            Node(found["Resources"].get("CPU", 0.0), found["Resources"].get("GPU", 0.0))
-            for found in ray.nodes()
-            if found["Alive"]
-        ]
+        yield alive()
     finally:
         if not joined:
             ray.shutdown()
+
+
+def alive() -> Sequence[Node]:
+    """The nodes that the cluster has now; one that died is among them for some seconds more."""
+    resources = [found["Resources"] for found in _ray().nodes() if found["Alive"]]
+    return [Node(of.get("CPU", 0.0), of.get("GPU", 0.0)) for of in resources]
 
 
 @contextmanager

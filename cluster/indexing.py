@@ -24,6 +24,7 @@ from ..store.writing import Permit, Sender
 from .connecting import Workers
 from .facts import Loading
 from .running import by_tasks, by_workers, on_a_worker, require_same_tool
+from .waiting import Note, unheard
 from .workers import Failed, Worker, tried, worker_class
 
 if TYPE_CHECKING:
@@ -138,11 +139,13 @@ class IndexOnCluster:
         facts: what decides the banks, as one worker found it.
         asking: how a worker makes its session.
         workers: how many there are.
+        note: told what is waited for where nothing comes of the cluster for long.
     """
 
     facts: IndexFacts
     asking: Asking
     workers: Workers
+    note: Note = unheard
 
     @classmethod
     def of(
@@ -152,6 +155,7 @@ class IndexOnCluster:
         options: QueryOptions,
         vector_dtype: Literal["float32", "float16"],
         workers: Workers,
+        note: Note = unheard,
     ) -> IndexOnCluster:
         """Load the model on one worker, open the text banks there, and learn what they are.
 
@@ -161,22 +165,23 @@ class IndexOnCluster:
             options: what the lenses are asked.
             vector_dtype: of the stored directions.
             workers: how many will read.
+            note: told what is waited for.
 
         Raises:
             UsageError: the store is a folder.
             LensbankError: a worker's; it says on which node.
         """
         asking = Asking(loading.given(workers), store.opener(), options, vector_dtype)
-        facts, dtype, tool = on_a_worker(workers, describe, asking)
+        facts, dtype, tool = on_a_worker(workers, note, describe, asking)
         require_same_tool(tool)
-        return cls(facts, replace(asking, loading=asking.loading.fixed(dtype)), workers)
+        return cls(facts, replace(asking, loading=asking.loading.fixed(dtype)), workers, note)
 
     def hashed(self, images: Sequence[SetImage], advance: Callable[[int], None]) -> Hashed:
         """See :meth:`images.reading.ImageWork.hashed`; files are read on all nodes."""
         here = [_anywhere(image) for image in images]
         parts = [here[at : at + _FILES_TOGETHER] for at in range(0, len(here), _FILES_TOGETHER)]
         digests, odd = dict[str, str](), dict[str, str]()
-        for found, reasons in by_tasks(hash_files, parts):
+        for found, reasons in by_tasks(hash_files, parts, self.note):
             digests |= found
             odd |= reasons
             advance(len(found) + len(reasons))
@@ -190,7 +195,7 @@ class IndexOnCluster:
         permits = {layer: writer.permit() for layer, writer in writers().items()}
         kind = worker_class(IndexingWorker, Setting(self.asking, self.facts, permits))
         job = replace(job, images=[_anywhere(image) for image in job.images])
-        for answer in by_workers(self.workers, kind, job.units()):
+        for answer in by_workers(self.workers, kind, job.units(), self.note):
             if answer is None:
                 yield None
             else:

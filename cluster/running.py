@@ -8,24 +8,28 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ..schemas.errors import ClusterError
 from ..schemas.version import tool_version
 from .connecting import Workers
+from .waiting import READING, Note, Watch
 from .workers import ANSWER, WORK, Failed, Worker, as_table
 
 _LOOK_SECONDS = 1.0
+_TASK = Workers(1, 1, 0.0)  # what Ray gives to one
 _WHOLE_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
 
 
-def by_workers(workers: Workers, kind: type[Worker], work: Iterable[Any]) -> Iterator[Any]:
+def by_workers(workers: Workers, kind: type[Worker], work: Iterable[Any], note: Note) -> Iterator[Any]:
     """Let actors do work; one that died is started again and given the same once more.
 
     Args:
         workers: how many, and what each is given.
         kind: of the actors (:func:`cluster.workers.worker_class`).
         work: pieces, each of which is pickled and goes to one of them.
+        note: told what is waited for where nothing comes for long.
 
     Yields:
         Their answers, as they come; ``None`` where none has come for a while.
@@ -46,11 +50,16 @@ def by_workers(workers: Workers, kind: type[Worker], work: Iterable[Any]) -> Ite
             num_cpus=workers.cpus,
             num_gpus=workers.gpus or None,
         )
-        yield from _patiently(_answers(done))
+        yield from _patiently(_answers(done), Watch(workers, note))
 
 
-def by_tasks(function: Callable[[Any], Any], work: Iterable[Any]) -> Iterator[Any]:
+def by_tasks(function: Callable[[Any], Any], work: Iterable[Any], note: Note) -> Iterator[Any]:
     """Let tasks do work that needs no model: of each piece what ``function`` returns, as it comes.
+
+    Args:
+        function: of the work.
+        work: pieces of it.
+        note: as of :func:`by_workers`.
 
     Raises:
         LensbankError: a task's.
@@ -61,7 +70,8 @@ def by_tasks(function: Callable[[Any], Any], work: Iterable[Any]) -> Iterator[An
     with failures():
         if not (tables := [as_table(WORK, [one]) for one in work]):
             return
-        yield from _answers(ray.data.from_arrow(tables).map_batches(_each(function), **_WHOLE_BLOCKS))
+        answers = _answers(ray.data.from_arrow(tables).map_batches(_each(function), **_WHOLE_BLOCKS))
+        yield from (answer for answer in _patiently(answers, Watch(_TASK, note, READING)) if answer is not None)
 
 
 def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -73,8 +83,14 @@ def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return choose
 
 
-def on_a_worker(workers: Workers, work: Callable[..., Any], *arguments: Any) -> Any:
+def on_a_worker(workers: Workers, note: Note, work: Callable[..., Any], *arguments: Any) -> Any:
     """Run something once, with what a worker is given.
+
+    Args:
+        workers: what each is given.
+        note: as of :func:`by_workers`.
+        work: to run.
+        arguments: of it.
 
     Raises:
         LensbankError: what it raised there.
@@ -84,7 +100,28 @@ def on_a_worker(workers: Workers, work: Callable[..., Any], *arguments: Any) -> 
 
     with failures():
         task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_calls=1)(work)
-        return good(ray.get(task.remote(*arguments)))
+        return _awaited(task.remote(*arguments), Watch(replace(workers, count=1), note))
+
+
+def in_a_task(note: Note, work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Begin something that needs no model; what is returned waits for it, and raises what :func:`on_a_worker` does."""
+    import ray
+
+    begun = ray.remote(work).remote(*arguments)
+
+    def finish() -> Any:
+        with failures():
+            return _awaited(begun, Watch(_TASK, note, READING))
+
+    return finish
+
+
+def _awaited(begun: Any, watch: Watch) -> Any:
+    import ray
+
+    while not ray.wait([begun], timeout=_LOOK_SECONDS)[0]:
+        watch.look(answered=False)
+    return good(ray.get(begun))
 
 
 def _answers(dataset: Any) -> Iterator[Any]:
@@ -109,7 +146,7 @@ def good(answer: Any) -> Any:
     return answer
 
 
-def _patiently(answers: Iterator[Any]) -> Iterator[Any]:
+def _patiently(answers: Iterator[Any], watch: Watch) -> Iterator[Any]:
     """The same, with ``None`` where none has come for a while.
 
     What is still to come when nobody asks any more is let go by its thread.
@@ -134,8 +171,10 @@ def _patiently(answers: Iterator[Any]) -> Iterator[Any]:
             try:
                 answer, error, ended = found.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
+                watch.look(answered=False)
                 yield None
                 continue
+            watch.look(answered=True)
             if error is not None:
                 raise error
             if ended:

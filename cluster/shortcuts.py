@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,8 @@ from ..store.store import Store
 from .connecting import Workers, connected, plan_workers
 from .facts import Loading
 from .indexing import IndexOnCluster
+from .waiting import Note
 from .work import OnCluster
-
-Note = Callable[[str], None]
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def ingesting(
         else:
             require_model(model)
             loading = loading_of(model)
-        yield OnCluster.of(loading, workers, cpus)
+        yield OnCluster.of(loading, workers, cpus, note)
 
 
 @contextmanager
@@ -84,7 +83,7 @@ def indexing(
             yield opened
             return
         loading = loading_of(opened.loaded, need_vision=True)
-        yield IndexOnCluster.of(loading, store, opened.options, vector_dtype, found[0])
+        yield IndexOnCluster.of(loading, store, opened.options, vector_dtype, found[0], note)
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from ..schemas.progress import Progress
 from ..store.writing import BankWriter
 from .connecting import Workers
 from .facts import Loading, ModelFacts
-from .running import by_tasks, by_workers, failures, good, on_a_worker, require_same_tool
+from .running import by_tasks, by_workers, in_a_task, on_a_worker, require_same_tool
+from .waiting import Note, unheard
 from .workers import Choosing, EncodingWorker, Setting, describe, fingerprints, means, worker_class
 
 if TYPE_CHECKING:
@@ -48,15 +49,17 @@ class OnCluster:
         loading: how a worker loads it.
         workers: how many there are.
         cpus: of the whole cluster.
+        note: told what is waited for where nothing comes of the cluster for long.
     """
 
     model: ModelFacts
     loading: Loading
     workers: Workers
     cpus: int
+    note: Note = unheard
 
     @classmethod
-    def of(cls, loading: Loading, workers: Workers, cpus: int) -> OnCluster:
+    def of(cls, loading: Loading, workers: Workers, cpus: int, note: Note = unheard) -> OnCluster:
         """Load the model on one worker, and learn what it is.
 
         Raises:
@@ -64,23 +67,20 @@ class OnCluster:
             ClusterError: the worker failed.
         """
         loading = loading.given(workers)
-        facts: ModelFacts = on_a_worker(workers, describe, loading)
+        facts: ModelFacts = on_a_worker(workers, note, describe, loading)
         require_same_tool(facts.tool)
-        return cls(facts, loading.fixed(facts.dtype), workers, cpus)
+        return cls(facts, loading.fixed(facts.dtype), workers, cpus, note)
 
     def select(self, corpus: Corpus, options: IngestOptions, progress: Progress) -> Selection:
         """See :meth:`ingest.work.Work.select`."""
-        import ray
-
         whole, model = corpus.portable(), self.model
         choosing = Choosing(model.tokenizer, model.embeddings, options.max_contexts, options.seed, model.max_positions)
         vocabulary = BulkTokenizer(model.tokenizer, model.embeddings).vocabulary
         progress.start("Reading", None, "sentences")
-        with failures():
-            prints = ray.remote(fingerprints).remote(whole)
-            answers = by_tasks(choosing, whole.divided(_PARTS_PER_CPU * self.cpus))
-            summary = merged(_counted(answers, progress), vocabulary, options.max_contexts)
-            found = good(ray.get(prints))
+        prints = in_a_task(self.note, fingerprints, whole)
+        answers = by_tasks(choosing, whole.divided(_PARTS_PER_CPU * self.cpus), self.note)
+        summary = merged(_counted(answers, progress), vocabulary, options.max_contexts)
+        found = prints()
         progress.finish()
         sentences = {name: summary.sentences[name] for name in corpus.names}
         tokens = {name: summary.tokens[name] for name in corpus.names}
@@ -91,7 +91,7 @@ class OnCluster:
     ) -> Mapping[int, Floats]:
         """See :meth:`ingest.work.Work.means`; a sample of bounded size, for one worker."""
         parts = [Part.of(selection, texts, first, end) for first, end in drawn_blocks(selection, options.seed)]
-        found: Mapping[int, Floats] = on_a_worker(self.workers, means, self.loading, tuple(layers), parts)
+        found: Mapping[int, Floats] = on_a_worker(self.workers, self.note, means, self.loading, tuple(layers), parts)
         return found
 
     def encode(
@@ -113,7 +113,7 @@ class OnCluster:
         size = min(_MOST_BATCHES, max(1, len(bounds) // turns))
         groups = (bounds[at : at + size] for at in range(0, len(bounds), size))
         parts = ([Part.of(selection, texts, first, end) for first, end in group] for group in groups)
-        for answer in by_workers(self.workers, workers, parts):
+        for answer in by_workers(self.workers, workers, parts, self.note):
             if answer is None:
                 yield None
             else:

@@ -160,7 +160,7 @@ def _index_on_cluster(
             from ..images.index import run
 
             loading = loading_there(source, options, store, need_vision=True, kind="image")
-            work = IndexOnCluster.of(loading, store, settings, how.vector_dtype, workers)
+            work = IndexOnCluster.of(loading, store, settings, how.vector_dtype, workers, progress.note)
             for note in work.facts.notes:
                 progress.note(note)
             return run(work, images, store, how, progress)

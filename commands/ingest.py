@@ -152,7 +152,7 @@ def _ingest_on_cluster(
         from ..ingest.pipeline import run
 
         how = loading_there(options["model"], options, store, adding=True)
-        work = OnCluster.of(how, workers, max(1, int(sum(node.cpus for node in nodes))))
+        work = OnCluster.of(how, workers, max(1, int(sum(node.cpus for node in nodes))), progress.note)
         for note in work.model.notes:
             progress.note(note)
         summary = run(work, corpus, store, _at(settings, chosen, work.model.n_layers), progress)

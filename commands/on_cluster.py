@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -85,6 +86,7 @@ def workers_of(options: dict[str, Any], progress: Progress) -> Iterator[tuple[Wo
     Raises:
         LensbankError: as :func:`cluster.connecting.connected` and ``plan_workers``.
     """
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else what still waits at the end would connect anew
     from ..cluster.connecting import connected, plan_workers
 
     with connected(options["ray"]) as nodes:

@@ -29,9 +29,9 @@ class Steps(Silent):
         self.notes.append(text)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster():
-    """Four CPUs on paper: as many workers."""
+    """Four CPUs on paper: as many workers. Ray has one cluster at a time, and other modules have other ones."""
     import ray
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
