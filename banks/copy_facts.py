@@ -6,19 +6,25 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..schemas.collection import BankIdentity, BankRecord
+from ..schemas.errors import StoreFullError
 from ..schemas.reading import read_json
 from ..schemas.searches import LocalCopy
+from ..schemas.units import show_bytes
 from ..store.bank import Bank
 from ..store.records import write_durably
 
 #: In the folder of each copy.
 FACTS_FILE = "copied.json"
 CACHE_VARIABLE = "LENSBANK_CACHE"
+# Bytes of a row beside its vector, and how much of a bank lies there twice while its segments are merged.
+_PAYLOAD_BYTES, _MERGING = 700, 2
 
 
 def has_cache() -> bool:
@@ -103,3 +109,32 @@ def write_facts(folder: Path, facts: CopyFacts) -> None:
         OSError: they cannot be written.
     """
     write_durably(folder / FACTS_FILE, json.dumps(asdict(facts)).encode() + b"\n")
+
+
+def goes_on(copy: BankRecord, record: BankRecord) -> bool:
+    """Whether a copy is of the same bank, to which only corpora were added."""
+    held = {(corpus.name, corpus.fingerprint) for corpus in copy.corpora}
+    now = {(corpus.name, corpus.fingerprint) for corpus in record.corpora}
+    return copy.identity == record.identity and copy.created == record.created and held <= now
+
+
+def require_room(folder: Path, identity: BankIdentity, rows: int, reserve: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: of the copies.
+        identity: of the bank.
+        rows: to copy.
+        reserve: bytes that stay free.
+
+    Raises:
+        StoreFullError: there is less free space than the rows take while they are copied.
+    """
+    number = 2 if identity.vector_dtype == "float16" else 4
+    needed = max(0, rows) * (identity.dim * number + _PAYLOAD_BYTES) * _MERGING
+    free = shutil.disk_usage(folder).free
+    if free < needed + reserve:
+        raise StoreFullError(
+            f"{folder} has {show_bytes(free)} of free space; about {show_bytes(needed)} are needed.",
+            "Free some space, or set LENSBANK_CACHE or --local-copy=FOLDER to another folder.",
+        )

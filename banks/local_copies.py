@@ -8,10 +8,10 @@ is brought up to date, what was replaced is copied anew, and what cannot be copi
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..schemas.collection import BankIdentity, BankRecord
@@ -26,7 +26,7 @@ from ..schemas.errors import (
     UsageError,
 )
 from ..schemas.plans import PlanRecord
-from ..schemas.progress import Progress
+from ..schemas.progress import Progress, Silent
 from ..schemas.units import show_bytes
 from ..store.balance import Balance
 from ..store.bank import Bank
@@ -39,14 +39,22 @@ from ..store.embedded.store import EmbeddedStore
 from ..store.found import BankInfo, BankInfos
 from ..store.store import Opener, Store
 from ..store.writing import BankWriter
-from .copy_facts import CopyFacts, cache_folder, facts_of, has_cache, read_facts, store_folder, write_facts
+from .copy_facts import (
+    CopyFacts,
+    cache_folder,
+    facts_of,
+    goes_on,
+    has_cache,
+    read_facts,
+    require_room,
+    store_folder,
+    write_facts,
+)
 from .interrupts import Interruption
 from .transfer import Transfer
 
 # Every row is compared by a product: no copies of fewer bits, no graph.
 _SETTINGS = EngineSettings(quantized_bits=0, graph_from_rows=1 << 62)
-# Bytes of a row beside its vector, and how much of a bank lies there twice while its segments are merged.
-_PAYLOAD_BYTES, _MERGING = 700, 2
 # A bank may change while it is copied; it is then copied again, so often.
 _ATTEMPTS = 2
 
@@ -73,29 +81,58 @@ def with_local_copies(
         )
     if here or not (has_cache() if asked is None else asked):
         return store
-    return LocalCopies(store, cache_folder(folder), progress)
+    return LocalCopies(store, None if folder is None else Path(folder).expanduser().absolute(), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOpener:
+    """Opens a server in another process, with copies on that one's machine; see :class:`store.store.Opener`.
+
+    Attributes:
+        server: opens the server.
+        folder: for the copies, as in :class:`LocalCopies`; the same on every machine.
+    """
+
+    server: Opener
+    folder: Path | None
+
+    def open(self, progress: Progress | None = None) -> LocalCopies:
+        """See :meth:`store.store.Opener.open`; ``progress`` is told of copying."""
+        return LocalCopies(self.server.open(), self.folder, progress or Silent())
+
+    def line(self) -> str:
+        """Where copies will lie, for people."""
+        where = "$LENSBANK_CACHE or ~/.cache/lensbank" if self.folder is None else self.folder
+        return f"Each node searches copies of the text banks in its {where}, and first copies those that it lacks."
 
 
 class LocalCopies(Store):
     """A server whose banks are opened as local copies; all else is the server's own."""
 
-    def __init__(self, server: Store, cache: Path, progress: Progress) -> None:
+    def __init__(self, server: Store, folder: Path | None, progress: Progress) -> None:
         """Nothing is copied yet.
 
         Args:
             server: where the banks are; closed with this.
-            cache: folder for the copies of any number of servers; made when it is needed.
+            folder: for the copies of any number of servers, made when it is needed; by default see
+                :func:`banks.copy_facts.cache_folder`.
             progress: told of copying, and why something is not copied.
         """
         self.address = server.address
         self._server = server
-        self._folder = store_folder(cache, server.address)
+        self._chosen = folder
+        self._folder = store_folder(cache_folder(folder), server.address)
         self._progress = progress
         self._said: set[str] = set()
 
-    def opener(self) -> Opener:
-        """See :meth:`Store.opener`: the server's; there are no copies on other machines."""
-        return self._server.opener()
+    @property
+    def origin(self) -> Store:
+        """See :attr:`Store.origin`: the server."""
+        return self._server
+
+    def opener(self) -> CopyOpener:
+        """See :meth:`Store.opener`: copies are made wherever it is opened."""
+        return CopyOpener(self._server.opener(), self._chosen)
 
     def open(self, bank: str | BankIdentity, *, allow_incomplete: bool = False) -> Bank:
         """See :meth:`Store.open`: the local copy, made or brought up to date; or the server's bank, which is said."""
@@ -174,7 +211,8 @@ class LocalCopies(Store):
         rows = remote.count()
         self._clear(local, remote)
         try:
-            self._require_room(local, remote.record, rows)
+            there = sum(info.rows for info in local.list() if info.name == name)
+            require_room(self._folder, remote.record.identity, rows - there, _SETTINGS.reserve_bytes)
             with Interruption() as interruption:
                 (moved,) = Transfer(self._server, local, self._progress, interruption).run(
                     [BankInfo(name, remote.record, rows)]
@@ -206,28 +244,12 @@ class LocalCopies(Store):
         """Drop a copy that cannot be brought up to date: another bank's, or a damaged one."""
         found = {info.name: info.record for info in local.list()}.get(remote.name)
         damaged = any(bank.name == remote.name for bank in local.damaged())
-        if damaged or (found is not None and not _goes_on(found, remote.record)):
+        if damaged or (found is not None and not goes_on(found, remote.record)):
             local.drop(remote.name)
 
     def _drop_unfinished(self, local: EmbeddedStore, name: str) -> None:
         if any(info.name == name and info.record.state != "complete" for info in local.list()):
             local.drop(name)
-
-    def _require_room(self, local: EmbeddedStore, record: BankRecord, rows: int) -> None:
-        """Refuse to begin what the disk has no room for.
-
-        Raises:
-            StoreFullError: there is less free space than the copy takes while it is made.
-        """
-        there = sum(i.rows for i in local.list() if i.name == record.identity.name())
-        number = 2 if record.identity.vector_dtype == "float16" else 4
-        needed = max(0, rows - there) * (record.identity.dim * number + _PAYLOAD_BYTES) * _MERGING
-        free = shutil.disk_usage(self._folder).free
-        if free < needed + _SETTINGS.reserve_bytes:
-            raise StoreFullError(
-                f"{self._folder} has {show_bytes(free)} of free space; about {show_bytes(needed)} are needed.",
-                "Free some space, or set LENSBANK_CACHE to another folder.",
-            )
 
     def list(self) -> BankInfos:
         """See :meth:`Store.list`."""
@@ -273,10 +295,3 @@ class LocalCopies(Store):
     def close(self) -> None:
         """See :meth:`Store.close`."""
         self._server.close()
-
-
-def _goes_on(copy: BankRecord, record: BankRecord) -> bool:
-    """Whether a copy is of the same bank, to which only corpora were added."""
-    held = {(corpus.name, corpus.fingerprint) for corpus in copy.corpora}
-    now = {(corpus.name, corpus.fingerprint) for corpus in record.corpora}
-    return copy.identity == record.identity and copy.created == record.created and held <= now

@@ -1,16 +1,17 @@
 """The work of an index of images on a Ray cluster: actors read images, ask the lenses, and store the rows.
 
-Every actor has the model and searches the server's text banks itself. This process compares, plans, keeps account, and
-removes what was replaced.
+Every actor has the model and searches the text banks itself: the server's, or local copies that the actors of a node
+share. This process compares, plans, keeps account, and removes what was replaced.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ..banks.local_copies import CopyOpener
 from ..images.facts import IndexFacts
 from ..images.reading import Hashed, Job, Read, Writers, read_images
 from ..images.sets import SetImage, hashed
@@ -18,6 +19,7 @@ from ..query.images import open_image
 from ..query.options import QueryOptions
 from ..query.pipeline import QuerySession
 from ..schemas.errors import BankMismatchError, ImageError
+from ..schemas.progress import Noted, Progress
 from ..schemas.version import tool_version
 from ..store.store import Opener
 from ..store.writing import Permit, Sender
@@ -40,7 +42,7 @@ class Asking:
 
     Attributes:
         loading: of the model.
-        store: of the text banks.
+        store: of the text banks; may make copies of them where it is opened.
         options: what the lenses are asked.
         vector_dtype: of the stored directions.
     """
@@ -50,26 +52,34 @@ class Asking:
     options: QueryOptions
     vector_dtype: Literal["float32", "float16"]
 
-    def open(self) -> QuerySession:
+    def open(self, progress: Progress) -> QuerySession:
         """Open the session; it keeps the store open for as long as this process lasts.
+
+        Args:
+            progress: told of copies of the text banks.
 
         Raises:
             LensbankError: as :func:`models.loading.load_model` and :class:`query.pipeline.QuerySession`.
         """
         loaded = self.loading.load()
-        return QuerySession(self.store.open(), loaded, self.options)
+        return QuerySession(self.store.open(progress), loaded, self.options)
 
 
-def describe(asking: Asking) -> tuple[IndexFacts, str, str] | Failed:
-    """What a session says, the precision that the model computes in, and the program's version."""
+def describe(asking: Asking) -> tuple[IndexFacts, str, str, list[str]] | Failed:
+    """What a session says, the precision that the model computes in, the program's version, and notes on copies."""
 
-    def look() -> tuple[IndexFacts, str, str]:
-        with asking.open() as session:
+    def look() -> tuple[IndexFacts, str, str, list[str]]:
+        noted = Noted()
+        with asking.open(noted) as session:
             facts = IndexFacts.of(session, asking.vector_dtype)
-            return facts, str(session.loaded.dtype).removeprefix("torch."), tool_version()
+            return facts, str(session.loaded.dtype).removeprefix("torch."), tool_version(), _with_node(noted.notes)
 
-    found: tuple[IndexFacts, str, str] | Failed = tried(look)
+    found: tuple[IndexFacts, str, str, list[str]] | Failed = tried(look)
     return found
+
+
+def _with_node(notes: Iterable[str]) -> list[str]:
+    return [f"On node {platform.node()}: {note}" for note in notes]
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,19 @@ class Setting:
     permits: Mapping[int, Permit]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker says of some images.
+
+    Attributes:
+        reads: of each what became of it.
+        notes: on copies that were made since the last answer, or could not be; with the node's name.
+    """
+
+    reads: Sequence[Read]
+    notes: Sequence[str]
+
+
 class IndexingWorker(Worker):
     """Holds the model and the lenses, reads images, and puts their rows into the image banks."""
 
@@ -95,18 +118,20 @@ class IndexingWorker(Worker):
     def __init__(self) -> None:
         """Nothing is loaded yet."""
         self._session: QuerySession | None = None
+        self._noted = Noted()
         self._senders: dict[int, Sender] = {}
 
-    def work(self, piece: Job) -> list[Read]:
+    def work(self, piece: Job) -> Answer:
         """Read some images."""
         session = self._session = self._session or self._opened()
         found = [_placed(one, piece) for one in read_images(session, piece, lambda: self._senders)]
         for sender in self._senders.values():
             sender.drain()
-        return found
+        notes, self._noted.notes = _with_node(self._noted.notes), []
+        return Answer(found, notes)
 
     def _opened(self) -> QuerySession:
-        session, told = self.setting.asking.open(), self.setting.facts
+        session, told = self.setting.asking.open(self._noted), self.setting.facts
         facts = IndexFacts.of(session, self.setting.asking.vector_dtype)
         for identity, here in zip(told.identities, facts.identities, strict=True):
             identity.require_model(here)  # a folder of the same name may hold other weights here
@@ -139,7 +164,7 @@ class IndexOnCluster:
         facts: what decides the banks, as one worker found it.
         asking: how a worker makes its session.
         workers: how many there are.
-        note: told what is waited for where nothing comes of the cluster for long.
+        note: told of copies of the text banks, and what is waited for where nothing comes of the cluster for long.
     """
 
     facts: IndexFacts
@@ -165,15 +190,19 @@ class IndexOnCluster:
             options: what the lenses are asked.
             vector_dtype: of the stored directions.
             workers: how many will read.
-            note: told what is waited for.
+            note: told of copies of the text banks, where the store makes such, and what is waited for.
 
         Raises:
             UsageError: the store is a folder.
             LensbankError: a worker's; it says on which node.
         """
         asking = Asking(loading.given(workers), store.opener(), options, vector_dtype)
-        facts, dtype, tool = on_a_worker(workers, note, describe, asking)
+        if isinstance(asking.store, CopyOpener) and "latent" in options.lenses:
+            note(asking.store.line())
+        facts, dtype, tool, notes = on_a_worker(workers, note, describe, asking)
         require_same_tool(tool)
+        for line in notes:
+            note(line)
         return cls(facts, replace(asking, loading=asking.loading.fixed(dtype)), workers, note)
 
     def hashed(self, images: Sequence[SetImage], advance: Callable[[int], None]) -> Hashed:
@@ -195,11 +224,16 @@ class IndexOnCluster:
         permits = {layer: writer.permit() for layer, writer in writers().items()}
         kind = worker_class(IndexingWorker, Setting(self.asking, self.facts, permits))
         job = replace(job, images=[_anywhere(image) for image in job.images])
+        said = set[str]()
         for answer in by_workers(self.workers, kind, job.units(), self.note):
             if answer is None:
                 yield None
-            else:
-                yield from answer
+                continue
+            for line in answer.notes:
+                if line not in said:  # several workers of a node may say the same
+                    said.add(line)
+                    self.note(line)
+            yield from answer.reads
 
 
 def _anywhere(image: SetImage) -> SetImage:

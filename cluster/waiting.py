@@ -13,7 +13,7 @@ Note = Callable[[str], None]
 #: Nothing has come for so long: then it is said what is waited for. Also the pause between two looks at the nodes.
 SILENT_SECONDS = 60.0
 #: What may take workers, or tasks without a model, so long.
-LOADING, READING = "Loading the model, or waiting for the server,", "Reading large files"
+LOADING, READING = "Loading the model, copying text banks, or waiting for the server,", "Reading large files"
 
 
 def unheard(text: str) -> None:

@@ -17,10 +17,12 @@ from .help_groups import GroupedCommand
 from .loading import load
 from .on_cluster import RAY_OPTIONS, loading_there, ray_options, require_ray, workers_of
 from .options import (
+    COPIES_FOLDER,
     bank_layers_option,
     layers_option,
+    local_copy_option,
     model_options,
-    open_target,
+    open_searched,
     search_option,
     shared_options,
     vector_dtype_option,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Options that say how words are told anew.
 _OF_WORDS = {"again_words", "name", "model", "layers", "bank_layers", "top_k", "where", "search"}
+_OF_WORDS |= {"local_copy", COPIES_FOLDER}
 _SHARED = {"store_target", "server_options", "silent", "debug"}
 
 
@@ -43,7 +46,7 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
     groups={
         "Which images": ("name", "annotations", "group_by", "again", "again_words", "prune"),
         "What to read": ("layers", "prompt"),
-        "What to compare with": ("lenses", "bank_layers", "top_k", "where", "search"),
+        "What to compare with": ("lenses", "bank_layers", "top_k", "where", "search", "local_copy"),
         "How to store it": ("vector_dtype",),
         "On a cluster": RAY_OPTIONS,
     },
@@ -79,6 +82,7 @@ _SHARED = {"store_target", "server_options", "silent", "debug"}
 )
 @click.option("--prompt", help="The question that goes with each image. Default: a neutral one.")
 @search_option
+@local_copy_option
 @vector_dtype_option
 @click.option("--again", is_flag=True, help="Read every image again, even if it is already indexed.")
 @click.option(
@@ -137,7 +141,7 @@ def _index_here(
     images: ImageSet, settings: QueryOptions, how: IndexOptions, options: dict[str, Any], progress: TerminalProgress
 ) -> IndexSummary:
     """The index by this process."""
-    with open_target(options, progress.note) as store:
+    with open_searched(options, progress) as store:
         source = require_query(store, settings, options)
         from ..images.index import run
         from ..query.pipeline import QuerySession
@@ -153,7 +157,7 @@ def _index_on_cluster(
     images: ImageSet, settings: QueryOptions, how: IndexOptions, options: dict[str, Any], progress: TerminalProgress
 ) -> IndexSummary:
     """The same index, its work done by the workers of a Ray cluster."""
-    with open_target(options, progress.note) as store:
+    with open_searched(options, progress) as store:
         source = require_query(store, settings, options)
         with workers_of(options, progress) as (workers, _):
             from ..cluster.indexing import IndexOnCluster
@@ -187,6 +191,6 @@ def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: Term
         where=options["where"] if "where" in given else None,
         search=options["search"],
     )
-    with open_target(options, progress.note) as store:
+    with open_searched(options, progress) as store:
         for line in tell_again(store, asked, progress):
             echo(line)

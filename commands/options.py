@@ -11,6 +11,7 @@ import click
 
 from ..schemas.errors import UsageError
 from . import completion
+from .help_groups import WithValue
 
 if TYPE_CHECKING:
     from ..schemas.progress import Progress
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "lensbank-store"
+#: Parameter that holds the folder of `--local-copy=FOLDER`.
+COPIES_FOLDER = "local_copy_folder"
 #: Of `query` and `evaluate`, what help lists under "What to compare with".
 COMPARISON = (
     *("lenses", "bank_layers", "where", "distinct", "top_k"),
@@ -181,15 +184,18 @@ def search_option(command: Command) -> Command:
 
 
 def local_copy_option(command: Command) -> Command:
-    """Whether a server's banks are copied and searched here; :func:`open_searched` reads it."""
+    """Whether a server's banks are copied and searched here, and where; :func:`open_searched` reads it."""
+    folder = click.option("--local-copy-folder", COPIES_FOLDER, hidden=True, type=click.Path(file_okay=False))
     option = click.option(
         "--local-copy/--no-local-copy",
+        cls=WithValue,
+        value=("--local-copy-folder", "FOLDER"),
         default=None,
-        help="Copy the searched banks of a server into $LENSBANK_CACHE (default: ~/.cache/lensbank) once, and search "
-        "the copies; every query first compares their records and row counts with the server's.  [default: on if "
-        "LENSBANK_CACHE is set]",
+        help="Copy the searched text banks of a server into FOLDER (default: $LENSBANK_CACHE, else ~/.cache/lensbank) "
+        "once, and search the copies; their records and row counts are first compared with the server's.  [default: "
+        "on if LENSBANK_CACHE is set]",
     )
-    return option(command)
+    return option(folder(command))
 
 
 def centre_images(options: dict[str, Any]) -> tuple[Path, ...]:
@@ -243,9 +249,14 @@ def open_searched(options: dict[str, Any], progress: Progress) -> Store:
     """Open the store of :func:`shared_options` to search it, as :func:`local_copy_option` says."""
     from ..banks.local_copies import with_local_copies
 
+    folder = options[COPIES_FOLDER]
+    if folder == "":
+        raise UsageError("--local-copy= names no folder.", "Give --local-copy=FOLDER, or --local-copy alone.")
+    if folder is not None and not options["local_copy"]:
+        raise UsageError("--no-local-copy contradicts --local-copy=FOLDER.", "Leave one of them out.")
     store = open_target(options, progress.note)
     try:
-        return with_local_copies(store, progress, options["local_copy"])
+        return with_local_copies(store, progress, options["local_copy"], folder)
     except BaseException:
         store.close()
         raise

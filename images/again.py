@@ -31,7 +31,7 @@ from ..store.found import BankInfo
 from ..store.store import Store
 from ..store.unfinished import require_complete
 from ..store.vectors import NoVectors
-from .facts import facts_of
+from .facts import copies_of, facts_of
 from .finding import image_banks
 from .grouping import require_sound
 from .present import held_of
@@ -86,7 +86,8 @@ def tell_again(store: Store, options: AgainOptions, progress: Progress) -> list[
         UsageError: other words than LatentLens's would change, or there are none of its.
         StoreError: storing failed, or a row is damaged.
     """
-    infos = image_banks(store, (), options.model, options.layers)
+    images = store.origin  # only text banks may be copies
+    infos = image_banks(images, (), options.model, options.layers)
     names = [c.name for info in infos for c in _corpora(info) if options.name in (None, c.name)]
     if not names:
         raise UsageError(f"No image bank holds a set {options.name!r}.", "lensbank banks show names those there are.")
@@ -97,7 +98,7 @@ def tell_again(store: Store, options: AgainOptions, progress: Progress) -> list[
         said = []
         for info in infos:
             for corpus in (one for one in _corpora(info) if one.name in names):
-                said.append(_Retelling(store, info, corpus, banks, options, progress).run())
+                said.append(_Retelling(images, info, corpus, banks, options, progress).run())
         return said
 
 
@@ -252,6 +253,7 @@ def _as_asked(corpus: CorpusRecord, before: IndexRecord, texts: Sequence[Bank], 
     record = replace(
         before,
         banks=[facts_of(bank_facts(bank)) for bank in texts],
+        local_copies=copies_of(texts),
         top_k=before.top_k if options.top_k is None else options.top_k,
         where=list(before.where) if options.where is None else [str(one) for one in filters.parse(options.where)],
     )

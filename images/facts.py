@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.visual_tokens import rendered_prompt, require_vision
@@ -17,6 +17,7 @@ from .sets import ImageSet
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
     from ..query.pipeline import QuerySession
+    from ..store.bank import Bank
 
 
 def image_identity(loaded: LoadedModel, layer: int, prompt: str, vector_dtype: str) -> BankIdentity:
@@ -41,6 +42,11 @@ def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:
     """
     corpora = {corpus["name"]: corpus["fingerprint"] for corpus in bank["corpora"]}
     return {"name": bank["name"], "layer": bank["layer"], "rows": bank["rows"], "corpora": corpora}
+
+
+def copies_of(banks: Iterable[Bank]) -> list[dict[str, str]]:
+    """What is kept of those open banks that are copies of a server's: which they are, and how old."""
+    return [{"name": one.name, **asdict(one.local_copy)} for one in banks if one.local_copy is not None]
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class IndexFacts:
             where=[str(condition) for condition in asked.where],
             distinct=asked.distinct,
             banks=[facts_of(bank) for bank in session.bank_facts],
+            local_copies=copies_of(session.banks),
         )
         identities = [image_identity(loaded, layer, prompt, vector_dtype) for layer in session.layers]
         return cls(loaded.source, identities, record, session.notes)

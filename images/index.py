@@ -38,7 +38,7 @@ def run(
     Args:
         session: the model, with the lenses that describe visual tokens; or what works with one elsewhere.
         images: see :func:`images.sets.gather`.
-        store: where to; it may be the one of the session's text banks.
+        store: where to; it may be the one of the session's text banks, which may be local copies: image banks are not.
         options: precision, whether to read again.
         progress: told what happens.
 
@@ -61,7 +61,7 @@ class _Index:
     def __init__(
         self, work: ImageWork, images: ImageSet, store: Store, options: IndexOptions, progress: Progress
     ) -> None:
-        self._work, self._images, self._store = work, images, store
+        self._work, self._images, self._store = work, images, store.origin
         self._options, self._progress = options, progress
         self._interruption = Interruption()
         self._began = time.monotonic()

@@ -25,6 +25,8 @@ class IndexRecord:
         banks: text banks that were searched: name, layer, and corpora with their fingerprints.
         annotations: SHA-256 of the file that named the things; empty where there was none.
         images: in the set.
+        local_copies: banks that were searched in copies of a server's: name, server (``of``), and when the copy was
+            ``made``. On a cluster those of its first worker.
     """
 
     folder: str
@@ -36,6 +38,7 @@ class IndexRecord:
     banks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     annotations: str = ""
     images: int = 0
+    local_copies: Sequence[Mapping[str, str]] = field(default_factory=tuple)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> IndexRecord:

@@ -41,3 +41,15 @@ class Silent:
 
     def note(self, text: str) -> None:
         """See :class:`Progress`."""
+
+
+class Noted(Silent):
+    """Keeps what is noted, for somebody elsewhere to show."""
+
+    def __init__(self) -> None:
+        """Nothing is noted yet."""
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """See :class:`Progress`."""
+        self.notes.append(text)

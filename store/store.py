@@ -24,13 +24,17 @@ from .writing import BankWriter, Closing
 
 if TYPE_CHECKING:
     from ..schemas.plans import PlanRecord
+    from ..schemas.progress import Progress
 
 
 class Opener(Protocol):
     """Opens a store in another process, on another machine too; can be pickled."""
 
-    def open(self) -> Store:
+    def open(self, progress: Progress | None = None) -> Store:
         """Open it.
+
+        Args:
+            progress: told of what takes long there.
 
         Raises:
             StoreError: it cannot be reached from there.
@@ -49,6 +53,11 @@ class Store(Care, Closing, Shown):
     def __repr__(self) -> str:
         """Its kind and address."""
         return f"<{type(self).__name__} {self.address!r}>"
+
+    @property
+    def origin(self) -> Store:
+        """The store that banks are written to, and read from as they are now: this one, unless it reads copies."""
+        return self
 
     @abc.abstractmethod
     def list(self) -> BankInfos:

@@ -17,7 +17,7 @@ from qdrant_client import models
 from standins import HERE, StandIn
 from test_banks_transfer import CORPUS, COUNT, Told, rows_of, write
 
-from lensbank.banks import local_copies
+from lensbank.banks import copy_facts
 from lensbank.banks.copy_facts import cache_folder, store_folder
 from lensbank.banks.local_copies import LocalCopies, with_local_copies
 from lensbank.query.bank_product import BankProduct, product_of
@@ -270,7 +270,7 @@ def test_a_full_disk_leaves_the_server_and_no_part_of_a_copy(remote, copies, fol
     write(remote, rows_of("captions"))
     usage = namedtuple("usage", "total used free")  # noqa: PYI024
     with monkeypatch.context() as full:
-        full.setattr(local_copies.shutil, "disk_usage", lambda path: usage(1, 1, 1000))
+        full.setattr(copy_facts.shutil, "disk_usage", lambda path: usage(1, 1, 1000))
         store, told = copies()
         assert not is_copy(store.open(NAME))
     assert "There is not enough space for a local copy" in told.notes[-1] and "The server is searched" in told.notes[-1]

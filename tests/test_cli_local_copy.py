@@ -25,6 +25,12 @@ def server(tiny_llm, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """For tests that do not mind copies of others."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def ask(server, tiny_llm):
     def ask(*args, **environment):
@@ -62,9 +68,9 @@ def test_a_query_copies_the_banks_once_and_says_what_it_searched(ask, server, tm
     )
 
 
-def test_a_page_says_so(ask, server, tmp_path):
+def test_a_page_says_so(ask, server, cache, tmp_path):
     out = tmp_path / "page.html"
-    done = ask("--local-copy", "--format", "html", "--out", out, LENSBANK_CACHE=str(tmp_path / "cache"))
+    done = ask("--local-copy", "--format", "html", "--out", out, LENSBANK_CACHE=str(cache))
     assert done.exit_code == 0, done.output
     (reading,) = data_of(out.read_text(encoding="utf-8"))["readings"]
     assert {bank["local_copy"]["of"] for bank in reading["search"]["banks"]} == {server.url}
@@ -76,9 +82,9 @@ def test_a_folder_needs_no_copy(tmp_path):
     assert done.exit_code == 2 and "only banks of a server are copied" in done.stderr
 
 
-def test_in_python(server, tiny_llm, tmp_path):
+def test_in_python(server, tiny_llm, cache):
     model = api.load_model(str(tiny_llm))
-    with api.open_store(server.url, local_copy=tmp_path, progress=False) as store, api.lens(model, store) as lens:
+    with api.open_store(server.url, local_copy=cache, progress=False) as store, api.lens(model, store) as lens:
         reading = lens.text("the dog sleeps")
         again = api.reading_from_dict(json.loads(api.to_json([reading])))
     assert again == reading and all(bank.local_copy.of == server.url for bank in reading.search.banks)

@@ -105,7 +105,7 @@ def on_cluster(tiny_vlm, server, photos, count=2, options=None, at=(), change=la
     progress = Steps(at, of="Indexing")
     with open_store(server.url, server=ServerOptions(patience=60.0)) as store:
         loading = Loading.of(str(tiny_vlm), {**ARGUMENTS, "need_vision": True})
-        work = change(IndexOnCluster.of(loading, store, SETTINGS, "float32", Workers(count, 1, 0)))
+        work = change(IndexOnCluster.of(loading, store, SETTINGS, "float32", Workers(count, 1, 0), progress.note))
         summary = run(work, gather([photos]), store, options, progress)
         return image_banks(store), summary, progress
 

@@ -28,6 +28,8 @@ from .sizes import collection_bytes
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from ...schemas.progress import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOpener:
@@ -41,7 +43,7 @@ class ServerOpener:
     url: str
     options: ServerOptions
 
-    def open(self) -> ServerStore:
+    def open(self, progress: Progress | None = None) -> ServerStore:
         """See :meth:`store.store.Opener.open`."""
         return ServerStore.connect(self.url, self.options)
 
