@@ -9,9 +9,11 @@ import click
 
 from ..schemas import filters
 from ..schemas.errors import UsageError
+from ..schemas.frames import to_csv
 from ..schemas.layers import parse_layers
 from .command_line import command_line
 from .early import require_at_hand, require_model
+from .forms import chosen_form, format_option
 from .help_groups import GroupedCommand
 from .loading import load
 from .options import OutFile, model_options, open_target, shared_options
@@ -20,7 +22,6 @@ from .terminal import (
     echo,
     parse_patches,
     reported,
-    require_file,
     table_width,
     write_result,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..schemas.finds import Find
     from ..store.store import Store
 
+_FORMS = ("table", "json", "csv", "html")
 _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 
 
@@ -77,14 +79,7 @@ _FACETS = ("best", "word", "thing", "group", "image", "logit", "embedding")
 )
 @model_options(required=False)
 @click.option("--prompt", help="With --like: the question that goes with the image.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "html"]),
-    default="table",
-    show_default=True,
-    help="html: a contact sheet, one file that needs no network.",
-)
+@format_option(_FORMS, "html: a contact sheet, one file that needs no network.")
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def find(words: tuple[str, ...], **options: Any) -> None:
@@ -96,7 +91,7 @@ def find(words: tuple[str, ...], **options: Any) -> None:
     \b
     Example:
       lensbank find clock
-      lensbank find clock watch --layer 16 --where group=kitchen --format html --out clocks.html
+      lensbank find clock watch --layer 16 --where group=kitchen --out clocks.html
       lensbank find --text "a clock on a tower" --layer 16
       lensbank find --like photo.jpg --patch 3,4
       lensbank find --facet best --where thing=dog
@@ -111,7 +106,7 @@ def find(words: tuple[str, ...], **options: Any) -> None:
                 "--like needs one --patch, and --patch can only be used with --like.", "Example: --patch 3,4"
             )
         files = [] if options["like"] is None else [options["like"]]
-        require_file("table" if options["form"] == "json" else options["form"], options["out"], (), files)
+        options["form"] = chosen_form(options["form"], options["out"], _FORMS, inputs=files)
         _require_sense(words, options)
         from ..schemas.kinds import fields_of
 
@@ -141,7 +136,7 @@ def find(words: tuple[str, ...], **options: Any) -> None:
 def _require_sense(words: tuple[str, ...], options: dict[str, Any]) -> None:
     """Refuse, before anything is opened, what no image bank can answer."""
     if options["facet"] and options["form"] == "html":
-        raise UsageError("--facet prints a list of values, which has no html form.", "Use --format table or json.")
+        raise UsageError("--facet prints a list of values, which has no html form.", "Use --format table, json or csv.")
     if options["text"] is not None and not options["text"].strip():
         raise UsageError("The phrase of --text is empty.", "Give words, as in --text 'a clock'.")
     if not all(word.strip() for word in words):
@@ -181,6 +176,8 @@ def _rendered(found: Find, options: dict[str, Any]) -> str:
 
     if options["form"] == "json":
         return find_json(found)
+    if options["form"] == "csv":
+        return to_csv(found.rows()).rstrip("\n")
     if options["form"] == "table":
         return find_table(found, table_width())
     from ..images.asking import picture_of
@@ -194,7 +191,11 @@ def _show_facet(options: dict[str, Any], counts: list[tuple[str, int]]) -> None:
     from ..show.contact_sheet import facet_table
 
     rows = [{"value": value, "patches": count} for value, count in counts]
-    text = json.dumps(rows) if options["form"] == "json" else facet_table(options["facet"], counts)
+    text = {
+        "json": lambda: json.dumps(rows),
+        "csv": lambda: to_csv(rows).rstrip("\n"),
+        "table": lambda: facet_table(options["facet"], counts),
+    }[options["form"]]()
     if options["out"] is None:
         echo(text)
     else:

@@ -12,6 +12,7 @@ from . import collecting, completion
 from .asking import query_settings
 from .command_line import command_line
 from .early import require_query
+from .forms import FIGURES, chosen_form, format_option
 from .help_groups import GroupedCommand
 from .loading import load
 from .options import (
@@ -28,7 +29,9 @@ from .options import (
     shared_options,
 )
 from .progress import TerminalProgress, say_written
-from .terminal import reported, require_file, table_width, terminal_ink, write_result
+from .terminal import reported, table_width, terminal_ink, write_result
+
+FORMS = ("table", "json", "csv", "html", *FIGURES)
 
 
 @click.command(
@@ -98,14 +101,7 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     default=True,
     help="With --approximate: compare up to 32 results with exact ones.  [default: recall-check]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "html", "png"]),
-    default="table",
-    show_default=True,
-    help="html: one file for the browser, which needs no network. png: a figure for a paper.",
-)
+@format_option(FORMS, "html: one file for the browser, which needs no network. png, svg, pdf: a figure for a paper.")
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
@@ -121,16 +117,16 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
       lensbank query photo.jpg --layer 8,16
       lensbank query photo.jpg --layer 8,16 --lens latent,logit,embedding
       lensbank query photo.jpg --layer 8 --patch 2,3 --where is_word=true --distinct word
-      lensbank query photo.jpg --format html --out report.html
-      lensbank query photo.jpg --layer 16 --patch 2,3 --patch 5,1 --format png --out figure.png
-      lensbank query *.jpg --format json --out readings.json
+      lensbank query photo.jpg --out report.html
+      lensbank query photo.jpg --layer 16 --patch 2,3 --patch 5,1 --out figure.pdf
+      lensbank query *.jpg --out readings.json
       lensbank query --text "a dog on a red sofa" --layer 8
       lensbank query a.jpg b.jpg --together --prompt "What differs?" --read image,prompt,answer
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if bool(images) == bool(texts):
             raise UsageError("Give either images or --text.")
-        require_file(options["form"], options["out"], texts, images)
+        form = chosen_form(options["form"], options["out"], FORMS, texts=texts, inputs=images)
         from ..query.images import check_images
 
         settings = query_settings(options)
@@ -163,7 +159,7 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
         command = command_line(click.get_current_context())
         readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
         ink = terminal_ink(options["out"])
-        shown, notes = render(readings, pictures, options["form"], table_width(), ink, command)
+        shown, notes = render(readings, pictures, form, table_width(), ink, command)
         write_result(shown, options["out"], [image for image in images if image != "-"])
         say_written(options["out"], progress)
         for note in notes:

@@ -11,13 +11,15 @@ import click
 from ..schemas import filters
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
+from .forms import chosen_form, format_option
 from .help_groups import GroupedCommand
 from .options import OutFile, open_target, shared_options
 from .progress import TerminalProgress, say_written
-from .terminal import reported, require_file, write_result
+from .terminal import reported, write_result
 
 # Labels without votes that are named; the others are counted.
 _NAMED = 20
+_FORMS = ("table", "json", "csv")
 
 
 @click.command(
@@ -51,7 +53,7 @@ _NAMED = 20
 @click.option(
     "--means", is_flag=True, help="Show only the mean average precision over the labels that are annotated things."
 )
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@format_option(_FORMS)
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @shared_options
 def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, things: bool, **options: Any) -> None:
@@ -66,7 +68,7 @@ def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, t
     \b
     Example:
       lensbank score --labels indoor,outdoor
-      lensbank score photos --labels-file risks.csv --format csv --out risks-by-layer.csv
+      lensbank score photos --labels-file risks.csv --out risks-by-layer.csv
       lensbank score --things --layer 16
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
@@ -74,7 +76,7 @@ def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, t
             raise UsageError(
                 "Give one of --labels, --labels-file and --things.", "Example: lensbank score --labels indoor,outdoor"
             )
-        require_file("table", options["out"], ())
+        form = chosen_form(options["form"], options["out"], _FORMS)
         from ..images.finding import open_images
         from ..images.labels import read_labels, things_as_labels, words_as_labels
         from ..images.scoring import score as let_vote
@@ -106,6 +108,6 @@ def score(sets: tuple[str, ...], labels: str | None, labels_file: Path | None, t
             "json": lambda: json.dumps(scores.to_dict(), allow_nan=False),
             "csv": lambda: to_csv(scores.rows()).rstrip("\n"),
             "table": lambda: scores_table(scores.to_dict(), options["means"]),
-        }[options["form"]]()
+        }[form]()
         write_result(shown, options["out"], [labels_file] if labels_file is not None else [])
         say_written(options["out"], progress)

@@ -9,9 +9,12 @@ import click
 
 from ..schemas.errors import UsageError
 from .command_line import command_line
+from .forms import FIGURES, chosen_form, format_option
 from .options import OutFile, silent_option
 from .progress import TerminalProgress, say_written
-from .terminal import reported, require_file, table_width, terminal_ink, write_result
+from .terminal import reported, table_width, terminal_ink, write_result
+
+FORMS = ("table", "json", "csv", "html", *FIGURES)
 
 
 @click.command()
@@ -24,32 +27,25 @@ from .terminal import reported, require_file, table_width, terminal_ink, write_r
     metavar="FILE",
     help="An image of the readings; repeatable. JSON files hold no images; without it, patches are drawn on white.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "html", "png"]),
-    default="html",
-    show_default=True,
-    help="As in query. png needs every image.",
-)
+@format_option(FORMS, "As in query. A figure needs every image.", "html")
 @click.option("--out", type=OutFile(), help="Output file. Default: stdout (-).")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @silent_option
 def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) -> None:
     """Draw readings that were saved as JSON, from one or more files. Needs neither model nor bank.
 
-    READINGS are files that `lensbank query --format json` wrote; - is standard input. A page of several readings can
+    READINGS are JSON files that `lensbank query` wrote; - is standard input. A page of several readings can
     show any two of them side by side under one cursor: models, prompts, lenses.
 
     \b
     Example:
-      lensbank query photo.jpg --prompt "What is this?" --format json --out a.json
-      lensbank query photo.jpg --prompt "Who made this?" --format json --out b.json
+      lensbank query photo.jpg --prompt "What is this?" --out a.json
+      lensbank query photo.jpg --prompt "Who made this?" --out b.json
       lensbank show a.json b.json --image photo.jpg --out compare.html
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
-        form, out = options["form"], options["out"]
-        require_file(form, out, (), [*map(str, readings), *images])
+        out = options["out"]
+        form = chosen_form(options["form"], out, FORMS, "html", inputs=[*map(str, readings), *images])
         from ..query.images import open_image
         from ..query.pixels import reduced
         from ..show.outputs import render
@@ -66,9 +62,9 @@ def show(readings: tuple[Path, ...], images: tuple[str, ...], **options: Any) ->
                     f"The image {path} does not belong to any of the readings (its digest differs).", "Leave it out."
                 )
         missing = sorted({each.source for one in found for each in one.images if each.sha256 not in known})
-        if form == "png" and (missing or any(one.kind == "text" for one in found)):
+        if form in FIGURES and (missing or any(one.kind == "text" for one in found)):
             what = f"the image {missing[0]} was not given" if missing else "a text has no image"
-            raise UsageError(f"--format png draws on an image, but {what}.", "Add --image, or use --format html.")
+            raise UsageError(f"--format {form} draws on an image, but {what}.", "Add --image, or use --format html.")
         for source in missing if form == "html" else ():
             progress.note(f"{source} is drawn without its image; add it with --image FILE.")
         command = command_line(click.get_current_context())

@@ -16,7 +16,7 @@ import click
 
 from ..schemas.addresses import without_secrets
 from ..schemas.errors import MORE_FILES, LensbankError, UsageError, is_disk_full, is_too_many_files
-from ..schemas.files import STDOUT, require_writable, shown_path, write_whole
+from ..schemas.files import STDOUT, shown_path, write_whole
 from ..schemas.layers import shortened
 from ..show.display import clean
 from .streams import flush_stdout, leave_stdout, require_stdout
@@ -98,25 +98,6 @@ def terminal_ink(out: Path | None) -> Ink:
     if said("COLORTERM") in ("truecolor", "24bit") or said("WT_SESSION"):
         return Ink.TRUE
     return Ink.INDEXED if "256color" in said("TERM", "") else Ink.STYLES
-
-
-def require_file(form: str, out: Path | None, texts: tuple[str, ...], images: Sequence[str] = ()) -> None:
-    """Pages and figures are no use on a terminal, figures are of images, and no image is written over.
-
-    Raises:
-        UsageError: a page or figure would go to a terminal; a figure of a text; ``out`` cannot be written.
-    """
-    if out is None or str(out) == STDOUT:
-        require_stdout()
-    if out is not None:
-        require_writable(out, [image for image in images if image != STDOUT])
-    if form == "png" and texts:
-        raise UsageError("--format png draws on an image, but a text was given.", "Use --format html.")
-    if form in ("html", "png") and out is None and sys.stdout.isatty():
-        raise UsageError(
-            f"--format {form} cannot be printed on a terminal.",
-            f"Add --out report.{form}, or redirect the output to a file.",
-        )
 
 
 def write_result(shown: str | bytes, out: Path | None, inputs: Sequence[str | Path] = ()) -> None:

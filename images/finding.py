@@ -189,9 +189,13 @@ def facets(images: OpenImages, field: str, where: Sequence[Condition] = (), top_
 
     counts: Counter[str] = Counter()
     for bank in images.banks:
+        known = bank.counted_by(field, where)
+        if known is not None:
+            counts.update(known)
+            continue
         for _, payload in rows_of(bank, where, (field,)):
             values = payload.get(field, ())
-            counts.update([values] if isinstance(values, str) else values)
+            counts.update({values} if isinstance(values, str) else set(values))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top_k]
 
 

@@ -58,14 +58,16 @@ def _image_paths(settings: ServeSettings) -> Json:
 
 def _reading_paths() -> Json:
     reading, name = in_path("reading", "From POST /api/readings."), "/api/readings/{reading}"
-    forms = {"type": "string", "enum": ["json", "html", "png"], "default": "json"}
+    forms = {"type": "string", "enum": ["json", "html", "csv", "png", "svg", "pdf"], "default": "json"}
     texts = {"type": "array", "items": {"type": "string"}}
     wait = {"type": "number", "minimum": 0, "maximum": 60, "default": 0}
     done = answered(
         "The reading, as `lensbank query --format json` writes it.", {"type": "array", "items": ref("Reading")}
     )
-    done["content"] |= {"text/html": {"schema": {"type": "string"}}}
-    done["content"] |= {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    for kind in ("text/html", "text/csv", "image/svg+xml"):
+        done["content"] |= {kind: {"schema": {"type": "string"}}}
+    for kind in ("image/png", "application/pdf"):
+        done["content"] |= {kind: {"schema": {"type": "string", "format": "binary"}}}
     question = {"required": True, "content": {"application/json": {"schema": ref("Question")}}}
     stream = {
         "description": "Events `state` (Progress), `answer` (`answer`: the model's answer so far, at each of its "

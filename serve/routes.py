@@ -35,7 +35,14 @@ from .wording import described
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "png": "image/png"}
+_FORMS = {
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+}
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Longer waits are cut by proxies, and by people.
 _LONGEST_WAIT = 60.0

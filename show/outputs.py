@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..schemas.frames import to_csv
 from ..schemas.results import Reading
 from .figure import draw_figure
 from .ink import Ink
@@ -20,7 +21,7 @@ def render(
     ink: Ink = Ink.PLAIN,
     command: str = "",
 ) -> tuple[str | bytes, tuple[str, ...]]:
-    """Readings as ``table``, ``json``, ``html`` or ``png``.
+    """Readings as ``table``, ``json``, ``csv``, ``html``, ``png``, ``svg`` or ``pdf``.
 
     Args:
         readings: at least one.
@@ -37,6 +38,8 @@ def render(
         return to_json(readings), ()
     if form == "html":
         return to_html(readings, pictures, command), ()
-    if form == "png":
-        return draw_figure(readings, pictures)
+    if form == "csv":
+        return to_csv(row for reading in readings for row in reading.rows()).rstrip("\n"), ()
+    if form in ("png", "svg", "pdf"):
+        return draw_figure(readings, pictures, form)
     return to_table(readings, width, ink, pictures), ()

@@ -54,7 +54,11 @@ class Bank(Closing):
         return Balance()
 
     def counted_by(self, field: str, where: Sequence[Condition] = ()) -> dict[str, int] | None:
-        """Rows by their value of an indexed keyword field; ``None`` where the database does not say so exactly."""
+        """Rows by the values of an indexed keyword field; a row counts once for each of its values.
+
+        Returns:
+            ``None`` where the database does not count exactly.
+        """
         return None
 
     @abc.abstractmethod

@@ -232,9 +232,9 @@ def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
     assert picture_of(data_of(done.stdout.decode("utf-8"))).startswith("data:image/png;base64,")
 
 
-def test_a_figure_is_a_png(store, image, tmp_path):
+def test_a_figure_is_as_its_files_ending_says(store, image, tmp_path):
     out = tmp_path / "figure.png"
-    done = query(store, image, "--layer", "1", "--patch", "0,1", "--format", "png", "--out", out)
+    done = query(store, image, "--layer", "1", "--patch", "0,1", "--out", out)
     assert done.exit_code == 0 and done.stdout == ""
     with Image.open(out) as figure:
         assert figure.format == "PNG" and figure.width > 800

@@ -3,21 +3,24 @@
 import io
 import resource
 import sys
+from pathlib import Path
 
 import pytest
 
+from lensbank.commands.forms import FIGURES, chosen_form
 from lensbank.commands.terminal import (
     harmless,
     parse_contexts,
     parse_patches,
     reported,
-    require_file,
     terminal_ink,
     write_result,
 )
 from lensbank.schemas.errors import CorpusError, StoreFullError, UsageError
 from lensbank.schemas.files import write_whole
 from lensbank.schemas.layers import LayerRange, parse_layers
+
+FORMS = ("table", "json", "html", *FIGURES)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +123,38 @@ def test_colours_are_those_that_the_terminal_says_it_has(monkeypatch, said, ink,
 
 def test_pages_and_figures_do_not_go_to_a_terminal(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", stdout := io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    require_file("html", None, ())
+    chosen_form("html", None, FORMS)
     monkeypatch.setattr(stdout, "isatty", lambda: True, raising=False)
-    for form in ("html", "png"):
+    for form in ("html", "png", "pdf"):
         with pytest.raises(UsageError, match="--out"):
-            require_file(form, None, ())
-        require_file(form, tmp_path / "report", ())
-    require_file("table", None, ("a text",))
+            chosen_form(form, None, FORMS)
+        chosen_form(form, tmp_path / "report", FORMS)
+    chosen_form("table", None, FORMS, texts=("a text",))
+
+
+@pytest.mark.parametrize(
+    ("given", "out", "form"),
+    [
+        (None, None, "table"),
+        (None, "-", "table"),
+        (None, "a.PDF", "pdf"),
+        (None, "a.htm", "html"),
+        (None, "notes.txt", "table"),
+        ("json", "notes.txt", "json"),
+        ("svg", "a.svg", "svg"),
+        ("png", None, "png"),
+    ],
+)
+def test_a_files_ending_says_its_form(given, out, form):
+    assert chosen_form(given, None if out is None else Path(out), FORMS) == form
+
+
+@pytest.mark.parametrize(
+    ("given", "out", "said"), [("png", "a.pdf", "that of pdf"), ("table", "a.json", r"\.txt"), (None, "a.csv", "csv")]
+)
+def test_a_file_does_not_hold_what_its_ending_denies(given, out, said):
+    with pytest.raises(UsageError, match=said):
+        chosen_form(given, Path(out), FORMS)
 
 
 def test_a_result_file_is_whole_or_not_there(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -154,6 +155,10 @@ def test_a_patch_finds_itself_first(loaded, images, folder):
 def test_facets_count_and_samples_repeat(images, rows):
     counts = dict(facets(images, "best", top_k=1000))
     assert sum(counts.values()) == sum(bool(p["best"]) for layer in LAYERS for _, (p, _) in rows[layer])
+    words = Counter(word for layer in LAYERS for _, (p, _) in rows[layer] for word in set(p["word"]))
+    assert dict(facets(images, "word", top_k=10_000)) == words
+    here = Counter(p["best"] for layer in LAYERS for _, (p, _) in rows[layer] if p["best"] and p["group"] == "in")
+    assert dict(facets(images, "best", where("group=in"), top_k=1000)) == here
     one, same, other = (sample_images(images, (), 9, seed) for seed in (1, 1, 2))
     assert one == same and one.images != other.images and one.total_patches == 18
     assert all(image.image.startswith("in/") for image in sample_images(images, where("group=in"), 4, 0).images)

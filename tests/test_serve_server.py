@@ -139,8 +139,10 @@ def test_a_text_and_its_page(client):
 
 
 def test_a_figure_of_an_image(client, image):
-    answer = finished(client, asked(client, images=[image], patches=[[0, 0]]), format="png", download="1")
-    assert answer.content.startswith(b"\x89PNG") and "reading.png" in answer.headers["content-disposition"]
+    name = asked(client, images=[image], patches=[[0, 0]])
+    for form, start in (("png", b"\x89PNG"), ("svg", b"<svg "), ("pdf", b"%PDF"), ("csv", b"source,layer,")):
+        answer = finished(client, name, format=form, download="1")
+        assert answer.content.startswith(start) and f"reading.{form}" in answer.headers["content-disposition"]
 
 
 @pytest.mark.parametrize(

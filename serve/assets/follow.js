@@ -168,8 +168,9 @@ function drawKeep() {
   if (!id) return;
   const other = state.beside.startsWith("reading:") ? ids[Number(state.beside.split(":")[1]) - 1] : null;
   const more = other ? `&with=${other}` : "";
-  for (const form of ["html", "json", "png"]) {
-    byId(`keep-${form}`).href = `/api/readings/${id}?download&wait=30&format=${form}${form === "png" ? "" : more}`;
+  for (const form of ["html", "json", "csv", "png", "svg", "pdf"]) {
+    const several = ["html", "json", "csv"].includes(form);
+    byId(`keep-${form}`).href = `/api/readings/${id}?download&wait=30&format=${form}${several ? more : ""}`;
   }
-  byId("keep-png").hidden = reading().kind !== "image";
+  byId("keep-figure").hidden = reading().kind !== "image";
 }

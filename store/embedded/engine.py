@@ -206,7 +206,7 @@ def count_rows(shard: edge.EdgeShard, where: edge.Filter | None = None) -> int:
 
 
 def count_values(shard: edge.EdgeShard, field: str, where: edge.Filter | None) -> dict[str, int]:
-    """Exact numbers of rows by the value of an indexed keyword field, of which each row has at most one."""
+    """Exact numbers of rows by the value of an indexed keyword field; a row counts once for each of its values."""
     request = edge.FacetRequest(field, limit=max(1, count_rows(shard, where)), exact=True, filter=where)
     return {str(hit.value): hit.count for hit in shard.facet(request).hits}
 
