@@ -96,9 +96,9 @@ class CopyOpener:
     server: Opener
     folder: Path | None
 
-    def open(self, progress: Progress | None = None) -> LocalCopies:
+    def open(self, progress: Progress | None = None, patience: float | None = None) -> LocalCopies:
         """See :meth:`store.store.Opener.open`; ``progress`` is told of copying."""
-        return LocalCopies(self.server.open(), self.folder, progress or Silent())
+        return LocalCopies(self.server.open(progress, patience), self.folder, progress or Silent())
 
     def line(self) -> str:
         """Where copies will lie, for people."""

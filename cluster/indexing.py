@@ -27,7 +27,7 @@ from .connecting import Workers
 from .facts import Loading
 from .running import by_tasks, by_workers, on_a_worker, require_same_tool
 from .waiting import Note, unheard
-from .workers import Failed, Worker, tried, worker_class
+from .workers import Failed, Worker, patience_here, tried, worker_class
 
 if TYPE_CHECKING:
     from ..store.store import Store
@@ -52,17 +52,18 @@ class Asking:
     options: QueryOptions
     vector_dtype: Literal["float32", "float16"]
 
-    def open(self, progress: Progress) -> QuerySession:
+    def open(self, progress: Progress, patience: float | None = None) -> QuerySession:
         """Open the session; it keeps the store open for as long as this process lasts.
 
         Args:
             progress: told of copies of the text banks.
+            patience: see :meth:`store.store.Opener.open`.
 
         Raises:
             LensbankError: as :func:`models.loading.load_model` and :class:`query.pipeline.QuerySession`.
         """
         loaded = self.loading.load()
-        return QuerySession(self.store.open(progress), loaded, self.options)
+        return QuerySession(self.store.open(progress, patience), loaded, self.options)
 
 
 def describe(asking: Asking) -> tuple[IndexFacts, str, str, list[str]] | Failed:
@@ -131,7 +132,8 @@ class IndexingWorker(Worker):
         return Answer(found, notes)
 
     def _opened(self) -> QuerySession:
-        session, told = self.setting.asking.open(self._noted), self.setting.facts
+        patience = patience_here()
+        session, told = self.setting.asking.open(self._noted, patience), self.setting.facts
         facts = IndexFacts.of(session, self.setting.asking.vector_dtype)
         for identity, here in zip(told.identities, facts.identities, strict=True):
             identity.require_model(here)  # a folder of the same name may hold other weights here
@@ -140,7 +142,7 @@ class IndexingWorker(Worker):
                 f"The index began with other {', '.join(differing)} than this worker finds: a text bank has changed.",
                 "Run the same command again when the text banks are complete.",
             )
-        self._senders = {layer: permit.open() for layer, permit in self.setting.permits.items()}
+        self._senders = {layer: permit.open(patience) for layer, permit in self.setting.permits.items()}
         return session
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from ..models.encoding import Encoder
 
+#: Seconds that a new worker waits for a server: as long as one takes to start again.
+FIRST_PATIENCE = 60.0
 #: Of the tables that go to workers, and of those that come back.
 WORK, ANSWER = "work", "answer"
 
@@ -148,7 +151,18 @@ class _Ready:
             )
             identity.require_model(here)
         tokenizer = BulkTokenizer(loaded.tokenizer, loaded.embeddings)
-        return cls(tokenizer, encoder_of(loaded, setting.identities), setting.permit.open())
+        return cls(tokenizer, encoder_of(loaded, setting.identities), setting.permit.open(patience_here()))
+
+
+def patience_here() -> float:
+    """How many seconds a worker waits for a server that does not answer when it begins.
+
+    Whoever was started again worked with it before: it waits as long as everybody else does. A node that may never
+    have reached the server, because it has another name there, says so soon.
+    """
+    import ray
+
+    return math.inf if ray.get_runtime_context().was_current_actor_reconstructed else FIRST_PATIENCE
 
 
 class Worker:

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 class Opener(Protocol):
     """Opens a store in another process, on another machine too; can be pickled."""
 
-    def open(self, progress: Progress | None = None) -> Store:
+    def open(self, progress: Progress | None = None, patience: float | None = None) -> Store:
         """Open it.
 
         Args:
             progress: told of what takes long there.
+            patience: seconds to wait for a server that does not answer, at most those of its options; by default few.
 
         Raises:
             StoreError: it cannot be reached from there.

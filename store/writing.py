@@ -74,8 +74,11 @@ class Permit(Protocol):
     They may put the rows of the writer's plan and no others.
     """
 
-    def open(self) -> Sender:
+    def open(self, patience: float | None = None) -> Sender:
         """Begin to put rows, in the process that shall do so.
+
+        Args:
+            patience: see :meth:`store.store.Opener.open`.
 
         Raises:
             StoreError: the store cannot be reached, or the writer no longer holds the banks.

@@ -9,9 +9,10 @@ from test_store_server_lease import give_back, metadata, take_over
 
 from lensbank.schemas.errors import StoreError, UsageError
 from lensbank.store.opening import open_store
-from lensbank.store.server import permits
+from lensbank.store.server import connecting, permits
 from lensbank.store.server.claiming import ClaimLostError
 from lensbank.store.server.claims import CLAIM_SECONDS, HOLDER_KEY
+from lensbank.store.server.connection import Connection
 from lensbank.store.server.options import ServerOptions
 
 
@@ -92,6 +93,28 @@ def test_they_wait_for_a_writer_that_was_silent_for_as_long_as_makes_a_claim_old
     sender.drain()
     sender.close()
     assert raw.count(name).count == 300
+
+
+def test_who_begins_while_the_server_is_away_waits_for_as_long_as_it_was_told(writer, rows, raw, server, monkeypatch):
+    permit, waits = writer.permit(), []
+
+    def back(connection, seconds, stop=None):
+        waits.append(seconds)
+        server.start()
+        return False
+
+    monkeypatch.setattr(connecting, "_CONNECT_PATIENCE", 0.0)
+    monkeypatch.setattr(Connection, "gives_up", back)
+    server.kill()
+    with pytest.raises(StoreError, match="Connection refused"):
+        permit.open()
+    assert not waits
+    sender = permit.open(patience=60.0)
+    assert len(waits) == 1
+    rows.put(sender)
+    sender.drain()
+    sender.close()
+    assert raw.count(rows.identities()[0].name()).count == 300
 
 
 def test_a_bank_that_was_deleted_takes_no_rows(writer, rows, raw):

@@ -282,7 +282,7 @@ def test_waiting_grows_between_tries(monkeypatch):
 
     monkeypatch.setattr("lensbank.store.server.connection._FIRST_PAUSE", 0.04)
     monkeypatch.setattr("lensbank.store.server.connection.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(Connection, "_gives_up", waited)
+    monkeypatch.setattr(Connection, "gives_up", waited)
 
     def fail(client):
         raise ResponseHandlingException(OSError("gone"))

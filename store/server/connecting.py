@@ -31,10 +31,18 @@ _PROBE_SECONDS = 3.0
 _BACK_WITHIN = 10.0
 
 
-def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> Connection:
+def connect(
+    url: str, options: ServerOptions, notify: Notify | None = None, patience: float | None = None
+) -> Connection:
     """Reach a server over REST and see what it is; gRPC is looked for when rows travel.
 
     Where only gRPC may be used, it is looked for at once.
+
+    Args:
+        url: of the server.
+        options: how to use it.
+        notify: told what the user should know.
+        patience: seconds to wait for it at first, at most those of all other requests; by default few.
 
     Raises:
         StoreError: it cannot be reached, refuses the key, is too old, or is no Qdrant server;
@@ -49,8 +57,9 @@ def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> C
             "network traffic."
         )
     client = _client(address, options, key)
+    patience = min(_CONNECT_PATIENCE if patience is None else patience, options.patience)
     try:
-        version = _require_version(Connection(client, address.url, options, notify=notify), address)
+        version = _require_version(Connection(client, address.url, options, notify=notify), address, patience)
 
         def find_grpc(
             connection: Connection, bank: str | None, lost: ProvenClient | None, lost_for: float
@@ -62,7 +71,7 @@ def connect(url: str, options: ServerOptions, notify: Notify | None = None) -> C
             options.protocol == "auto" and (not address.path or options.grpc_port is not None)
         )
         connection = Connection(client, address.url, options, version, notify, find_grpc if looks else None)
-        connection.call(lambda c: c.get_collections(), _CONNECT_PATIENCE)  # the version needs no key, this does
+        connection.call(lambda c: c.get_collections(), patience)  # the version needs no key, this does
         if options.protocol == "grpc":
             connection.protocol_for(None)
     except BaseException:
@@ -196,10 +205,10 @@ def _client(
         )
 
 
-def _require_version(connection: Connection, address: ServerAddress) -> tuple[int, int]:
+def _require_version(connection: Connection, address: ServerAddress, patience: float) -> tuple[int, int]:
     """The server's version, if it is one that can hold banks."""
     try:
-        info = connection.call(lambda c: c.info(), _CONNECT_PATIENCE)
+        info = connection.call(lambda c: c.info(), patience)
     except UntrustedError:
         raise
     except StoreError as error:

@@ -177,7 +177,7 @@ class Connection:
                     raise self._error_of(fault, waited) from error
                 wait = min(wait, limit - waited)
                 self._say_waiting(fault, waited + wait, limit)
-                if self._gives_up(wait, stop):
+                if self.gives_up(wait, stop):
                     raise GaveUpError(f"The server {self.address} did not answer: {fault.text}.") from error
             else:
                 self._reached = True
@@ -185,8 +185,8 @@ class Connection:
                     self._say_back()
                 return result
 
-    def _gives_up(self, seconds: float, stop: threading.Event | None) -> bool:
-        """Wait before the next attempt; whether nobody wants its answer any more.
+    def gives_up(self, seconds: float, stop: threading.Event | None = None) -> bool:
+        """Wait before the next request; whether nobody wants its answer any more.
 
         Who handles a signal cannot set an event: the thread that it interrupts may hold the event's lock.
         """

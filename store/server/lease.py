@@ -12,6 +12,7 @@ from . import claiming, claims
 from .claiming import ClaimLostError
 from .claims import Claim
 from .connection import Connection
+from .lent import LENT_KEY, mark, wait_for_others
 
 _RENEW_SECONDS = 30.0
 # After this long without a renewal, there must be one before anything is written: others take over after
@@ -31,6 +32,8 @@ class Lease:
         self._connection = connection
         self._claim = Claim()
         self._names: list[str] = []
+        self._taken: list[str] = []
+        self._lent: float | None = None
         self._renewed = _now()
         self._lost: ClaimLostError | None = None
         self._ended = threading.Event()
@@ -57,14 +60,46 @@ class Lease:
         return self._claim.key in (self._connection.metadata(name) or {})
 
     def take(self, name: str) -> None:
-        """Hold a bank that exists.
+        """Hold a bank that exists; then :meth:`settle`.
 
         Raises:
             StoreLockedError: another process writes it.
             StoreError: a request failed.
         """
         claiming.take(self._connection, name, self._claim)
+        self._taken.append(name)
         self.hold(name)
+
+    def settle(self) -> None:
+        """Return when nobody writes the banks that were taken whom an earlier holder had let in.
+
+        Raises:
+            GaveUpError: somebody has asked for an end meanwhile.
+            StoreError: a request failed.
+        """
+        wait_for_others(self._connection, self._taken)
+        self._taken = []
+
+    def lend(self, seconds: float) -> None:
+        """Let others write all banks, who look at the claim as often as said (:mod:`store.server.lent`).
+
+        Raises:
+            StoreError: a request failed.
+        """
+        for name in self._names:
+            self._connection.update_metadata(name, mark(seconds), before=self.require)
+        self._lent = seconds
+
+    def recall(self) -> None:
+        """Nobody else writes the banks any more: all that they were to write is there.
+
+        Raises:
+            StoreError: a request failed.
+        """
+        if self._lent is not None:
+            for name in self._names:
+                self._connection.update_metadata(name, {LENT_KEY: None}, before=self.require)
+            self._lent = None
 
     def hold(self, name: str) -> None:
         """Renew the claim to this bank from now on."""
@@ -89,9 +124,14 @@ class Lease:
             with self._turn:
                 while self._names:
                     with suppress(StoreError):
-                        claiming.withdraw(self._connection, self._names.pop(), self._claim, patience=0)
+                        self._withdraw(self._names.pop())
         finally:
             claims.let_go(self._claim)
+
+    def _withdraw(self, name: str) -> None:
+        if self._lent is not None and self._lost is None:
+            self._connection.update_metadata(name, mark(self._lent, ended=True), patience=0)
+        claiming.withdraw(self._connection, name, self._claim, patience=0)
 
     def _keep_renewing(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS):

@@ -5,10 +5,8 @@ every :data:`LOOK_SECONDS` while it does. Where another holder is named, or none
 the writer's but was not renewed for :data:`~store.server.claims.CLAIM_SECONDS`, when others may take the bank, it waits
 and looks again: the writer may only have been cut off, and nothing is written meanwhile.
 
-So once another process holds a bank, a worker that has not noticed yet can write for :data:`LOOK_SECONDS` at most. The
-other waits for the claim to grow old, and by then the worker has stopped; unless the writer was a process of its own
-machine that is known to have ended. It then goes on with the same plan, and what a late worker writes are the same rows
-under the same ids; or it has dropped the bank, and the worker is refused.
+So once another process holds a bank, a worker that has not noticed yet can write for :data:`LOOK_SECONDS` at most, and
+the other waits for so long before it writes (:mod:`store.server.lent`).
 """
 
 from __future__ import annotations
@@ -57,9 +55,9 @@ class ServerPermit:
     claim: Claim
     look_seconds: float
 
-    def open(self) -> ServerSender:
+    def open(self, patience: float | None = None) -> ServerSender:
         """See :meth:`store.writing.Permit.open`."""
-        connection = connect(self.url, self.options)
+        connection = connect(self.url, self.options, patience=patience)
         try:
             return ServerSender(connection, self)
         except BaseException:

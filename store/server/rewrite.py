@@ -29,6 +29,7 @@ def rewrite(
     lease = Lease(connection)
     try:
         lease.take(name)
+        lease.settle()
         record = connection.record(name) or before
         require_complete(name, record, connection.address)
         require_unchanged_since(name, record, before)

@@ -43,9 +43,9 @@ class ServerOpener:
     url: str
     options: ServerOptions
 
-    def open(self, progress: Progress | None = None) -> ServerStore:
+    def open(self, progress: Progress | None = None, patience: float | None = None) -> ServerStore:
         """See :meth:`store.store.Opener.open`."""
-        return ServerStore.connect(self.url, self.options)
+        return ServerStore.connect(self.url, self.options, patience=patience)
 
 
 class ServerStore(Store):
@@ -63,14 +63,20 @@ class ServerStore(Store):
         self._connection = Connection(client, address, options)
 
     @classmethod
-    def connect(cls, url: str, options: ServerOptions | None = None, notify: Notify | None = None) -> ServerStore:
-        """See :func:`store.opening.open_store`.
+    def connect(
+        cls,
+        url: str,
+        options: ServerOptions | None = None,
+        notify: Notify | None = None,
+        patience: float | None = None,
+    ) -> ServerStore:
+        """See :func:`store.opening.open_store`; the patience is of :meth:`store.store.Opener.open`.
 
         Raises:
             StoreError: the server cannot be reached, refuses the key, is too old, or is none.
             UsageError: the address or an option cannot be used.
         """
-        connection = connect(url, options or ServerOptions(), notify)
+        connection = connect(url, options or ServerOptions(), notify, patience)
         store = cls(connection.client, connection.address, options)
         store._connection = connection
         return store
@@ -172,6 +178,7 @@ class ServerStore(Store):
         lease = Lease(self._connection)
         try:
             lease.take(name)
+            lease.settle()
             self._connection.call(lambda c: c.delete_collection(name), before=lease.require)
         finally:
             lease.release()

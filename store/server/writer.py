@@ -78,6 +78,7 @@ class ServerWriter(BankWriter):
             found = {layer: self._find(identity) for layer, identity in self._identities.items()}
             for layer in sorted(found, key=lambda layer: found[layer] is None):
                 self._claim(layer, found[layer], source)
+            self._lease.settle()
             for layer in self._identities:
                 self._put_on_record(layer)
             plans = [record.plan for record in self._records.values() if record.plan is not None]
@@ -128,10 +129,9 @@ class ServerWriter(BankWriter):
     def permit(self) -> Permit:
         """See :meth:`store.writing.BankWriter.permit`."""
         self._require_open()
-        address, options = self._connection.address, self._connection.options
-        return ServerPermit(
-            address, options, self._targets, self._dim, self._batch_rows, self._lease.claim, permits.LOOK_SECONDS
-        )
+        self._lease.lend(permits.LOOK_SECONDS)
+        of, look = self._connection, permits.LOOK_SECONDS
+        return ServerPermit(of.address, of.options, self._targets, self._dim, self._batch_rows, self._lease.claim, look)
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""
@@ -165,6 +165,7 @@ class ServerWriter(BankWriter):
         for layer, written in held.items():
             self._records[layer] = finished(self._records[layer], written)
             self._put_on_record(layer)
+        self._lease.recall()
         self.close()
 
     def _settled(self, layer: int, corpora: Sequence[CorpusRecord]) -> Sequence[CorpusRecord]:
