@@ -129,9 +129,8 @@ def rows_of(bank: Bank, start: str | None = None, *, strictly: bool = True) -> I
     identity = bank.record.identity
     dtype = np.float16 if identity.vector_dtype == "float16" else np.float32
     limit = max(1, min(_PAGE_ROWS, _PAGE_BYTES // (4 * identity.dim)))
-    before, offset = "", start
-    while True:
-        page, offset = bank.scroll(limit, offset, with_vectors=True)
+    before = ""
+    for page in bank.pages(limit, start, with_vectors=True):
         for name, vector, payload in page:
             if (fault := fault_of(identity.kind, name, payload)) and (strictly or fault[0] == "id"):
                 raise foreign_row(bank, name, *fault)
@@ -144,8 +143,6 @@ def rows_of(bank: Bank, start: str | None = None, *, strictly: bool = True) -> I
             before = name
             assert vector is not None
             yield Row(name, payload, vector.astype(dtype))
-        if offset is None:
-            return
 
 
 def checksum(bank: Bank, advance: Callable[[int], None] = lambda count: None) -> Checksum:

@@ -13,7 +13,6 @@ from ..schemas.kinds import fault_of
 from ..schemas.payload import corpora_of
 from ..store.bank import Bank
 
-_PAGE = 1000
 _EXAMPLES = 3
 
 #: A row: its id and its payload.
@@ -96,12 +95,8 @@ def pages(bank: Bank) -> Iterator[list[BareRow]]:
     Raises:
         StoreError: reading failed.
     """
-    offset: str | None = None
-    while True:
-        page, offset = bank.scroll(_PAGE, offset)
+    for page in bank.pages():
         yield [(name, payload) for name, _, payload in page]
-        if offset is None:
-            return
 
 
 def go_over(bank: Bank, advance: Callable[[int], None] = lambda count: None) -> RowsReport:

@@ -165,12 +165,9 @@ def _draw(bank: Bank, sample: int, seed: int) -> list[_Row]:
     """Rows at random: ids are hashes, so the row that follows a random id is a random row."""
     rows: dict[str, _Row] = {}
     if bank.count() <= sample:
-        offset: str | None = None
-        while True:
-            page, offset = bank.scroll(1000, offset, with_vectors=True)
+        for page in bank.pages(with_vectors=True):
             rows.update({row.point_id: row for row in _rows(page)})
-            if offset is None:
-                return list(rows.values())
+        return list(rows.values())
     choose = random.Random(seed)
     for _ in range(2 * sample):  # some are drawn twice
         page, _ = bank.scroll(1, str(uuid.UUID(int=choose.getrandbits(128))), with_vectors=True)

@@ -58,13 +58,7 @@ def real(target: str, names: list[str], seed: int) -> list[tuple[str, Floats, Fl
             if names and info.name not in names:
                 continue
             with store.open(info.name) as bank:
-                vectors: list[Any] = []
-                offset = None
-                while True:
-                    page, offset = bank.scroll(5000, offset, with_vectors=True)
-                    vectors += [vector for _, vector, _ in page]
-                    if offset is None:
-                        break
+                vectors: list[Any] = [vector for page in bank.pages(with_vectors=True) for _, vector, _ in page]
             states = np.stack(vectors)
             picked = draw.integers(0, len(states), (QUERIES, 2))
             queries = (0.6 * states[picked[:, 0]] + 0.4 * states[picked[:, 1]]).astype(np.float32)

@@ -66,12 +66,9 @@ def our_rows(store: Store, loaded: LoadedModel, layer: int) -> dict[str, np.ndar
     """Point id to unit vector of our bank at one layer."""
     rows: dict[str, np.ndarray[Any, Any]] = {}
     with store.open(_identity(loaded, layer)) as bank:
-        offset = None
-        while True:
-            page, offset = bank.scroll(2000, offset, with_vectors=True)
+        for page in bank.pages(with_vectors=True):
             rows.update({point: vector for point, vector, _ in page if vector is not None})
-            if offset is None:
-                return rows
+    return rows
 
 
 def _identity(loaded: LoadedModel, layer: int) -> Any:

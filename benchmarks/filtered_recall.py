@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +47,15 @@ TOPS = (5, 50)
 _BANK_LAYER, _KINDS = 8, "quantized,graph"
 
 
-def pages(bank: Bank) -> Iterator[list[tuple[str, Any, dict[str, Any]]]]:
-    """Every row of a bank, some at a time."""
-    offset = None
-    while True:
-        page, offset = bank.scroll(2000, offset, with_vectors=True)
-        yield page
-        if offset is None:
-            return
-
-
 def copy(source: Bank, target: EmbeddedStore, kind: str) -> BankIdentity:
     """The bank once more, with a graph or without."""
     identity = dataclasses.replace(source.record.identity, weights=f"{source.record.identity.weights}-{kind}")
     if kind == "bare":
         target = EmbeddedStore(target.root, EngineSettings(graph_payload_links=0))
     with target.writer([identity], "benchmark", expected_rows=source.count()) as writer:
-        for page in pages(source):
+        for page in source.pages(with_vectors=True):
             norms = np.array([payload["norm"] for _, _, payload in page], np.float32)
-            vectors = np.stack([vector for _, vector, _ in page])
+            vectors = np.stack([vector for _, vector, _ in page if vector is not None])
             writer.put(
                 [name for name, _, _ in page],
                 [payload for _, _, payload in page],
@@ -81,7 +71,7 @@ def copy(source: Bank, target: EmbeddedStore, kind: str) -> BankIdentity:
 
 def conditions(source: Bank) -> list[tuple[Condition, ...]]:
     """Filters of every kind of field that keep a few rows, many, and all."""
-    payloads = [payload for page in pages(source) for _, _, payload in page]
+    payloads = [payload for page in source.pages() for _, _, payload in page]
     words = [word for word, _ in Counter(p["word"] for p in payloads if p["is_word"]).most_common()]
     sentence = Counter(word for p in payloads for word in set(p["sentence"].lower().split()) if word.isalpha())
     frequent = [word for word, _ in sentence.most_common()]

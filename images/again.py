@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from ..schemas import filters
 from ..schemas.collection import BankIdentity
 from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import BankMismatchError, UsageError
-from ..schemas.filters import Condition
 from ..schemas.indexes import IndexRecord
 from ..schemas.kinds import fault_of
 from ..schemas.layers import LayerChoice
@@ -34,12 +34,11 @@ from ..store.vectors import NoVectors
 from .facts import copies_of, facts_of
 from .finding import image_banks
 from .grouping import require_sound
-from .present import held_of
+from .present import held_of, of_image
 from .rows import LATENT_FIELDS, latent_fields
 
 # Bytes of vectors that are held at once; their payload takes about as much.
 _BYTES_AT_ONCE = 64 << 20
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ class _Retelling:
         with self._store.open(self._info.name, allow_incomplete=True) as bank:
             while todo and len(rows) < enough:
                 image = todo.pop(0)
-                for row in _rows_of(bank, self._corpus.name, image):
+                for row in chain.from_iterable(bank.pages(with_vectors=True, where=of_image(self._corpus.name, image))):
                     require_sound(bank, row[0], fault_of("image", row[0], row[2]))
                     rows.append(row)
         return rows
@@ -217,16 +216,6 @@ class _Retelling:
         told = {name: list(value) for name, value in latent_fields(near).items() if value}
         best = _best(self._record.lenses, near, payload)
         return {**kept, **told, "corpus": list(payload["corpus"]), "best": best, "read": self._read}
-
-
-def _rows_of(bank: Bank, name: str, image: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    where = (Condition("corpus", "=", (name,)), Condition("image", "=", (image,)))
-    offset: str | None = None
-    while True:
-        page, offset = bank.scroll(_PAGE, offset, with_vectors=True, where=where)
-        yield from page
-        if offset is None:
-            return
 
 
 def _best(lenses: Sequence[str], near: Sequence[Neighbor], payload: Mapping[str, Any]) -> str:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-_PAGE = 1000
 # Rows asked for at first, for each image wanted, and how much more where they are of too few images.
 _ROWS_EACH, _GROWTH = 8, 4
 
@@ -205,14 +204,10 @@ def rows_of(bank: Bank, where: Sequence[Condition], fields: Sequence[str]) -> It
     Raises:
         StoreError: the database failed, or a row is damaged.
     """
-    offset: str | None = None
-    while True:
-        page, offset = bank.scroll(_PAGE, offset, where=where, fields=fields)
+    for page in bank.pages(where=where, fields=fields):
         for name, _, payload in page:
             require_sound(bank, name, fields_fault(payload, fields))
             yield name, payload
-        if offset is None:
-            return
 
 
 def _score(payload: Mapping[str, Any], field: str, asked: Sequence[str]) -> float | None:

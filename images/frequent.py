@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..schemas.filters import Condition
 from ..store.bank import Bank
 from .grouping import PATCHES_EACH, Light, OpenImages
+from .present import of_set
 
 Image = tuple[str, str]
 Rows = Callable[[Bank, Sequence[Condition]], Iterable[Light]]
@@ -58,7 +59,7 @@ def leading(
         one
         for bank in images.banks
         for corpus, mine in named.items()
-        for one in rows(bank, (*where, Condition("corpus", "=", (corpus,)), Condition("image", "=", tuple(mine))))
+        for one in rows(bank, (*where, of_set(corpus), Condition("image", "=", tuple(mine))))
     ]
     return found, counts
 
@@ -68,7 +69,7 @@ def _counted(images: OpenImages, where: Sequence[Condition], total: int) -> Coun
     counts: Counter[Image] = Counter()
     for bank in images.banks:
         for corpus in bank.record.corpora:
-            by_image = bank.counted_by("image", (*where, Condition("corpus", "=", (corpus.name,))))
+            by_image = bank.counted_by("image", (*where, of_set(corpus.name)))
             if by_image is None:
                 return None
             counts.update({(corpus.name, image): count for image, count in by_image.items()})

@@ -18,6 +18,7 @@ from ..store.store import Store
 from ..store.writing import BankWriter
 from .comparing import Comparing, Work
 from .options import IndexOptions, IndexSummary
+from .present import of_image
 from .reading import Here, ImageWork, Job, Read
 from .sets import ImageSet, fingerprint
 
@@ -158,18 +159,15 @@ class _Index:
             if work.tokens[read.name] > read.tokens:  # the others were replaced by rows of the same ids
                 beyond = Condition("position", ">=", (read.tokens,))
                 for writer in writers.values():
-                    writer.remove((*self._of(read.name), beyond))
+                    writer.remove((*of_image(self._images.name, read.name), beyond))
         work.digests[read.name], work.tokens[read.name] = read.sha256, read.tokens
         work.written += 1
-
-    def _of(self, image: str) -> tuple[Condition, Condition]:
-        return Condition("corpus", "=", (self._images.name,)), Condition("image", "=", (image,))
 
     def _remove(self, writers: Mapping[int, BankWriter], work: Work, image: str) -> None:
         work.digests.pop(image, None)
         work.tokens.pop(image, None)
         for writer in writers.values():
-            writer.remove(self._of(image))
+            writer.remove(of_image(self._images.name, image))
 
     def _finish(self, writers: Mapping[int, BankWriter], work: Work) -> None:
         rows = sum(work.tokens.values())

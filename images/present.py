@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ..schemas.filters import Condition
 from ..store.bank import Bank
 
-_PAGE = 1000
 _FIELDS = ("image", "sha256", "read", "tokens")
 
 
@@ -34,6 +33,21 @@ class Held:
         return bool(self.sha256 and self.read) and self.rows == self.tokens
 
 
+def of_set(name: str) -> Condition:
+    """What the rows of a set of images meet."""
+    return Condition("corpus", "=", (name,))
+
+
+def of_image(name: str, image: str) -> tuple[Condition, Condition]:
+    """What the rows of an image meet.
+
+    Args:
+        name: of the set.
+        image: its name in the set.
+    """
+    return of_set(name), Condition("image", "=", (image,))
+
+
 def held_of(bank: Bank, name: str) -> dict[str, Held]:
     """Image → what a bank holds of it.
 
@@ -45,14 +59,10 @@ def held_of(bank: Bank, name: str) -> dict[str, Held]:
         StoreError: the database failed.
     """
     found: dict[str, Held] = {}
-    offset: str | None = None
-    only = (Condition("corpus", "=", (name,)),)
-    while True:
-        page, offset = bank.scroll(_PAGE, offset, where=only, fields=_FIELDS)
+    for page in bank.pages(where=(of_set(name),), fields=_FIELDS):
         for _, _, payload in page:
             _count(found, payload)
-        if offset is None:
-            return found
+    return found
 
 
 def _count(found: dict[str, Held], payload: Mapping[str, object]) -> None:

@@ -16,10 +16,9 @@ from ..models.visual_tokens import rendered_prompt
 from ..query.asking import ask_image
 from ..query.options import QueryOptions
 from ..schemas.errors import BankMismatchError, ImageError, ModelError, UsageError
-from ..schemas.filters import Condition
 from ..schemas.kinds import fault_of
 from .facts import image_identity
-from .present import held_of
+from .present import held_of, of_image
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ..schemas.corpora import CorpusRecord
     from ..store.bank import Bank
 
-_PAGE, _SHOWN = 1000, 5
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _shown_again(loaded: LoadedModel, bank: Bank, corpus: CorpusRecord, image: s
     assert corpus.indexed is not None
     identity, path = bank.record.identity, Path(corpus.indexed.folder) / image
     identity.require_model(image_identity(loaded, identity.layer, corpus.indexed.prompt, identity.vector_dtype))
-    (row,) = bank.scroll(1, where=_of(corpus.name, image), fields=("sha256",))[0]
+    (row,) = bank.scroll(1, where=of_image(corpus.name, image), fields=("sha256",))[0]
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -166,20 +165,13 @@ def _typed(loaded: LoadedModel, rendered: str) -> str | None:
     return rendered.removeprefix(before).removesuffix(after)
 
 
-def _of(name: str, image: str) -> tuple[Condition, ...]:
-    return Condition("corpus", "=", (name,)), Condition("image", "=", (image,))
-
-
 def _compare(
     bank: Bank, name: str, image: str, states: Any, places: Sequence[Any], threshold: float
 ) -> tuple[int, list[str], float]:
     """How many rows were compared, what is wrong with them, and the lowest cosine."""
-    rows, offset = list[Any](), None
-    while True:
-        page, offset = bank.scroll(_PAGE, offset, with_vectors=True, where=_of(name, image))
-        rows += [row for row in page if fault_of("image", row[0], row[2]) is None]  # the others are named elsewhere
-        if offset is None:
-            break
+    # Damaged rows are named elsewhere.
+    pages = bank.pages(with_vectors=True, where=of_image(name, image))
+    rows = [row for page in pages for row in page if fault_of("image", row[0], row[2]) is None]
     faults, lowest = list[str](), 1.0
     for _, vector, payload in rows:
         at, where = payload["position"], f"{image}, position {payload['position']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ _Row = tuple[str, Any, dict[str, Any]]
 # Every image has one visual token of this position.
 _FIRST = Condition("position", "=", (0,))
 _FIELDS = ("corpus", "image", "sha256", "width", "height")
-# Rows that are looked through at once for a name.
-_AT_ONCE = 1000
 # Names under which one file may be in a bank before we stop looking.
 _COPIES = 20
 
@@ -71,12 +70,7 @@ def _named(bank: Bank, name: str, limit: int, after: str | None) -> tuple[list[_
 
 
 def _all(bank: Bank) -> Iterator[_Row]:
-    after: str | None = None
-    while True:
-        rows, after = bank.scroll(_AT_ONCE, after, where=(_FIRST,), fields=_FIELDS)
-        yield from rows
-        if after is None:
-            return
+    return chain.from_iterable(bank.pages(where=(_FIRST,), fields=_FIELDS))
 
 
 def _told(payload: dict[str, Any]) -> dict[str, Any]:

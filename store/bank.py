@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..schemas.collection import BankRecord
@@ -124,6 +124,27 @@ class Bank(Closing):
             ``(id, vector or None, payload)`` of each row, and the next offset (``None`` at the end). Of a payload,
             ``corpus`` is :class:`store.rows.Names`.
         """
+
+    def pages(
+        self,
+        limit: int = 1000,
+        offset: str | None = None,
+        with_vectors: bool = False,
+        where: Sequence[Condition] = (),
+        fields: Sequence[str] | None = None,
+    ) -> Iterator[list[tuple[str, Floats | None, dict[str, Any]]]]:
+        """The rows from ``offset`` to the end, a page after the other; arguments as of :meth:`scroll`.
+
+        Raises:
+            FilterError: a condition the database cannot express.
+            StoreError: the database failed.
+        """
+        following = offset
+        while True:
+            page, following = self.scroll(limit, following, with_vectors, where, fields)
+            yield page
+            if following is None:
+                return
 
     def vectors(self) -> BankVectors | NoVectors:
         """The bank's unit vectors as arrays, for a search outside of the database; or the reason why there are none.
