@@ -76,9 +76,9 @@ evaluate-demo: demo-bank
 	  --layer 0,1,2,4,8,12,16,20,24,28,30 --out $(EVALUATION)
 	$(BIN)/python -m demo.result $(EVALUATION)
 
-# Files of tests run beside each other, each process on one core.
+# Files of tests run beside each other, the longest first (tests/longest_files.py), each process on one core.
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # torchvision from the package index is built for CUDA; beside a CPU build of torch a plugin lets it load.
 $(CACHE)/torchvision/.ready: $(VENV)/.ready

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from longest_files import by_length
 from tiny_models import save_fastvlm, save_text_model
 
 pytest_plugins = ["browser_fixtures", "demo_fixtures", "ray_fixtures", "serve_fixtures", "server_fixtures"]
@@ -15,6 +16,11 @@ def pytest_configure():
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(1_000_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that the processes that share the files end together."""
+    items.sort(key=lambda item: by_length(item.path))
 
 
 def pytest_collection_finish():

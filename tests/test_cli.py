@@ -4,12 +4,9 @@ Shapes and errors only: the model is tiny and random, so what its neighbours say
 """
 
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,11 +29,6 @@ SENTENCES = [
 
 def lens(*args):
     return CliRunner().invoke(cli.main_group, [str(a) for a in args])
-
-
-def in_shell(*args, **options):
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 @pytest.fixture(scope="module")
@@ -214,22 +206,11 @@ def test_a_page_is_written_with_the_command_that_makes_it_again(store, image, tm
 
 
 def test_an_image_from_standard_input_is_on_its_page(store, image, tmp_path):
-    command = [
-        sys.executable,
-        str(ROOT / "cli.py"),
-        "query",
-        "-",
-        "--store",
-        str(store),
-        "--layer",
-        "1",
-        "--format",
-        "html",
-    ]
-    done = subprocess.run(command, input=image.read_bytes(), capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(b"<!doctype html>")
-    assert picture_of(data_of(done.stdout.decode("utf-8"))).startswith("data:image/png;base64,")
+    args = ["query", "-", "--store", str(store), "--layer", "1", "--format", "html"]
+    done = CliRunner().invoke(cli.main_group, args, input=image.read_bytes())
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("<!doctype html>")
+    assert picture_of(data_of(done.stdout)).startswith("data:image/png;base64,")
 
 
 def test_a_figure_is_as_its_files_ending_says(store, image, tmp_path):
@@ -369,30 +350,43 @@ def test_no_store_and_no_model(image, tmp_path, corpus, bad):
     assert_one_sentence(done, 1, "no-model")
 
 
+INTERRUPTED = """
+import os, signal
+from lensbank import cli
+from lensbank.commands.progress import TerminalProgress as Shown
+
+begin, go_on, batches = Shown.start, Shown.advance, []
+
+def start(shown, phase, *size):
+    begin(shown, phase, *size)
+    Shown.advance = advance if phase == "Encoding" else go_on
+
+def advance(shown, count):
+    go_on(shown, count)
+    batches.append(count)
+    if len(batches) == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+
+Shown.start = start
+cli.main()
+"""
+
+
 def test_an_interrupted_ingest_is_not_searched_and_goes_on(tmp_path, tiny_llm):
     corpus = tmp_path / "long.txt"
-    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 120) for b in SENTENCES))
+    corpus.write_text("\n".join(f"{a} and {b} {i}" for i, a in enumerate(SENTENCES * 8) for b in SENTENCES))
     folder = tmp_path / "s"
     args = ["ingest", "--model", tiny_llm, "--layer", "1", "--max-contexts", "all", "--batch-tokens", "20"]
     args += ["--store", folder, corpus]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, args)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *map(str, args)], capture_output=True, text=True, timeout=120
     )
-    seen = ""
-    while "Encoding" not in seen and (piece := process.stderr.read(1)):
-        seen += piece
-    time.sleep(0.5)  # long enough for some batches, too short for all of them
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=90)
-    assert process.returncode == 130, err
-    assert "Interrupted" in err and "Traceback" not in err
+    assert done.returncode == 130, done.stderr
+    assert "Interrupted" in done.stderr and "Traceback" not in done.stderr
     asked = lens("query", "--text", "a dog", "--store", folder)
     assert_one_sentence(asked, 1, "not complete")
-    done = in_shell(*args)
-    assert done.returncode == 0 and "the ingest continues from there" in done.stderr, done.stderr
+    done = lens(*args)
+    assert done.exit_code == 0 and "the ingest continues from there" in done.stderr, done.stderr
     assert lens("query", "--text", "a dog", "--store", folder, "--layer", "1").exit_code == 0
 
 

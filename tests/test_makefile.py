@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import longest_files
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,3 +55,14 @@ def test_another_index_of_small_builds(tmp_path):
         "--index-url https://mirror.example/cpu"
         in installs(would_run(tmp_path, "TORCH=cpu", "CPU_WHEELS=https://mirror.example/cpu"))[1]
     )
+
+
+def test_the_files_that_take_long_are_begun_first(tmp_path):
+    """Else the plugin begins with those of many tests, and the last one, long, leaves the other processes idle."""
+    assert [name for name in longest_files.PLACES if not (ROOT / "tests" / name).is_file()] == []
+    command = ["make", "-n", "test", f"VENV={tmp_path}/venv"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (suite,) = [line for line in lines if "-m pytest" in line]
+    assert "--dist loadfile --no-loadscope-reorder" in suite
+    by_length = longest_files.by_length
+    assert by_length(Path("test_store_writer.py")) < by_length(Path("test_cli.py")) < by_length(Path(__file__))

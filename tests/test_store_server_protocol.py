@@ -13,6 +13,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from qdrant_client import models
@@ -163,12 +164,10 @@ def test_patience_ends(server, rows, monkeypatch):
     impatient = options(server, "rest", patience=1.5)
     with open_store(server.url, server=impatient, notify=said.append) as store:
         server.order_faults(*[503] * 500)
-        began = time.monotonic()
         with pytest.raises(
-            StoreError, match=r"failed for \d+ s: 503 ordered fault 503. When .* continues where it stopped"
+            StoreError, match=r"failed for ([2-9]|\d\d+) s: 503 ordered fault 503. When .* continues where it stopped"
         ):
             write(store, rows)
-        assert 1.5 <= time.monotonic() - began < 60
         server.order_faults()
         for info in store.list():
             store.drop(info.name)
@@ -315,13 +314,19 @@ def test_only_errors_inside_the_server_count_towards_giving_up(monkeypatch):
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr("lensbank.store.server.connecting._CONNECT_PATIENCE", 0.0)
+    limits, handle = [], httpx.HTTPTransport.handle_request
+
+    def handled(transport, request):
+        limits.append(request.extensions["timeout"]["read"])
+        return handle(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handled)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        began = time.monotonic()
         with pytest.raises(StoreError, match="timed out"):
             open_store(f"http://127.0.0.1:{deaf.getsockname()[1]}", server=ServerOptions(timeout=1))
-        assert 1 <= time.monotonic() - began < 60
+    assert limits == [1]  # what it asked for, and once
 
 
 def test_the_limits_of_strict_mode_are_kept(store, rows, raw):
