@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..schemas.errors import ClusterError, UsageError
+from ..store.server.address import read_address
 
 #: Seconds to wait for the port of a cluster that was named.
 CONNECT_SECONDS = 10.0
@@ -94,6 +95,23 @@ def plan_workers(nodes: Sequence[Node], count: int | None, gpus: float | None) -
         raise _too_small(nodes, wanted, "a CPU", fit)
     cpus = next(n for n in range(int(max(node.cpus for node in nodes)), 0, -1) if fitting(nodes, n, 0.0) >= wanted)
     return Workers(wanted, cpus, 0.0)
+
+
+def told_of(workers: Workers, nodes: Sequence[Node], server: str) -> list[str]:
+    """What people should know before the work begins.
+
+    Args:
+        workers: as planned.
+        nodes: of the cluster.
+        server: URL of the store.
+    """
+    lines = [workers.line()]
+    if len(nodes) > 1 and (address := read_address(server)).is_local:
+        lines.append(
+            f"The store is {address.url}: every node looks for that server on itself, and the cluster has {len(nodes)} "
+            "nodes. Give --store the name that the server has in the network."
+        )
+    return lines
 
 
 def fitting(nodes: Sequence[Node], cpus: int, gpus: float) -> int:

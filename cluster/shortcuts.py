@@ -15,7 +15,7 @@ from ..query.pipeline import QuerySession
 from ..schemas.checking import fitted
 from ..schemas.errors import UsageError
 from ..store.store import Store
-from .connecting import Workers, connected, plan_workers
+from .connecting import Workers, connected, plan_workers, told_of
 from .facts import Loading
 from .indexing import IndexOnCluster
 from .waiting import Note
@@ -104,7 +104,8 @@ def _workers(
     store.opener()  # refuses a folder before anything is started
     with connected(address) as nodes:
         workers = plan_workers(nodes, count, each)
-        note(workers.line())
+        for line in told_of(workers, nodes, store.address):
+            note(line)
         yield workers, max(1, int(sum(node.cpus for node in nodes)))
 
 

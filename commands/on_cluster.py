@@ -87,11 +87,12 @@ def workers_of(options: dict[str, Any], progress: Progress) -> Iterator[tuple[Wo
         LensbankError: as :func:`cluster.connecting.connected` and ``plan_workers``.
     """
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else what still waits at the end would connect anew
-    from ..cluster.connecting import connected, plan_workers
+    from ..cluster.connecting import connected, plan_workers, told_of
 
     with connected(options["ray"]) as nodes:
         workers = plan_workers(nodes, options["ray_actors"], options["ray_gpus"])
-        progress.note(workers.line())
+        for line in told_of(workers, nodes, options["store_target"]):
+            progress.note(line)
         yield workers, list(nodes)
 
 

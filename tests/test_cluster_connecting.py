@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from lensbank import cli
-from lensbank.cluster.connecting import Node, Workers, connected, plan_workers
+from lensbank.cluster.connecting import Node, Workers, connected, plan_workers, told_of
 from lensbank.schemas.errors import ClusterError, UsageError
 
 
@@ -32,6 +32,23 @@ from lensbank.schemas.errors import ClusterError, UsageError
 )
 def test_workers_for_nodes(nodes, count, gpus, expected):
     assert plan_workers([Node(*node) for node in nodes], count, gpus) == Workers(*expected)
+
+
+@pytest.mark.parametrize(
+    ("server", "nodes", "is_said"),
+    [
+        ("http://localhost:6333", 2, True),
+        ("http://127.0.1.1:6333", 2, True),
+        ("http://[::1]:6333", 3, True),
+        ("http://localhost:6333", 1, False),
+        ("http://qdrant:6333", 2, False),
+        ("https://localhost.example.org", 2, False),
+    ],
+)
+def test_a_server_that_is_another_one_on_every_node(server, nodes, is_said):
+    first, *rest = told_of(Workers(2, 4, 0.0), [Node(4, 0)] * nodes, server)
+    assert first == "2 workers with 4 CPUs each."
+    assert [f"the cluster has {nodes} nodes" in line and server in line for line in rest] == [True] * is_said
 
 
 @pytest.mark.parametrize(

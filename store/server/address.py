@@ -42,6 +42,11 @@ class ServerAddress:
     secure: bool
     path: str
 
+    @property
+    def is_local(self) -> bool:
+        """Whether every machine takes it for itself."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
 
 def is_server(target: str | Path) -> bool:
     """Whether a store's address is a server's and not a folder's.

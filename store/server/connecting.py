@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: Collection metadata, which holds a bank's identity, came with this version.
 OLDEST = (1, 16)
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 # The first request of a command should fail at once where there is no server, but not for a hiccup.
 _CONNECT_PATIENCE = 2.0
 _PROBE_SECONDS = 3.0
@@ -51,7 +50,7 @@ def connect(
     """
     address = read_address(url)
     key = os.environ.get(KEY_VARIABLE) or None
-    if key and not address.secure and address.host not in _LOCAL and notify:
+    if key and not address.secure and not address.is_local and notify:
         notify(
             f"The key in {KEY_VARIABLE} is sent unencrypted to {address.url}; use https if others can read the "
             "network traffic."
