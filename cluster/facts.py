@@ -37,6 +37,9 @@ class Loading:
     def of(cls, source: str, arguments: Mapping[str, Any]) -> Loading:
         """For a model as the user has named it."""
         path = Path(source).expanduser()
+        large = arguments.get("large")
+        if large is not None:
+            arguments = {**arguments, "large": large.anywhere()}
         return cls(str(path.absolute()) if path.is_dir() else source, arguments)
 
     def given(self, workers: Workers) -> Loading:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..banks.local_copies import CopyOpener
-from ..images.facts import IndexFacts
+from ..images.facts import IndexFacts, tokens_of_any
 from ..images.reading import Hashed, Job, Read, Writers, read_images
 from ..images.sets import SetImage, hashed
 from ..query.images import open_image
@@ -66,16 +66,17 @@ class Asking:
         return QuerySession(self.store.open(progress, patience), loaded, self.options)
 
 
-def describe(asking: Asking) -> tuple[IndexFacts, str, str, list[str]] | Failed:
-    """What a session says, the precision that the model computes in, the program's version, and notes on copies."""
+def describe(asking: Asking) -> tuple[IndexFacts, int, str, str, list[str]] | Failed:
+    """What a session says, visual tokens of an image, the model's precision, the program's version, notes on copies."""
 
-    def look() -> tuple[IndexFacts, str, str, list[str]]:
+    def look() -> tuple[IndexFacts, int, str, str, list[str]]:
         noted = Noted()
         with asking.open(noted) as session:
-            facts = IndexFacts.of(session, asking.vector_dtype)
-            return facts, str(session.loaded.dtype).removeprefix("torch."), tool_version(), _with_node(noted.notes)
+            facts, loaded = IndexFacts.of(session, asking.vector_dtype), session.loaded
+            tokens, dtype = tokens_of_any(loaded, asking.options.prompt), str(loaded.dtype).removeprefix("torch.")
+            return facts, tokens, dtype, tool_version(), _with_node(noted.notes)
 
-    found: tuple[IndexFacts, str, str, list[str]] | Failed = tried(look)
+    found: tuple[IndexFacts, int, str, str, list[str]] | Failed = tried(look)
     return found
 
 
@@ -125,7 +126,7 @@ class IndexingWorker(Worker):
     def work(self, piece: Job) -> Answer:
         """Read some images."""
         session = self._session = self._session or self._opened()
-        found = [_placed(one, piece) for one in read_images(session, piece, lambda: self._senders)]
+        found = [_placed(one, piece) for one in read_images(session, piece, lambda tokens: self._senders)]
         for sender in self._senders.values():
             sender.drain()
         notes, self._noted.notes = _with_node(self._noted.notes), []
@@ -166,12 +167,14 @@ class IndexOnCluster:
         facts: what decides the banks, as one worker found it.
         asking: how a worker makes its session.
         workers: how many there are.
+        tokens: visual tokens of an image; 0 where that depends on the image.
         note: told of copies of the text banks, and what is waited for where nothing comes of the cluster for long.
     """
 
     facts: IndexFacts
     asking: Asking
     workers: Workers
+    tokens: int = 0
     note: Note = unheard
 
     @classmethod
@@ -201,11 +204,11 @@ class IndexOnCluster:
         asking = Asking(loading.given(workers), store.opener(), options, vector_dtype)
         if isinstance(asking.store, CopyOpener) and "latent" in options.lenses:
             note(asking.store.line())
-        facts, dtype, tool, notes = on_a_worker(workers, note, describe, asking)
+        facts, tokens, dtype, tool, notes = on_a_worker(workers, note, describe, asking)
         require_same_tool(tool)
         for line in notes:
             note(line)
-        return cls(facts, replace(asking, loading=asking.loading.fixed(dtype)), workers, note)
+        return cls(facts, replace(asking, loading=asking.loading.fixed(dtype)), workers, tokens, note)
 
     def hashed(self, images: Sequence[SetImage], advance: Callable[[int], None]) -> Hashed:
         """See :meth:`images.reading.ImageWork.hashed`; files are read on all nodes."""
@@ -223,7 +226,7 @@ class IndexOnCluster:
         if refused := _all_refused(job.images, self.asking.options.max_pixels):
             yield from refused
             return
-        permits = {layer: writer.permit() for layer, writer in writers().items()}
+        permits = {layer: writer.permit() for layer, writer in writers(self.tokens).items()}
         kind = worker_class(IndexingWorker, Setting(self.asking, self.facts, permits))
         job = replace(job, images=[_anywhere(image) for image in job.images])
         said = set[str]()

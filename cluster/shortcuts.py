@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,13 +111,18 @@ def _workers(
 
 
 def loading_of(loaded: LoadedModel, **how: Any) -> Loading:
-    """How workers load what this process has loaded; code that comes with a model is not run there.
+    """How workers load what this process has loaded: spread as here, with the model's code where that runs here.
 
     Args:
         loaded: the model.
         how: more arguments of :func:`models.loading.load_model`.
     """
     load_in, dtype = reloading(loaded.dtype_name)
-    spread = "auto" if spread_over(loaded.model) is not None else None
-    large = LargeModel(device_map=spread, load_in=load_in)
-    return Loading.of(loaded.source, {"dtype": dtype, "revision": loaded.revision, "large": large, **how})
+    asked = loaded.large or LargeModel("auto" if spread_over(loaded.model) is not None else None)
+    arguments = {
+        "dtype": dtype,
+        "revision": loaded.revision,
+        "large": replace(asked, load_in=load_in),
+        "trust_remote_code": loaded.trust_remote_code,
+    }
+    return Loading.of(loaded.source, {**arguments, **how})

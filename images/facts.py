@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..models.visual_tokens import rendered_prompt, require_vision
+from PIL import Image
+
+from ..models.visual_tokens import prepare_image, rendered_prompt, require_vision
 from ..schemas.collection import BankIdentity
-from ..schemas.errors import UsageError
+from ..schemas.errors import ImageError, ModelError, UsageError
 from ..schemas.indexes import IndexRecord
 from .sets import ImageSet
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from ..models.loading import LoadedModel
     from ..query.pipeline import QuerySession
     from ..store.bank import Bank
+
+
+#: Width and height of images that models of dynamic resolution see in different ways.
+_SHAPES = ((320, 240), (1600, 600), (600, 1600))
 
 
 def image_identity(loaded: LoadedModel, layer: int, prompt: str, vector_dtype: str) -> BankIdentity:
@@ -32,6 +38,20 @@ def image_identity(loaded: LoadedModel, layer: int, prompt: str, vector_dtype: s
     facts = json.dumps([dict(loaded.vision), prompt], sort_keys=True)
     identity = loaded.identity(layer, vector_dtype=vector_dtype, max_contexts=None, seed=0)
     return replace(identity, kind="image", visual=hashlib.sha256(facts.encode()).hexdigest())
+
+
+def tokens_of_any(loaded: LoadedModel, prompt: str | None) -> int:
+    """Visual tokens of an image, where a small one, a wide one and a tall one have equally many; else 0.
+
+    Args:
+        loaded: a VLM.
+        prompt: around the image.
+    """
+    try:
+        found = {len(prepare_image(loaded, Image.new("RGB", size), prompt).tokens) for size in _SHAPES}
+    except (ImageError, ModelError):  # what it says of the images to come, it will say then
+        return 0
+    return found.pop() if len(found) == 1 else 0
 
 
 def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:

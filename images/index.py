@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from ..banks.interrupts import Interruption
 from ..query.pipeline import QuerySession
 from ..schemas.collection import BankIdentity
 from ..schemas.corpora import CorpusRecord
+from ..schemas.errors import StoreLockedError
 from ..schemas.filters import Condition
 from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress, Silent
@@ -113,16 +114,17 @@ class _Index:
         with ExitStack() as writing:
             writers = dict[int, BankWriter]()
 
-            def opened() -> Mapping[int, BankWriter]:
+            def opened(tokens: float) -> Mapping[int, BankWriter]:
                 if not writers:
+                    rows = round(tokens * len(work.todo)) or None
                     for one in work.identities:
-                        writers[one.layer] = writing.enter_context(self._writer(one, plan))
+                        writers[one.layer] = writing.enter_context(self._writer(one, plan, rows))
                     for broken in sorted(work.broken | self._pruned(work)):
                         self._remove(writers, work, broken)
                 return writers
 
             if work.whole or work.broken:
-                opened()  # else not before an image could be read: there may be none
+                opened(0)  # else not before an image could be read: there may be none
             self._progress.start("Indexing", len(work.todo), "images")
             with self._interruption.deferred():
                 self._follow(self._work.read(job, opened), writers, work, plan)
@@ -146,8 +148,8 @@ class _Index:
             if leaving:
                 self._leave(work)
 
-    def _writer(self, identity: BankIdentity, plan: PlanRecord) -> BankWriter:
-        return self._store.writer([identity], self._work.facts.source, plan=plan)
+    def _writer(self, identity: BankIdentity, plan: PlanRecord, rows: int | None) -> BankWriter:
+        return self._store.writer([identity], self._work.facts.source, expected_rows=rows, plan=plan)
 
     def _count(self, writers: Mapping[int, BankWriter], work: Work, read: Read) -> None:
         self._progress.advance(1)
@@ -170,6 +172,9 @@ class _Index:
             writer.remove(of_image(self._images.name, image))
 
     def _finish(self, writers: Mapping[int, BankWriter], work: Work) -> None:
+        if not work.tokens and not self._is_on_record():
+            self._leave_nothing(writers)
+            return
         rows = sum(work.tokens.values())
         record = CorpusRecord(
             name=self._images.name,
@@ -184,6 +189,24 @@ class _Index:
             writer.finish(record)
             self._progress.advance(1)
         self._progress.finish()
+
+    def _is_on_record(self) -> bool:
+        return any(self._images.name in corpora for corpora in self._recorded().values())
+
+    def _recorded(self) -> dict[str, set[str]]:
+        """The sets of each of the banks."""
+        names = {identity.name() for identity in self._identities}
+        found = {info.name: info.record for info in self._store.list() if info.name in names}
+        return {name: {corpus.name for corpus in record.corpora} for name, record in found.items()}
+
+    def _leave_nothing(self, writers: Mapping[int, BankWriter]) -> None:
+        """End a set none of whose images could be read, after writers were opened: as if none had been."""
+        for writer in writers.values():
+            writer.finish([])
+        for name, corpora in self._recorded().items():
+            if not corpora:
+                with suppress(StoreLockedError):  # somebody else writes into it by now
+                    self._store.drop(name)
 
     def _leave(self, work: Work) -> None:
         """End here, as was asked for; what is in hand is stored."""

@@ -25,8 +25,9 @@ IMAGES_TOGETHER = 8
 #: States that the lenses read at once: several images of few visual tokens, one of many.
 _STATES_AT_ONCE = 1024
 
-#: Opens the writers, one a layer; the same ones when called again.
-Writers = Callable[[], Mapping[int, BankWriter]]
+#: Opens the writers, one a layer; the same ones when called again. Told the visual tokens of an image, about; 0 where
+#: they are not known.
+Writers = Callable[[float], Mapping[int, BankWriter]]
 #: Image → SHA-256 of its file, and image → why it cannot be read.
 Hashed = tuple[dict[str, str], dict[str, str]]
 
@@ -123,7 +124,7 @@ class Here:
             yield from read_images(self._session, unit, writers)
 
 
-def read_images(session: QuerySession, job: Job, sinks: Callable[[], Mapping[int, RowSink]]) -> Iterator[Read]:
+def read_images(session: QuerySession, job: Job, sinks: Callable[[float], Mapping[int, RowSink]]) -> Iterator[Read]:
     """Read images in this process; arguments, answers and errors as of :meth:`ImageWork.read`."""
     batch: list[tuple[SetImage, Asked]] = []
     for image in job.images:
@@ -135,10 +136,15 @@ def read_images(session: QuerySession, job: Job, sinks: Callable[[], Mapping[int
             yield Read(image.name, odd=error.message)
             continue
         if sum(len(asked.tokens) for _, asked in batch) * len(job.layers) >= _STATES_AT_ONCE:
-            yield from _stored(session, job, batch, sinks())
+            yield from _stored(session, job, batch, sinks(_tokens_of(batch)))
             batch = []
     if batch:
-        yield from _stored(session, job, batch, sinks())
+        yield from _stored(session, job, batch, sinks(_tokens_of(batch)))
+
+
+def _tokens_of(batch: Sequence[tuple[SetImage, Asked]]) -> float:
+    """Visual tokens of one of them, on average."""
+    return sum(len(asked.tokens) for _, asked in batch) / len(batch)
 
 
 def _asked(session: QuerySession, image: SetImage, layers: Sequence[int]) -> Asked:

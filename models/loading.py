@@ -72,6 +72,7 @@ class LoadedModel(Shown):
         quantised: how its weights are (``int8``, ``nf4`` ...); ``None`` where they are not.
         chosen: why it computes in this precision, where none was asked for.
         notes: what a reader should know about what was read, one sentence each.
+        large, trust_remote_code: as of :func:`load_model`, for another process that shall load it, too.
     """
 
     model: Any
@@ -91,6 +92,8 @@ class LoadedModel(Shown):
     vision: Mapping[str, str] = field(default_factory=dict)
     chosen: Precision | None = None
     notes: tuple[str, ...] = ()
+    large: LargeModel | None = None
+    trust_remote_code: bool = False
 
     def __repr__(self) -> str:
         """In a line: name, size, precision and place."""
@@ -273,6 +276,8 @@ def load_model(
         vision=vision,
         chosen=chosen,
         notes=() if directory is None or not (note := adapters_below(directory)) else (note,),
+        large=large,
+        trust_remote_code=trust_remote_code,
     )
 
 

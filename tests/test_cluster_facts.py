@@ -1,5 +1,7 @@
 """What workers are told of a model: without Ray, and without the GPUs."""
 
+from dataclasses import replace
+
 import accelerate
 import pytest
 from tiny_models import llama_config
@@ -64,6 +66,23 @@ def test_workers_load_what_this_process_has_loaded(tiny_llm):
     assert loading.source == str(tiny_llm) and loading.arguments["dtype"] == "bfloat16"
     again = loading.load()
     assert (again.weights, again.dtype_name) == (loaded.weights, loaded.dtype_name)
+
+
+def test_workers_spread_a_model_and_run_its_code_as_this_process_was_told(tiny_llm, tmp_path, monkeypatch):
+    (tmp_path / "map.json").write_text('{"": "cpu"}')
+    monkeypatch.chdir(tmp_path)
+    asked = LargeModel("map.json", offload_folder="kept", max_memory=("cpu=1GiB",))
+    loaded = load_model(str(tiny_llm), dtype="float32", large=asked, trust_remote_code=True)
+    arguments = loading_of(loaded).arguments
+    monkeypatch.chdir("/")  # a worker's folder is another one
+    assert arguments["trust_remote_code"] is True
+    assert arguments["large"] == replace(
+        asked, device_map=str(tmp_path / "map.json"), offload_folder=str(tmp_path / "kept")
+    )
+    assert Loading.of(loaded.source, arguments).load().weights == loaded.weights
+    untrusted = load_model(str(tiny_llm), dtype="float32", device="cpu")
+    assert loading_of(untrusted).arguments["trust_remote_code"] is False
+    assert loading_of(untrusted).arguments["large"] == LargeModel()
 
 
 def test_what_python_refuses_before_anything_is_started(tiny_llm, tmp_path):

@@ -19,6 +19,7 @@ from standins import StandIn
 
 from lensbank.images.index import run
 from lensbank.images.options import IndexOptions
+from lensbank.images.reading import Here
 from lensbank.images.sets import gather, hashed
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions
@@ -221,6 +222,47 @@ def test_nothing_but_odd_images_leaves_no_bank(loaded, texts, tmp_path, target):
     summary = index(loaded, texts, tmp_path / "only", target)
     assert summary.rows == 0 and list(summary.odd) == ["x.png"]
     assert target.list() == []
+
+
+class Early(Here):
+    """Opens the writers before it knows of an image that can be read, as workers on other machines do."""
+
+    def read(self, job, writers):
+        writers(0)
+        return super().read(job, writers)
+
+
+def test_a_set_of_images_that_are_all_refused_leaves_the_banks_as_they_were(loaded, texts, photos, tmp_path, target):
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "x.png").write_bytes(b"no image")
+
+    def refused():
+        with open_store(str(texts)) as store, QuerySession(store, loaded, OPTIONS) as session:
+            summary = run(Early(session, "float32"), gather([tmp_path / "only"]), target)
+        assert summary.rows == 0 and list(summary.odd) == ["x.png"]
+
+    refused()
+    assert target.list() == []
+    names = index(loaded, texts, photos, target).banks
+    before = contents(target, names)
+    refused()
+    assert contents(target, names) == before
+    assert {info.name: [corpus.name for corpus in info.record.corpora] for info in target.list()} == {
+        name: ["photos"] for name in names
+    }
+    assert {info.record.state for info in target.list()} == {"complete"}
+
+
+def test_a_store_is_told_how_many_rows_to_expect(loaded, texts, photos, target, monkeypatch):
+    told, writer = [], target.writer
+
+    def asked(identities, source, *, expected_rows=None, plan=None):
+        told.append(expected_rows)
+        return writer(identities, source, expected_rows=expected_rows, plan=plan)
+
+    monkeypatch.setattr(target, "writer", asked)
+    summary = index(loaded, texts, photos, target)
+    assert told == [36, 36] == [summary.rows] * len(summary.banks)
 
 
 def test_words_found_in_different_ways_do_not_stand_side_by_side(loaded, texts, photos, target):

@@ -13,7 +13,7 @@ from ...schemas.reading import NotOfKindError, read_json
 #: ``--load-in`` → how it is called in a bank's record.
 QUANTISED = {"8bit": "int8", "4bit": "nf4"}
 #: What transformers works out by itself.
-_STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
+STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?)?B", re.IGNORECASE)
 _DEVICE = re.compile(r"[a-z]+(:[0-9]{1,4})?")
 # What one might call a device, and torch does not.
@@ -64,13 +64,13 @@ def read_device_map(text: str) -> str | dict[str, int | str]:
     Raises:
         UsageError: it is neither.
     """
-    if text in _STRATEGIES:
+    if text in STRATEGIES:
         return text
     path = Path(text).expanduser()
     if not path.is_file():
         raise UsageError(
             f"The device map {text!r} is unknown, and there is no such file.",
-            f"Give {', '.join(_STRATEGIES)}, or a JSON file of module names and devices.",
+            f"Give {', '.join(STRATEGIES)}, or a JSON file of module names and devices.",
         )
     try:
         data: dict[str, int | str] = read_json(path, dict[str, int | str])

@@ -6,14 +6,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from ...schemas.errors import ModelError
-from .asked import QUANTISED, read_device_map, read_max_memory, require_possible
+from .asked import QUANTISED, STRATEGIES, read_device_map, read_max_memory, require_possible
 from .devices import pick_device
 
 
@@ -33,6 +34,14 @@ class LargeModel:
     load_in: str | None = None
     offload_folder: str | None = None
     max_memory: tuple[str, ...] = ()
+
+    def anywhere(self) -> LargeModel:
+        """The same, whatever folder a process works in."""
+        spread = self.device_map
+        if spread is not None and spread not in STRATEGIES:
+            spread = str(Path(spread).expanduser().absolute())
+        kept = self.offload_folder and str(Path(self.offload_folder).expanduser().absolute())
+        return replace(self, device_map=spread, offload_folder=kept)
 
     def arguments(self, device: str, precision: torch.dtype) -> dict[str, Any]:
         """The arguments of ``from_pretrained`` that say all this.
