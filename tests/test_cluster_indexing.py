@@ -4,7 +4,9 @@ The banks must end as those of an index by this process on a server with the sam
 vectors, bit for bit. `make test-ray` runs this file; without Ray it is reported as not run.
 """
 
+import platform
 import random
+import shutil
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from standins import StandIn
 
 import lensbank
 from lensbank import cli
+from lensbank.banks.copy_facts import cache_folder, store_folder
 from lensbank.cluster.connecting import Workers
 from lensbank.cluster.facts import Loading
 from lensbank.images.index import run
@@ -105,13 +108,13 @@ def alone(loaded, photos, folder, options=None):
         return image_banks(store), summary
 
 
-def on_cluster(tiny_vlm, server, photos, count=2, options=None, at=(), change=lambda work: work):
+def on_cluster(tiny_vlm, server, photos, count=2, options=None, at=(), change=lambda work: work, local_copy=False):
     progress = Steps(at, of="Indexing")
-    with open_store(server.url, server=ServerOptions(patience=60.0)) as store:
+    with lensbank.open_store(server.url, server=ServerOptions(patience=60.0), local_copy=local_copy) as store:
         loading = Loading.of(str(tiny_vlm), {**ARGUMENTS, "need_vision": True})
         work = change(IndexOnCluster.of(loading, store, SETTINGS, "float32", Workers(count, 1, 0), progress.note))
         summary = run(work, gather([photos]), store, options, progress)
-        return image_banks(store), summary, progress
+        return image_banks(store.origin), summary, progress
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -226,6 +229,34 @@ def test_python_says_ray(ray_cluster, loaded, server, photos, tmp_path):
         assert image_banks(store) == expected and list(summary.odd) == ["broken.png"]
 
 
+def test_workers_of_a_node_share_copies_of_the_text_banks(ray_cluster, tiny_vlm, loaded, photos, tmp_path):
+    some, cache = photos / "0", tmp_path / "cache"
+    with with_texts(loaded, tmp_path) as server, lensbank.open_store(server.url, local_copy=cache) as store:
+        with QuerySession(store, loaded, SETTINGS) as session:
+            run(session, gather([some]), store)
+            texts = {bank.name for bank in session.banks}
+        expected = image_banks(store.origin)
+    shutil.rmtree(cache)
+
+    def gone(work):  # so that workers find none, and several may ask at once
+        shutil.rmtree(cache)
+        return work
+
+    with with_texts(loaded, tmp_path) as server:
+        banks, summary, progress = on_cluster(tiny_vlm, server, some, change=gone, local_copy=cache)
+        folder = store_folder(cache_folder(cache), server.url)
+        assert summary.written == 14 and {name: rows for name, (_, rows) in banks.items()} == {
+            name: rows for name, (_, rows) in expected.items()
+        }
+        with open_store(str(folder)) as copies:
+            assert {info.name for info in copies.list()} == texts
+    first, *copied = progress.notes
+    assert first.startswith("Each node searches copies of the text banks") and str(cache) in first
+    assert sorted(note.split(" from ")[0] for note in copied) == sorted(
+        2 * [f"On node {platform.node()}: Copied bank {name}" for name in texts]  # by the first worker, then by others
+    )
+
+
 def test_nothing_but_odd_images_leaves_no_bank(ray_cluster, tiny_vlm, server, tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "x.png").write_bytes(b"no image")
@@ -250,9 +281,11 @@ def test_what_a_worker_cannot_do_is_said_with_its_node(ray_cluster, tiny_vlm, tm
         IndexOnCluster.of(loading, store, SETTINGS, "float32", Workers(1, 1, 0))
 
 
-def test_the_command_exits_with_1_for_an_odd_image(ray_cluster, tiny_vlm, server, photos):
+def test_the_command_exits_with_1_for_an_odd_image(ray_cluster, tiny_vlm, server, photos, tmp_path):
     command = ["index", str(photos), "--model", str(tiny_vlm), "--layer", "1", "--dtype", "float32", "--silent"]
     command += ["--store", server.url, "--ray", ray_cluster, "--ray-actors", "2", "--ray-gpus", "0"]
+    command += [f"--local-copy={tmp_path / 'cache'}"]
     result = CliRunner().invoke(cli.main_group, command)
     assert result.exit_code == 1, result.output
     assert "Indexed 40 images of photos" in result.stdout and "broken.png is left out" in result.stderr
+    assert result.stderr.count(f"On node {platform.node()}: Copied bank ") == 2  # once for all workers
