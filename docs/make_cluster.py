@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lensbank.docs.making import write_or_check
 from lensbank.ingest.sizes import bank_bytes
+from lensbank.query.bank_product import GPU_FREE_SHARE
 from lensbank.schemas.units import show_bytes
 from lensbank.store.server.placement import COPIES
 
@@ -34,6 +35,10 @@ _MEASURED_WIDTH = 4096
 IMAGE_TOKENS = 576
 #: Queries at once in docs/figures/search-vnni.json, and cores of a node.
 _QUERIES, _CORES = 576, 32
+#: Images that are read, and rows of the text bank that each of their tokens is compared with.
+_IMAGES, _TEXT_ROWS = 1e6, 0.3e6
+#: Assumed of a GPU: what it reaches in float32, in which :mod:`query.product` multiplies, and bytes a second to it.
+FLOAT32_FLOPS, LINK_BYTES = 40e12, 25e9
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,13 @@ class Model:
     def encoding(self, tokens: float) -> float:
         """Seconds of one worker: its GPUs compute one after the other."""
         return 2 * self.parameters * tokens / FLOPS
+
+    def comparing(self) -> float:
+        """Seconds of one worker's GPU for all images by a local copy, which travels for each where no room is left."""
+        seconds = 2 * self.width * _IMAGES * IMAGE_TOKENS * _TEXT_ROWS / FLOAT32_FLOPS
+        bank = 2 * self.width * _TEXT_ROWS
+        left = GPU_BYTES - 2 * self.parameters / self.gpus - bank
+        return seconds if left > GPU_FREE_SHARE * GPU_BYTES else seconds + _IMAGES * bank / LINK_BYTES
 
 
 MODELS = (Model("7 B, width 4,096", 7e9, 4096), Model("70 B, width 8,192", 70e9, 8192))
@@ -94,15 +106,21 @@ def table() -> str:
             "storing and indexing: one core for each node",
             lambda m, n=rows: _storing(n * LAYERS * COPIES * m.width / _MEASURED_WIDTH / NODES, write, index),
         )
+    tokens = _IMAGES * IMAGE_TOKENS
     row(
         f"a million images of {IMAGE_TOKENS} visual tokens, one layer: disk, with {COPIES} copies",
-        lambda m: _disk(m, 1e6 * IMAGE_TOKENS / LAYERS),
+        lambda m: _disk(m, tokens / LAYERS),
     )
-    row("reading them: one worker, eight", lambda m: _encoding(m, 1e6 * IMAGE_TOKENS))
+    row("reading them: one worker, eight", lambda m: _encoding(m, tokens))
     row(
-        f"comparing them with a text bank of 0.3 million rows: {_CORES} cores on each of {NODES} nodes",
-        lambda m: _time(1e6 * IMAGE_TOKENS * 0.3e6 * m.width * _compared() / (_CORES * NODES)),
+        f"comparing them with a text bank of 0.3 million rows: the server, {_CORES} cores on each of {NODES} nodes",
+        lambda m: _time(tokens * _TEXT_ROWS * m.width * _compared("float32", "exact") / (_CORES * NODES)),
     )
+    row(
+        f"the same by local copies: eight workers without a GPU, {_CORES} cores each",
+        lambda m: _time(tokens * _TEXT_ROWS * m.width * _compared("float32+product", "product") / (_CORES * 8)),
+    )
+    row("the same by local copies on GPUs: one worker, eight", lambda m: _one_and_eight(m.comparing()))
     return "\n".join(lines)
 
 
@@ -113,11 +131,11 @@ def _measured() -> tuple[float, float]:
     return one["write_cpu"] * 1e-6, one["index_cpu"] * 1e-6
 
 
-def _compared() -> float:
-    """Seconds of one core for each number of a row that the engine compares exactly with a query."""
+def _compared(kind: str, mode: str) -> float:
+    """Seconds of one core for each number of a row that is compared exactly with a query: by the engine, a product."""
     found = json.loads((PAGE.parent / "figures" / "search-vnni.json").read_text(encoding="utf-8"))
     measured = max(found["sets"], key=lambda one: one["rows"])
-    exact = next(one for one in measured["kinds"] if (one["kind"], one["mode"]) == ("float32", "exact"))
+    exact = next(one for one in measured["kinds"] if (one["kind"], one["mode"]) == (kind, mode))
     return float(found["machine"]["cores"] * exact["then"] / (_QUERIES * measured["rows"] * measured["dim"]))
 
 
@@ -137,7 +155,10 @@ def _nodes(model: Model, rows: float) -> int:
 
 
 def _encoding(model: Model, tokens: float) -> str:
-    seconds = model.encoding(tokens)
+    return _one_and_eight(model.encoding(tokens))
+
+
+def _one_and_eight(seconds: float) -> str:
     return f"{_time(seconds)}, {_time(seconds / 8)}"
 
 
