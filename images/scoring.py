@@ -9,28 +9,21 @@ stands beside the share of images that show the thing, which is what a random or
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..evaluate.statistics import ClusteredShares, Estimate
 from ..schemas.errors import UsageError
 from ..schemas.filters import Condition
-from ..store.bank import Bank
-from .finding import rows_of
 from .grouping import OpenImages
-from .labels import Entry, label_names, matched, spoken_for
+from .labels import Entry, label_names
+from .precision import Precision, mean_precision, precisions_of
+from .voting import Votes, count_votes, members_of
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
-LENSES = {"latent": "word", "logit": "logit", "embedding": "embedding"}
-#: Deals of the labels for the control, and draws of images for the interval of a mean average precision.
-SHUFFLES, DRAWS = 50, 500
+#: Deals of the labels for the control.
+SHUFFLES = 50
 SCORES_VERSION = 1
 
 
@@ -112,16 +105,6 @@ class Scores:
             yield {**plain, "share": share["value"], "share_low": share["low"], "share_high": share["high"]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Votes:
-    """Of one bank and lens: votes per image and entry, neighbours per image, things per image."""
-
-    votes: Floats
-    neighbours: Floats
-    images: tuple[tuple[str, str], ...]
-    things: tuple[frozenset[str], ...]
-
-
 def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Condition] = (), seed: int = 0) -> Scores:
     """Let the neighbours of every visual token vote for labels.
 
@@ -135,21 +118,21 @@ def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Conditio
         UsageError: no row meets the conditions, or none has a word.
         StoreError: the database failed.
     """
-    names, found, means = label_names(entries), list[LabelScore](), list[MeanPrecision]()
-    by_image: list[Mapping[str, Any]] = []
+    names = label_names(entries)
+    found, means, by_image = list[LabelScore](), list[MeanPrecision](), list[Mapping[str, Any]]()
     count = 0
     for bank in images.banks:
-        for lens, votes in _votes(bank, entries, where).items():
-            layer, rng = bank.record.identity.layer, np.random.default_rng(seed)
-            shares = _shares(votes, _members(entries, names))
-            scored = _label_scores(votes, entries, names, rng)
-            precisions = _precisions(votes, names, shares)
-            found += [
-                LabelScore(layer, lens, name, *scored[number], *precisions.get(name, ()))
-                for number, name in enumerate(names)
-            ]
+        layer = bank.record.identity.layer
+        for lens, votes in count_votes(bank, entries, where).items():
+            rng, shares = np.random.default_rng(seed), votes.shares(members_of(entries, names))
+            scored = _label_scores(layer, lens, votes, entries, names, rng)
+            precisions = precisions_of(votes, names, shares)
+            found += [_with(one, precisions.get(one.label)) for one in scored]
             if precisions:
-                means.append(_mean(layer, lens, votes, names, shares, precisions, rng))
+                estimate = mean_precision(votes, names, shares, precisions, rng)
+                chance = float(np.mean([one.chance for one in precisions.values()]))
+                other = float(np.mean([one.other for one in precisions.values()]))
+                means.append(MeanPrecision(layer, lens, len(precisions), estimate, chance, other))
             by_image += [
                 {"corpus": corpus, "image": image, "layer": layer, "lens": lens, **dict(zip(names, row, strict=True))}
                 for (corpus, image), row in zip(votes.images, shares.tolist(), strict=True)
@@ -162,141 +145,22 @@ def score(images: OpenImages, entries: Sequence[Entry], where: Sequence[Conditio
     return Scores(names, count, tuple(found), tuple(means), tuple(by_image), images.notes)
 
 
-def _votes(bank: Bank, entries: Sequence[Entry], where: Sequence[Condition]) -> dict[str, _Votes]:
-    words, sentences = matched(entries)
-    places: dict[tuple[str, str], int] = {}
-    things: list[set[str]] = []
-    votes: dict[str, list[NDArray[np.float64]]] = {}
-    neighbours: dict[str, list[float]] = {}
-    fields = ("corpus", "image", "thing", "sentence", *LENSES.values())
-    for _, payload in rows_of(bank, where, fields if sentences else [f for f in fields if f != "sentence"]):
-        key = (str(payload["corpus"][0]), str(payload["image"]))
-        at = places.setdefault(key, len(places))
-        if at == len(things):
-            things.append(set())
-        things[at].update(payload.get("thing", ()))
-        for lens, field in LENSES.items():
-            said = payload.get(field, ())
-            if not said:
-                continue
-            rows, totals = votes.setdefault(lens, []), neighbours.setdefault(lens, [])
-            while len(rows) <= at:
-                rows.append(np.zeros(len(entries)))
-                totals.append(0.0)
-            totals[at] += len(said)
-            behind = payload.get("sentence", ()) if lens == "latent" else ()
-            for word, sentence in zip_longest(said, behind, fillvalue=""):
-                rows[at][_speaking([*spoken_for(word, words), *sentences.get(sentence, ())], entries)] += 1
-    return {
-        lens: _Votes(
-            np.array(rows + [np.zeros(len(entries))] * (len(places) - len(rows))),
-            np.array(neighbours[lens] + [0.0] * (len(places) - len(rows))),
-            tuple(places),
-            tuple(map(frozenset, things)),
-        )
-        for lens, rows in votes.items()
-    }
-
-
-def _speaking(numbers: Sequence[int], entries: Sequence[Entry]) -> list[int]:
-    """Of the entries that a neighbour speaks for, one of each label: it has one vote."""
-    return list({entries[number].label: number for number in reversed(numbers)}.values())
-
-
-def _members(entries: Sequence[Entry], names: Sequence[str]) -> Floats:
-    """``[entries, labels]``: 1 where an entry speaks for a label."""
-    members = np.zeros((len(entries), len(names)))
-    for number, entry in enumerate(entries):
-        members[number, names.index(entry.label)] = 1
-    return members
-
-
-def _shares(votes: _Votes, members: Floats) -> Floats:
-    """``[images, labels]`` votes over neighbours; 0 where an image has none."""
-    totals = np.where(votes.neighbours > 0, votes.neighbours, 1)[:, None]
-    shares: Floats = (votes.votes @ members) / totals
-    return shares
-
-
 def _label_scores(
-    votes: _Votes, entries: Sequence[Entry], names: Sequence[str], rng: np.random.Generator
-) -> list[tuple[Estimate, float, float, float]]:
-    members, clustered = _members(entries, names), ClusteredShares(len(votes.images))
+    layer: int, lens: str, votes: Votes, entries: Sequence[Entry], names: Sequence[str], rng: np.random.Generator
+) -> list[LabelScore]:
+    members, clustered = members_of(entries, names), ClusteredShares(len(votes.images))
     by_label, total = votes.votes @ members, float(votes.neighbours.sum())
     sums = votes.votes.sum(axis=0)
     deals = np.array([sums[rng.permutation(len(entries))] @ members for _ in range(SHUFFLES)]) / total
     scores = []
-    for number in range(len(names)):
+    for number, name in enumerate(names):
         share = clustered.ratio(by_label[:, number], votes.neighbours)
         assert share is not None  # a lens that votes has neighbours
         low, high = np.quantile(deals[:, number], [0.025, 0.975])
-        scores.append((share, float(deals[:, number].mean()), float(low), float(high)))
+        mean = float(deals[:, number].mean())
+        scores.append(LabelScore(layer, lens, name, share, mean, float(low), float(high)))
     return scores
 
 
-def average_precision(scores: Floats, positive: NDArray[np.bool_]) -> float:
-    """Mean precision at each positive, images in order of their scores; ties share what their orders get on average.
-
-    Args:
-        scores: ``[images]``.
-        positive: ``[images]``, at least one true.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], positive[order].astype(np.float64)
-    total, before, seen = 0.0, 0.0, 0
-    while seen < len(ranked):
-        size = int(np.searchsorted(-ranked, -ranked[seen], side="right")) - seen
-        inside = hits[seen : seen + size].sum()
-        if inside:
-            # Of a tied block each place holds a positive with the same chance, also beside another positive.
-            places = np.arange(1, size + 1)
-            others = (inside - 1) / (size - 1) * (places - 1) if size > 1 else np.zeros(1)
-            total += float((inside / size * (before + 1 + others) / (seen + places)).sum())
-        before, seen = before + inside, seen + size
-    return total / float(hits.sum())
-
-
-def _precisions(votes: _Votes, names: Sequence[str], shares: Floats) -> dict[str, tuple[float, float, float]]:
-    """Label → average precision, chance, and mean average precision by the other labels; of annotated things."""
-    found = {}
-    for number, name in enumerate(names):
-        positive = np.array([name in things for things in votes.things])
-        if positive.any() and not positive.all():
-            others = [average_precision(shares[:, o], positive) for o in range(len(names)) if o != number]
-            found[name] = (
-                average_precision(shares[:, number], positive),
-                average_precision(np.zeros(len(positive)), positive),
-                float(np.mean(others)) if others else average_precision(np.zeros(len(positive)), positive),
-            )
-    return found
-
-
-def _mean(
-    layer: int,
-    lens: str,
-    votes: _Votes,
-    names: Sequence[str],
-    shares: Floats,
-    precisions: Mapping[str, tuple[float, float, float]],
-    rng: np.random.Generator,
-) -> MeanPrecision:
-    """The mean over labels; its interval by drawing images anew (bootstrap)."""
-    numbers = [names.index(name) for name in precisions]
-    positive = np.array([[name in things for name in precisions] for things in votes.things])
-    drawn = []
-    for _ in range(DRAWS):
-        rows = rng.integers(0, len(shares), len(shares))
-        kept = [i for i in range(len(numbers)) if positive[rows, i].any()]
-        if kept:
-            drawn.append(np.mean([average_precision(shares[rows, numbers[i]], positive[rows, i]) for i in kept]))
-    value = float(np.mean([one[0] for one in precisions.values()]))
-    # An image drawn twice stands beside itself in the order, so draws lie above: only their spread is taken.
-    low, high = value + np.quantile(drawn, [0.025, 0.975]) - np.mean(drawn) if drawn else (value, value)
-    return MeanPrecision(
-        layer,
-        lens,
-        len(precisions),
-        Estimate(value, max(0.0, min(value, float(low))), min(1.0, max(value, float(high)))),
-        float(np.mean([one[1] for one in precisions.values()])),
-        float(np.mean([one[2] for one in precisions.values()])),
-    )
+def _with(one: LabelScore, of: Precision | None) -> LabelScore:
+    return one if of is None else replace(one, precision=of.precision, chance=of.chance, other=of.other)

@@ -14,7 +14,8 @@ from test_images_index import LAYERS, contents, index
 
 from lensbank.images.finding import open_images
 from lensbank.images.labels import Entry, read_labels, things_as_labels, words_as_labels
-from lensbank.images.scoring import average_precision, score
+from lensbank.images.precision import average_precision
+from lensbank.images.scoring import score
 from lensbank.schemas.errors import InputError, UsageError
 from lensbank.show.scores_table import scores_table
 from lensbank.store.opening import open_store
