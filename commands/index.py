@@ -112,7 +112,7 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
     """  # noqa: D301 - click needs the \b character
     with reported(options["debug"]), TerminalProgress(options["silent"]) as progress:
         if options["again_words"]:
-            _tell_again(photos, options, progress)
+            _look_words_up_again(photos, options, progress)
             return
         if not photos:
             raise UsageError("No image was given.", "Give files or folders.")
@@ -170,7 +170,7 @@ def _index_on_cluster(
             return run(work, images, store, how, progress)
 
 
-def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: TerminalProgress) -> None:
+def _look_words_up_again(photos: tuple[str, ...], options: dict[str, Any], progress: TerminalProgress) -> None:
     context = click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if photos or (without := sorted(given - _OF_WORDS - _SHARED - {"photos"})):
@@ -180,9 +180,9 @@ def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: Term
             "Leave that out; --name names a set of indexed images.",
         )
     layers, bank_layers = parse_layers(options["layers"]), parse_layers(options["bank_layers"], "--bank-layer")
-    from ..images.again import AgainOptions, tell_again
+    from ..images.words_again import WordsAgainOptions, look_words_up_again
 
-    asked = AgainOptions(
+    asked = WordsAgainOptions(
         name=options["name"],
         model=options["model"],
         layers=None if layers == "all" else layers,
@@ -192,5 +192,5 @@ def _tell_again(photos: tuple[str, ...], options: dict[str, Any], progress: Term
         search=options["search"],
     )
     with open_searched(options, progress) as store:
-        for line in tell_again(store, asked, progress):
+        for line in look_words_up_again(store, asked, progress):
             echo(line)

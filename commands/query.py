@@ -149,15 +149,15 @@ def query(images: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> No
             if store is not None and collecting.is_one_command():
                 store.leave_open()
             source = require_query(store, settings, options)
-            from ..query.answers import ask
             from ..query.pipeline import QuerySession
+            from ..query.readings import read_all
             from ..show.outputs import render
 
             loaded = load(source, options, need_vision=bool(images), store=store)
             with QuerySession(store, loaded, settings, progress) as session:
-                answers = ask(session, opened, texts, settings.max_pixels, others, options["together"])
+                readings = read_all(session, opened, texts, settings.max_pixels, others, options["together"])
         command = command_line(click.get_current_context())
-        readings, pictures = [answer.reading for answer in answers], [answer.picture for answer in answers]
+        pictures = [reading.picture for reading in readings]
         ink = terminal_ink(options["out"])
         shown, notes = render(readings, pictures, form, table_width(), ink, command)
         write_result(shown, options["out"], [image for image in images if image != "-"])

@@ -1,4 +1,4 @@
-"""What image banks are compared with: the state of a phrase's last word, or of another image's patch."""
+"""What image banks are compared with: the state of a phrase's last word, or of another image's patch; and pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def phrase_states(loaded: LoadedModel, images: OpenImages, text: str) -> tuple[dict[int, Floats], str]:
-    """Layer → state of the last token of a text that the language model reads alone; and the text, for people.
+    """Layer → ``[dim]`` float32 state of the last token of a text that is read alone; and the text, for people.
 
     Raises:
         BankMismatchError: the banks are another model's.
@@ -44,7 +44,7 @@ def phrase_states(loaded: LoadedModel, images: OpenImages, text: str) -> tuple[d
 def patch_states(
     loaded: LoadedModel, images: OpenImages, image: GivenImage, patch: tuple[int, int], prompt: str | None
 ) -> tuple[dict[int, Floats], str]:
-    """Layer → state of one patch of an image; and what it is, for people.
+    """Layer → ``[dim]`` float32 state of one patch of an image; and what it is, for people.
 
     Raises:
         BankMismatchError: the banks are another model's, or of another prompt.
@@ -69,7 +69,7 @@ def patch_states(
 def picture_of(found: FoundImage) -> Image.Image | None:
     """The image that was indexed, upright; ``None`` where its file is gone or is another now."""
     try:
-        data = hashlib.sha256(found.path.read_bytes()).hexdigest()
-        return open_image(found.path).image if data == found.patches[0].patch.sha256 else None
+        digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
+        return open_image(found.path).image if digest == found.patches[0].patch.sha256 else None
     except (OSError, ImageError, UsageError):
         return None

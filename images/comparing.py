@@ -18,7 +18,7 @@ _OF_WORDS = {"banks", "top_k", "where"}
 
 
 @dataclass(slots=True)
-class Work:
+class IndexState:
     """What has to be done, and what the banks hold so far.
 
     Attributes:
@@ -58,7 +58,7 @@ class Comparing:
         self._store, self._images, self._record, self._options = store, images, record, options
         self._read = record.digest()
 
-    def look(self, identities: Sequence[BankIdentity], digests: Mapping[str, str]) -> Work:
+    def compare(self, identities: Sequence[BankIdentity], digests: Mapping[str, str]) -> IndexState:
         """Compare what is given with what the banks hold; those that lack nothing are left alone.
 
         Args:
@@ -88,7 +88,7 @@ class Comparing:
         whole = {name: one for name in known if (one := _agreeing([held.get(name) for held in every])) is not None}
         fresh = {name for name, one in whole.items() if self._is_as_given(one, digests.get(name))}
         done = set() if self._options.again else fresh  # of the banks that lack something
-        return Work(
+        return IndexState(
             identities=lacking,
             todo=[image for image in self._images.images if image.name in digests and image.name not in done],
             whole=frozenset(whole),

@@ -54,7 +54,7 @@ def tokens_of_any(loaded: LoadedModel, prompt: str | None) -> int:
     return found.pop() if len(found) == 1 else 0
 
 
-def facts_of(bank: Mapping[str, Any]) -> dict[str, Any]:
+def bank_on_record(bank: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a text bank on record: enough to know whether another would say the same.
 
     Args:
@@ -109,7 +109,7 @@ class IndexFacts:
             top_k=asked.top_k,
             where=[str(condition) for condition in asked.where],
             distinct=asked.distinct,
-            banks=[facts_of(bank) for bank in session.bank_facts],
+            banks=[bank_on_record(bank) for bank in session.bank_facts],
             local_copies=copies_of(session.banks),
         )
         identities = [image_identity(loaded, layer, prompt, vector_dtype) for layer in session.layers]

@@ -17,7 +17,7 @@ from ..schemas.plans import PlanRecord, plan_key
 from ..schemas.progress import Progress, Silent
 from ..store.store import Store
 from ..store.writing import BankWriter
-from .comparing import Comparing, Work
+from .comparing import Comparing, IndexState
 from .options import IndexOptions, IndexSummary
 from .present import of_image
 from .reading import Here, ImageWork, Job, Read
@@ -76,7 +76,7 @@ class _Index:
             digests, odd = self._work.hashed(self._images.images, self._progress.advance)
             self._progress.finish()
             comparing = Comparing(self._store, self._images, self._record, self._options)
-            work = comparing.look(self._identities, digests)
+            work = comparing.compare(self._identities, digests)
             work.odd.update({**self._images.odd, **odd})
             there, removed = len(digests) - len(work.todo), self._pruned(work)
             if work.identities:
@@ -98,10 +98,10 @@ class _Index:
             disk_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
         )
 
-    def _pruned(self, work: Work) -> frozenset[str]:
+    def _pruned(self, work: IndexState) -> frozenset[str]:
         return work.surplus if self._options.prune else frozenset()
 
-    def _write(self, work: Work, digests: Mapping[str, str]) -> None:
+    def _write(self, work: IndexState, digests: Mapping[str, str]) -> None:
         name = self._images.name
         plan = PlanRecord(
             kind="index",
@@ -133,7 +133,7 @@ class _Index:
                 self._finish(writers, work)
 
     def _follow(
-        self, reads: Iterator[Read | None], writers: Mapping[int, BankWriter], work: Work, plan: PlanRecord
+        self, reads: Iterator[Read | None], writers: Mapping[int, BankWriter], work: IndexState, plan: PlanRecord
     ) -> None:
         """Keep account of what is read and stored."""
         flushed, there = time.monotonic(), plan.done
@@ -151,7 +151,7 @@ class _Index:
     def _writer(self, identity: BankIdentity, plan: PlanRecord, rows: int | None) -> BankWriter:
         return self._store.writer([identity], self._work.facts.source, expected_rows=rows, plan=plan)
 
-    def _count(self, writers: Mapping[int, BankWriter], work: Work, read: Read) -> None:
+    def _count(self, writers: Mapping[int, BankWriter], work: IndexState, read: Read) -> None:
         self._progress.advance(1)
         if read.odd:
             work.odd[read.name] = read.odd
@@ -165,13 +165,13 @@ class _Index:
         work.digests[read.name], work.tokens[read.name] = read.sha256, read.tokens
         work.written += 1
 
-    def _remove(self, writers: Mapping[int, BankWriter], work: Work, image: str) -> None:
+    def _remove(self, writers: Mapping[int, BankWriter], work: IndexState, image: str) -> None:
         work.digests.pop(image, None)
         work.tokens.pop(image, None)
         for writer in writers.values():
             writer.remove(of_image(self._images.name, image))
 
-    def _finish(self, writers: Mapping[int, BankWriter], work: Work) -> None:
+    def _finish(self, writers: Mapping[int, BankWriter], work: IndexState) -> None:
         if not work.tokens and not self._is_on_record():
             self._leave_nothing(writers)
             return
@@ -208,7 +208,7 @@ class _Index:
                 with suppress(StoreLockedError):  # somebody else writes into it by now
                     self._store.drop(name)
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: IndexState) -> None:
         """End here, as was asked for; what is in hand is stored."""
         self._progress.finish()
         self._progress.note(

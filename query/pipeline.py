@@ -175,10 +175,10 @@ class QuerySession:
             StateError: a hidden state is NaN, infinite or zero.
             StoreError: the database failed.
         """
-        layers, centre = self.of_texts()
+        layers, centre = self.text_layers_and_centre()
         return self._read([ask_text(self._loaded, text, layers, self._options)], centre)[0]
 
-    def of_texts(self) -> tuple[tuple[int, ...], Centre | None]:
+    def text_layers_and_centre(self) -> tuple[tuple[int, ...], Centre | None]:
         """The layers at which texts are read, and, in a centred session, what is subtracted: the banks' own means."""
         if not self._options.centre:
             return self._layers, None
@@ -195,7 +195,7 @@ class QuerySession:
         Args:
             asked: from :func:`query.asking.ask_image` or ``ask_text``, with states of the session's layers.
             layers: the order; ascending by default.
-            centre: of a centred session: from :meth:`centre_on` or :meth:`of_texts`.
+            centre: of a centred session: from :meth:`centre_on` or :meth:`text_layers_and_centre`.
 
         Returns:
             Readings of one layer each; but for the share that a recall check found, they agree with :meth:`image`.

@@ -74,7 +74,7 @@ class Engine:
             else:
                 self._answering(job, session, first)
         except StoreError:  # what is open may be no longer what is there
-            self.rest()
+            self.let_go()
             raise
         finally:
             self._watching.job = None
@@ -123,7 +123,7 @@ class Engine:
             for _ in session.layer_by_layer(asked, session.layers[:1]):
                 pass
 
-    def rest(self) -> None:
+    def let_go(self) -> None:
         """Let go of all banks, so that an ingest can write them."""
         while self._sessions:
             self._sessions.popitem()[1].close()
@@ -134,7 +134,7 @@ class Engine:
         prompt = options.prompt if options.centre else None  # the mean is of images that are asked the same
         plain = replace(options, prompt=prompt, patches=(), read=("image",), answer=None, answer_tokens=None)
         if self._is_outdated():
-            self.rest()
+            self.let_go()
         key = (question.model, plain)  # what is asked of an image is no matter of the lenses
         if key not in self._sessions:
             while len(self._sessions) >= _OPEN:
@@ -157,7 +157,7 @@ class Engine:
         """What the model has been shown, what is subtracted from its states, and what is to be said about that."""
         question = job.question
         if question.text is not None:
-            layers, mean = session.of_texts()
+            layers, mean = session.text_layers_and_centre()
             return ask_text(session.loaded, question.text, layers, options), mean, ()
         centre, notes = self._centres.of_images(session, job) if options.centre else (None, ())
         images = [self._uploads.opened(self._uploads.get(image)) for image in question.images]

@@ -61,7 +61,7 @@ class Service:
         self.engine = Engine(models, open_store, self.uploads)
         self.worker = Worker(
             self.engine.read,
-            self.engine.rest,
+            self.engine.let_go,
             max_waiting=settings.max_waiting,
             idle_seconds=settings.idle_seconds,
             patience=settings.abandoned_seconds,

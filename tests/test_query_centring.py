@@ -18,9 +18,9 @@ from lensbank.ingest.pipeline import IngestOptions
 from lensbank.models.loading import load_model
 from lensbank.models.states import text_states, visual_states
 from lensbank.models.visual_tokens import prepare_image
-from lensbank.query.answers import ask
 from lensbank.query.images import open_image
 from lensbank.query.pipeline import QueryOptions, QuerySession
+from lensbank.query.readings import read_all
 from lensbank.schemas.errors import BankNotFoundError, LayerError, UsageError
 from lensbank.schemas.progress import Silent
 from lensbank.schemas.results_json import reading_from_dict
@@ -123,15 +123,14 @@ def test_a_patch_alone_loses_the_mean_of_the_whole_image(session, photos):
 def test_one_by_one_is_as_together(session, photos):
     with session() as centred:
         together = centred.images(photos)
-        answers = ask(centred, photos, [], 10**9)
-        assert [answer.reading for answer in answers] == together
+        assert read_all(centred, photos, [], 10**9) == together
         alone = centred.image(photos[0])  # the session stays centred on all three
         assert alone == together[0]
     with session() as centred:
-        answers = ask(centred, photos[:1], [], 10**9, photos[1:])
-    said = answers[0].reading.search.centring
+        readings = read_all(centred, photos[:1], [], 10**9, photos[1:])
+    said = readings[0].search.centring
     assert (said.source, said.images) == ("folder", 2)
-    assert answers[0].reading.layers != together[0].layers
+    assert readings[0].layers != together[0].layers
 
 
 def test_a_text_loses_the_text_mean(session, loaded, folders):

@@ -15,7 +15,7 @@ from ..banks.interrupts import Interruption
 from ..banks.of_model import bank_facts
 from ..banks.of_store import at_layers, of_kind, readable
 from ..query.bank_product import product_of
-from ..query.lenses import LatentLens
+from ..query.lenses import LatentLens, Words
 from ..schemas import filters
 from ..schemas.collection import BankIdentity
 from ..schemas.corpora import CorpusRecord
@@ -31,7 +31,8 @@ from ..store.found import BankInfo
 from ..store.store import Store
 from ..store.unfinished import require_complete
 from ..store.vectors import NoVectors
-from .facts import copies_of, facts_of
+from ..store.writing import BankWriter
+from .facts import bank_on_record, copies_of
 from .finding import image_banks
 from .grouping import require_sound
 from .present import held_of, of_image
@@ -42,7 +43,7 @@ _BYTES_AT_ONCE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class AgainOptions:
+class WordsAgainOptions:
     """How words are looked up again; ``None`` keeps the setting on record.
 
     Attributes:
@@ -64,7 +65,7 @@ class AgainOptions:
     search: str | None = None
 
 
-def tell_again(store: Store, options: AgainOptions, progress: Progress) -> list[str]:
+def look_words_up_again(store: Store, options: WordsAgainOptions, progress: Progress) -> list[str]:
     """Look the words of indexed images up again, in the text banks that there are now.
 
     Vectors stay as they are, bit for bit; so do the words of LogitLens and EmbeddingLens, which follow from the model
@@ -142,7 +143,7 @@ class _Retelling:
         info: BankInfo,
         corpus: CorpusRecord,
         texts: Sequence[Bank],
-        options: AgainOptions,
+        options: WordsAgainOptions,
         progress: Progress,
     ) -> None:
         assert corpus.indexed is not None
@@ -202,14 +203,14 @@ class _Retelling:
                     rows.append(row)
         return rows
 
-    def _put(self, writer: Any, layer: int, rows: Sequence[tuple[str, Any, dict[str, Any]]]) -> None:
+    def _put(self, writer: BankWriter, layer: int, rows: Sequence[tuple[str, Any, dict[str, Any]]]) -> None:
         states = np.stack([vector for _, vector, _ in rows]).astype(np.float32)
         found = self._lens.read({layer: states}).found[layer]
         payloads = [self._told(payload, near) for (_, _, payload), near in zip(rows, found, strict=True)]
         norms = np.array([payload["norm"] for payload in payloads], np.float32)
         writer.put([name for name, _, _ in rows], payloads, {layer: states}, {layer: norms})
 
-    def _told(self, payload: Mapping[str, Any], words: Sequence[Any]) -> dict[str, Any]:
+    def _told(self, payload: Mapping[str, Any], words: Sequence[Words]) -> dict[str, Any]:
         """A row's payload with other words."""
         near = [word for word in words if isinstance(word, Neighbor)]
         kept = {name: value for name, value in payload.items() if name not in LATENT_FIELDS}
@@ -228,7 +229,9 @@ def _best(lenses: Sequence[str], near: Sequence[Neighbor], payload: Mapping[str,
     return ""
 
 
-def _as_asked(corpus: CorpusRecord, before: IndexRecord, texts: Sequence[Bank], options: AgainOptions) -> IndexRecord:
+def _as_asked(
+    corpus: CorpusRecord, before: IndexRecord, texts: Sequence[Bank], options: WordsAgainOptions
+) -> IndexRecord:
     """How the words will have been found.
 
     Raises:
@@ -241,7 +244,7 @@ def _as_asked(corpus: CorpusRecord, before: IndexRecord, texts: Sequence[Bank], 
         )
     record = replace(
         before,
-        banks=[facts_of(bank_facts(bank)) for bank in texts],
+        banks=[bank_on_record(bank_facts(bank)) for bank in texts],
         local_copies=copies_of(texts),
         top_k=before.top_k if options.top_k is None else options.top_k,
         where=list(before.where) if options.where is None else [str(one) for one in filters.parse(options.where)],

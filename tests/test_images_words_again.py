@@ -14,11 +14,11 @@ from test_images_index import LAYERS, LINES, OPTIONS, contents, draw
 from tiny_models import save_fastvlm
 
 from lensbank.cli import main_group
-from lensbank.images.again import AgainOptions, tell_again
 from lensbank.images.finding import open_images
 from lensbank.images.index import run
 from lensbank.images.options import IndexOptions
 from lensbank.images.sets import gather
+from lensbank.images.words_again import WordsAgainOptions, look_words_up_again
 from lensbank.ingest.corpus import read_corpora
 from lensbank.ingest.pipeline import IngestOptions
 from lensbank.ingest.pipeline import run as ingest
@@ -116,13 +116,13 @@ def test_words_are_those_of_an_index_of_today_and_vectors_stay(store, loaded, ph
     with pytest.raises(UsageError, match="with other banks") as refused:
         index(loaded, store, photos)
     assert "--again-words" in refused.value.hint
-    said = tell_again(store, AgainOptions("photos"), Silent())
+    said = look_words_up_again(store, WordsAgainOptions("photos"), Silent())
     assert len(said) == 2 and all(
         "words of 3 images of photos looked up again in text banks of layer 1, 2" in s for s in said
     )
     told = rows_of(store, "photos")
     assert index(loaded, store, photos).written == 0
-    assert all("already" in line for line in tell_again(store, AgainOptions("photos"), Silent()))
+    assert all("already" in line for line in look_words_up_again(store, WordsAgainOptions("photos"), Silent()))
     assert index(loaded, store, photos, again=True).written == 3
     now = rows_of(store, "photos")
     for bank in now:
@@ -136,13 +136,13 @@ def test_settings_are_those_on_record_unless_given_and_other_lenses_are_not_mixe
     index(loaded, embedded, photos, "both", layers=(1,))
     before = rows_of(embedded, "both")
     with pytest.raises(UsageError, match="latent, logit, and another top_k would change all of them"):
-        tell_again(embedded, AgainOptions("both", top_k=2), Silent())
+        look_words_up_again(embedded, WordsAgainOptions("both", top_k=2), Silent())
     with pytest.raises(UsageError, match="No image bank holds a set 'none'"):
-        tell_again(embedded, AgainOptions("none"), Silent())
+        look_words_up_again(embedded, WordsAgainOptions("none"), Silent())
     assert rows_of(embedded, "both") == before
     index(loaded, embedded, photos, "only", layers=(1,), lenses=("latent",))
-    asked = AgainOptions("only", top_k=2, where=["is_word=true"], bank_layers=(2,), search="engine")
-    tell_again(embedded, asked, Silent())
+    asked = WordsAgainOptions("only", top_k=2, where=["is_word=true"], bank_layers=(2,), search="engine")
+    look_words_up_again(embedded, asked, Silent())
     told = [payload for bank in rows_of(embedded, "only").values() for payload, _ in bank.values()]
     assert {len(payload["word"]) for payload in told} == {2}
     assert {layer for payload in told for layer in payload["bank_layer"]} == {2}
@@ -158,7 +158,7 @@ def test_text_banks_of_another_model_are_refused(embedded, loaded, photos, tmp_p
         add_corpus(other, store, tmp_path / "lines.txt", LINES)
         before = rows_of(store, "photos")
         with pytest.raises(BankMismatchError, match="was made by another model: weights"):
-            tell_again(store, AgainOptions(), Silent())
+            look_words_up_again(store, WordsAgainOptions(), Silent())
         assert rows_of(store, "photos") == before
 
 
@@ -177,7 +177,7 @@ def test_killed_it_is_not_complete_takes_nothing_else_and_goes_on(embedded, load
     with pytest.raises(BankIncompleteError, match="looked up again") as refused:
         patiently(lambda: index(loaded, embedded, photos, "killed", layers=(2,), again=True))
     assert "lensbank index --again-words" in refused.value.hint
-    tell_again(embedded, AgainOptions("killed"), Silent())
+    look_words_up_again(embedded, WordsAgainOptions("killed"), Silent())
     assert {info.record.state for info in embedded.list()} == {"complete"}
     assert index(loaded, embedded, photos, "killed", layers=(2,)).written == 0
 

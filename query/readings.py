@@ -1,39 +1,23 @@
-"""Readings of several images and texts, each with the picture that it is shown on."""
+"""Readings of several images and texts, in one session."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from ..schemas.results import Reading
 from .images import OpenedImage, open_image
 from .pipeline import QuerySession
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A reading and what it is drawn on.
-
-    Attributes:
-        reading: of an image or a text.
-        picture: the image, reduced where it is large; ``None`` for a text.
-    """
-
-    reading: Reading
-    picture: Image.Image | None
-
-
-def ask(
+def read_all(
     session: QuerySession,
     images: Sequence[str | Path | OpenedImage],
     texts: Sequence[str],
     max_pixels: int,
     centre_images: Sequence[Path] = (),
     together: bool = False,
-) -> list[Answer]:
+) -> list[Reading]:
     """Read images, then texts.
 
     Args:
@@ -49,13 +33,11 @@ def ask(
         LensbankError: see :meth:`query.pipeline.QuerySession.image`, ``together`` and ``text``.
     """
     if together:
-        reading = session.together(images)
-        return [Answer(reading, reading.picture)]
+        return [session.together(images)]
     if session.options.centre:  # read more than once, which standard input cannot be
         images = [open_image("-", max_pixels) if image == "-" else image for image in images]
     if centre_images:
         session.centre_on(centre_images, "folder")
     elif session.options.centre and len(images) > 1:
         session.centre_on(images)
-    readings = session.images(images)
-    return [Answer(reading, reading.picture) for reading in (*readings, *map(session.text, texts))]
+    return [*session.images(images), *map(session.text, texts)]
