@@ -49,6 +49,11 @@ def clean(text: str) -> str:
     return re.sub(" {2,}", " ", "".join(kept))
 
 
+def is_right_to_left(text: str) -> bool:
+    """By its first letter that has a direction, as browsers decide it."""
+    return next((d in ("R", "AL") for d in map(unicodedata.bidirectional, text) if d in ("L", "R", "AL")), False)
+
+
 def columns(text: str) -> int:
     """Terminal columns that a line takes; our own styles take none."""
     return sum(width for _, width in _clusters(_STYLE.sub("", text)))

@@ -7,7 +7,6 @@ have seen, is grey. Tokens of the prompt and the answer, where they were read, a
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from PIL import Image, ImageChops
@@ -15,7 +14,7 @@ from PIL import Image, ImageChops
 from ..schemas.results import LENSES, Neighbor, PixelBox, Reading, TokenReading
 from ..schemas.words import folded, word_span
 from .chips import chip_texts
-from .display import clean
+from .display import clean, is_right_to_left
 from .figure_chips import draw_chips, laid_out
 from .fonts import Letters, cut_end, cut_start, named
 from .grids import measure, shown_word
@@ -27,6 +26,8 @@ LATENT = "latent"
 CHOSEN = 4
 WIDTH, IMAGE, MARGIN, GAP = 2000, 760, 32, 40
 TEXT, SMALL, LINE, BASE, APART, BADGE = 30, 24, 42, 30, 14, 34
+# A taller image would be a page of a book for itself.
+HIGHEST = 4 * IMAGE
 INK, QUIET, UNSEEN, PAPER = "#1c1b19", "#57544e", "#8d8981", "#ffffff"
 # Okabe and Ito's colours, which colour-blind readers tell apart; black last.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a", "#000000")
@@ -129,7 +130,8 @@ def _places(reading: Reading) -> list[tuple[int, int, int, int]]:
         if number % across == 0 and number:
             top = max(bottom for _, _, _, bottom in places) + MARGIN
         x, y = MARGIN + number % across * (wide + MARGIN), top + (LINE if several else 0)
-        places.append((x, y, x + wide, y + max(1, round(image.height * wide / image.width))))
+        scale = min(wide / image.width, HIGHEST / image.height)
+        places.append((x, y, x + max(1, round(image.width * scale)), y + max(1, round(image.height * scale))))
     return places
 
 
@@ -273,9 +275,4 @@ def _parts(letters: Letters, found: Neighbor, room: float, colour: str) -> list[
     before = cut_start(letters, before, TEXT, max(room * 0.6, room - letters.width(after, TEXT)))
     after = cut_end(letters, after, TEXT, room - letters.width(before, TEXT))
     parts = [(before, INK), (shown[:seen], colour), (shown[seen:], UNSEEN), (after, UNSEEN)]
-    return parts[::-1] if _is_right_to_left(found.sentence) else parts
-
-
-def _is_right_to_left(text: str) -> bool:
-    """By its first letter that has a direction, as browsers decide it."""
-    return next((d in ("R", "AL") for d in map(unicodedata.bidirectional, text) if d in ("L", "R", "AL")), False)
+    return parts[::-1] if is_right_to_left(found.sentence) else parts

@@ -8,6 +8,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .display import is_right_to_left
 from .pictures import data_url
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -52,10 +53,14 @@ class Pen:
         self._pen.text(at, text, fill=fill, font=font, anchor=anchor)
         if not text.strip():
             return
+        long = font.getlength(text)
+        x, turned = at[0], ""
+        if is_right_to_left(text):  # begins at its right end, where white space before and after it stays
+            x, turned = at[0] + long, ' direction="rtl"'
         look = f'font-size="{_number(getattr(font, "size", 10))}" fill="{fill}" xml:space="preserve"'
-        long = f'textLength="{_number(font.getlength(text))}" lengthAdjust="spacingAndGlyphs"'
+        wide = f'textLength="{_number(long)}" lengthAdjust="spacingAndGlyphs"{turned}'
         shown = html.escape(text, quote=False)
-        self.parts.append(f'<text x="{_number(at[0])}" y="{_number(at[1])}" {look} {long}>{shown}</text>')
+        self.parts.append(f'<text x="{_number(x)}" y="{_number(at[1])}" {look} {wide}>{shown}</text>')
 
     def _rect(self, box: Box, radius: float, fill: str | None, outline: str | None, width: int) -> None:
         x0, y0, x1, y1 = box

@@ -111,6 +111,7 @@ class _Tables:
         self.strings = _Interned()
         self.pictures = _Interned()
         self._neighbors = _Interned()
+        self._known: dict[tuple[Any, ...], int] = {}
         self._vocabulary = _Interned()
 
     def columns(self) -> dict[str, dict[str, list[Any]]]:
@@ -123,6 +124,14 @@ class _Tables:
         return self.strings(readable(text))
 
     def neighbor(self, n: Neighbor) -> int:
+        """A row of the bank; the same one is a neighbour of many tokens, at many layers."""
+        key = (n.sentence, n.char_start, n.char_end, n.bank_layer, n.token_id, n.word, n.document, n.corpus, n.corpora)
+        number = self._known.get(key)
+        if number is None:
+            number = self._known[key] = self._new_neighbor(n)
+        return number
+
+    def _new_neighbor(self, n: Neighbor) -> int:
         sentence, (start, seen, end) = _shown_sentence(n)
         document, line = _document(n.document)
         strings = (self.string(sentence), self.string(", ".join(n.corpora or (n.corpus,))), self.string(document))

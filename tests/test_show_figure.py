@@ -19,7 +19,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from lensbank.schemas.results import LayerReading
 from lensbank.show import fonts
-from lensbank.show.figure import COLOURS, IMAGE, LINE, MARGIN, chosen_patches, draw_figure
+from lensbank.show.figure import COLOURS, HIGHEST, IMAGE, LINE, MARGIN, chosen_patches, draw_figure
 from lensbank.show.figure_chips import laid_out
 from lensbank.show.fonts import Letters, cut_end, cut_start
 
@@ -191,6 +191,26 @@ def test_the_figure_as_svg_says_the_same_words_and_as_pdf_is_a_page():
         node.get("stroke") for node in root.iter("{http://www.w3.org/2000/svg}rect")
     }
     assert draw_figure([one], [picture()], "pdf")[0].startswith(b"%PDF")
+
+
+def test_words_from_right_to_left_begin_at_their_right_end_in_the_svg():
+    """There the spaces around the word stay between it and its neighbours."""
+    here = neighbor("שלום", 0.9, before="הוא אמר ", after=" בגינה")
+    token = replace(image_reading(1, 1, layers=(4,)).layers[0].tokens[0], neighbors=(here,))
+    one = replace(image_reading(1, 1, layers=(4,)), layers=(LayerReading(4, (token,)),))
+    root = ElementTree.fromstring(draw_figure([one], [picture()], "svg")[0])
+    texts = [node for node in root.iter("{http://www.w3.org/2000/svg}text") if node.get("direction") == "rtl"]
+    assert [node.text for node in texts] == [" בגינה", "שלום", "הוא אמר "]
+    left = [float(node.get("x")) - float(node.get("textLength")) for node in texts]
+    assert [round(float(node.get("x"))) for node in texts[:2]] == [round(x) for x in left[1:]]
+
+
+def test_a_very_tall_image_is_made_narrower():
+    one = image_reading(40, 1, size=(20, 2000), layers=(4,))
+    figure = Image.open(BytesIO(draw_figure([one], [Image.new("RGB", (20, 2000), "#ff0000")])[0])).convert("RGB")
+    picture_only = figure.crop((MARGIN, MARGIN, MARGIN + HIGHEST // 100, MARGIN + HIGHEST))
+    (most, colour), *_ = sorted(picture_only.getcolors(1 << 16), reverse=True)
+    assert figure.height < HIGHEST + 200 and colour == (255, 0, 0) and most > HIGHEST
 
 
 def test_hostile_words_stay_text_in_the_svg():

@@ -176,6 +176,15 @@ def test_tokens_that_are_no_word_can_be_told_apart(show):
         assert page.locator("#figure .words text").text_content() == "␣"
 
 
+def test_a_reading_of_no_token_says_so(show):
+    """Where only the answer is read, and the model gives none."""
+    one = image_reading(2, 2, layers=(4,))
+    with show(replace(one, read=("answer",), layers=(LayerReading(4, ()),))) as page:
+        assert page.locator("#patch-name").inner_text() == "No token was read"
+        assert page.locator("#hovered").inner_text() == "No token was read."
+        assert not re.search("undefined|NaN", page.locator("#main").inner_text())
+
+
 def test_words_in_the_patches_are_of_one_size(show):
     long = image_reading(1, 2, layers=(4,))
     tokens = tuple(

@@ -29,10 +29,14 @@ function countedTokens(one, tokens) {
   return parts.join(" and ");
 }
 
+const NOTHING_READ = "No token was read"; // as where only an answer is read, and the model gives none
 const KIND_NAMES = { prompt: "Prompt token", answer: "Answer token", special: "Special token", text: "Token" };
 
 /** What is before a token's own text in its name; a patch's whole name. */
-const nameBefore = (one, token) => (isPatch(one, token) ? placeName(one, token) : `${KIND_NAMES[one.tokens.kind[token]]} `);
+function nameBefore(one, token) {
+  if (!one.tokens.index.length) return NOTHING_READ;
+  return isPatch(one, token) ? placeName(one, token) : `${KIND_NAMES[one.tokens.kind[token]]} `;
+}
 
 /** `Row 2, column 3`, `Answer token ␣dog`. */
 const nameOf = (one, token) => nameBefore(one, token) + (isPatch(one, token) ? "" : chipText(one, token));

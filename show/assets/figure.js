@@ -75,6 +75,10 @@ function drawFrames() {
 /** One line on the patch under the pointer, which another that is pinned keeps from the panel, or on the chosen one. */
 function drawHovered() {
   const one = reading();
+  if (!one.tokens.index.length) {
+    byId("hovered").textContent = `${NOTHING_READ}.`;
+    return;
+  }
   const token = hovered ?? state.token;
   const found = layerAt(state.layer).lenses[state.lens];
   const at = bestOf(found, token);

@@ -9,6 +9,7 @@ function drawPanel() {
   const one = reading();
   const layer = layerAt(state.layer);
   shownAll = false;
+  byId("panel").classList.toggle("nothing", !one.tokens.index.length);
   drawPatchHead(one, layer);
   drawCaution(layer, state.token);
   drawLenses();
@@ -27,6 +28,7 @@ function drawPatchHead(one, layer) {
 /** Where the patch is, and how large its state. */
 function patchFacts(one, layer, token) {
   const facts = [`layer ${layer.layer}`];
+  if (!one.tokens.index.length) return facts;
   const box_ = one.tokens.box[token];
   if (box_) {
     const [x0, y0, x1, y1] = box_.map((edge) => Math.round(edge * 10) / 10);
