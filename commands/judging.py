@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Command
+from .options import Command, FiniteRange
 from .progress import TerminalProgress
 from .streams import confirmed
 from .terminal import echo, reported
@@ -48,14 +48,14 @@ def judge_options(command: Command) -> Command:
             ),
             click.option(
                 "--judge-timeout",
-                type=click.FloatRange(1),
+                type=FiniteRange(1),
                 default=120,
                 show_default=True,
                 help="Judge llm: time limit per request in seconds.",
             ),
             click.option(
                 "--judge-patience",
-                type=click.FloatRange(1),
+                type=FiniteRange(1),
                 default=600,
                 show_default=True,
                 help="Judge llm: time limit per question in seconds, including retries.",

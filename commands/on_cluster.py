@@ -11,6 +11,7 @@ import click
 
 from ..schemas.errors import UsageError
 from .loading import loading
+from .options import FiniteRange
 
 if TYPE_CHECKING:
     from ..cluster.connecting import Node, Workers
@@ -35,7 +36,7 @@ def ray_options(work: str) -> Callable[[Command], Command]:
         for option in (
             click.option(
                 "--ray-gpus",
-                type=click.FloatRange(0),
+                type=FiniteRange(0),
                 metavar="COUNT",
                 help="GPUs of each worker; 0 computes on the CPU. Default: 1, where there are any. A model is spread "
                 "over several.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,19 @@ COMPARISON = (
     *("lenses", "bank_layers", "where", "distinct", "top_k"),
     *("centre", "centre_images", "exact", "search", "local_copy", "recall_check"),
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; "nan", which no comparison refuses, and "inf" are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number of a text."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is not a finite number.", param, ctx)
+        return found
+
+
 layers_option = click.option(
     "--layer",
     "layers",

@@ -38,7 +38,13 @@ _FORMS = ("table", "json", "csv")
     help="CSV file with the columns label and word, or label and sentence.",
 )
 @click.option("--things", is_flag=True, help="Use the name of each annotated thing as a label.")
-@click.option("--seed", default=0, show_default=True, help="Random seed for shuffled labels and intervals.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Random seed for shuffled labels and intervals.",
+)
 @click.option(
     "--layer", "layers", multiple=True, metavar="LAYERS", help="Layers of the image banks to use. Default: all."
 )

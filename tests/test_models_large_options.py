@@ -26,6 +26,9 @@ def folder(tmp_path_factory):
         (LargeModel(max_memory=("0=1GB",)), "auto", "--max-memory has an effect only with --device-map"),
         (LargeModel(device_map="auto", max_memory=("1GB",)), "auto", "not a device and a size"),
         (LargeModel(device_map="auto", max_memory=("cpu=plenty",)), "auto", "not a device and a size"),
+        (LargeModel(device_map="auto", max_memory=("0=٣GB",)), "auto", "not a device and a size"),
+        (LargeModel(device_map="auto", max_memory=("gpu=1GB",)), "auto", "not a device and a size"),
+        (LargeModel(device_map="auto", max_memory=("99=1TB",)), "auto", "this machine does not have"),
         (LargeModel(load_in="2bit"), "auto", "8bit or 4bit"),
     ],
 )
@@ -37,7 +40,15 @@ def test_options_that_cannot_be_met_are_usage_errors(folder, settings, device, m
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not JSON"), ("[1]", "is not a table"), ('{"lm_head": 1.5}', "is not a table"), ("{}", "is not a table")],
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is not a table"),
+        ('{"lm_head": 1.5}', "is not a table"),
+        ("{}", "is not a table"),
+        ('{"": "cuda:99"}', "names the device 'cuda:99', which this machine does not have"),
+        ('{"": 99}', "names the device 99, which"),
+        ('{"": "gpu"}', "names the device 'gpu', which"),
+    ],
 )
 def test_a_device_map_that_is_none(folder, tmp_path, content, message):
     path = tmp_path / "map.json"
@@ -52,6 +63,12 @@ def test_libraries_that_are_not_there(folder, monkeypatch):
         load_model(folder, large=LargeModel(load_in="4bit"))
     with pytest.raises(ModelError, match="accelerate is not installed"):
         load_model(folder, large=LargeModel(device_map="auto"))
+
+
+def test_sizes_of_memory_in_every_unit():
+    sizes = ("0=20GiB", "1=1.5 GB", "2=1tb", "disk=7B", "cpu=2KiB")
+    expected = {0: 20 << 30, 1: 1_500_000_000, 2: 10**12, "disk": 7, "cpu": 2048}
+    assert asked.read_max_memory(sizes) == expected
 
 
 def test_where_inputs_go():

@@ -14,7 +14,8 @@ from ...schemas.reading import NotOfKindError, read_json
 QUANTISED = {"8bit": "int8", "4bit": "nf4"}
 #: What transformers works out by itself.
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
-_SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?)?B", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(i?)B", re.IGNORECASE)
+_PLACES = ("cpu", "disk", "mps")
 _DEVICE = re.compile(r"[a-z]+(:[0-9]{1,4})?")
 # What one might call a device, and torch does not.
 _NO_DEVICES = ("gpu", "nvidia", "rocm", "amd", "metal", "tpu", "disk")
@@ -86,18 +87,23 @@ def read_device_map(text: str) -> str | dict[str, int | str]:
     return data
 
 
-def read_max_memory(values: Sequence[str]) -> dict[int | str, str]:
-    """Sizes by device, as accelerate has them.
+def read_max_memory(values: Sequence[str]) -> dict[int | str, int]:
+    """Bytes by device, as accelerate has them: its own reading of sizes knows no terabytes.
 
     Raises:
         UsageError: one is no device and size.
     """
-    found: dict[int | str, str] = {}
+    found: dict[int | str, int] = {}
     for value in values:
-        place, _, size = value.partition("=")
-        if not place or _SIZE.fullmatch(size.strip()) is None:
-            raise UsageError(f"--max-memory {value!r} is not a device and a size.", "Write 0=20GiB or cpu=60GiB.")
-        found[int(place) if place.isdecimal() and len(place) < 6 else place] = size.strip()
+        place, _, text = value.partition("=")
+        size = _SIZE.fullmatch(text.strip())
+        is_gpu = place.isascii() and place.isdecimal() and len(place) < 6
+        if size is None or not (is_gpu or place in _PLACES):
+            raise UsageError(
+                f"--max-memory {value!r} is not a device and a size.", "Write 0=20GiB (the first GPU) or cpu=60GiB."
+            )
+        unit = (1024 if size[3] else 1000) ** " KMGT".index(size[2].upper() or " ")
+        found[int(place) if is_gpu else place] = int(float(size[1]) * unit)
     return found
 
 

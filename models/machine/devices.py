@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from ...schemas.errors import UsageError
@@ -21,8 +23,33 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"The device {name!r} cannot be used here.", "Try cpu, cuda or cuda:0.") from error
+        there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        raise UsageError(f"The device {name!r} cannot be used here.", f"Try {' or '.join(['cpu', *there])}.") from error
     return device
+
+
+def require_devices(places: Iterable[int | str], what: str) -> None:
+    """Refuse devices that this machine has not.
+
+    Args:
+        places: numbers of GPUs, or names.
+        what: that names them.
+
+    Raises:
+        UsageError: one is not there.
+    """
+    there = torch.accelerator.device_count() if hasattr(torch, "accelerator") else torch.cuda.device_count()
+    for place in places:
+        if place in ("cpu", "disk", "mps"):
+            continue
+        name, _, number = str(place).rpartition(":")
+        known = isinstance(place, int) or name in ("cuda", "xpu") or number in ("cuda", "xpu")
+        if not known or (number.isdecimal() and int(number) >= there) or not there:
+            has = "one GPU, 0" if there == 1 else f"GPUs 0 to {there - 1}" if there else "no GPU"
+            raise UsageError(
+                f"{what} names the device {place!r}, which this machine does not have: it has {has}.",
+                "Name those that are there, cpu or disk.",
+            )
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

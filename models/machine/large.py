@@ -15,7 +15,7 @@ from torch import nn
 
 from ...schemas.errors import ModelError
 from .asked import QUANTISED, STRATEGIES, read_device_map, read_max_memory, require_possible
-from .devices import pick_device
+from .devices import pick_device, require_devices
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,11 @@ class LargeModel:
         found: dict[str, Any] = {}
         if self.device_map is not None:
             found["device_map"] = read_device_map(self.device_map)
+            if isinstance(found["device_map"], dict):
+                require_devices(found["device_map"].values(), f"The device map {self.device_map}")
         if self.max_memory:
             found["max_memory"] = read_max_memory(self.max_memory)
+            require_devices(found["max_memory"], "--max-memory")
         if self.offload_folder is not None:
             found["offload_folder"] = self.offload_folder
         if self.load_in is not None:
