@@ -50,7 +50,7 @@ from .commands.score import score
 from .commands.serve import serve
 from .commands.show import show
 from .commands.streams import keep_streams
-from .commands.terminal import INTERRUPTED, of_bearable_length, reported, say
+from .commands.terminal import INTERRUPTED, of_bearable_length, reported, require_current_folder, say
 from .commands.transfer import pull, push
 
 
@@ -91,6 +91,7 @@ def main() -> None:
     keep_streams()
     try:
         with reported("--debug" in sys.argv[1:]):  # what no command reports: --help into a full disk, for one
+            require_current_folder()
             code = main_group(prog_name="lensbank", standalone_mode=False)
     except click.ClickException as error:
         shown = StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import Any
@@ -10,6 +11,20 @@ import click
 
 # What shows how the work goes on, and not what its result is.
 _OF_NO_EFFECT = ("debug", "silent")
+
+
+def typed(word: object) -> str:
+    """A word as a shell takes it; what cannot be printed is spelt as bash and zsh take it."""
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_escaped(char) for char in text) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return "\\" * (char in "\\'") + char
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
 
 
 def command_line(context: click.Context) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .command_line import typed
 from .options import silent_option
 from .progress import TerminalProgress
 from .terminal import echo, reported
@@ -71,4 +72,4 @@ def convert_connector(connector: Path, llm: str, vision: str, out: Path, **optio
     )
     for note in done.notes:
         echo(f"Note: {note}")
-    echo(f"Next: lensbank inspect IMAGE --model {done.folder}")
+    echo(f"Next: lensbank inspect IMAGE --model {typed(done.folder)}")

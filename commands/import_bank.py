@@ -9,6 +9,7 @@ import click
 
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
+from .command_line import typed
 from .early import require_model
 from .loading import load
 from .options import model_options, open_target, shared_options, vector_dtype_option
@@ -60,4 +61,4 @@ def import_bank(folder: Path, layers: tuple[str, ...], **options: Any) -> None:
             done = run(target, folder, store, None if chosen == "all" else chosen, options["name"], progress)
     for imported in done:
         echo("\n".join(imported.lines()))
-    echo(f"Next: lensbank banks verify --store {options['store_target']} --model {options['model']}")
+    echo(f"Next: lensbank banks verify --store {typed(options['store_target'])} --model {typed(options['model'])}")

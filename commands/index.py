@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
 from .asking import query_settings
+from .command_line import typed
 from .early import require_query
 from .help_groups import GroupedCommand
 from .loading import load
@@ -132,7 +133,7 @@ def index(photos: tuple[str, ...], annotations: Path | None, **options: Any) -> 
         for line in summary.complaints():
             progress.note(line)
         if summary.rows:
-            echo(f"Next: lensbank find WORD --store {options['store_target']}")
+            echo(f"Next: lensbank find WORD --store {typed(options['store_target'])}")
         if summary.odd:
             sys.exit(1)
 

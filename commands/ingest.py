@@ -12,6 +12,7 @@ import click
 
 from ..schemas.errors import UsageError
 from ..schemas.layers import parse_layers
+from .command_line import typed
 from .early import require_at_hand, require_model, require_settings
 from .help_groups import GroupedCommand
 from .loading import load
@@ -134,7 +135,7 @@ def _say(summary: IngestSummary, is_vlm: bool, options: dict[str, Any]) -> None:
         echo(line)
     what = "IMAGE" if is_vlm else '--text "..."'
     centre = " --centre" if options["centre"] else ""
-    echo(f"Next: lensbank query {what}{centre} --store {options['store_target']}")
+    echo(f"Next: lensbank query {what}{centre} --store {typed(options['store_target'])}")
 
 
 def _ingest_on_cluster(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .command_line import typed
 from .options import Command, FiniteRange
 from .progress import TerminalProgress
 from .streams import confirmed
@@ -159,7 +160,7 @@ def write_lists(prepared: Prepared, out: Path, progress: TerminalProgress) -> No
         progress.note(f"Note: {note}")
     echo(
         f"{count:,} items to label are in {out / 'labels'}. Open label.html there, or fill in the column label of "
-        f"labels.csv. Do not hand out labels-key.json. Then run: lensbank evaluate-labels {out} FILE..."
+        f"labels.csv. Do not hand out labels-key.json. Then run: lensbank evaluate-labels {typed(out)} FILE..."
     )
 
 

@@ -130,6 +130,20 @@ def harmless(text: str) -> str:
     return "".join(piece if number % 2 else clean(piece) for number, piece in enumerate(pieces))
 
 
+def require_current_folder() -> None:
+    """Refuse to start in a folder that was deleted: libraries cannot be loaded there, and some end the process.
+
+    Raises:
+        UsageError: it is so.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            "The current folder does not exist any more.", "Change to another (cd), then run the command again."
+        ) from error
+
+
 @contextmanager
 def reported(debug: bool) -> Iterator[None]:
     """The one place that turns what went wrong into a line on stderr and an exit code."""

@@ -23,7 +23,7 @@ def test_the_long_commands_have_headings():
 @pytest.mark.parametrize("command", GROUPED, ids=lambda command: command.name)
 def test_every_option_stands_under_one_heading(command):
     context = click.Context(command, help_option_names=["-h", "--help"])
-    options = [_name(p) for p in command.get_params(context) if isinstance(p, click.Option)]
+    options = [_name(p) for p in command.get_params(context) if isinstance(p, click.Option) and not p.hidden]
     own = [name for heading, names in command.groups.items() if heading not in SHARED for name in names]
     assert set(own) <= set(options) and len(own) == len(set(own))
     assert set(options) <= {name for names in command.groups.values() for name in names}

@@ -68,6 +68,11 @@ def test_no_file_is_opened_in_the_place_of_a_closed_stream(tmp_path):
     assert (tmp_path / "bank").read_bytes() == b""
 
 
+def test_a_current_folder_that_was_deleted_is_named(shell):
+    code, said = shell("mkdir gone; cd gone; rmdir ../gone; lensbank banks list")
+    assert code == 2 and "Error: The current folder does not exist any more." in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("name", ["logging", "lensbank.commands.transfer"])
 def test_an_interruption_of_the_first_imports_shows_no_traceback(name):
     code = (

@@ -1,12 +1,15 @@
 """Option values, results on disk, and errors as exit codes."""
 
 import io
+import os
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lensbank.commands.command_line import typed
 from lensbank.commands.forms import FIGURES, chosen_form
 from lensbank.commands.terminal import (
     harmless,
@@ -212,3 +215,12 @@ def test_a_disk_that_becomes_full_names_the_file_and_leaves_what_was_there(tmp_p
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert "Free some space" in caught.value.hint
     assert out.read_text() == "before" and list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "sp ace", "it's", "a\nb\t'\\", "by\udcffte", "-dash", "", "👨\u200d👩", "a$HOME`x`"]
+)
+def test_a_command_to_type_next_names_what_was_meant(name):
+    done = subprocess.run(["bash", "-c", f"printf %s {typed(name)}"], capture_output=True, check=True)
+    assert os.fsdecode(done.stdout) == name
+    assert typed(name).isprintable()
