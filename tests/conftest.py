@@ -8,7 +8,14 @@ import pytest
 from longest_files import by_length
 from tiny_models import save_fastvlm, save_text_model
 
-pytest_plugins = ["browser_fixtures", "demo_fixtures", "ray_fixtures", "serve_fixtures", "server_fixtures"]
+pytest_plugins = [
+    "browser_fixtures",
+    "demo_fixtures",
+    "family_fixtures",
+    "ray_fixtures",
+    "serve_fixtures",
+    "server_fixtures",
+]
 
 
 def pytest_configure():

@@ -42,31 +42,6 @@ WIDTH, HEIGHT = 240, 150
 TOLD = ("fast_vlm", "llava", "paligemma", "paligemma2")
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Name → directory, made when first asked for."""
-    folders = {}
-
-    def get(name):
-        if name not in folders:
-            folders[name] = TINY[name].save(tmp_path_factory.mktemp("vlms") / name)
-        return folders[name]
-
-    return get
-
-
-@pytest.fixture(scope="module")
-def models(saved):
-    loaded = {}
-
-    def get(name):
-        if name not in loaded:
-            loaded[name] = load_model(str(saved(name)), dtype="float32", need_vision=True)
-        return loaded[name]
-
-    return get
-
-
 @pytest.fixture(params=[name for name, vlm in TINY.items() if is_torchvision_available() or not vlm.torchvision])
 def name(request):
     return request.param

@@ -20,30 +20,6 @@ from lensbank.models.visual_tokens import locate, prepare_image, process
 from lensbank.schemas.errors import ModelError, UnsupportedModelError
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folders = {}
-
-    def get(name):
-        if name not in folders:
-            folders[name] = TINY[name].save(tmp_path_factory.mktemp("special") / name)
-        return folders[name]
-
-    return get
-
-
-@pytest.fixture(scope="module")
-def models(saved):
-    loaded = {}
-
-    def get(name):
-        if name not in loaded:
-            loaded[name] = load_model(str(saved(name)), dtype="float32", need_vision=True)
-        return loaded[name]
-
-    return get
-
-
 def with_images(loaded, **settings):
     """The same model with other settings of its image processor."""
     import copy
