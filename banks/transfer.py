@@ -15,7 +15,7 @@ from ..schemas.collection import RECORD_VERSION
 from ..schemas.corpora import CorpusRecord
 from ..schemas.errors import GaveUpError, LeavingError, StoreError
 from ..schemas.plans import PlanRecord, copy_plan
-from ..schemas.progress import Progress
+from ..schemas.progress import Progress, phase_of
 from ..store.bank import Bank
 from ..store.found import BankInfo
 from ..store.records import begun
@@ -264,14 +264,8 @@ class Transfer:
 
     def _finish(self, info: BankInfo, rows: int, plan: PlanRecord, corpora: Sequence[CorpusRecord]) -> None:
         """Build the index and mark the bank complete."""
-        identity, shown = info.record.identity, 0
-
-        def advance(count: int, _: int) -> None:
-            nonlocal shown
-            self.progress.advance(count - shown)
-            shown = count
-
-        self.progress.start(f"Indexing {info.name}", rows, "rows")
+        identity = info.record.identity
+        advance = phase_of(self.progress, f"Indexing {info.name}", "rows")
         with self.target.writer([identity], info.record.source, expected_rows=rows, plan=plan) as writer:
             graph = True if info.index == "graph" else None
             writer.finish(corpora, index=True, progress=advance, graph=graph)

@@ -14,7 +14,7 @@ from ..models.loading import LoadedModel
 from ..models.tokens import BulkTokenizer
 from ..schemas.collection import BankIdentity
 from ..schemas.plans import PlanRecord
-from ..schemas.progress import Progress, Silent
+from ..schemas.progress import Progress, Silent, phase_of
 from ..store.found import BankInfo
 from ..store.store import Store
 from ..store.writing import BankWriter
@@ -168,7 +168,7 @@ class _Ingest:
                 with self._timed("encode"):
                     self._encode(writer, identities, selection, texts)
                 with self._timed("index"):
-                    self._finish(writer, names, selection)
+                    self._finish(writer, selection)
         return plan
 
     def _plan(
@@ -244,15 +244,8 @@ class _Ingest:
         self._progress.finish()
         self._progress.note(text)
 
-    def _finish(self, writer: BankWriter, names: Sequence[str], selection: Selection) -> None:
-        total, shown = len(selection.kept) * len(names), 0
-
-        def advanced(rows: int, _: int) -> None:
-            nonlocal shown
-            self._progress.advance(rows - shown)
-            shown = rows
-
-        self._progress.start("Indexing", total, "rows")
+    def _finish(self, writer: BankWriter, selection: Selection) -> None:
+        advanced = phase_of(self._progress, "Indexing", "rows")
         try:
             corpora = corpus_records(selection, self._stored.rows)
             writer.finish(corpora, self._options.index, advanced, graph=self._options.graph)

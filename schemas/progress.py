@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -53,3 +54,20 @@ class Noted(Silent):
     def note(self, text: str) -> None:
         """See :class:`Progress`."""
         self.notes.append(text)
+
+
+def phase_of(progress: Progress, phase: str, unit: str) -> Callable[[int, int], None]:
+    """What tells of a phase by its units done and its units in all; the phase starts with the first call.
+
+    For work whose size only the one who does it knows: a bank is indexed with the rows that it held before.
+    """
+    shown: int | None = None
+
+    def advanced(done: int, total: int) -> None:
+        nonlocal shown
+        if shown is None:
+            progress.start(phase, total, unit)
+        progress.advance(done - (shown or 0))
+        shown = done
+
+    return advanced

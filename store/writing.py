@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-#: Called with rows indexed so far and rows in all.
+#: Called with rows indexed so far and rows in all, those that the banks held before included; first with none indexed.
 OnIndexed = Callable[[int, int], None]
 
 

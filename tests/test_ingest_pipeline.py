@@ -226,10 +226,13 @@ def test_more_layers_and_more_corpora_are_added_without_repeating_work(loaded, t
     after = contents(tmp_path / "s")
     assert_same(before, {name: after[name] for name in before})
 
-    ingest(loaded, more, tmp_path / "s", IngestOptions(layers=(1,), max_contexts=20))
+    told = Recorder()
+    ingest(loaded, more, tmp_path / "s", IngestOptions(layers=(1,), max_contexts=20), told)
     rows = contents(tmp_path / "s")[summary.already_complete[0]]
     assert rows.keys() > before[summary.already_complete[0]].keys()
     assert {name for payload, _ in rows.values() for name in payload["corpus"]} == {"house", "more"}
+    # The index is made of all rows, not of the new ones alone.
+    assert told.phases[-1] == ("Indexing", len(rows), "rows") and told.units["Indexing"] == len(rows)
     with open_store(tmp_path / "s") as store:
         assert [[c.name for c in info.record.corpora] for info in store.list()] == [["house", "more"], ["house"]]
 

@@ -95,6 +95,7 @@ class Crew:
         beside = indexed_at_once(len(self._children), min(most, settings.merged_rows), layout.dim)
         beside = max(1, min(beside, room // max(1, layout.indexing_bytes(most))))
         waiting = [list(enumerate(own)) for own in rows]
+        progress(done, total)
         busy: dict[int, tuple[int, int]] = {}  # child: the request's number, and rows of its bank
         while any(waiting) or busy:
             for at, jobs in enumerate(waiting):

@@ -154,6 +154,8 @@ class ServerWriter(BankWriter):
         new = (corpora,) if isinstance(corpora, CorpusRecord) else tuple(corpora)
         held = {layer: self._settled(layer, new) for layer in self._names}
         total, before = sum(self._noted.values()), 0
+        if progress is not None:
+            progress(before, total)
         for layer, name in self._names.items():
             rows = self._noted[layer]
             if index:
