@@ -104,7 +104,7 @@ $(CACHE)/ray/.ready: $(VENV)/.ready
 	touch $@
 
 test-ray: $(CACHE)/ray/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py tests/test_cluster_indexing.py
+	OMP_NUM_THREADS=1 PYTHONPATH=$(abspath $(CACHE)/ray) $(BIN)/python -m pytest tests/test_cluster_work.py tests/test_cluster_indexing.py tests/test_cluster_nodes.py
 
 OPENAPI := schemathesis==4.32.5 Werkzeug==3.1.9 graphql-core==3.3.2 harfile==0.6.0 hypothesis-graphql==0.13.5 \
 	jsonschema_rs==0.60.3 pyrate-limiter==4.5.1

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from standins import StandIn
+from tiny_vlms import save_qwen2_vl
 
+from lensbank.images.facts import tokens_of_any
 from lensbank.images.index import run
 from lensbank.images.options import IndexOptions
 from lensbank.images.reading import Here
@@ -263,6 +265,11 @@ def test_a_store_is_told_how_many_rows_to_expect(loaded, texts, photos, target, 
     monkeypatch.setattr(target, "writer", asked)
     summary = index(loaded, texts, photos, target)
     assert told == [36, 36] == [summary.rows] * len(summary.banks)
+
+
+def test_visual_tokens_of_any_image_are_known_where_they_are_the_same_for_all(loaded, tmp_path):
+    assert tokens_of_any(loaded, None) == 9
+    assert tokens_of_any(load_model(str(save_qwen2_vl(tmp_path / "qwen")), device="cpu"), None) == 0  # its grid follows
 
 
 def test_words_found_in_different_ways_do_not_stand_side_by_side(loaded, texts, photos, target):
