@@ -18,6 +18,8 @@ from lensbank.show.report import to_html
 
 pytestmark = pytest.mark.browser
 ALL = ("latent", "logit", "embedding")
+SIDE_BY_SIDE = """(([main, beside]) => main && beside && main.width === beside.width && main.right <= beside.left)(
+    ["#figure svg", "#beside-figure svg"].map((name) => document.querySelector(name)?.getBoundingClientRect()))"""
 
 
 @pytest.mark.firefox
@@ -202,8 +204,7 @@ def test_two_layers_side_by_side_under_one_cursor(show):
         expects(page.locator("#beside")).to_be_hidden()
         page.locator("#beside-what").select_option("layer:8")
         expects(page.locator("#beside-name")).to_have_text("Layer 8 · LatentLens · another best word at 12 of 12")
-        main, beside = (page.locator(name).bounding_box() for name in ("#figure svg", "#beside-figure svg"))
-        assert main["width"] == beside["width"] and main["x"] + main["width"] <= beside["x"]
+        until(page, SIDE_BY_SIDE)
         patch(page, 6).hover()
         expects(page.locator("#beside-words .word").first).to_have_text("r1c2L8")
         assert page.locator("#beside-frames rect").count() == page.locator("#frames rect").count() == 2
@@ -219,6 +220,17 @@ def test_two_layers_side_by_side_under_one_cursor(show):
         page.locator("#beside-what").select_option("")
         expects(page.locator("#beside")).to_be_hidden()
         expects(page.locator("#beside-words")).to_be_hidden()
+
+
+def test_prompts_that_leave_the_patches_states_as_they_are_say_so(show):
+    """Their names are the lines that differ."""
+    one, other = (image_reading(prompt=f"<|user|>user\n<image>\n{said}\nassistant") for said in ("What?", "Where?"))
+    with show(one, other) as page:
+        assert page.locator("#readings button").all_inner_texts() == ["photo.png (What?)", "photo.png (Where?)"]
+        page.locator("#beside-what").select_option("reading:2")
+        expects(page.locator("#beside-name")).to_contain_text("The patches' states are the same")
+        page.locator("#beside-what").select_option("layer:8")
+        expects(page.locator("#beside-name")).not_to_contain_text("the same")
 
 
 def test_two_readings_of_one_image_side_by_side(show):

@@ -1,6 +1,8 @@
 // Two of them side by side: another layer, another lens, or another reading, under one cursor.
 
 let besideGeometry = null;
+const SAME_STATES = "The patches' states are the same: ";
+const SAME_WHY = ["no word reaches them before layer 1.", "the model reads them before the words in which the prompts differ."];
 
 /** What is shown beside: {one, at, layer, lens, group, name}; null where nothing is. */
 function besideOf() {
@@ -31,6 +33,16 @@ function comparable() {
   ); // prettier-ignore
 }
 
+/** The lines of a prompt that others do not have, without the template's own tokens. */
+function ownLines(one, alike) {
+  if (one.kind !== "image") return "";
+  const lines = (each) => each.prompt.split("\n").map((line) => line.replace(/<[^<>]*>/g, " ").replace(/\s+/g, " ").trim());
+  const others = alike.map(lines);
+  return lines(one)
+    .filter((line) => line && !others.every((each) => each.includes(line)))
+    .join(" ");
+}
+
 /** A reading's name; what tells it from others of the same image or text, where there are some. */
 function readingName(number) {
   const one = data.readings[number];
@@ -40,10 +52,14 @@ function readingName(number) {
   const facts = [
     (each) => each.model.id,
     (each) => each.model.dtype,
-    (each) => (each.kind === "image" ? each.prompt.replace(/<[^<>]*>/g, " ").replace(/\s+/g, " ").trim() : ""),
+    (each) => ownLines(each, alike),
     (each) => lensesOf(each).map(lensTitle).join(", "),
     (each) => each.search.where.join(" and "),
+    (each) => (each.search.distinct ? "every word once" : ""),
     (each) => (each.search.centring ? "centred" : ""),
+    (each) => `read ${each.read.join(", ")}`,
+    (each) => (each.answer_given ? `answer “${each.answer}”` : ""),
+    (each) => `bank layers ${each.search.bank_layers.join(", ")}`,
     (each) => `layers ${each.layers.map((layer) => layer.layer).join(", ")}`,
   ];
   const telling = facts.filter((fact) => new Set(alike.map(fact)).size > 1).map((fact) => fact(one));
@@ -115,14 +131,27 @@ function differing(beside) {
   const there = besideGeometry.cells.map((cell) => ({ cell, twin: twinOf(beside.one, cell.token, reading(), state.group) }));
   const both = there.filter(({ twin }) => twin !== null);
   const other = ({ cell, twin }) => best(beside.layer, beside.lens, cell.token) !== best(own, ownLens, twin);
-  return { of: both.length, cells: both.filter(other).map(({ cell }) => cell) };
+  return { of: both.length, cells: both.filter(other).map(({ cell }) => cell), same: sameStates(beside, both) };
+}
+
+/** Whether two prompts left the patches' states as they are: words behind an image cannot change them in most models. */
+function sameStates(beside, both) {
+  const [one, other, own] = [reading(), beside.one, layerAt(state.layer)];
+  const patches = both.filter(({ twin }) => isPatch(one, twin));
+  const alike = one.model.weights === other.model.weights && own.layer === beside.layer.layer;
+  return (
+    one.prompt !== other.prompt && alike && patches.length > 0 &&
+    one.images.every(({ sha256 }, number) => sha256 === other.images[number]?.sha256) &&
+    patches.every(({ cell, twin }) => beside.layer.norm[cell.token] === own.norm[twin])
+  ); // prettier-ignore
 }
 
 /** A corner on each of them, and their number in the name of what is beside. */
 function markDifferences(beside) {
-  const { of, cells } = differing(beside);
+  const { of, cells, same } = differing(beside);
   const told = of ? ` · another best word at ${cells.length} of ${of}` : "";
   byId("beside-name").textContent = `${beside.name} · ${lensTitle(beside.lens)}${told}`;
+  if (same) byId("beside-name").append(`. ${SAME_STATES}${SAME_WHY[Math.min(beside.layer.layer, 1)]}`);
   const corner = ({ x, y, w, h }) => {
     const side = Math.min(14, w / 3, h / 3);
     const points = `${tidy(x + w - side)},${tidy(y)} ${tidy(x + w)},${tidy(y)} ${tidy(x + w)},${tidy(y + side)}`;
