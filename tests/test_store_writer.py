@@ -441,7 +441,7 @@ def test_progress_of_the_index_ends_at_the_whole(store, rows):
     with store.writer(rows.identities(), "/model") as writer:
         rows.put(writer)
         writer.finish(CORPUS, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(600, 1200), (1200, 1200)]
+    assert seen == [(0, 1200), (600, 1200), (1200, 1200)]
 
 
 @pytest.mark.parametrize("which", [0, 1])
