@@ -1,16 +1,17 @@
-"""How long an index reads images where the server searches its text bank, and where a local copy of it is searched.
+"""What an index spends on an image where the server searches its text bank, and where a local copy of it is searched.
 
     python -m benchmarks.bench_index_copies --model DIR --store FOLDER --layer 8 [--server http://host:6333] PHOTOS...
 
-The text bank of one layer is copied from a folder to a server; then the same images are indexed twice, as `lensbank
-index` does, without and with `--local-copy`. The model is in memory and the session is open before the clock starts, so
-a difference is of the search alone; copying has a figure of its own. Without ``--server`` the server is the tests'
-stand-in, a Python process in front of the embedded engine, which is no fair peer. All banks are dropped at the end.
+The text bank of one layer is copied from a folder to a server. Each image goes through the model once; its visual
+tokens are then asked of the server and of a local copy, in turn, as an index asks. Without ``--server`` the server is
+the tests' stand-in, a Python process in front of the embedded engine, which is no fair peer. The bank is dropped at the
+end.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -20,10 +21,9 @@ from benchmarks.search_table import machine
 from lensbank.banks.interrupts import Interruption
 from lensbank.banks.local_copies import with_local_copies
 from lensbank.banks.transfer import Transfer
-from lensbank.images.index import run
-from lensbank.images.options import IndexOptions
 from lensbank.images.sets import gather
 from lensbank.models.loading import LoadedModel, load_model
+from lensbank.query.asking import ask_image
 from lensbank.query.options import QueryOptions
 from lensbank.query.pipeline import QuerySession
 from lensbank.schemas.progress import Silent
@@ -31,24 +31,28 @@ from lensbank.store.opening import open_store
 from lensbank.store.store import Store
 
 
-def indexed(store: Store, loaded: LoadedModel, layer: int, photos: list[str], name: str) -> tuple[float, float]:
-    """Seconds of opening the session, copies made, and of indexing."""
-    began = time.perf_counter()
+def measure(server: Store, copies: Store, loaded: LoadedModel, layer: int, photos: list[Path]) -> dict[str, float]:
+    """Median seconds of an image: in the model, searched by the server, searched in the copy; and of copying."""
     asked = QueryOptions(layers=(layer,), bank_layers=(layer,), distinct="word", recall_check=False)
-    with QuerySession(store, loaded, asked) as session:
-        opened = time.perf_counter() - began
-        images = gather([Path(photo) for photo in photos], name)
-        run(session, images, store, IndexOptions(again=True))  # the first one warms up, and makes the bank
-        began = time.perf_counter()
-        summary = run(session, images, store, IndexOptions(again=True))
-        assert summary.written == len(images.images), summary.odd
-        return opened, time.perf_counter() - began
+    began, taken = time.perf_counter(), {"model": list[float](), "server": list[float](), "copy": list[float]()}
+    with QuerySession(copies, loaded, asked) as copy, QuerySession(server, loaded, asked) as there:
+        copying = time.perf_counter() - began
+        for image in gather(photos).images:
+            began = time.perf_counter()
+            states = ask_image(loaded, image.path, [layer], asked).states
+            taken["model"].append(time.perf_counter() - began)
+            for name, session in (("server", there), ("copy", copy)):
+                began = time.perf_counter()
+                session.vectors(states, silent=True)
+                taken[name].append(time.perf_counter() - began)
+    # the first image warms everything up
+    return {**{name: statistics.median(one[1:]) for name, one in taken.items()}, "copying": copying}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", nargs="+")
+    parser.add_argument("photos", nargs="+", type=Path, help="two images at least")
     parser.add_argument("--model", required=True)
     parser.add_argument("--store", required=True, help="folder with text banks of the model")
     parser.add_argument("--layer", type=int, default=8)
@@ -61,21 +65,22 @@ def main() -> None:
         open_store(options.store) as folder,
         open_store(url) as server,
     ):
-        before = {info.name for info in server.list()}
         (bank,) = [info for info in folder.list() if info.record.identity.layer == options.layer]
+        if bank.name in {info.name for info in server.list()}:  # it would be dropped at the end
+            parser.error(f"{url} has a bank {bank.name} already")
         try:
             with Interruption() as interruption:
                 Transfer(folder, server, Silent(), interruption).run([bank])
-            _, there = indexed(server, loaded, options.layer, options.photos, "by-server")
             copies = with_local_copies(server, Silent(), True, cache)
-            copying, here = indexed(copies, loaded, options.layer, options.photos, "by-copies")
+            found = measure(server, copies, loaded, options.layer, options.photos)
         finally:
-            for name in {info.name for info in server.list()} - before:
-                server.drop(name)
-    width = bank.record.identity.dim
-    print(f"{len(gather([Path(p) for p in options.photos]).images)} images, {bank.rows:,} rows x {width}: {machine()}")
-    print(f"index, {'the server' if options.server else 'the stand-in'} searches: {there:.2f} s")
-    print(f"index, a local copy is searched: {here:.2f} s, {there / here:.2f} times as fast; copied in {copying:.1f} s")
+            server.drop(bank.name)
+    who = "the server" if options.server else "the stand-in"
+    model, there, here = found["model"], found["server"], found["copy"]
+    print(f"{bank.rows:,} rows x {bank.record.identity.dim}, {machine()}")
+    print(f"an image in the model: {model:.2f} s; searched by {who}: {there:.3f} s, in a local copy: {here:.3f} s")
+    print(f"the search is {there / here:.1f} times as fast, all of it {(model + there) / (model + here):.2f} times")
+    print(f"copying the bank, once: {found['copying']:.1f} s")
 
 
 if __name__ == "__main__":
