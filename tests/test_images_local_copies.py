@@ -8,8 +8,8 @@ import pickle
 import pytest
 from click.testing import CliRunner
 from standins import StandIn
-from test_images_again import MORE, index
 from test_images_index import LINES, contents, draw
+from test_images_words_again import MORE, index
 
 from lensbank import api
 from lensbank.banks.copy_facts import cache_folder, store_folder
