@@ -65,7 +65,7 @@ def corpora(tmp_path_factory):
 @contextmanager
 def signalled_while_waiting(number):
     """Send a signal once a request waits for its next attempt; nothing else ends that wait in time."""
-    once, wait = threading.Lock(), Connection._gives_up
+    once, wait = threading.Lock(), Connection.gives_up
 
     def gives_up(connection, seconds, stop):
         if once.acquire(blocking=False):
@@ -73,7 +73,7 @@ def signalled_while_waiting(number):
         return wait(connection, PATIENCE, stop)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "_gives_up", gives_up)
+        patch.setattr(Connection, "gives_up", gives_up)
         yield
 
 

@@ -94,8 +94,8 @@ def test_rows_are_read_in_pages_that_the_server_allows(store, rows, raw):
 
 def test_a_batch_above_the_write_rate_is_split(store, rows, raw, protocol, monkeypatch):
     """Patience ends the test as an error where the batch is only repeated. Its seconds are a hundredth of one here."""
-    wait = Connection._gives_up
-    monkeypatch.setattr(Connection, "_gives_up", lambda one, seconds, stop: wait(one, seconds / 100, stop))
+    wait = Connection.gives_up
+    monkeypatch.setattr(Connection, "gives_up", lambda one, seconds, stop: wait(one, seconds / 100, stop))
     write(store, rows)
     restrict(raw, rows, write_rate_limit=40)
     write(store, rows)
