@@ -17,6 +17,11 @@ CPU_WHEELS ?= https://download.pytorch.org/whl/cpu
 PINNED_TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 # Processes that the tests run in.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
+# Where the tests' banks are: in memory where 10 GiB of it are free, since to make them durable on a disk takes most of the
+# time; nothing: where temporary files are.
+MEMORY := /proc/meminfo
+TESTS_IN ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {room = $$4} /^MemAvailable:/ {free = $$2} \
+	END {if (room > 10485760 && free > 10485760) print "/dev/shm"}' - $(MEMORY) 2>/dev/null)
 SOURCES := __init__.py __main__.py api.py drawing.py bootstrap.py cli.py commands schemas models store banks ingest query evaluate images cluster show serve demo benchmarks docs examples tests
 
 export TOKENIZERS_PARALLELISM := false
@@ -78,7 +83,7 @@ evaluate-demo: demo-bank
 
 # Files of tests run beside each other, the longest first (tests/longest_files.py), each process on one core.
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(if $(TESTS_IN),PYTEST_DEBUG_TEMPROOT=$(TESTS_IN)) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # torchvision from the package index is built for CUDA; beside a CPU build of torch a plugin lets it load.
 $(CACHE)/torchvision/.ready: $(VENV)/.ready

@@ -1,5 +1,6 @@
 """What make would do, by make -n."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -57,12 +58,29 @@ def test_another_index_of_small_builds(tmp_path):
     )
 
 
+def suite(tmp_path, *settings):
+    """The command of `make test`."""
+    command = ["make", "-n", "test", f"VENV={tmp_path}/venv", *settings]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (found,) = [line for line in lines if "-m pytest" in line]
+    return found
+
+
 def test_the_files_that_take_long_are_begun_first(tmp_path):
     """Else the plugin begins with those of many tests, and the last one, long, leaves the other processes idle."""
     assert [name for name in longest_files.PLACES if not (ROOT / "tests" / name).is_file()] == []
-    command = ["make", "-n", "test", f"VENV={tmp_path}/venv"]
-    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    (suite,) = [line for line in lines if "-m pytest" in line]
-    assert "--dist loadfile --no-loadscope-reorder" in suite
+    assert "--dist loadfile --no-loadscope-reorder" in suite(tmp_path)
     by_length = longest_files.by_length
     assert by_length(Path("test_store_writer.py")) < by_length(Path("test_cli.py")) < by_length(Path(__file__))
+
+
+def test_the_banks_of_the_tests_are_in_memory_where_there_is_much_of_it(tmp_path, monkeypatch):
+    """`df` and `awk` are asked for it; here `df` is one that says so much."""
+    place, free = "PYTEST_DEBUG_TEMPROOT=", 20 << 20
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert f"{place}/somewhere " in suite(tmp_path, "TESTS_IN=/somewhere") and place not in suite(tmp_path, "TESTS_IN=")
+    for room, there in ((64 << 10, False), (free, True)):
+        (tmp_path / "df").write_text(f"#!/bin/sh\necho Filesystem\necho tmpfs {free} 0 {room} 0% /dev/shm\n")
+        (tmp_path / "df").chmod(0o755)
+        (tmp_path / "meminfo").write_text(f"MemTotal: {free} kB\nMemAvailable: {free} kB\n")
+        assert (f"{place}/dev/shm " in suite(tmp_path, f"MEMORY={tmp_path}/meminfo")) == there

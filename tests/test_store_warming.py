@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import weakref
+from pathlib import Path
 
 import pytest
 from test_store_rows import CORPUS, Rows
@@ -47,9 +49,16 @@ def store(tmp_path_factory):
     return store
 
 
-def test_opening_waits_for_few_pages(store, tmp_path):
+@pytest.fixture
+def disk():
+    """A folder that is no file system in memory, where `tmp_path` may be on one."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_opening_waits_for_few_pages(store, disk):
     """The engine alone waits for each page of its flags, thousands a bank."""
-    shard = tmp_path / "shard"  # a copy, as nobody has mapped it
+    shard = disk / "shard"  # a copy, as nobody has mapped it
     shutil.copytree(store.root / store.list()[0].name / "shard", shard)
     done = subprocess.run([sys.executable, "-c", OPENINGS, str(shard)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
