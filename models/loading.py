@@ -12,12 +12,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    PreTrainedConfig,
-)
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, PreTrainedConfig
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..schemas.collection import BankIdentity
@@ -36,12 +31,7 @@ from .files.weights import as_published, load_weights, require_loadable, rounds_
 from .fingerprints import tokenizer_fingerprint, vision_fingerprints, weights_fingerprint
 from .layers import LanguageModel, find_language_model
 from .machine.devices import pick_device, pick_dtype
-from .machine.large import (
-    LargeModel,
-    main_device,
-    quantisation,
-    spread_over,
-)
+from .machine.large import LargeModel, main_device, quantisation, spread_over
 from .machine.precision import Precision, choose_precision
 from .probing import Probed
 from .tokenizers import require_fast

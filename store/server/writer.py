@@ -69,8 +69,7 @@ class ServerWriter(BankWriter):
         self.plan = plan
         self._identities = {identity.layer: identity for identity in identities}
         self._names = {layer: identity.name() for layer, identity in self._identities.items()}
-        self._records: dict[int, BankRecord] = {}
-        self._noted: dict[int, int] = {}
+        self._records, self._noted = dict[int, BankRecord](), dict[int, int]()
         self._open = True
         self._lease = Lease(connection)
         try:
@@ -129,9 +128,9 @@ class ServerWriter(BankWriter):
     def permit(self) -> Permit:
         """See :meth:`store.writing.BankWriter.permit`."""
         self._require_open()
-        self._lease.lend(permits.LOOK_SECONDS)
-        of, look = self._connection, permits.LOOK_SECONDS
-        return ServerPermit(of.address, of.options, self._targets, self._dim, self._batch_rows, self._lease.claim, look)
+        of, lease, look = self._connection, self._lease, permits.LOOK_SECONDS
+        lease.lend(look)
+        return ServerPermit(of.address, of.options, self._targets, self._dim, self._batch_rows, lease.claim, look)
 
     def missing(self, ids: Sequence[str]) -> int:
         """See :meth:`store.writing.BankWriter.missing`."""
