@@ -3,6 +3,8 @@
 import gc
 import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from longest_files import by_length
@@ -71,6 +73,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def on_disk():
+    """A folder that is no file system in memory, where `tmp_path` may be on one."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -92,8 +92,9 @@ def test_what_cannot_be_shown_is_refused(files):
         ([files / "missing.json"], 1, "cannot be read"),
         ([], 2, "Missing argument"),
     ]:
-        code, _, said = run(*args, "--out", files / "x.html")
+        out = files / f"x.{'png' if 'png' in args else 'html'}"
+        code, _, said = run(*args, "--out", out)
         assert (code, what in said) == (expected, True), said
-    assert not (files / "x.html").exists()
+        assert not out.exists()
     assert run(files / "old.json", "--format", "table")[0] == 0
     assert run(files / "a.json", "--format", "json", "--out", files / "a.json")[0] == 2  # no input is replaced

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser_fixtures import watched_page
-from page_browser import expects, fill, patch, place, until, words
+from page_browser import drawn, expects, fill, patch, place, until, words
 from page_readings import HOSTILE, hostile_reading, image_reading, neighbor, picture, text_reading, tiles
 from PIL import Image
 
@@ -504,6 +504,7 @@ def test_where_a_word_is(show):
         expects(page.locator("#find")).to_be_focused()
         page.keyboard.type("R1C2L4b, r0c0l4*")
         expects(page.locator("#legend")).to_contain_text("in 2 patches of 12")
+        drawn(page)  # so it was before the last letter
         shown = {token: fill(page, token)[1] for token in range(12)}
         assert {token for token, opacity in shown.items() if opacity} == {0, 6}
         assert shown[0] > shown[6]  # three of three neighbours against one

@@ -21,6 +21,7 @@ from lensbank.schemas.errors import (
     StoreLockedError,
     UsageError,
 )
+from lensbank.store.embedded import disk
 from lensbank.store.embedded.disk import store_error
 from lensbank.store.embedded.engine import EngineSettings
 from lensbank.store.embedded.store import EmbeddedStore
@@ -183,7 +184,8 @@ def test_a_store_lists_its_banks_without_opening_them(store, rows):
         assert bank.rows == COUNT
         assert bank.record.state == "complete" and bank.record.source == "/model"
         assert bank.record.corpora == (dataclasses.replace(CORPUS, rows=COUNT),)
-        assert COUNT * DIM * 2 < store.disk_bytes(bank) < 60e6
+        # In memory, the engine's maps give every hole of its files a page.
+        assert COUNT * DIM * 2 < store.disk_bytes(bank) < (120e6 if disk._in_memory(store.root) else 60e6)
     with store.open(banks[0].name) as bank:
         assert bank.disk_bytes() == store.disk_bytes(banks[0]) and bank.count() == COUNT
 

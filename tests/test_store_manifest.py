@@ -26,13 +26,17 @@ IDENTITY = ROWS.identities()[0]
 WORDS = parse(["is_word=true"])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    store = EmbeddedStore(tmp_path_factory.mktemp("store"), SETTINGS)
+def filled(folder):
+    store = EmbeddedStore(folder, SETTINGS)
     with store.writer([IDENTITY], "/model", expected_rows=COUNT) as writer:
         ROWS.put(writer)
         writer.finish(CORPUS)
     return store
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return filled(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
@@ -267,8 +271,9 @@ def test_repair_waits_for_nobody_and_takes_no_unfinished_bank(store, folder):
         store.repair(folder.name)
 
 
-def test_a_file_system_in_memory_that_reading_would_fill_is_refused(made, monkeypatch):
+def test_a_file_system_in_memory_that_reading_would_fill_is_refused(on_disk, monkeypatch):
     """There the engine's maps take a page for every hole, and the process dies when none is left."""
+    made = filled(on_disk)
     hollow = manifest.holes(made.root / IDENTITY.name())
     assert hollow > 30 << 20, "the engine's files are sparse"
     monkeypatch.setattr(disk, "_in_memory", lambda path: True)

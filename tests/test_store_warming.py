@@ -5,9 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import weakref
-from pathlib import Path
 
 import pytest
 from test_store_rows import CORPUS, Rows
@@ -49,16 +47,9 @@ def store(tmp_path_factory):
     return store
 
 
-@pytest.fixture
-def disk():
-    """A folder that is no file system in memory, where `tmp_path` may be on one."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-def test_opening_waits_for_few_pages(store, disk):
+def test_opening_waits_for_few_pages(store, on_disk):
     """The engine alone waits for each page of its flags, thousands a bank."""
-    shard = disk / "shard"  # a copy, as nobody has mapped it
+    shard = on_disk / "shard"  # a copy, as nobody has mapped it
     shutil.copytree(store.root / store.list()[0].name / "shard", shard)
     done = subprocess.run([sys.executable, "-c", OPENINGS, str(shard)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

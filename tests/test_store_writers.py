@@ -78,7 +78,7 @@ def test_fewer_processes_than_banks_share_them(tmp_path, rows):
         rows.put(writer)
         assert writer.missing([*rows.ids[:5], "00000000-0000-0000-0000-000000000001"]) == 1
         writer.finish(CORPUS, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(300, 900), (600, 900), (900, 900)]
+    assert seen == [(0, 900), (300, 900), (600, 900), (900, 900)]
     assert [(info.rows, info.record.state) for info in store.list()] == [(300, "complete")] * 3
 
 
